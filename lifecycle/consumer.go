@@ -1,0 +1,179 @@
+package lifecycle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+	"millrace/stream"
+)
+
+// label is where the offset is kept. It does not depend on the stream's name,
+// so that a renamed stream is continued where it was.
+const label = "user_lifecycle"
+
+// Config says what a [Consumer] works with. The first four are required.
+type Config struct {
+	// Client is the client of the Redis that has the stream. It is not closed.
+	Client redis.UniversalClient
+	// Stream is the key of the stream, usually [DefaultStream].
+	Stream string
+	// BlockTimeout is how long one read waits for events at the server. At
+	// least a millisecond. It does not delay events, nor the end of Run.
+	BlockTimeout time.Duration
+	// OffsetStore keeps the offset, under the label "user_lifecycle".
+	OffsetStore offset.Store
+
+	// EventTypes are event types to handle besides [TypePermanentBlocked] and
+	// [TypeDeleted].
+	EventTypes []string
+	// Middleware is put around the processing of every entry, the first
+	// outermost. Default: none, with which a failed event is held and tried
+	// again for as long as it fails.
+	Middleware []stream.Middleware
+	// Clock tells the time for the age of an event in the log.
+	// Default: time.Now.
+	Clock func() time.Time
+	// Logger is where the consumer logs; never a field's value.
+	// Default: slog.Default().
+	Logger *slog.Logger
+}
+
+// validate returns every problem of the configuration, joined.
+func (c Config) validate() error {
+	var problems []error
+	if c.Client == nil {
+		problems = append(problems, errors.New("lifecycle: Config.Client is nil: give the client of the Redis that has the stream"))
+	}
+	if strings.TrimSpace(c.Stream) == "" {
+		problems = append(problems, fmt.Errorf("lifecycle: Config.Stream is blank: give the key of the stream, such as %q", DefaultStream))
+	}
+	if c.BlockTimeout <= 0 {
+		problems = append(problems, fmt.Errorf("lifecycle: Config.BlockTimeout is %v: give how long a read may wait, such as 2s", c.BlockTimeout))
+	}
+	if c.OffsetStore == nil {
+		problems = append(problems, errors.New("lifecycle: Config.OffsetStore is nil: give an offset.Store, such as offset.NewRedis"))
+	}
+	return errors.Join(problems...)
+}
+
+// Handler processes one event. After nil the event is done with. After an error
+// it is held, and handed to the handler again after a while that grows.
+type Handler = func(ctx context.Context, event Event) error
+
+// Consumer consumes user-lifecycle events in the order of the stream. All its
+// methods are safe for concurrent use; one Run is allowed at a time.
+type Consumer struct {
+	consumer *stream.Consumer[Event]
+	known    map[string]bool
+	clock    func() time.Time
+	logger   *slog.Logger
+	handler  atomic.Pointer[Handler]
+}
+
+// NewConsumer makes a consumer, and reports everything that is wrong with the
+// configuration in one error. It does no I/O; Run does.
+func NewConsumer(config Config) (*Consumer, error) {
+	if err := config.validate(); err != nil {
+		return nil, err
+	}
+	c := &Consumer{
+		known:  map[string]bool{TypePermanentBlocked: true, TypeDeleted: true},
+		clock:  config.Clock,
+		logger: config.Logger,
+	}
+	for _, eventType := range config.EventTypes {
+		c.known[eventType] = true
+	}
+	if c.clock == nil {
+		c.clock = time.Now
+	}
+	if c.logger == nil {
+		c.logger = slog.Default()
+	}
+	var err error
+	c.consumer, err = stream.NewConsumer(config.Client, Topic(config.Stream), config.OffsetStore, c.handle,
+		stream.WithLabel(label),
+		stream.WithBlock(config.BlockTimeout),
+		stream.WithLogger(c.logger),
+		stream.WithMiddleware(config.Middleware...),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("lifecycle: %w", err)
+	}
+	return c, nil
+}
+
+// OnEvent registers the handler of all events, at any time, also while the
+// consumer runs. A second call replaces the first from the next event on, and
+// nil removes it. While there is none, events are logged and passed.
+func (c *Consumer) OnEvent(handler Handler) {
+	if handler == nil {
+		c.handler.Store(nil)
+		return
+	}
+	c.handler.Store(&handler)
+}
+
+// Run consumes from the stored offset, or from the beginning of the stream if
+// there is none, until ctx is done, and returns ctx.Err() then. See
+// [stream.Consumer.Run] for the errors that end it earlier.
+func (c *Consumer) Run(ctx context.Context) error {
+	if c == nil {
+		return errors.New("lifecycle: Run on a nil Consumer: make one with NewConsumer")
+	}
+	err := c.consumer.Run(ctx)
+	switch {
+	case ctx == nil || ctx.Err() == nil:
+		return err
+	case err != nil: // stopped, but not cleanly
+		return errors.Join(ctx.Err(), err)
+	default:
+		return ctx.Err()
+	}
+}
+
+// Shutdown does nothing: what stops the consumer is the end of Run's context.
+// It is there for programs that shut down all their parts in the same way, and
+// returns an error only for a nil context.
+func (c *Consumer) Shutdown(ctx context.Context) error {
+	if ctx == nil {
+		return errors.New("lifecycle: Shutdown was given no context; pass one")
+	}
+	return nil
+}
+
+func (c *Consumer) handle(ctx context.Context, msg *stream.Message[Event]) error {
+	event := msg.Value
+	event.EntryID = msg.ID
+	if !c.known[event.EventType] {
+		return stream.Skip("unknown event type")
+	}
+	handler := c.handler.Load()
+	if handler == nil {
+		return stream.Skip("no handler is registered")
+	}
+	if err := (*handler)(ctx, event); err != nil {
+		return err
+	}
+	if c.logger.Enabled(ctx, slog.LevelDebug) {
+		c.logger.DebugContext(ctx, "event handled", "stream", msg.Stream, "entry_id", msg.ID, "age", c.age(msg.ID))
+	}
+	return nil
+}
+
+// age is how long ago the entry was added to the stream.
+func (c *Consumer) age(entryID string) time.Duration {
+	id, err := offset.Parse(entryID)
+	if err != nil {
+		return 0
+	}
+	return c.clock().Sub(time.UnixMilli(int64(id.Ms)))
+}

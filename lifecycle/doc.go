@@ -1,0 +1,8 @@
+// Package lifecycle consumes the user-lifecycle topic: users that are blocked
+// for good, users that are deleted, and what else a configuration adds.
+//
+// It is one instantiation of package stream, and an example of how little a
+// topic needs: [Event] declares the fields, [Topic] names the stream, and
+// [Consumer] adds what this topic has of its own, which is a set of known event
+// types and a handler that can be registered while the consumer runs.
+package lifecycle

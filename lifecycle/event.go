@@ -1,0 +1,60 @@
+package lifecycle
+
+import (
+	"time"
+
+	"github.com/go-playground/validator/v10"
+
+	"millrace/codec"
+	"millrace/stream"
+)
+
+// DefaultStream is the key of the stream that user-lifecycle events are
+// published to.
+const DefaultStream = "user:lifecycle_events"
+
+// The types of events that every [Consumer] knows.
+const (
+	// TypePermanentBlocked says that a user has been blocked for good.
+	TypePermanentBlocked = "user.lifecycle.permanent_blocked"
+	// TypeDeleted says that a user has been deleted.
+	TypeDeleted = "user.lifecycle.deleted"
+)
+
+// Event is one user-lifecycle event. Its tags say how it is written to the
+// stream and what it must have.
+type Event struct {
+	// EntryID is the ID of the entry that the event was read from. It is not
+	// written.
+	EntryID string `mapstructure:"-"`
+	// EventType is what happened, such as [TypeDeleted]. Required.
+	EventType string `mapstructure:"event_type,trim" validate:"required"`
+	// UserID is the user whom it happened to. Required.
+	UserID string `mapstructure:"user_id,trim" validate:"required"`
+	// OccurredAt is when it happened, in UTC; on the wire a positive number of
+	// milliseconds since 1970. Required.
+	OccurredAt time.Time `mapstructure:"occurred_at_ms,unixmilli" validate:"required,after_epoch"`
+	// Source is the system that published the event.
+	Source string `mapstructure:"source"`
+	// ActorType and ActorID say who did it.
+	ActorType string `mapstructure:"actor_type"`
+	ActorID   string `mapstructure:"actor_id"`
+	// ReasonCode says why.
+	ReasonCode string `mapstructure:"reason_code"`
+	// TraceID joins the event to the request that caused it.
+	TraceID string `mapstructure:"trace_id"`
+}
+
+// Topic returns the topic of user-lifecycle events in the stream of the given
+// name, usually [DefaultStream].
+func Topic(name string) stream.Topic[Event] {
+	return stream.Topic[Event]{
+		Name:  name,
+		Codec: codec.Struct[Event](codec.WithValidation("after_epoch", afterEpoch)),
+	}
+}
+
+func afterEpoch(field validator.FieldLevel) bool {
+	t, ok := field.Field().Interface().(time.Time)
+	return ok && t.UnixMilli() > 0
+}

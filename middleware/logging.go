@@ -1,0 +1,73 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"millrace/stream"
+)
+
+// Logging writes one line for every delivery of an entry, with its stream, ID,
+// delivery count and duration, at a level that follows from the outcome:
+//
+//	Debug  handled
+//	Info   skipped, or interrupted because the consumer stops
+//	Warn   cannot be decoded, or goes to the dead letters
+//	Error  any other error
+//
+// The lines tell how processing went; what then becomes of the entry, the
+// engine logs itself. Fields of the entry are never logged. A nil logger means
+// slog.Default() at the time of the call.
+func Logging(logger *slog.Logger) stream.Middleware {
+	if logger == nil {
+		logger = slog.Default()
+	}
+	return func(next stream.EntryHandler) stream.EntryHandler {
+		return func(ctx context.Context, entry *stream.Entry) error {
+			begun := time.Now()
+			err := next(ctx, entry)
+			level, message := outcome(ctx, err)
+			if !logger.Enabled(ctx, level) {
+				return err
+			}
+			attrs := []slog.Attr{
+				slog.String("stream", entry.Stream),
+				slog.String("entry_id", entry.ID),
+				slog.Int64("attempt", entry.Deliveries),
+				slog.Duration("duration", time.Since(begun)),
+			}
+			if err != nil {
+				attrs = append(attrs, slog.Any("err", err))
+			}
+			logger.LogAttrs(ctx, level, message, attrs...)
+			return err
+		}
+	}
+}
+
+func outcome(ctx context.Context, err error) (slog.Level, string) {
+	var (
+		dead   *stream.DeadLetterError
+		skip   *stream.SkipError
+		decode *stream.DecodeError
+	)
+	stopped := ctx.Err() != nil
+	switch {
+	case err == nil:
+		return slog.LevelDebug, "entry handled"
+	case errors.As(err, &dead) && !stopped:
+		return slog.LevelWarn, "entry given up"
+	case errors.As(err, &dead):
+		return slog.LevelInfo, "entry interrupted"
+	case errors.As(err, &skip):
+		return slog.LevelInfo, "entry skipped"
+	case errors.As(err, &decode):
+		return slog.LevelWarn, "entry not decoded"
+	case stopped:
+		return slog.LevelInfo, "entry interrupted"
+	default:
+		return slog.LevelError, "entry failed"
+	}
+}

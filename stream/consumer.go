@@ -1,0 +1,115 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"sync/atomic"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/codec"
+	"millrace/offset"
+)
+
+// Consumer reads one topic and hands every entry, decoded, to its handler.
+// [NewConsumer] makes one. It may be used from several goroutines; one Run is
+// allowed at a time.
+type Consumer[T any] struct {
+	// T ends in the closure that the constructor gives to the engine, which is
+	// compiled once, whatever the number of topics.
+	engine  engine
+	running atomic.Bool
+}
+
+// NewConsumer makes a consumer in log mode: one reader, in the order of the
+// stream, its place kept as an offset in the store. It does no I/O, starts
+// nothing, and neither closes nor blocks the client: reading has a connection
+// of its own, made from the client's options when Run starts.
+//
+// The client is a *redis.Client, sentinel-backed ones included, or a
+// *redis.ClusterClient. Everything that is wrong with the arguments and
+// options comes back in one error, each problem wrapping [ErrInvalidOption].
+func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offset.Store, handle Handler[T], opts ...Option) (*Consumer[T], error) {
+	cfg := newConfig(topic.Name, opts)
+	if topic.Codec == nil {
+		topic.Codec = codec.Struct[T]()
+	}
+	handler, err := chain(decodeAndHandle(topic.Codec, handle), cfg.middleware)
+	err = errors.Join(
+		checkClient(client),
+		checkTopic(topic),
+		checkPresent("store", store, "give an offset.Store, such as offset.NewRedis or a *offset.Memory"),
+		checkPresent("handler", handle, "give the function that processes a message"),
+		cfg.validate(),
+		err,
+	)
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer[T]{engine: engine{
+		stream: topic.Name,
+		client: client,
+		store:  store,
+		chain:  handler,
+		config: cfg,
+	}}, nil
+}
+
+// Run consumes until ctx is done, and returns nil then: at once if no handler
+// is at work, else as soon as it has returned. What was finished is saved
+// before Run returns; if that fails, Run says so with an error, and those
+// entries will be delivered again. A consumer that has stopped may be run
+// again.
+//
+// Trouble with Redis or the store does not end Run: it is logged, and tried
+// again until it works. What no waiting can mend does: a key that is not a
+// stream, a refused login or a missing right found at the start, and a stored
+// offset that is none ([offset.ErrCorrupt]). The error says what to do.
+// [ErrRunning] comes back while another Run of this consumer is at work.
+func (c *Consumer[T]) Run(ctx context.Context) error {
+	if ctx == nil {
+		return errors.New("stream: Run was given no context; pass the one whose end is to stop the consumer")
+	}
+	if !c.running.CompareAndSwap(false, true) {
+		return ErrRunning
+	}
+	defer c.running.Store(false)
+	return c.engine.run(ctx)
+}
+
+// decodeAndHandle is the innermost handler of a chain, the only place where an
+// entry meets its type.
+func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T]) EntryHandler {
+	return func(ctx context.Context, entry *Entry) error {
+		value, err := decode(decoder, entry.Fields)
+		if err != nil {
+			return &DecodeError{Stream: entry.Stream, ID: entry.ID, Err: err}
+		}
+		return handle(ctx, &Message[T]{Entry: *entry, Value: value})
+	}
+}
+
+// decode makes a panic of the codec an error of the entry: an entry that the
+// codec cannot survive must not be held for ever.
+func decode[T any](decoder codec.Codec[T], fields codec.Fields) (value T, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = newPanicError(p)
+		}
+	}()
+	return decoder.Decode(fields)
+}
+
+func checkTopic[T any](topic Topic[T]) error {
+	var problems []error
+	if isBlank(topic.Name) {
+		problems = append(problems, invalid("Topic.Name %q: give the key of the stream", topic.Name))
+	}
+	if checker, ok := topic.Codec.(codec.Checker); ok {
+		if err := checker.Check(); err != nil {
+			problems = append(problems, invalid("Topic.Codec of %q cannot serve %v: %w", topic.Name, reflect.TypeFor[T](), err))
+		}
+	}
+	return errors.Join(problems...)
+}

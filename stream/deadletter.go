@@ -1,0 +1,176 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// The fields that a dead letter has besides those of the original entry, which
+// come first and are as they were, byte for byte. These are the last six of
+// every dead letter, in this order, so that the original can be restored even
+// if it had fields of the same names.
+const (
+	// DeadLetterPrefix begins the name of each of them.
+	DeadLetterPrefix = "millrace."
+	// DeadLetterOrigin is the key of the stream that the entry came from.
+	DeadLetterOrigin = DeadLetterPrefix + "stream"
+	// DeadLetterID is the ID that the entry had there.
+	DeadLetterID = DeadLetterPrefix + "id"
+	// DeadLetterLabel is the label of the consumer that gave it up.
+	DeadLetterLabel = DeadLetterPrefix + "label"
+	// DeadLetterAttempts is how often processing was tried, a decimal number.
+	DeadLetterAttempts = DeadLetterPrefix + "attempts"
+	// DeadLetterCause is the text of the last error, at most 1024 bytes of it.
+	DeadLetterCause = DeadLetterPrefix + "error"
+	// DeadLetterTime is when it was given up, in RFC 3339, UTC.
+	DeadLetterTime = DeadLetterPrefix + "time"
+)
+
+// DeadLetterStream returns the key of the dead-letter stream of a stream, where
+// nothing else is configured: the key in braces, as a hash tag, and ":dead". In
+// a cluster the two are then in one slot, and the move from one to the other
+// can be a single step (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
+// A key that has a hash tag already keeps it.
+func DeadLetterStream(stream string) string {
+	if tagged := "{" + stream + "}:dead"; hashTag(stream) == stream && hashTag(tagged) == stream {
+		return tagged
+	}
+	return stream + ":dead"
+}
+
+// hashTag returns the part of a key that decides about its cluster slot.
+func hashTag(key string) string {
+	if _, rest, found := strings.Cut(key, "{"); found {
+		if tag, _, found := strings.Cut(rest, "}"); found && tag != "" {
+			return tag
+		}
+	}
+	return key
+}
+
+func (e *DeadLetterError) target(stream string) string {
+	if e.Stream != "" {
+		return e.Stream
+	}
+	return DeadLetterStream(stream)
+}
+
+// moveScript copies an entry on the server, which keeps what the client's map
+// of fields has lost, their order and repeated names, and sends no payload back
+// and forth. It returns false if the entry is no longer there.
+var moveScript = redis.NewScript(`
+local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
+if #found == 0 then return false end
+local fields = found[1][2]
+for i = 2, #ARGV do fields[#fields + 1] = ARGV[i] end
+return redis.call('XADD', KEYS[2], '*', unpack(fields))`)
+
+// writeDeadLetter writes an entry to its dead-letter stream, and tries until
+// that has succeeded or ctx is done: the entry is held, but not processed again
+// for a failure that is not its own. A write whose reply is lost is written
+// again, so that an entry may be there twice, with the same DeadLetterID.
+func (e *engine) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLetterError) error {
+	target := dead.target(e.stream)
+	added := []string{
+		DeadLetterOrigin, e.stream,
+		DeadLetterID, entry.ID,
+		DeadLetterLabel, e.label,
+		DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
+		DeadLetterCause, cut(fmt.Sprint(dead.Err), 1024),
+		DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
+	}
+	return e.persist(ctx, "writing to the dead letters", func(ctx context.Context) error {
+		if target == e.stream && dead.Client == nil {
+			return errors.New("the dead-letter stream is the topic itself; give middleware.DeadLetter another one")
+		}
+		if dead.Client == nil {
+			moved, err := e.moveOnServer(ctx, entry, target, added)
+			if moved || err != nil {
+				return err
+			}
+		}
+		return e.moveThroughHere(ctx, entry, dead.Client, target, added)
+	}, false)
+}
+
+// moveOnServer reports false where the script cannot do it.
+func (e *engine) moveOnServer(ctx context.Context, entry *Entry, target string, added []string) (bool, error) {
+	args := make([]any, 0, len(added)+1)
+	args = append(args, entry.ID)
+	for _, text := range added {
+		args = append(args, text)
+	}
+	err := moveScript.Run(ctx, e.client, []string{e.stream, target}, args...).Err()
+	switch {
+	case err == nil:
+		return true, nil
+	case errors.Is(err, redis.Nil), // trimmed away since it was read
+		hasCode(err, "CROSSSLOT"),
+		redis.IsPermissionError(err),                      // no scripts for this user
+		strings.Contains(err.Error(), "too many results"): // more fields than a script can pass on
+		return false, nil
+	default:
+		return false, fmt.Errorf("moving the entry to %s: %w", target, err)
+	}
+}
+
+// moveThroughHere fetches the entry once more, undecoded, and adds it to the
+// target.
+func (e *engine) moveThroughHere(ctx context.Context, entry *Entry, client redis.UniversalClient, target string, added []string) error {
+	if client == nil {
+		client = e.client
+	}
+	pairs, err := e.original(ctx, entry)
+	if err != nil {
+		return fmt.Errorf("fetching the entry for %s: %w", target, err)
+	}
+	for _, text := range added {
+		pairs = append(pairs, text)
+	}
+	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: target, Values: pairs}).Err(); err != nil {
+		return fmt.Errorf("adding the entry to %s: %w", target, err)
+	}
+	return nil
+}
+
+// original returns the entry's field-value pairs as the server has them or, if
+// it no longer does, as they were read.
+func (e *engine) original(ctx context.Context, entry *Entry) ([]any, error) {
+	reply, err := e.client.Do(ctx, "XRANGE", e.stream, entry.ID, entry.ID).Slice()
+	if err != nil {
+		return nil, err
+	}
+	if len(reply) == 1 {
+		if found, ok := reply[0].([]any); ok && len(found) == 2 {
+			if pairs, ok := found[1].([]any); ok {
+				return pairs, nil
+			}
+		}
+	}
+	var pairs []any
+	for _, name := range slices.Sorted(maps.Keys(entry.Fields)) {
+		pairs = append(pairs, name, entry.Fields[name])
+	}
+	return pairs, nil
+}
+
+// cut shortens text to at most the given number of bytes, and leaves valid
+// UTF-8.
+func cut(text string, size int) string {
+	if len(text) > size {
+		for size > 0 && !utf8.RuneStart(text[size]) {
+			size--
+		}
+		text = text[:size]
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
+}

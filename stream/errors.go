@@ -1,0 +1,116 @@
+package stream
+
+import (
+	"errors"
+	"fmt"
+	"runtime/debug"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// ErrInvalidOption is wrapped by every problem that a constructor finds in its
+// arguments and options. The constructor reports all of them at once; nothing
+// was started, and the call is to be corrected.
+var ErrInvalidOption = errors.New("invalid option")
+
+// ErrRunning is returned by Run while another Run of the same consumer has not
+// returned. Construct a second consumer, with a label of its own, instead.
+var ErrRunning = errors.New("stream: the consumer is running already; construct another one to consume twice")
+
+// DecodeError says that an entry's fields could not be made into the topic's
+// type. It comes out of the chain like a handler's error, so that every
+// middleware sees it; if none turns it into something else, the engine logs
+// the entry and passes it. Its text names fields and types, never values.
+type DecodeError struct {
+	// Stream and ID say which entry it was.
+	Stream, ID string
+	// Err is the codec's error; with the codecs of this module
+	// [millrace/codec.FieldErrors].
+	Err error
+}
+
+func (e *DecodeError) Error() string {
+	return fmt.Sprintf("cannot decode entry %s of %s: %v", e.ID, e.Stream, e.Err)
+}
+
+// Unwrap returns the codec's error.
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// SkipError is what [Skip] returns.
+type SkipError struct {
+	// Reason is logged with the entry's ID. It must not hold field values.
+	Reason string
+}
+
+func (e *SkipError) Error() string { return "skipped: " + e.Reason }
+
+// Skip returns an error with which a handler or middleware says that the entry
+// is of no concern, such as an event of an unknown kind: it is logged with the
+// reason at level Info and passed. The reason must not hold field values.
+func Skip(reason string) error { return &SkipError{Reason: reason} }
+
+// PermanentError is what [Permanent] returns.
+type PermanentError struct {
+	// Err is why trying again is of no use.
+	Err error
+}
+
+func (e *PermanentError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error that was marked.
+func (e *PermanentError) Unwrap() error { return e.Err }
+
+// Permanent marks err as one that trying again cannot mend: middleware.Retry
+// does not try again in place, and middleware.DeadLetter takes the entry at
+// once. Without a dead-letter middleware the entry is held like after any
+// other error. Permanent of nil is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &PermanentError{Err: err}
+}
+
+// DeadLetterError asks the engine to write the entry to a dead-letter stream
+// and, once that is done, to pass it. Middleware returns it; the engine does
+// the writing, and holds the entry for as long as the write fails.
+type DeadLetterError struct {
+	// Stream is the key of the dead-letter stream.
+	// Empty means [DeadLetterStream] of the entry's stream.
+	Stream string
+	// Client is the client to write with, for a dead-letter stream on another
+	// Redis. Nil means the consumer's own. It is not closed.
+	Client redis.UniversalClient
+	// Attempts is how often processing was tried.
+	Attempts int64
+	// Err is why the entry is given up. Its text becomes part of the dead
+	// letter and of the log: it must not hold field values.
+	Err error
+}
+
+func (e *DeadLetterError) Error() string { return fmt.Sprintf("dead letter: %v", e.Err) }
+
+// Unwrap returns why the entry was given up.
+func (e *DeadLetterError) Unwrap() error { return e.Err }
+
+// PanicError is a panic of a handler, a middleware or a codec. It is treated
+// like any other error: the entry is held, or what the middleware decides.
+type PanicError struct {
+	// Err is the panic's value, made into an error if it was none.
+	Err error
+	// Stack is the stack of the goroutine at the panic.
+	Stack []byte
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Err) }
+
+// Unwrap returns the panic's value if that was an error.
+func (e *PanicError) Unwrap() error { return e.Err }
+
+func newPanicError(value any) *PanicError {
+	err, ok := value.(error)
+	if !ok {
+		err = fmt.Errorf("%v", value)
+	}
+	return &PanicError{Err: err, Stack: debug.Stack()}
+}

@@ -1,0 +1,50 @@
+package stream_test
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/codec"
+	"millrace/middleware"
+	"millrace/offset"
+	"millrace/stream"
+)
+
+// The call sites of the README, with no type argument but the topic's. This
+// file stops building when a signature breaks inference.
+
+type inferred struct {
+	UserID string `mapstructure:"user_id" validate:"required"`
+}
+
+var inferredTopic = stream.Topic[inferred]{Name: "user:lifecycle_events"}
+
+func inferredHandler(context.Context, *stream.Message[inferred]) error { return nil }
+
+func _(ctx context.Context, rdb *redis.Client, cluster *redis.ClusterClient, logger *slog.Logger) error {
+	store, err := offset.NewRedis(rdb, "")
+	if err != nil {
+		return err
+	}
+	consumer, err := stream.NewConsumer(rdb, inferredTopic, store, inferredHandler,
+		stream.WithLabel("user_lifecycle"),
+		stream.WithMiddleware(
+			middleware.Logging(logger),
+			middleware.DeadLetter(middleware.DeadLetterConfig{}),
+			middleware.Retry(middleware.RetryConfig{Attempts: 5}),
+		))
+	if err != nil {
+		return err
+	}
+	asJSON := stream.Topic[inferred]{Name: "orders", Codec: codec.JSON[inferred]{}}
+	_, err = stream.NewConsumer(cluster, asJSON, &offset.Memory{}, func(_ context.Context, msg *stream.Message[inferred]) error {
+		_ = msg.Value.UserID + msg.ID
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return consumer.Run(ctx)
+}

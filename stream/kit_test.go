@@ -1,0 +1,230 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+
+	"millrace/stream"
+)
+
+type order struct {
+	ID     string `mapstructure:"id" validate:"required"`
+	Amount int    `mapstructure:"amount"`
+}
+
+var orders = stream.Topic[order]{Name: "orders"}
+
+// add publishes an order with the given ID.
+func add(t testing.TB, client redis.UniversalClient, id string) string {
+	t.Helper()
+	return addFields(t, client, "id", id, "amount", "1")
+}
+
+func addFields(t testing.TB, client redis.UniversalClient, pairs ...string) string {
+	t.Helper()
+	entryID, err := client.XAdd(context.Background(), &redis.XAddArgs{Stream: orders.Name, Values: pairs}).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entryID
+}
+
+// recorder is a handler that keeps what it was given.
+type recorder struct {
+	mu      sync.Mutex
+	changed chan struct{}
+	seen    []string
+	// handle decides about a message; nil handles it.
+	handle func(ctx context.Context, msg *stream.Message[order]) error
+}
+
+func newRecorder() *recorder { return &recorder{changed: make(chan struct{}, 1)} }
+
+func (r *recorder) Handle(ctx context.Context, msg *stream.Message[order]) error {
+	r.mu.Lock()
+	r.seen = append(r.seen, msg.Value.ID)
+	r.mu.Unlock()
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
+	if r.handle != nil {
+		return r.handle(ctx, msg)
+	}
+	return nil
+}
+
+// Seen returns the IDs of the orders that were delivered so far.
+func (r *recorder) Seen() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]string(nil), r.seen...)
+}
+
+// await returns what was seen, once that is at least n.
+func (r *recorder) await(t testing.TB, n int) []string {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	for {
+		if seen := r.Seen(); len(seen) >= n {
+			return seen
+		}
+		select {
+		case <-r.changed:
+		case <-deadline:
+			t.Fatalf("%d deliveries after 20s, want %d: %v", len(r.Seen()), n, r.Seen())
+		}
+	}
+}
+
+type runner interface {
+	Run(ctx context.Context) error
+}
+
+// start runs a consumer; the function that it returns stops it, and returns
+// what Run did.
+func start(t testing.TB, consumer runner) (stop func() error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- consumer.Run(ctx) }()
+	stop = sync.OnceValue(func() error {
+		cancel()
+		select {
+		case err := <-done:
+			return err
+		case <-time.After(20 * time.Second):
+			return fmt.Errorf("Run did not return within 20s of the cancel")
+		}
+	})
+	t.Cleanup(func() { _ = stop() })
+	return stop
+}
+
+// newConsumer makes a consumer of orders that fails the test if it cannot.
+func newConsumer(t testing.TB, client redis.UniversalClient, store interface {
+	Load(context.Context, string) (string, bool, error)
+	Save(context.Context, string, string) error
+}, handle stream.Handler[order], opts ...stream.Option,
+) *stream.Consumer[order] {
+	t.Helper()
+	consumer, err := stream.NewConsumer(client, orders, store, handle, append([]stream.Option{stream.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return consumer
+}
+
+// logs is a logger whose output can be looked at.
+type logs struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(p)
+}
+
+func (l *logs) Logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// lines returns the lines that contain all of the words.
+func (l *logs) lines(words ...string) (found []string) {
+lines:
+	for line := range strings.Lines(l.String()) {
+		for _, word := range words {
+			if !strings.Contains(line, word) {
+				continue lines
+			}
+		}
+		found = append(found, line)
+	}
+	return found
+}
+
+// eventually waits until a condition holds that no channel tells of.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(20 * time.Second)
+	for !holds() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not after 20s: %s", what)
+		}
+	}
+}
+
+// bubble runs a test in virtual time, with a Redis of its own in memory.
+func bubble(t *testing.T, test func(t *testing.T, client *redis.Client)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		server := miniredis.NewMiniRedis()
+		client := redis.NewClient(&redis.Options{
+			Addr:   "127.0.0.1:1", // an IP literal: a name would be looked up outside of the bubble
+			Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
+		})
+		t.Cleanup(server.Close)
+		t.Cleanup(func() { _ = client.Close() })
+		test(t, client)
+	})
+}
+
+func parse(t testing.TB, text string) time.Duration {
+	t.Helper()
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+// readCounter counts the XREADs that a client sends.
+type readCounter struct{ reads atomic.Int64 }
+
+// withReadsCounted returns a client whose connections, and those derived from
+// it, count what they send.
+func withReadsCounted(client *redis.Client, counter *readCounter) *redis.Client {
+	opts := *client.Options()
+	dial := opts.Dialer
+	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		return &countingConn{Conn: conn, counter: counter}, err
+	}
+	return redis.NewClient(&opts)
+}
+
+type countingConn struct {
+	net.Conn
+	counter *readCounter
+}
+
+func (c *countingConn) Write(p []byte) (int, error) {
+	if bytes.Contains(p, []byte("xread")) {
+		c.counter.reads.Add(1)
+	}
+	return c.Conn.Write(p)
+}

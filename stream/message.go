@@ -1,0 +1,84 @@
+package stream
+
+import (
+	"context"
+
+	"millrace/codec"
+)
+
+// Entry is one stream entry as Redis holds it.
+type Entry struct {
+	// Stream is the key that the entry was read from.
+	Stream string
+	// ID is the entry's ID, "<milliseconds>-<sequence>".
+	ID string
+	// Fields are the entry's field-value pairs. They belong to the entry: a
+	// handler or middleware that wants to change them makes a copy. Where an
+	// entry repeats a field name, the last value is kept.
+	Fields codec.Fields
+	// Deliveries counts how often the entry has been delivered, this time
+	// included; the first delivery is 1. In log mode the count starts anew
+	// when the consumer does.
+	Deliveries int64
+}
+
+// Message is an entry with its decoded value. The Entry is embedded by value,
+// so that a test of a handler can write one as a literal.
+type Message[T any] struct {
+	Entry
+	// Value is what the topic's codec made of the entry's fields.
+	Value T
+}
+
+// Handler processes one message. Its result decides what becomes of the entry;
+// see the package documentation, "Delivery". The message is the handler's own:
+// it may be kept and changed after the handler has returned.
+//
+// The context is cancelled when the consumer stops. What a handler returns
+// after that is not counted as a failure.
+type Handler[T any] func(ctx context.Context, msg *Message[T]) error
+
+// EntryHandler processes one entry. It is what a [Middleware] wraps: decoding
+// and the user's [Handler] are the innermost EntryHandler. The entry is only
+// valid until the call returns.
+type EntryHandler func(ctx context.Context, entry *Entry) error
+
+// Middleware wraps the processing of an entry, decoding included. It knows
+// nothing of the topic's type, so that one stack of middleware serves every
+// topic. A Middleware is called once, when the consumer is constructed; the
+// EntryHandler that it returns is called for every delivery, and must be safe
+// for concurrent use.
+//
+// A middleware that calls next more than once, or not at all, decides with
+// that what becomes of the entry; the engine only sees what the outermost one
+// returns.
+type Middleware func(next EntryHandler) EntryHandler
+
+// CatchPanic is the [Middleware] that turns a panic into a [*PanicError]. The
+// engine puts it around every handler, so that the middleware outside treats a
+// panic like any other error, and around the whole chain. In between, as
+// middleware.Recover, it serves middleware that may panic itself.
+func CatchPanic(next EntryHandler) EntryHandler {
+	return func(ctx context.Context, entry *Entry) (err error) {
+		defer func() {
+			if value := recover(); value != nil {
+				err = newPanicError(value)
+			}
+		}()
+		return next(ctx, entry)
+	}
+}
+
+// chain wraps innermost in the middleware, the first outermost.
+func chain(innermost EntryHandler, stack []Middleware) (EntryHandler, error) {
+	handler := CatchPanic(innermost)
+	for i := len(stack) - 1; i >= 0; i-- {
+		if stack[i] == nil {
+			continue
+		}
+		if handler = stack[i](handler); handler == nil {
+			return nil, invalid("WithMiddleware: number %d returned no handler; it has to return one that calls next", i+1)
+		}
+	}
+	return CatchPanic(handler), nil
+}

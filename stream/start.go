@@ -1,0 +1,83 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+)
+
+// Start says where a consumer begins for which nothing is stored yet. Once an
+// offset is stored, that decides, and Start has no further effect. The zero
+// value is [FromBeginning].
+type Start struct {
+	end   bool
+	after *string // the offset before the first entry to deliver; nil is the beginning
+}
+
+// FromBeginning starts at the first entry that the stream holds.
+func FromBeginning() Start { return Start{} }
+
+// FromEnd starts with the first entry that is added after the consumer has
+// looked for the first time. The end is looked up once and stored, so that
+// nothing is missed between that and the first entry, however long that takes
+// and however often the consumer is restarted.
+func FromEnd() Start { return Start{end: true} }
+
+// FromID starts with the first entry after the given ID, which need not exist.
+// An ID without a sequence number, such as "1700000000000", stands for its
+// first, as in Redis. Text that is no ID is refused when the consumer is
+// constructed.
+func FromID(id string) Start {
+	if _, err := offset.Parse(id + "-0"); err == nil {
+		id += "-0"
+	}
+	return Start{after: &id}
+}
+
+// FromTime starts with the first entry that Redis gave an ID at or after t,
+// by the clock of the server that took the entry in. Fractions of a
+// millisecond count as the whole one that they belong to.
+func FromTime(t time.Time) Start {
+	ms := t.UnixMilli()
+	if ms <= 0 {
+		return FromBeginning()
+	}
+	return FromID(offset.ID{Ms: uint64(ms - 1), Seq: math.MaxUint64}.String())
+}
+
+func (s Start) problem() error {
+	if s.after == nil {
+		return nil
+	}
+	if _, err := offset.Parse(*s.after); err != nil {
+		return fmt.Errorf("WithStart(FromID(%q)): give an entry ID such as 1700000000000-0: %w", *s.after, err)
+	}
+	return nil
+}
+
+// resolve returns the concrete offset to start after.
+func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream string) (string, error) {
+	switch {
+	case s.end:
+		// The last entry, not "$": that would be a new place at every look.
+		last, err := client.XRevRangeN(ctx, stream, "+", "-", 1).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return "", fmt.Errorf("looking up the end of %s: %w", stream, err)
+		}
+		if len(last) > 0 {
+			return last[0].ID, nil
+		}
+	case s.after != nil:
+		return *s.after, nil
+	}
+	return beginning, nil
+}
+
+// beginning is the offset before every entry.
+const beginning = "0-0"

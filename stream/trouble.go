@@ -1,0 +1,67 @@
+package stream
+
+import (
+	"errors"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+)
+
+// beyondMending says what to do about an error that no waiting can mend, and
+// nothing about every other one. What the server refuses counts only while
+// starting; see engine.persist.
+func beyondMending(err error, starting bool) (advice string) {
+	switch {
+	case errors.Is(err, offset.ErrCorrupt):
+		return "look at what the offset store holds, and correct or remove it"
+	case !starting:
+		return ""
+	case redis.IsAuthError(err):
+		return "Redis refuses the login; check the client's username and password"
+	case redis.IsPermissionError(err):
+		return "the Redis user lacks a right; grant it"
+	case hasCode(err, "WRONGTYPE"):
+		return "a key holds another type than is needed; check the topic's name and the store's key"
+	case hasCode(err, "ERR unknown command"):
+		return "the server lacks a command that is needed; Redis 6.2 or later has it"
+	}
+	return ""
+}
+
+// hasCode reports whether err, or one that it wraps, is an answer of the server
+// that begins with the given words.
+func hasCode(err error, code string) bool {
+	var answer redis.Error
+	return errors.As(err, &answer) && strings.HasPrefix(answer.Error(), code)
+}
+
+// incident is something that fails again and again. It is logged when it
+// begins, every half minute while it lasts, and when it is over: an outage
+// must be seen, and must not fill a disk.
+type incident struct {
+	failures      int64
+	since, logged time.Time
+}
+
+const incidentLogInterval = 30 * time.Second
+
+func (i *incident) add(log *slog.Logger, what string, err error) {
+	now := time.Now()
+	if i.failures == 0 {
+		i.since = now
+	}
+	i.failures++
+	if i.failures > 1 && now.Sub(i.logged) < incidentLogInterval {
+		return
+	}
+	i.logged = now
+	log.Warn(what+" failed; trying again until it works", "err", err, "failures", i.failures, "lasts", now.Sub(i.since))
+}
+
+func (i *incident) over(log *slog.Logger, what string) {
+	log.Info(what+" works again", "failures", i.failures, "lasted", time.Since(i.since))
+}
