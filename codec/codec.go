@@ -1,0 +1,28 @@
+package codec
+
+// Fields are an entry's field-value pairs as go-redis hands them over, where
+// every value is a string. So that tests can write plain literals, a value may
+// also be a []byte, a bool or a number of a predeclared type; it counts as its
+// decimal text.
+type Fields map[string]any
+
+// Codec turns the fields of an entry into a T and back. Implementations are safe
+// for concurrent use.
+type Codec[T any] interface {
+	// Decode returns the value that the fields hold. It neither changes nor
+	// keeps fields. The value is the zero T when the error is not nil.
+	Decode(fields Fields) (T, error)
+	// Encode returns field, value, field, value and so on, at least one pair.
+	// The order of the fields is the same for all values of T, because Redis
+	// saves the names of an entry whose names repeat those before it.
+	Encode(value T) ([]string, error)
+}
+
+// Checker is implemented by a [Codec] that can tell whether it serves its type.
+// [Struct] and [JSON] do.
+type Checker interface {
+	// Check returns an error that lists all reasons why the codec cannot serve
+	// its type, each with what to change, or nil. Consumers and producers call
+	// it once, when they are constructed.
+	Check() error
+}

@@ -1,0 +1,91 @@
+package codec
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+)
+
+// decode decodes into the struct that target points to.
+func (p *plan) decode(fields Fields, target any) error {
+	if p.err != nil {
+		return p.err
+	}
+	root := reflect.ValueOf(target).Elem()
+	texts := make(map[string]any, len(fields))
+	var found complaints
+	belongs := false
+	for name, value := range fields {
+		i, declared := p.byName[name]
+		belongs = belongs || declared
+		if !declared && p.remain == nil {
+			if p.strict {
+				found.add(len(p.fields), cutName(name), "", "is not declared by "+p.typ.String())
+			}
+			continue
+		}
+		text, reason := textOf(value)
+		switch {
+		case reason != "" && declared:
+			found.addField(p, i, reason)
+		case reason != "":
+			found.add(len(p.fields), cutName(name), "", reason)
+		case declared && !isPlaceable(deref(p.fields[i].typ).Kind()):
+			if reason := p.fields[i].set(text, root); reason != "" {
+				found.addField(p, i, reason)
+			}
+		case name == "-" && p.hasIgnored:
+			p.remain.set(name, text, root)
+		default:
+			texts[name] = fieldText{name, text}
+		}
+	}
+	if !belongs && len(p.fields) > 0 && p.remain == nil {
+		return fmt.Errorf("none of the entry's fields belongs to %s; check that this is the stream of that type and that the names in its tags match exactly", p.typ)
+	}
+	err := place(texts, target, func(text fieldText, to reflect.Value) {
+		i, declared := p.byName[text.name]
+		if !declared {
+			to.Set(reflect.ValueOf(text.text))
+		} else if reason := p.fields[i].convert(text.text, to); reason != "" {
+			found.addField(p, i, reason)
+		}
+	})
+	if err != nil {
+		return fmt.Errorf("an entry cannot be placed in %s; this is a defect of package codec, please report the type", p.typ)
+	}
+	if err := found.validate(p, target); err != nil && len(found) == 0 {
+		return err
+	}
+	return found.err(len(p.fields))
+}
+
+// convert puts the text into to, which has the type of the field without its
+// pointers.
+func (f *field) convert(text string, to reflect.Value) (reason string) {
+	if f.trim {
+		text = strings.TrimSpace(text)
+	}
+	if text == "" && f.form.refusesBlank {
+		return "is blank"
+	}
+	return f.form.set(text, to)
+}
+
+// set puts the text into its place in the struct root without mapstructure.
+func (f *field) set(text string, root reflect.Value) (reason string) {
+	to := root.FieldByIndex(f.index)
+	for to.Kind() == reflect.Pointer {
+		to.Set(reflect.New(to.Type().Elem()))
+		to = to.Elem()
+	}
+	return f.convert(text, to)
+}
+
+func (r *remainder) set(name, text string, root reflect.Value) {
+	m := root.FieldByIndex(r.index)
+	if m.IsNil() {
+		m.Set(reflect.MakeMap(r.typ))
+	}
+	m.SetMapIndex(reflect.ValueOf(name), reflect.ValueOf(text))
+}

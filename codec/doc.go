@@ -1,0 +1,53 @@
+// Package codec turns the field-value pairs of a stream entry into a Go value
+// and back.
+//
+// [Struct] is the codec of most topics: each field of a struct is one field of
+// the entry, named by a mapstructure tag and checked by a validate tag.
+//
+//	type Signup struct {
+//		UserID string    `mapstructure:"user_id" validate:"required"`
+//		Age    int8      `mapstructure:"age" validate:"gte=0"`
+//		At     time.Time `mapstructure:"at"`
+//	}
+//
+//	signups := codec.Struct[Signup]()
+//
+// [JSON] is for producers that put a whole JSON document into one field.
+//
+// # Conversion
+//
+// Conversion is strict: what a field's text does not plainly say is refused,
+// never guessed.
+//
+//   - Names match exactly; "ID" and "id" are two fields.
+//   - Strings and byte slices take the bytes as they are.
+//   - Integers are decimal and fit the field's size: "010" is ten; "0x10",
+//     "1_000", "1e3" and " 1" are refused.
+//   - Floats are decimal and finite. Bools are those of [strconv.ParseBool].
+//   - [time.Duration] is the text of [time.ParseDuration], [time.Time] is
+//     RFC 3339, or Unix milliseconds with the tag option unixmilli or the type
+//     [UnixMilli].
+//   - A type with UnmarshalText and MarshalText speaks for itself.
+//   - Structs, slices, arrays and maps are JSON inside their field; JSON null is
+//     refused there, as it would leave a silent zero.
+//   - A pointer is nil when the entry lacks its field, and left out when nil.
+//   - A field of type any gets the text.
+//
+// Text that is there but blank is an error for numbers, bools, times, durations
+// and JSON, also behind a pointer.
+//
+// # Tag options
+//
+// Behind the name in a mapstructure tag: squash takes in the fields of a nested
+// struct, remain (on one map[string]string or map[string]any) takes what no
+// field declares, omitempty leaves an empty value or a zero time out when
+// encoding, unixmilli is described above, trim removes white space around a
+// text before it is converted. The name "-" keeps a field out of the entry.
+//
+// # Errors
+//
+// A value that cannot be decoded or encoded is reported as [FieldErrors], all of
+// an entry's problems at once. Field values are personal data: no error of this
+// package contains one, so errors can be logged. A type that a codec cannot
+// serve is reported by [Checker], before the first entry is read.
+package codec

@@ -1,0 +1,117 @@
+package codec_test
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-playground/validator/v10"
+
+	"millrace/codec"
+)
+
+func ExampleStruct() {
+	type Signup struct {
+		UserID string    `mapstructure:"user_id" validate:"required"`
+		Age    int8      `mapstructure:"age" validate:"gte=0"`
+		At     time.Time `mapstructure:"at"`
+	}
+	signups := codec.Struct[Signup]()
+
+	signup, err := signups.Decode(codec.Fields{"user_id": "u-1", "age": "36", "at": "2024-02-03T04:05:06Z"})
+	fmt.Println(signup.UserID, signup.Age, signup.At.Year(), err)
+
+	pairs, err := signups.Encode(signup)
+	fmt.Println(pairs, err)
+	// Output:
+	// u-1 36 2024 <nil>
+	// [user_id u-1 age 36 at 2024-02-03T04:05:06Z] <nil>
+}
+
+func ExampleStruct_squash() {
+	type Header struct {
+		ID string    `mapstructure:"id"`
+		At time.Time `mapstructure:"at,unixmilli"`
+	}
+	type Payment struct {
+		Header `mapstructure:",squash"`
+		Amount int               `mapstructure:"amount"`
+		Extra  map[string]string `mapstructure:",remain"`
+	}
+	payment, err := codec.Struct[Payment]().Decode(codec.Fields{"id": "p-1", "at": "1700000000000", "amount": "5", "currency": "CHF"})
+	fmt.Println(payment.ID, payment.At.Format(time.DateTime), payment.Amount, payment.Extra, err)
+	// Output: p-1 2023-11-14 22:13:20 5 map[currency:CHF] <nil>
+}
+
+func ExampleDisallowUnknownFields() {
+	type Login struct {
+		User string `mapstructure:"user"`
+	}
+	_, err := codec.Struct[Login](codec.DisallowUnknownFields()).Decode(codec.Fields{"user": "u-1", "usr_agent": "curl"})
+	fmt.Println(err)
+	// Output: field "usr_agent" is not declared by codec_test.Login
+}
+
+func ExampleWithValidation() {
+	type Transfer struct {
+		IBAN string `mapstructure:"iban" validate:"swiss"`
+	}
+	transfers := codec.Struct[Transfer](codec.WithValidation("swiss", func(field validator.FieldLevel) bool {
+		return len(field.Field().String()) == 21
+	}))
+	_, err := transfers.Decode(codec.Fields{"iban": "CH93"})
+	fmt.Println(err)
+	// Output: field "iban" (string) fails "swiss"
+}
+
+func ExampleChecker() {
+	type Job struct {
+		ID   string        `mapstructure:"id,omitemtpy"`
+		Done chan struct{} `mapstructure:"done"`
+	}
+	fmt.Println(codec.Struct[Job]().(codec.Checker).Check())
+	// Output:
+	// codec_test.Job.ID: unknown tag option "omitemtpy"; the options are squash, remain, omitempty, unixmilli and trim
+	// codec_test.Job.Done: a chan struct {} cannot be made from a field's text; change its type, give it MarshalText and UnmarshalText, or tag it mapstructure:"-"
+}
+
+func ExampleFieldErrors() {
+	type Order struct {
+		ID    string `mapstructure:"id" validate:"required"`
+		Count uint8  `mapstructure:"count"`
+	}
+	_, err := codec.Struct[Order]().Decode(codec.Fields{"count": "1000"})
+
+	var first *codec.FieldError
+	fmt.Println(errors.As(err, &first), first.Field)
+	fmt.Println(err)
+	// Output:
+	// true id
+	// field "id" (string) fails "required"; field "count" (uint8) is out of range for uint8
+}
+
+func ExampleJSON() {
+	type Order struct {
+		ID    string   `json:"id" validate:"required"`
+		Items []string `json:"items"`
+	}
+	orders := codec.JSON[Order]{}
+
+	pairs, err := orders.Encode(Order{ID: "o-1", Items: []string{"tea"}})
+	fmt.Println(pairs, err)
+
+	_, err = orders.Decode(codec.Fields{"payload": `{"items":[]}`})
+	fmt.Println(err)
+	// Output:
+	// [payload {"id":"o-1","items":["tea"]}] <nil>
+	// field "payload.id" (string) fails "required"
+}
+
+func ExampleUnixMilli() {
+	type Tick struct {
+		At codec.UnixMilli `mapstructure:"at"`
+	}
+	tick, err := codec.Struct[Tick]().Decode(codec.Fields{"at": "1700000000000"})
+	fmt.Println(tick.At.Format(time.DateTime), err)
+	// Output: 2023-11-14 22:13:20 <nil>
+}

@@ -1,0 +1,270 @@
+package codec
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// form is how the values of one Go type, pointers taken off, look as the text of
+// one field. A reason that is not empty tells why not, without the value.
+type form struct {
+	// set converts the text and puts it into to, which is settable and zero.
+	set func(text string, to reflect.Value) (reason string)
+	// text returns the text of from, which is addressable.
+	text func(from reflect.Value) (text, reason string)
+	// refusesBlank is set where "" is no value, so that it gets one reason.
+	refusesBlank bool
+	// nested is set where the text is JSON, whose parts need a look too.
+	nested bool
+}
+
+var (
+	timeType            = reflect.TypeFor[time.Time]()
+	durationType        = reflect.TypeFor[time.Duration]()
+	unixMilliType       = reflect.TypeFor[UnixMilli]()
+	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
+	textMarshalerType   = reflect.TypeFor[encoding.TextMarshaler]()
+)
+
+// formOf returns the form of t, or ok = false when a text cannot become a t.
+func formOf(t reflect.Type) (f form, ok bool) {
+	switch t {
+	case timeType:
+		return timeForm, true
+	case durationType:
+		return durationForm, true
+	case unixMilliType:
+		return unixMilliTypeForm, true
+	}
+	if speaksText(t) {
+		return methodForm(t), true
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return stringForm, true
+	case reflect.Bool:
+		return boolForm, true
+	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
+		return intForm, true
+	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return uintForm, true
+	case reflect.Float32, reflect.Float64:
+		return floatForm, true
+	case reflect.Interface:
+		return anyForm, t.NumMethod() == 0
+	case reflect.Slice:
+		if isBytes(t) {
+			return bytesForm, true
+		}
+		return jsonForm, true
+	case reflect.Struct, reflect.Array, reflect.Map:
+		return jsonForm, true
+	}
+	return form{}, false
+}
+
+var stringForm = form{
+	set: func(text string, to reflect.Value) string {
+		to.SetString(text)
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) { return from.String(), "" },
+}
+
+var bytesForm = form{
+	set: func(text string, to reflect.Value) string {
+		to.SetBytes([]byte(text))
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) { return string(from.Bytes()), "" },
+}
+
+// isBytes tells whether t is a slice of plain bytes. json.RawMessage and its like
+// are not: their bytes are JSON and must be checked as JSON.
+func isBytes(t reflect.Type) bool {
+	return t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Uint8 &&
+		!speaksJSON(t) && !speaksJSON(t.Elem()) && !speaksText(t.Elem())
+}
+
+var anyForm = form{
+	set: func(text string, to reflect.Value) string {
+		to.Set(reflect.ValueOf(text))
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) { return textOf(from.Interface()) },
+}
+
+var boolForm = form{
+	refusesBlank: true,
+	set: func(text string, to reflect.Value) string {
+		b, err := strconv.ParseBool(text)
+		if err != nil {
+			return "is neither true nor false"
+		}
+		to.SetBool(b)
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) { return strconv.FormatBool(from.Bool()), "" },
+}
+
+var intForm = form{
+	refusesBlank: true,
+	set: func(text string, to reflect.Value) string {
+		n, err := strconv.ParseInt(text, 10, to.Type().Bits())
+		if err != nil {
+			return numberReason(err, "is not a decimal integer", to)
+		}
+		to.SetInt(n)
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) { return strconv.FormatInt(from.Int(), 10), "" },
+}
+
+var uintForm = form{
+	refusesBlank: true,
+	set: func(text string, to reflect.Value) string {
+		n, err := strconv.ParseUint(text, 10, to.Type().Bits())
+		if err != nil {
+			return numberReason(err, "is not a decimal integer of zero or more", to)
+		}
+		to.SetUint(n)
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) { return strconv.FormatUint(from.Uint(), 10), "" },
+}
+
+var floatForm = form{
+	refusesBlank: true,
+	set: func(text string, to reflect.Value) string {
+		const malformed = "is not a finite decimal number"
+		// ParseFloat alone also takes NaN, Inf, hexadecimal and underscores.
+		if strings.Trim(text, "0123456789+-.eE") != "" {
+			return malformed
+		}
+		x, err := strconv.ParseFloat(text, to.Type().Bits())
+		if err != nil {
+			return numberReason(err, malformed, to)
+		}
+		to.SetFloat(x)
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) {
+		x := from.Float()
+		if math.IsNaN(x) || math.IsInf(x, 0) {
+			return "", "is not finite"
+		}
+		return strconv.FormatFloat(x, 'g', -1, from.Type().Bits()), ""
+	},
+}
+
+// numberReason replaces an error of strconv, which quotes the text.
+func numberReason(err error, malformed string, to reflect.Value) string {
+	if errors.Is(err, strconv.ErrRange) {
+		return "is out of range for " + to.Kind().String()
+	}
+	return malformed
+}
+
+var durationForm = form{
+	refusesBlank: true,
+	set: func(text string, to reflect.Value) string {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			return `is not a duration such as "1m30s"`
+		}
+		to.SetInt(int64(d))
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) { return time.Duration(from.Int()).String(), "" },
+}
+
+var timeForm = form{
+	refusesBlank: true,
+	set: func(text string, to reflect.Value) string {
+		if to.Addr().Interface().(*time.Time).UnmarshalText([]byte(text)) != nil {
+			return "is not an RFC 3339 time"
+		}
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) {
+		t := *from.Addr().Interface().(*time.Time)
+		// RFC 3339 has no seconds in a zone's offset and would move the instant
+		// by what it drops; zones of before 1920 have them.
+		if _, offset := t.Zone(); offset%60 != 0 {
+			t = t.UTC()
+		}
+		text, err := t.MarshalText()
+		if err != nil {
+			return "", "has a year or a zone that RFC 3339 cannot express"
+		}
+		return string(text), ""
+	},
+}
+
+// unixMilliForm is the form of a time.Time with the tag option unixmilli.
+var unixMilliForm = form{
+	refusesBlank: true,
+	set: func(text string, to reflect.Value) string {
+		t, ok := parseUnixMilli(text)
+		if !ok {
+			return "is " + errUnixMilli.Error()
+		}
+		to.Set(reflect.ValueOf(t))
+		return ""
+	},
+	text: func(from reflect.Value) (string, string) {
+		return strconv.FormatInt(from.Addr().Interface().(*time.Time).UnixMilli(), 10), ""
+	},
+}
+
+var unixMilliTypeForm = form{
+	refusesBlank: true,
+	set:          func(text string, to reflect.Value) string { return unixMilliForm.set(text, to.Field(0)) },
+	text:         func(from reflect.Value) (string, string) { return unixMilliForm.text(from.Field(0)) },
+}
+
+// methodForm is the form of a type with UnmarshalText. Its errors are not shown:
+// they are made from the text more often than not.
+func methodForm(t reflect.Type) form {
+	f := form{
+		set: func(text string, to reflect.Value) (reason string) {
+			defer func() {
+				if recover() != nil {
+					reason = "makes its UnmarshalText panic"
+				}
+			}()
+			if to.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(text)) != nil {
+				return "is refused by its UnmarshalText"
+			}
+			return ""
+		},
+		text: func(from reflect.Value) (text, reason string) {
+			defer func() {
+				if recover() != nil {
+					text, reason = "", "makes its MarshalText panic"
+				}
+			}()
+			b, err := from.Addr().Interface().(encoding.TextMarshaler).MarshalText()
+			if err != nil {
+				return "", "is refused by its MarshalText"
+			}
+			return string(b), ""
+		},
+	}
+	if !reflect.PointerTo(t).Implements(textMarshalerType) {
+		reason := fmt.Sprintf("cannot be encoded: %s has UnmarshalText; give it MarshalText too", t)
+		f.text = func(reflect.Value) (string, string) { return "", reason }
+	}
+	return f
+}
+
+// speaksText tells whether t decodes itself from text.
+func speaksText(t reflect.Type) bool {
+	return t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(textUnmarshalerType)
+}

@@ -1,0 +1,129 @@
+package codec
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"sync"
+
+	"github.com/go-playground/validator/v10"
+)
+
+// JSON is the codec of entries that hold the whole value as JSON in one field.
+// The zero value is ready to use; it is safe for concurrent use.
+//
+// Decoding refuses a missing field, JSON null, bytes that are not UTF-8 and
+// anything behind the value; other fields of the entry are ignored. When T is a
+// struct or a pointer to one, its validate tags are checked after decoding and
+// before encoding. Errors name parts by their json tags, behind the field's name.
+type JSON[T any] struct {
+	// Field is the name of the entry's field; empty means "payload".
+	Field string
+}
+
+// jsonValidator serves every JSON[T], whose zero value cannot keep its own.
+var jsonValidator = sync.OnceValue(func() *validator.Validate {
+	v, _ := newValidator(nil)
+	return v
+})
+
+// Check reports the parts of T that JSON cannot carry and the validate tags that
+// are not sound, all at once.
+func (c JSON[T]) Check() error {
+	t := reflect.TypeFor[T]()
+	var problems []error
+	jsonProblems(t, t.String(), map[reflect.Type]bool{}, func(path, problem string) {
+		problems = append(problems, fmt.Errorf("%s: %s", path, problem))
+	})
+	if c.validates() {
+		problems = append(problems, tagProblems(jsonValidator(), deref(t), nil)...)
+	}
+	return errors.Join(problems...)
+}
+
+// Decode returns the value in the field. Its error is a [FieldErrors], or tells
+// of a validate tag that Check would report.
+func (c JSON[T]) Decode(fields Fields) (T, error) {
+	var value, zero T
+	raw, ok := fields[c.field()]
+	if !ok {
+		return zero, c.fail("is missing")
+	}
+	text, reason := textOf(raw)
+	switch {
+	case reason != "":
+		return zero, c.fail(reason)
+	case text == "":
+		return zero, c.fail("is blank")
+	case isNull(text):
+		return zero, c.fail(nullReason)
+	}
+	if reason := unmarshal(text, &value); reason != "" {
+		return zero, c.fail(reason)
+	}
+	if err := c.validate(&value); err != nil {
+		return zero, err
+	}
+	return value, nil
+}
+
+// Encode returns the field and the JSON of value. Its error is a [FieldErrors],
+// or tells of a validate tag that Check would report.
+func (c JSON[T]) Encode(value T) ([]string, error) {
+	if err := c.validate(&value); err != nil {
+		return nil, err
+	}
+	text, reason := marshal(&value)
+	if reason == "" && isNull(text) {
+		reason = "would be JSON null, which decoding refuses; give it a value"
+	}
+	if reason != "" {
+		return nil, c.fail(reason)
+	}
+	return []string{c.field(), text}, nil
+}
+
+func (c JSON[T]) field() string {
+	if c.Field == "" {
+		return "payload"
+	}
+	return c.Field
+}
+
+func (c JSON[T]) fail(reason string) error {
+	return FieldErrors{{Field: c.field(), Type: reflect.TypeFor[T]().String(), Reason: reason}}
+}
+
+func (c JSON[T]) validates() bool {
+	t := reflect.TypeFor[T]()
+	return t.Kind() == reflect.Struct || t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct
+}
+
+func (c JSON[T]) validate(value *T) error {
+	if !c.validates() {
+		return nil
+	}
+	var target any = value
+	if t := reflect.TypeFor[T](); t.Kind() == reflect.Pointer {
+		if target = any(*value); reflect.ValueOf(target).IsNil() {
+			return nil
+		}
+	}
+	failures, err := runValidator(jsonValidator(), target)
+	if err != nil {
+		return err
+	}
+	if len(failures) == 0 {
+		return nil
+	}
+	t := deref(reflect.TypeFor[T]())
+	errs := make(FieldErrors, len(failures))
+	for i, failure := range failures {
+		errs[i] = &FieldError{
+			Field:  c.field() + partPath(t, "."+withoutRoot(failure.StructNamespace(), t)),
+			Type:   typeName(failure),
+			Reason: failureReason(failure),
+		}
+	}
+	return errs
+}

@@ -1,0 +1,163 @@
+package codec
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strings"
+	"unicode/utf8"
+)
+
+var jsonUnmarshalerType = reflect.TypeFor[json.Unmarshaler]()
+
+// speaksJSON tells whether t decodes itself from JSON.
+func speaksJSON(t reflect.Type) bool {
+	return t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(jsonUnmarshalerType)
+}
+
+// jsonForm is the form of what is more than one value: JSON inside the field.
+var jsonForm = form{
+	refusesBlank: true,
+	nested:       true,
+	set: func(text string, to reflect.Value) string {
+		if !speaksJSON(to.Type()) && isNull(text) {
+			return nullReason
+		}
+		return unmarshal(text, to.Addr().Interface())
+	},
+	text: func(from reflect.Value) (string, string) { return marshal(from.Addr().Interface()) },
+}
+
+const nullReason = "is JSON null, which would leave it empty without a word; leave the field out instead"
+
+func isNull(text string) bool { return strings.Trim(text, " \t\r\n") == "null" }
+
+// unmarshal is json.Unmarshal with reasons made from the types of its errors:
+// their texts quote the document.
+func unmarshal(text string, target any) (reason string) {
+	// encoding/json would put U+FFFD in its place and not say so.
+	if !utf8.ValidString(text) {
+		return "is JSON with bytes that are not UTF-8"
+	}
+	defer func() {
+		if recover() != nil {
+			reason = "holds JSON that makes a method of its Go type panic"
+		}
+	}()
+	err := json.Unmarshal([]byte(text), target)
+	if err == nil {
+		return ""
+	}
+	if syntax, ok := errors.AsType[*json.SyntaxError](err); ok {
+		return fmt.Sprintf("is not valid JSON (at byte %d)", syntax.Offset)
+	}
+	if mismatch, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
+		// Value is "number 300" for a number that does not fit.
+		kind, _, _ := strings.Cut(mismatch.Value, " ")
+		at := ""
+		if mismatch.Field != "" {
+			at = fmt.Sprintf(" at %q", mismatch.Field[:min(len(mismatch.Field), maxPathBytes)])
+		}
+		return fmt.Sprintf("holds a JSON %s%s that does not fit its Go type %s (at byte %d)", kind, at, mismatch.Type, mismatch.Offset)
+	}
+	return "holds JSON with a part that its Go type refuses"
+}
+
+// marshal is json.Marshal with reasons made from the types of its errors.
+func marshal(value any) (text, reason string) {
+	defer func() {
+		if recover() != nil {
+			text, reason = "", "makes a method of its Go type panic when it is put into JSON"
+		}
+	}()
+	b, err := json.Marshal(value)
+	if err != nil {
+		if method, ok := errors.AsType[*json.MarshalerError](err); ok {
+			return "", fmt.Sprintf("is refused by a marshal method of %s", method.Type)
+		}
+		return "", "holds what JSON cannot express: NaN, an infinity or a cycle"
+	}
+	if hasReplacement(b) {
+		return "", "holds a string that is not UTF-8, which JSON cannot carry"
+	}
+	return string(b), ""
+}
+
+// hasReplacement finds the escape that json.Marshal writes for bytes that are not
+// UTF-8. A U+FFFD that the value really holds is written as its three bytes, and
+// behind an odd backslash the same letters are ordinary text.
+func hasReplacement(b []byte) bool {
+	escape := []byte(`\ufffd`)
+	for from := 0; ; {
+		i := bytes.Index(b[from:], escape)
+		if i < 0 {
+			return false
+		}
+		at := from + i
+		if before := at - len(bytes.TrimRight(b[:at], `\`)); before%2 == 0 {
+			return true
+		}
+		from = at + 1
+	}
+}
+
+// jsonProblems reports what in t, which is reached by path, encoding/json cannot
+// carry or would drop without a word. Types in seen are not looked at again, so
+// that a recursive type ends.
+func jsonProblems(t reflect.Type, path string, seen map[reflect.Type]bool, report func(path, problem string)) {
+	if seen[t] || speaksJSON(t) || speaksText(t) {
+		return
+	}
+	seen[t] = true
+	switch t.Kind() {
+	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer, reflect.Uintptr:
+		report(path, fmt.Sprintf("a %s has no JSON; remove it, or tag it json:\"-\"", t.Kind()))
+	case reflect.Interface:
+		if t.NumMethod() > 0 {
+			report(path, fmt.Sprintf("JSON cannot tell which type to put into the interface %s; use a concrete type", t))
+		}
+	case reflect.Pointer, reflect.Slice, reflect.Array:
+		jsonProblems(t.Elem(), path, seen, report)
+	case reflect.Map:
+		if !isJSONKey(t.Key()) {
+			report(path, fmt.Sprintf("JSON cannot have keys of type %s; use a string or an integer, or give the type MarshalText and UnmarshalText", t.Key()))
+		}
+		jsonProblems(t.Elem(), path, seen, report)
+	case reflect.Struct:
+		jsonStructProblems(t, path, seen, report)
+	}
+}
+
+func jsonStructProblems(t reflect.Type, path string, seen map[reflect.Type]bool, report func(path, problem string)) {
+	visible := t.NumField() == 0
+	for f := range t.Fields() {
+		embedded := f.Anonymous && deref(f.Type).Kind() == reflect.Struct
+		if !f.IsExported() && !embedded {
+			continue
+		}
+		visible = true
+		if f.Tag.Get("json") == "-" {
+			continue
+		}
+		if !f.IsExported() && f.Type.Kind() == reflect.Pointer {
+			report(path+"."+f.Name, "JSON cannot set an embedded pointer to an unexported struct; embed the struct itself")
+			continue
+		}
+		jsonProblems(f.Type, path+"."+f.Name, seen, report)
+	}
+	if !visible {
+		report(path, fmt.Sprintf("%s has no exported field, so its JSON would always be {}; give it MarshalText and UnmarshalText", t))
+	}
+}
+
+func isJSONKey(t reflect.Type) bool {
+	switch t.Kind() {
+	case reflect.String,
+		reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
+		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
+		return true
+	}
+	return speaksText(t) && t.Implements(textMarshalerType)
+}

@@ -1,0 +1,207 @@
+package codec
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/go-playground/validator/v10"
+)
+
+// plan is what reflection finds out about a struct type, once.
+type plan struct {
+	typ    reflect.Type
+	fields []field // in the order of declaration, squashed structs in their place
+	byName map[string]int
+	byPath map[string]int // by Go path, as validator names fields
+	remain *remainder
+	// hasIgnored is set when a field is tagged "-", which mapstructure v1 takes
+	// for a name.
+	hasIgnored bool
+	strict     bool
+	validate   *validator.Validate
+	err        error // all problems of the type
+}
+
+// field is one field of the struct that is a field of the entry.
+type field struct {
+	name      string // on the wire
+	path      string // in Go, such as "Base.ID"
+	index     []int
+	typ       reflect.Type
+	form      form
+	trim      bool
+	omitEmpty bool
+}
+
+// remainder is the map that takes the fields that no other field declares.
+type remainder struct {
+	path  string
+	index []int
+	typ   reflect.Type
+}
+
+// newPlan never fails: problems of the type are left in err.
+func newPlan(t reflect.Type, config structConfig) *plan {
+	p := &plan{typ: t, byName: map[string]int{}, byPath: map[string]int{}, strict: config.strict}
+	if t.Kind() != reflect.Struct {
+		p.problem("", "Struct serves structs only; use a struct, not a pointer to one, or the JSON codec")
+		return p
+	}
+	p.add(t, nil, "")
+	var problems []error
+	p.validate, problems = newValidator(config.tags)
+	problems = append(problems, tagProblems(p.validate, t, config.tags)...)
+	p.err = errors.Join(append([]error{p.err}, problems...)...)
+	return p
+}
+
+func (p *plan) problem(path, format string, args ...any) {
+	name := p.typ.String()
+	if path != "" {
+		name += "." + path
+	}
+	p.err = errors.Join(p.err, fmt.Errorf("%s: %s", name, fmt.Sprintf(format, args...)))
+}
+
+// add takes in the fields of the struct type t.
+func (p *plan) add(t reflect.Type, index []int, path string) {
+	for i := range t.NumField() {
+		sf := t.Field(i)
+		p.addField(sf, append(slices.Clone(index), i), path+sf.Name)
+	}
+}
+
+func (p *plan) addField(sf reflect.StructField, index []int, path string) {
+	tag, tagged := sf.Tag.Lookup("mapstructure")
+	if tag == "-" {
+		p.hasIgnored = true
+		return
+	}
+	options, problem := parseTag(tag)
+	if problem != "" {
+		p.problem(path, "%s", problem)
+		return
+	}
+	base := deref(sf.Type)
+	switch {
+	case options.squash:
+		p.addSquash(sf, index, path)
+		return
+	case sf.Anonymous && tag == "" && base.Kind() == reflect.Struct && !speaksText(base):
+		p.problem(path, `an embedded struct needs a tag: mapstructure:",squash" takes in its fields, a name makes it one JSON field, "-" keeps it out`)
+		return
+	case !sf.IsExported():
+		if tagged {
+			p.problem(path, "a tag on an unexported field does nothing; export the field or remove the tag")
+		}
+		return
+	case options.remain:
+		p.addRemain(sf, index, path)
+		return
+	}
+
+	f := field{
+		name: options.name, path: path, index: index, typ: sf.Type,
+		trim: options.trim, omitEmpty: options.omitEmpty,
+	}
+	if f.name == "" {
+		f.name = sf.Name
+	}
+	if other, ok := p.byName[f.name]; ok {
+		p.problem(path, "the name %q is taken by %s; rename one of them", f.name, p.fields[other].path)
+		return
+	}
+	var ok bool
+	if f.form, ok = formOf(base); !ok {
+		p.problem(path, `a %s cannot be made from a field's text; change its type, give it MarshalText and UnmarshalText, or tag it mapstructure:"-"`, base)
+	}
+	if options.unixMilli {
+		switch base {
+		case timeType:
+			f.form = unixMilliForm
+		case unixMilliType:
+		default:
+			p.problem(path, "the option unixmilli is for time.Time, not for %s; remove it", sf.Type)
+		}
+	}
+	if f.form.nested {
+		jsonProblems(base, path, map[reflect.Type]bool{}, func(path, problem string) { p.problem(path, "%s", problem) })
+	}
+	p.byName[f.name] = len(p.fields)
+	p.byPath[f.path] = len(p.fields)
+	p.fields = append(p.fields, f)
+}
+
+func (p *plan) addSquash(sf reflect.StructField, index []int, path string) {
+	switch {
+	case sf.Type.Kind() != reflect.Struct:
+		p.problem(path, "squash is for structs, not for %s; use the struct itself, without a pointer", sf.Type)
+	case !sf.IsExported() && !sf.Anonymous:
+		p.problem(path, "an unexported field cannot be squashed; export or embed it")
+	default:
+		p.add(sf.Type, index, path+".")
+	}
+}
+
+func (p *plan) addRemain(sf reflect.StructField, index []int, path string) {
+	t := sf.Type
+	fits := t.Kind() == reflect.Map && t.Key() == reflect.TypeFor[string]() &&
+		(t.Elem() == reflect.TypeFor[string]() || t.Elem() == reflect.TypeFor[any]())
+	switch {
+	case !fits:
+		p.problem(path, "remain is for a map[string]string or a map[string]any, not for %s; change its type", t)
+	case p.remain != nil:
+		p.problem(path, "%s takes what remains already; keep one remain", p.remain.path)
+	default:
+		p.remain = &remainder{path: path, index: index, typ: t}
+	}
+}
+
+// tagOptions are the parts of a mapstructure tag.
+type tagOptions struct {
+	name                                       string
+	squash, remain, omitEmpty, unixMilli, trim bool
+}
+
+func parseTag(tag string) (options tagOptions, problem string) {
+	name, rest, _ := strings.Cut(tag, ",")
+	options.name = name
+	if rest == "" && name != "-" {
+		return options, ""
+	}
+	if name == "-" {
+		return options, `the name "-" keeps a field out and takes no options; remove them, or the name`
+	}
+	for option := range strings.SplitSeq(rest, ",") {
+		switch option {
+		case "squash":
+			options.squash = true
+		case "remain":
+			options.remain = true
+		case "omitempty":
+			options.omitEmpty = true
+		case "unixmilli":
+			options.unixMilli = true
+		case "trim":
+			options.trim = true
+		default:
+			return options, fmt.Sprintf("unknown tag option %q; the options are squash, remain, omitempty, unixmilli and trim", option)
+		}
+	}
+	if (options.squash || options.remain) && strings.Contains(rest, ",") {
+		return options, "squash and remain go with no other option; remove the others"
+	}
+	return options, ""
+}
+
+// deref takes the pointers off t. It stops after a few, because a type such as
+// "type P *P" never ends.
+func deref(t reflect.Type) reflect.Type {
+	for i := 0; i < 8 && t.Kind() == reflect.Pointer; i++ {
+		t = t.Elem()
+	}
+	return t
+}
