@@ -1,0 +1,14 @@
+package offset
+
+import "context"
+
+// The parser of File, for fuzzing without a disk.
+var (
+	ParseFile  = parseFile
+	FormatFile = formatFile
+)
+
+// AcquireFile makes f look as if a Save were at work.
+func AcquireFile(f *File) (release func(), err error) {
+	return f.acquire(context.Background(), "label")
+}

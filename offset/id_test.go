@@ -1,0 +1,98 @@
+package offset_test
+
+import (
+	"math/big"
+	"regexp"
+	"strings"
+	"testing"
+
+	"millrace/offset"
+)
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]offset.ID{
+		"0-0":             {},
+		"1700000000000-3": {Ms: 1700000000000, Seq: 3},
+		"18446744073709551615-18446744073709551615": {Ms: 1<<64 - 1, Seq: 1<<64 - 1},
+	} {
+		id, err := offset.Parse(text)
+		if err != nil || id != want || id.String() != text {
+			t.Errorf("Parse(%q) = %v, %v; want %v", text, id, err, want)
+		}
+	}
+}
+
+func TestParseErrorIsShort(t *testing.T) {
+	t.Parallel()
+	_, err := offset.Parse(strings.Repeat("secret ", 10_000))
+	if err == nil || len(err.Error()) > 300 {
+		t.Fatalf("Parse of a long text: %.400v", err)
+	}
+	if !strings.HasPrefix(err.Error(), "offset: ") {
+		t.Errorf("error %q has no prefix", err)
+	}
+}
+
+func TestCompare(t *testing.T) {
+	t.Parallel()
+	ascending := []offset.ID{{0, 0}, {0, 1}, {0, 1<<64 - 1}, {9, 10}, {10, 9}, {1 << 53, 0}, {1<<53 + 1, 0}, {1 << 63, 0}, {1<<64 - 1, 0}, {1<<64 - 1, 1<<64 - 1}}
+	for i, a := range ascending {
+		for j, b := range ascending {
+			want := 0
+			if i < j {
+				want = -1
+			} else if i > j {
+				want = 1
+			}
+			if got := a.Compare(b); got != want {
+				t.Errorf("(%v).Compare(%v) = %d, want %d", a, b, got, want)
+			}
+		}
+	}
+}
+
+var (
+	canonicalID = regexp.MustCompile(`^(0|[1-9][0-9]*)-(0|[1-9][0-9]*)$`)
+	twoTo64     = new(big.Int).Lsh(big.NewInt(1), 64)
+)
+
+// oracleParse says what Parse says, by other means.
+func oracleParse(s string) (ms, seq *big.Int, ok bool) {
+	parts := canonicalID.FindStringSubmatch(s)
+	if parts == nil {
+		return nil, nil, false
+	}
+	ms, _ = new(big.Int).SetString(parts[1], 10)
+	seq, _ = new(big.Int).SetString(parts[2], 10)
+	return ms, seq, ms.Cmp(twoTo64) < 0 && seq.Cmp(twoTo64) < 0
+}
+
+func oracleAbove(a, b string) bool {
+	aMs, aSeq, _ := oracleParse(a)
+	bMs, bSeq, _ := oracleParse(b)
+	return aMs.Cmp(bMs) > 0 || aMs.Cmp(bMs) == 0 && aSeq.Cmp(bSeq) > 0
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("5-5", "5-6")
+	f.Add("9-0", "10-0")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		_, _, aOK := oracleParse(a)
+		_, _, bOK := oracleParse(b)
+		aID, aErr := offset.Parse(a)
+		bID, bErr := offset.Parse(b)
+		if (aErr == nil) != aOK || (bErr == nil) != bOK {
+			t.Fatalf("Parse(%q): %v, want ok = %t; Parse(%q): %v, want ok = %t", a, aErr, aOK, b, bErr, bOK)
+		}
+		if aErr != nil || bErr != nil {
+			return
+		}
+		if aID.String() != a || bID.String() != b {
+			t.Fatalf("%q, %q came back as %q, %q", a, b, aID, bID)
+		}
+		if (aID.Compare(bID) > 0) != oracleAbove(a, b) || (bID.Compare(aID) > 0) != oracleAbove(b, a) {
+			t.Fatalf("Compare of %q and %q: %d and %d", a, b, aID.Compare(bID), bID.Compare(aID))
+		}
+	})
+}

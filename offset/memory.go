@@ -1,0 +1,56 @@
+package offset
+
+import (
+	"context"
+	"fmt"
+	"sync"
+)
+
+// Memory is a [Store] that forgets everything when the program ends. It is for
+// tests and for programs that start over on purpose. The zero value is an empty
+// store, ready for use. It must not be copied after first use. It is safe for
+// concurrent use.
+type Memory struct {
+	mu      sync.Mutex
+	offsets map[string]ID
+}
+
+// Load implements [Store]. Its only error is that of a ctx that is done.
+func (m *Memory) Load(ctx context.Context, label string) (id string, found bool, err error) {
+	// Memory has nothing to wait for. It fails all the same, so that a test sees
+	// what a store behind a network would do with this context.
+	if err := ctx.Err(); err != nil {
+		return "", false, fmt.Errorf("offset: load label %q from memory: %w", label, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	stored, found := m.offsets[label]
+	if !found {
+		return "", false, nil
+	}
+	return stored.String(), true, nil
+}
+
+// Save implements [Store]. Its errors are those of a ctx that is done and of an
+// id that [Parse] refuses.
+func (m *Memory) Save(ctx context.Context, label, id string) error {
+	if err := ctx.Err(); err != nil {
+		return fmt.Errorf("offset: save label %q to memory: %w", label, err)
+	}
+	next, err := parse(id)
+	if err != nil {
+		return fmt.Errorf("offset: save label %q to memory: %w", label, err)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+
+	if stored, found := m.offsets[label]; found && next.Compare(stored) <= 0 {
+		return nil
+	}
+	if m.offsets == nil {
+		m.offsets = make(map[string]ID)
+	}
+	m.offsets[label] = next
+	return nil
+}

@@ -1,0 +1,39 @@
+package offset
+
+import (
+	"context"
+	"errors"
+)
+
+// Store keeps one offset per label. All methods are safe for concurrent use.
+//
+// A label is any text, the empty one included. Two labels that differ in any
+// byte, be it the case of a letter or a space at the end, have two offsets. A
+// label that a store cannot hold, bytes that are not UTF-8 for example, it
+// refuses with an error.
+type Store interface {
+	// Load returns the offset stored under label: the ID of the last entry whose
+	// processing is complete. When nothing is stored, found is false and err is
+	// nil. Stored content that is no canonical entry ID is an error that wraps
+	// [ErrCorrupt], and never found = false: that would start the stream over.
+	Load(ctx context.Context, label string) (id string, found bool, err error)
+
+	// Save stores id under label, if it is above what is stored there. It never
+	// moves an offset back: saving an ID at or below the stored one does nothing
+	// and returns nil, so that a Save may be repeated.
+	//
+	// When Save returns nil, a Load that starts afterwards returns this ID or a
+	// higher one. When it returns an error, the offset is the old or the new
+	// one, and the offsets of other labels are as they were.
+	//
+	// An id that [Parse] refuses is refused with an error and changes nothing.
+	// Where the stored content is no canonical entry ID, Save leaves it there and
+	// returns an error that wraps [ErrCorrupt].
+	Save(ctx context.Context, label, id string) error
+}
+
+// ErrCorrupt is wrapped by the errors of [Store.Load] and [Store.Save] when what
+// is stored is not an entry ID. Waiting does not mend it: look at the stored
+// value, then correct it, or remove it if the consumer shall start as if it had
+// never run.
+var ErrCorrupt = errors.New("the stored offset is corrupt: look at it, then correct or remove it")

@@ -1,0 +1,107 @@
+package offset
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// DefaultKey is the key of the hash that [NewRedis] uses when it is given none.
+const DefaultKey = "millrace:offsets"
+
+// Redis is a [Store] in one Redis hash: a label is a field, its offset the value,
+// so that `HGETALL millrace:offsets` shows the state of an application. It is
+// made by [NewRedis]. It is safe for concurrent use, by any number of processes:
+// the server compares and writes in one step, so that no race moves an offset
+// back.
+//
+// The user of the client needs the Redis rights
+//
+//	~<key> +hget +hset +eval +evalsha
+//
+// The hash has no expiry. On a server with maxmemory, choose a policy that does
+// not evict it. A client that reads from replicas may load an older offset; then
+// the entries in between are processed again.
+type Redis struct {
+	client redis.UniversalClient
+	key    string
+}
+
+// NewRedis returns a store in the hash at key; an empty key means [DefaultKey].
+// Give each application its own key, or its labels will meet those of others. A
+// nil client is an error. NewRedis does no I/O, and the store never closes the
+// client.
+func NewRedis(client redis.UniversalClient, key string) (*Redis, error) {
+	// A nil *redis.Client in the interface is what a caller gets who dropped the
+	// error of an own constructor; it would panic at the first Load.
+	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil, errors.New("offset: NewRedis needs a client: pass the one that redis.NewClient or redis.NewUniversalClient returned")
+	}
+	if key == "" {
+		key = DefaultKey
+	}
+	return &Redis{client: client, key: key}, nil
+}
+
+// Load implements [Store]. Errors of the client and of Redis are wrapped; the
+// call may be repeated.
+func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, err error) {
+	id, err = r.client.HGet(ctx, r.key, label).Result()
+	if errors.Is(err, redis.Nil) {
+		return "", false, nil
+	}
+	if err != nil {
+		return "", false, fmt.Errorf("offset: load label %q from hash %q: %w", label, r.key, err)
+	}
+	if _, err := parse(id); err != nil {
+		return "", false, fmt.Errorf("offset: load label %q from hash %q: %w (%w)", label, r.key, ErrCorrupt, err)
+	}
+	return id, true, nil
+}
+
+// saveScript returns 1 when the stored offset is at or above the new one, and 0
+// when it left alone what it could not read.
+//
+// The parts of an ID stay strings: a Lua number is a double, in which two
+// sequence numbers above 2^53 can be equal. Decimal numbers without leading
+// zeros are ordered by length, then by their digits.
+var saveScript = redis.NewScript(`
+local function above(a, b)
+  if #a ~= #b then return #a > #b end
+  return a > b
+end
+
+local function canonical(part)
+  return (part == '0' or string.sub(part, 1, 1) ~= '0') and not above(part, '18446744073709551615')
+end
+
+local stored = redis.call('HGET', KEYS[1], ARGV[1])
+if stored then
+  local ms, seq = string.match(stored, '^(%d+)-(%d+)$')
+  if not ms or not canonical(ms) or not canonical(seq) then return 0 end
+
+  local newms, newseq = string.match(ARGV[2], '^(%d+)-(%d+)$')
+  if above(ms, newms) or ms == newms and not above(newseq, seq) then return 1 end
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+`)
+
+// Save implements [Store]. Errors of the client and of Redis are wrapped; the
+// call may be repeated.
+func (r *Redis) Save(ctx context.Context, label, id string) error {
+	if _, err := parse(id); err != nil {
+		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
+	}
+	readable, err := saveScript.Run(ctx, r.client, []string{r.key}, label, id).Bool()
+	if err != nil {
+		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
+	}
+	if !readable {
+		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, ErrCorrupt)
+	}
+	return nil
+}
