@@ -78,7 +78,8 @@ func (e *engine) run(ctx context.Context) error {
 	defer func() {
 		stopReading()
 		_ = src.close()
-		for range batches { //nolint:revive // waits for the reader; what it had read ahead is read again by the next Run
+		for range batches {
+			// Waits for the reader. What it had read ahead, the next Run reads again.
 		}
 	}()
 

@@ -391,3 +391,61 @@ func TestCancelDuringAnOutage(t *testing.T) {
 		server.Start()
 	}
 }
+
+// What is done to Redis while a consumer waits for entries, and what it has to
+// outlast: entries that come afterwards are delivered.
+func TestConsumerOutlasts(t *testing.T) {
+	t.Parallel()
+	for name, trouble := range map[string]func(t *testing.T, server *streamtest.Redis, client *redis.Client){
+		"the connection is cut": func(t *testing.T, _ *streamtest.Redis, client *redis.Client) {
+			t.Helper()
+			if err := client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"the stream is deleted": func(t *testing.T, _ *streamtest.Redis, client *redis.Client) {
+			t.Helper()
+			if err := client.Del(t.Context(), "orders").Err(); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"everything is flushed": func(t *testing.T, _ *streamtest.Redis, client *redis.Client) {
+			t.Helper()
+			if err := client.FlushAll(t.Context()).Err(); err != nil { // a server of the test's own
+				t.Fatal(err)
+			}
+		},
+		"Redis is restarted": func(_ *testing.T, server *streamtest.Redis, _ *redis.Client) {
+			server.Kill()
+			server.Start()
+		},
+		"Redis is restarted empty": func(_ *testing.T, server *streamtest.Redis, _ *redis.Client) {
+			server.Kill()
+			server.Empty()
+			server.Start()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t)
+			client := server.Client()
+			store, err := offset.NewRedis(client, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			rec := newRecorder()
+			start(t, newConsumer(t, client, store, rec.Handle, stream.WithBlock(time.Minute)))
+			var want []string
+			for round := range 3 {
+				for _, id := range []string{"a", "b", "c"} {
+					want = append(want, fmt.Sprint(id, round))
+					add(t, client, fmt.Sprint(id, round))
+				}
+				if seen := rec.await(t, len(want)); !slices.Equal(seen, want) {
+					t.Fatalf("delivered %v, want %v", seen, want)
+				}
+				trouble(t, server, client)
+			}
+		})
+	}
+}

@@ -47,10 +47,10 @@ func (s *logSource) start(ctx context.Context) error {
 			return fmt.Errorf("%w: the store's offset %q is no entry ID: %w", offset.ErrCorrupt, e.label, err)
 		}
 	} else {
-		if id, err = e.config.start.resolve(ctx, s.reader, e.stream); err != nil {
+		if id, err = e.start.resolve(ctx, s.reader, e.stream); err != nil {
 			return err
 		}
-		if id != beginning || e.config.start.end {
+		if id != beginning || e.start.end {
 			if err := e.store.Save(ctx, e.label, id); err != nil {
 				return fmt.Errorf("saving the offset %q to start at: %w", e.label, err)
 			}

@@ -3,11 +3,11 @@ package streamtest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -44,37 +44,55 @@ func StartRedis(t testing.TB, args ...string) *Redis {
 		}
 		t.Skip("needs a redis-server on the PATH")
 	}
-	r := &Redis{t: t, Addr: net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t))), dir: t.TempDir(), args: args}
+	r := &Redis{t: t, dir: t.TempDir(), args: args}
 	t.Cleanup(r.Kill)
-	r.Start()
-	return r
+	// Between the look for a free port and its use another process may take it.
+	var err error
+	for range 5 {
+		r.Addr = freeAddr(t)
+		if err = r.start(); err == nil {
+			return r
+		}
+	}
+	t.Fatal(err)
+	return nil
 }
 
 // Start starts the server again after a Kill, with what it had on disk.
 func (r *Redis) Start() {
 	r.t.Helper()
+	if err := r.start(); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *Redis) start() error {
 	host, port, _ := net.SplitHostPort(r.Addr)
 	logfile := filepath.Join(r.dir, "redis.log")
 	args := append([]string{
 		"--bind", host, "--port", port, "--dir", r.dir, "--logfile", logfile,
 		"--save", "", "--appendonly", "yes", "--appendfsync", "always",
 	}, r.args...)
-	r.cmd = exec.Command("redis-server", args...)
-	if err := r.cmd.Start(); err != nil {
-		r.t.Fatalf("starting redis-server: %v", err)
+	cmd, gone := exec.Command("redis-server", args...), make(chan struct{})
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("starting redis-server: %w", err)
 	}
-	r.gone = make(chan struct{})
-	go func(cmd *exec.Cmd, gone chan<- struct{}) {
+	go func() {
 		_ = cmd.Wait() // "signal: killed" is how it is meant to end
 		close(gone)
-	}(r.cmd, r.gone)
-	r.awaitAnswer(logfile)
+	}()
+	r.cmd, r.gone = cmd, gone
+	if err := r.awaitAnswer(); err != nil {
+		r.Kill()
+		log, _ := os.ReadFile(logfile)
+		return fmt.Errorf("redis-server does not answer: %w\n%s", err, log)
+	}
+	return nil
 }
 
-// awaitAnswer returns when the server answers at all: LOADING or a request for
-// a password is an answer too.
-func (r *Redis) awaitAnswer(logfile string) {
-	r.t.Helper()
+// awaitAnswer returns when the server answers at all, be it with a request for
+// a password.
+func (r *Redis) awaitAnswer() error {
 	client := redis.NewClient(&redis.Options{Addr: r.Addr, MaxRetries: -1, DialerRetries: 1})
 	defer func() { _ = client.Close() }()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -85,16 +103,15 @@ func (r *Redis) awaitAnswer(logfile string) {
 		err := client.Ping(ctx).Err()
 		var answer redis.Error
 		if err == nil || (errors.As(err, &answer) && !strings.HasPrefix(answer.Error(), "LOADING")) {
-			return
+			return nil
 		}
 		select {
 		case <-tick.C:
-			continue
 		case <-r.gone:
+			return err
 		case <-ctx.Done():
+			return err
 		}
-		log, _ := os.ReadFile(logfile)
-		r.t.Fatalf("redis-server does not answer: %v\n%s", err, log)
 	}
 }
 
@@ -127,14 +144,21 @@ func (r *Redis) Client() *redis.Client {
 	return client
 }
 
-func freePort(t testing.TB) int {
+// freeAddr finds a free port that leaves room for a cluster's bus, which is
+// 10000 above.
+func freeAddr(t testing.TB) string {
 	t.Helper()
-	// Another process may take the port between this and the server's start;
-	// ports are handed out in turn, so that is rare.
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		addr := listener.Addr().(*net.TCPAddr)
+		if err := listener.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if addr.Port < 55000 {
+			return addr.String()
+		}
 	}
-	defer func() { _ = listener.Close() }()
-	return listener.Addr().(*net.TCPAddr).Port
 }

@@ -1,0 +1,149 @@
+//go:build unix
+
+package stream_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/middleware"
+	"millrace/offset"
+	"millrace/stream"
+	"millrace/stream/streamtest"
+)
+
+// trade is an event of eight fields, of the kinds that events have.
+type trade struct {
+	TradeID  string    `mapstructure:"trade_id" validate:"required"`
+	Account  string    `mapstructure:"account" validate:"required,max=64"`
+	Symbol   string    `mapstructure:"symbol" validate:"required"`
+	Side     string    `mapstructure:"side" validate:"oneof=buy sell"`
+	Quantity int64     `mapstructure:"quantity" validate:"gt=0"`
+	Price    float64   `mapstructure:"price" validate:"gt=0"`
+	Margin   bool      `mapstructure:"margin"`
+	At       time.Time `mapstructure:"at_ms,unixmilli" validate:"required"`
+}
+
+var trades = stream.Topic[trade]{Name: "trades"}
+
+// BenchmarkConsumer compares a consumer as a user would write it (eight fields,
+// validated, the usual middleware, offsets in Redis) with a bare go-redis loop
+// that decodes and keeps nothing. Both read the same entries from the same
+// server, in turns; the figures are medians over the rounds:
+//
+//	x-raw      our throughput / the loop's
+//	cpu-x-raw  CPU time of this process per entry, ours / the loop's
+func BenchmarkConsumer(b *testing.B) {
+	const entries = 100_000
+	server := streamtest.StartRedis(b, "--appendonly", "no")
+	client := server.Client()
+	fillTrades(b, client, entries)
+
+	var speed, cpu, rate []float64
+	round := 0
+	for b.Loop() {
+		round++
+		raw := measure(func() { bareLoop(b, client, entries) })
+		ours := measure(func() { consume(b, client, entries, fmt.Sprint("round-", round)) })
+		speed = append(speed, raw.wall.Seconds()/ours.wall.Seconds())
+		cpu = append(cpu, ours.cpu.Seconds()/raw.cpu.Seconds())
+		rate = append(rate, entries/ours.wall.Seconds())
+	}
+	b.ReportMetric(median(speed), "x-raw")
+	b.ReportMetric(median(cpu), "cpu-x-raw")
+	b.ReportMetric(median(rate), "entries/s")
+}
+
+func fillTrades(b *testing.B, client *redis.Client, entries int) {
+	b.Helper()
+	ctx := context.Background()
+	for i := 0; i < entries; {
+		pipe := client.Pipeline()
+		for range 1000 {
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: trades.Name, Values: []string{
+				"trade_id", fmt.Sprintf("t-%08d", i), "account", fmt.Sprintf("account-%04d", i%1000), "symbol", "MILL", "side", "buy",
+				"quantity", fmt.Sprint(1 + i%500), "price", "101.25", "margin", "true", "at_ms", fmt.Sprint(1_700_000_000_000 + i),
+			}})
+			i++
+		}
+		if _, err := pipe.Exec(ctx); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func bareLoop(b *testing.B, client *redis.Client, entries int) {
+	b.Helper()
+	last := "0-0"
+	for read := 0; read < entries; {
+		reply, err := client.XRead(context.Background(), &redis.XReadArgs{
+			Streams: []string{trades.Name, last}, Count: 500, Block: time.Second,
+		}).Result()
+		if err != nil {
+			b.Fatal(err)
+		}
+		messages := reply[0].Messages
+		read += len(messages)
+		last = messages[len(messages)-1].ID
+	}
+}
+
+func consume(b *testing.B, client *redis.Client, entries int, label string) {
+	b.Helper()
+	store, err := offset.NewRedis(client, "")
+	if err != nil {
+		b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	handled, quantity := 0, int64(0)
+	consumer, err := stream.NewConsumer(client, trades, store, func(_ context.Context, msg *stream.Message[trade]) error {
+		quantity += msg.Value.Quantity
+		if handled++; handled == entries {
+			cancel()
+		}
+		return nil
+	}, stream.WithLabel(label), stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), stream.WithMiddleware(
+		middleware.Logging(nil),
+		middleware.DeadLetter(middleware.DeadLetterConfig{}),
+		middleware.Retry(middleware.RetryConfig{}),
+	))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := consumer.Run(ctx); err != nil {
+		b.Fatal(err)
+	}
+	if handled != entries || quantity == 0 {
+		b.Fatalf("%d entries were handled, want %d", handled, entries)
+	}
+}
+
+type cost struct{ wall, cpu time.Duration }
+
+func measure(work func()) cost {
+	cpu, begun := cpuTime(), time.Now()
+	work()
+	return cost{wall: time.Since(begun), cpu: cpuTime() - cpu}
+}
+
+// cpuTime is what this process has used so far, the server not included.
+func cpuTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		panic(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+func median(values []float64) float64 {
+	slices.Sort(values)
+	return values[len(values)/2]
+}
