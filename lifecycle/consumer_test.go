@@ -152,8 +152,9 @@ func TestFailedEventIsHeldWithBackoff(t *testing.T) {
 		failing.Store(true)
 		consumer := newConsumer(t, config)
 		consumer.OnEvent(func(_ context.Context, event lifecycle.Event) error {
+			fails := event.UserID == "u2" && failing.Load()
 			got = append(got, event.UserID)
-			if event.UserID == "u2" && failing.Load() {
+			if fails {
 				return errors.New("not yet")
 			}
 			return nil

@@ -138,7 +138,7 @@ func TestDeadLetterLeavesWhatIsDecided(t *testing.T) {
 	t.Parallel()
 	decided := &stream.DeadLetterError{Stream: "elsewhere", Err: errBroken}
 	err := middleware.DeadLetter(middleware.DeadLetterConfig{})(func(context.Context, *stream.Entry) error { return decided })(t.Context(), entry())
-	if err != error(decided) {
+	if err != error(decided) { //nolint:errorlint // the very same, not a wrapped one
 		t.Errorf("got %v", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
