@@ -13,14 +13,15 @@ import (
 // together do not try again together. (The "equal jitter" of Brooker,
 // "Exponential Backoff And Jitter", 2015.)
 //
-// A zero or negative field means that field's default, which is said where a
-// Backoff is taken. A Max below Min counts as Min.
+// A zero field means that field's default, which is said where a Backoff is
+// taken.
 type Backoff struct {
 	Min, Max time.Duration
 }
 
 // Delay returns how long to wait after the given number of failures in a row;
-// less than 1 counts as 1. It is safe for concurrent use.
+// less than 1 counts as 1, and a Max below Min as Min. It is safe for concurrent
+// use.
 func (b Backoff) Delay(failures int64) time.Duration {
 	delay := max(b.Min, 1)
 	for ; failures > 1 && delay < b.Max; failures-- {

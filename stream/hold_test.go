@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -151,9 +152,12 @@ func TestUndecodableEntriesAreLoggedAndPassed(t *testing.T) {
 			{"unknown", "s3cr3t"},
 			{"", ""},
 			{"id\x00", "x"},
+			{"id", "x", "amount", "1\x00"},
+			{"id", "x", "amount", "\xff\xfe"},
+			{"id", "x", "amount", strings.Repeat("9", 10<<20)},
 		} {
 			bad = append(bad, addFields(t, client, pairs...))
-			add(t, client, "good")
+			add(t, client, "good\xff\x00")
 		}
 		store := &offset.Memory{}
 		var out logs
