@@ -31,7 +31,7 @@ type Consumer[T any] struct {
 // *redis.ClusterClient. Everything that is wrong with the arguments and
 // options comes back in one error, each problem wrapping [ErrInvalidOption].
 func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offset.Store, handle Handler[T], opts ...Option) (*Consumer[T], error) {
-	cfg := newConfig(topic.Name, opts)
+	cfg := newConfig(logConsumer, topic.Name, opts)
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
 	}

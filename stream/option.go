@@ -7,18 +7,54 @@ import (
 	"time"
 )
 
-// Option changes how a consumer works from its default. The functions that
-// begin with With make them; there are no others.
+// Option changes how a consumer or a producer works from its default. The
+// functions that begin with With make them; there are no others. What an option
+// is for is in its documentation: given to anything else it is refused.
 type Option interface {
 	apply(*config)
 }
 
-type optionFunc func(*config)
+// role is what an option can be given to.
+type role uint
 
-func (f optionFunc) apply(c *config) { f(c) }
+const (
+	logConsumer role = 1 << iota
+	groupConsumer
+	producer
+	anyConsumer = logConsumer | groupConsumer
+)
+
+func (r role) String() string {
+	switch r {
+	case logConsumer:
+		return "a consumer in log mode"
+	case groupConsumer:
+		return "a consumer in group mode"
+	case producer:
+		return "a producer"
+	default:
+		return "a consumer"
+	}
+}
+
+type option struct {
+	name string
+	of   role
+	set  func(*config)
+}
+
+func (o option) apply(c *config) {
+	if o.of&c.role == 0 {
+		c.problems = append(c.problems, invalid("%s is for %v, not for %v: remove it", o.name, o.of, c.role))
+		return
+	}
+	o.set(c)
+}
 
 // config holds everything that an Option can change.
 type config struct {
+	role       role
+	problems   []error // of options that are not for the role
 	label      string
 	middleware []Middleware
 	logger     *slog.Logger
@@ -28,10 +64,11 @@ type config struct {
 	backoff    Backoff
 }
 
-// defaults returns the configuration of a consumer of the given stream that
-// was given no option.
-func defaults(stream string) config {
+// defaults returns the configuration, for the given role and stream, of somebody
+// who gives no option.
+func defaults(r role, stream string) config {
 	return config{
+		role:      r,
 		label:     stream,
 		logger:    slog.Default(),
 		block:     2 * time.Second,
@@ -41,8 +78,8 @@ func defaults(stream string) config {
 	}
 }
 
-func newConfig(stream string, opts []Option) config {
-	c := defaults(stream)
+func newConfig(r role, stream string, opts []Option) config {
+	c := defaults(r, stream)
 	for _, opt := range opts {
 		if opt != nil {
 			opt.apply(&c)
@@ -54,7 +91,7 @@ func newConfig(stream string, opts []Option) config {
 // validate returns every problem of the configuration, joined, each wrapping
 // ErrInvalidOption.
 func (c *config) validate() error {
-	var problems []error
+	problems := c.problems
 	if isBlank(c.label) {
 		problems = append(problems, invalid("WithLabel(%q): give a label that is not blank", c.label))
 	}
@@ -87,25 +124,25 @@ func invalid(format string, args ...any) error {
 // two labels, and a label that stays the same when the stream is renamed keeps
 // the place.
 func WithLabel(label string) Option {
-	return optionFunc(func(c *config) { c.label = label })
+	return option{"WithLabel", logConsumer, func(c *config) { c.label = label }}
 }
 
 // WithMiddleware puts middleware around the processing of every entry, the
 // first outermost. Default: none. Nil middleware is left out. Given more than
 // once, the later ones are further in.
 func WithMiddleware(stack ...Middleware) Option {
-	return optionFunc(func(c *config) { c.middleware = append(c.middleware, stack...) })
+	return option{"WithMiddleware", anyConsumer, func(c *config) { c.middleware = append(c.middleware, stack...) }}
 }
 
 // WithLogger sets the logger of the engine. Default, also for nil:
 // slog.Default() at the time of construction. Field values are never logged.
 func WithLogger(logger *slog.Logger) Option {
-	return optionFunc(func(c *config) {
+	return option{"WithLogger", anyConsumer, func(c *config) {
 		if logger == nil {
 			logger = slog.Default()
 		}
 		c.logger = logger
-	})
+	}}
 }
 
 // WithBlock sets how long one read waits for entries at the server. Default:
@@ -113,7 +150,7 @@ func WithLogger(logger *slog.Logger) Option {
 // in whole milliseconds. It affects neither latency nor how fast Run returns:
 // a new entry ends the wait, and so does a cancel.
 func WithBlock(d time.Duration) Option {
-	return optionFunc(func(c *config) { c.block = d })
+	return option{"WithBlock", anyConsumer, func(c *config) { c.block = d }}
 }
 
 // WithBatchSize sets how many entries one read fetches at the most. Default:
@@ -122,13 +159,13 @@ func WithBlock(d time.Duration) Option {
 // after a crash is at most what was processed since the last save of the
 // offset, which comes at the end of every batch, or after a second.
 func WithBatchSize(n int) Option {
-	return optionFunc(func(c *config) { c.batchSize = n })
+	return option{"WithBatchSize", anyConsumer, func(c *config) { c.batchSize = n }}
 }
 
 // WithStart sets where to begin when no offset is stored. Default:
 // [FromBeginning]. See [FromEnd], [FromID] and [FromTime].
 func WithStart(start Start) Option {
-	return optionFunc(func(c *config) { c.start = start })
+	return option{"WithStart", anyConsumer, func(c *config) { c.start = start }}
 }
 
 // WithBackoff sets how long a failed entry is held before it is delivered
@@ -136,7 +173,7 @@ func WithStart(start Start) Option {
 // negative field, or a Max below Min, is refused. To try again at once a few
 // times first, use middleware.Retry.
 func WithBackoff(b Backoff) Option {
-	return optionFunc(func(c *config) {
+	return option{"WithBackoff", anyConsumer, func(c *config) {
 		if b.Min == 0 {
 			b.Min = c.backoff.Min
 		}
@@ -144,5 +181,5 @@ func WithBackoff(b Backoff) Option {
 			b.Max = max(c.backoff.Max, b.Min)
 		}
 		c.backoff = b
-	})
+	}}
 }
