@@ -48,11 +48,12 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 		return nil, err
 	}
 	return &Consumer[T]{engine: engine{
+		config: cfg,
 		stream: topic.Name,
 		client: client,
-		store:  store,
 		chain:  handler,
-		config: cfg,
+		open:   openLog(store),
+		attrs:  []any{"stream", topic.Name, "label", cfg.label},
 	}}, nil
 }
 

@@ -25,8 +25,10 @@ const (
 	DeadLetterOrigin = DeadLetterPrefix + "stream"
 	// DeadLetterID is the ID that the entry had there.
 	DeadLetterID = DeadLetterPrefix + "id"
-	// DeadLetterLabel is the label of the consumer that gave it up.
+	// DeadLetterLabel is the label of the consumer in log mode that gave it up,
+	// DeadLetterGroup the group of the one in group mode; it has one of the two.
 	DeadLetterLabel = DeadLetterPrefix + "label"
+	DeadLetterGroup = DeadLetterPrefix + "group"
 	// DeadLetterAttempts is how often processing was tried, a decimal number.
 	DeadLetterAttempts = DeadLetterPrefix + "attempts"
 	// DeadLetterCause is the text of the last error, at most 1024 bytes of it.
@@ -74,42 +76,58 @@ local fields = found[1][2]
 for i = 2, #ARGV do fields[#fields + 1] = ARGV[i] end
 return redis.call('XADD', KEYS[2], '*', unpack(fields))`)
 
+// deadLetter is a dead letter on its way: the entry, where it goes, and the
+// fields that it gets.
+type deadLetter struct {
+	entry  *Entry
+	client redis.UniversalClient // nil is the consumer's own
+	target string
+	added  []string
+}
+
+// mover moves an entry to its dead-letter stream in one step on the server. It
+// reports false where a script cannot do that.
+type mover func(ctx context.Context, letter deadLetter) (bool, error)
+
 // writeDeadLetter writes an entry to its dead-letter stream, and tries until
 // that has succeeded or ctx is done: the entry is held, but not processed again
 // for a failure that is not its own. A write whose reply is lost is written
 // again, so that an entry may be there twice, with the same DeadLetterID.
-func (e *engine) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLetterError) error {
-	target := dead.target(e.stream)
-	added := []string{
+func (e *engine) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLetterError, ownerField, owner string, move mover) error {
+	letter := deadLetter{entry: entry, client: dead.Client, target: dead.target(e.stream), added: []string{
 		DeadLetterOrigin, e.stream,
 		DeadLetterID, entry.ID,
-		DeadLetterLabel, e.label,
+		ownerField, owner,
 		DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
 		DeadLetterCause, cut(fmt.Sprint(dead.Err), 1024),
 		DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
-	}
+	}}
 	return e.persist(ctx, "writing to the dead letters", func(ctx context.Context) error {
-		if target == e.stream && dead.Client == nil {
+		if letter.target == e.stream && letter.client == nil {
 			return errors.New("the dead-letter stream is the topic itself; give middleware.DeadLetter another one")
 		}
-		if dead.Client == nil {
-			moved, err := e.moveOnServer(ctx, entry, target, added)
+		if letter.client == nil {
+			moved, err := move(ctx, letter)
 			if moved || err != nil {
 				return err
 			}
 		}
-		return e.moveThroughHere(ctx, entry, dead.Client, target, added)
+		return e.moveThroughHere(ctx, letter)
 	}, false)
 }
 
-// moveOnServer reports false where the script cannot do it.
-func (e *engine) moveOnServer(ctx context.Context, entry *Entry, target string, added []string) (bool, error) {
-	args := make([]any, 0, len(added)+1)
-	args = append(args, entry.ID)
-	for _, text := range added {
+// move is the mover of log mode.
+func (e *engine) move(ctx context.Context, letter deadLetter) (bool, error) {
+	return e.moveOnServer(ctx, moveScript, letter, letter.entry.ID)
+}
+
+// moveOnServer runs a script that moves an entry. args come before the fields
+// that the letter gets.
+func (e *engine) moveOnServer(ctx context.Context, script *redis.Script, letter deadLetter, args ...any) (bool, error) {
+	for _, text := range letter.added {
 		args = append(args, text)
 	}
-	err := moveScript.Run(ctx, e.client, []string{e.stream, target}, args...).Err()
+	err := script.Run(ctx, e.client, []string{e.stream, letter.target}, args...).Err()
 	switch {
 	case err == nil:
 		return true, nil
@@ -119,25 +137,26 @@ func (e *engine) moveOnServer(ctx context.Context, entry *Entry, target string, 
 		strings.Contains(err.Error(), "too many results"): // more fields than a script can pass on
 		return false, nil
 	default:
-		return false, fmt.Errorf("moving the entry to %s: %w", target, err)
+		return false, fmt.Errorf("moving the entry to %s: %w", letter.target, err)
 	}
 }
 
 // moveThroughHere fetches the entry once more, undecoded, and adds it to the
 // target.
-func (e *engine) moveThroughHere(ctx context.Context, entry *Entry, client redis.UniversalClient, target string, added []string) error {
+func (e *engine) moveThroughHere(ctx context.Context, letter deadLetter) error {
+	client := letter.client
 	if client == nil {
 		client = e.client
 	}
-	pairs, err := e.original(ctx, entry)
+	pairs, err := e.original(ctx, letter.entry)
 	if err != nil {
-		return fmt.Errorf("fetching the entry for %s: %w", target, err)
+		return fmt.Errorf("fetching the entry for %s: %w", letter.target, err)
 	}
-	for _, text := range added {
+	for _, text := range letter.added {
 		pairs = append(pairs, text)
 	}
-	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: target, Values: pairs}).Err(); err != nil {
-		return fmt.Errorf("adding the entry to %s: %w", target, err)
+	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: letter.target, Values: pairs}).Err(); err != nil {
+		return fmt.Errorf("adding the entry to %s: %w", letter.target, err)
 	}
 	return nil
 }

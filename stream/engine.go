@@ -5,66 +5,63 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"millrace/offset"
 )
 
-// engine runs one consumer, whatever its type: it reads ahead in one goroutine
-// and processes and settles in another, the caller's. It holds nothing that
-// changes; all of that is in a run's source.
+// engine runs one consumer, whatever its type: one goroutine reads ahead, and a
+// source, which is what log mode and group mode differ in, processes and settles.
+// An engine holds nothing that changes; all of that is in a run's source.
 type engine struct {
 	config
 	stream string
 	client redis.UniversalClient
-	store  offset.Store
 	chain  EntryHandler
+	// open makes the source of a run, whose reading ends with the context.
+	open func(ctx context.Context, e *engine) (source, error)
+	// attrs say in the log whose line it is.
+	attrs []any
 }
 
-// source is where entries come from and where the end of their processing is
-// recorded: the one seam between log mode and group mode. fetch is called by
-// the reading goroutine, complete and settle by the processing one; start comes
-// before all of them.
+// source is the one seam between log mode and group mode: where entries come
+// from, what order they are processed in, and how it is recorded that they were.
 type source interface {
-	// start finds the place to begin at.
+	// start finds the place to begin at. It comes before everything else.
 	start(ctx context.Context) error
 	// fetch waits for new entries, for at most the block time. No entries and
-	// no error is the normal outcome of an idle stream.
+	// no error is the normal outcome of an idle stream. It is called by the
+	// reading goroutine.
 	fetch(ctx context.Context) ([]Entry, error)
-	// complete notes that the processing of an entry has ended.
-	complete(id string)
-	// settle records what is complete since it last succeeded.
-	settle(ctx context.Context) error
-	// close ends the source's connection.
+	// process handles what was fetched, and settles it, until batches is closed
+	// or ctx is done. What it takes in hand it brings to an end under the
+	// context of handling, which outlasts ctx by the drain timeout.
+	process(ctx, handling context.Context, batches <-chan []Entry) error
+	// stop settles what process has left, when reading and processing are over.
+	stop(ctx context.Context) error
+	// close ends the source's connection, and with it a fetch.
 	close() error
 }
 
-const (
-	// settleInterval is how old a completed entry may get before it is
-	// settled, when handlers are too slow to finish a batch in that time.
-	settleInterval = time.Second
-	// stopTimeout is how long the last settling may take when Run returns.
-	stopTimeout = time.Second
-)
+// stopTimeout is how long the last settling may take when Run returns.
+const stopTimeout = time.Second
 
 // recovery is how long to wait before Redis or a store is tried again. Its Max
 // is what a consumer can add to an outage.
 var recovery = Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 
 func (e *engine) run(ctx context.Context) error {
-	src, err := newLogSource(ctx, e)
+	src, err := e.open(ctx, e)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = src.close() }() // it was only read with: nothing can be lost in it
 
-	log := e.log()
 	if err := e.persist(ctx, "finding the place to start", src.start, true); err != nil {
 		return unlessDone(ctx, err)
 	}
-	defer log.Info("consumer stopped")
+	defer e.log().Info("consumer stopped")
 
 	reading, stopReading := context.WithCancel(ctx)
 	batches := make(chan []Entry)
@@ -75,21 +72,45 @@ func (e *engine) run(ctx context.Context) error {
 	}()
 	// Deferred, so that the reader also ends when a handler ends this goroutine
 	// (runtime.Goexit, as testing's FailNow does).
-	defer func() {
+	awaitReader := sync.OnceFunc(func() {
 		stopReading()
 		_ = src.close()
 		for range batches {
-			// Waits for the reader. What it had read ahead, the next Run reads again.
+			// Waits for the reader. What it had read ahead is not lost: the
+			// offset is behind it, or it is pending.
 		}
-	}()
+	})
+	defer awaitReader()
 
-	if err := unlessDone(ctx, e.process(ctx, src, batches)); err != nil {
+	handling, cancel := e.handling(ctx)
+	defer cancel()
+	if err := unlessDone(ctx, src.process(ctx, handling, batches)); err != nil {
 		return err
 	}
 	if ctx.Err() == nil {
 		return <-read // the reader gave up, which is why there are no more batches
 	}
-	return e.settleLast(ctx, src)
+	awaitReader()
+	// What stopped the consumer must not stop this too.
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return src.stop(stopping)
+}
+
+// handling returns the context of handlers: it ends the drain timeout after ctx.
+func (e *engine) handling(ctx context.Context) (context.Context, context.CancelFunc) {
+	if e.drain <= 0 {
+		return context.WithCancel(ctx)
+	}
+	handling, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	forget := context.AfterFunc(ctx, func() {
+		timer := time.AfterFunc(e.drain, func() { cancel(context.Cause(ctx)) })
+		context.AfterFunc(handling, func() { timer.Stop() })
+	})
+	return handling, func() {
+		forget()
+		cancel(context.Canceled)
+	}
 }
 
 // read fetches batch after batch, at most one ahead of what is processed. It
@@ -118,110 +139,52 @@ func (e *engine) read(ctx context.Context, src source, batches chan<- []Entry) e
 	}
 }
 
-// process handles the entries of all batches in order. It returns nil when
-// there are no more, which is when the reader has ended, or when ctx is done.
-func (e *engine) process(ctx context.Context, src source, batches <-chan []Entry) error {
-	for batch := range batches {
-		settled := time.Now()
-		for i := range batch {
-			id := batch[i].ID // the handler may change its entry
-			if err := e.handle(ctx, src, &batch[i]); err != nil {
-				return err
-			}
-			src.complete(id)
-			if time.Since(settled) < settleInterval {
-				continue
-			}
-			if err := e.settle(ctx, src); err != nil {
-				return err
-			}
-			settled = time.Now()
-		}
-		if err := e.settle(ctx, src); err != nil {
-			return err
-		}
-	}
-	return nil
-}
+// verdict is what is to become of an entry whose processing came back.
+type verdict int
 
-// handle delivers an entry until its processing has ended. An error means that
-// it has not: ctx is done, or the offset store is beyond mending.
-func (e *engine) handle(ctx context.Context, src source, entry *Entry) error {
-	for {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		entry.Deliveries++
-		failure := e.chain(ctx, entry)
-		if failure == nil {
-			return nil
-		}
-		ended, err := e.conclude(ctx, entry, failure)
-		if ended || err != nil {
-			return err
-		}
-		// What is done is recorded before the wait: nobody knows how long the
-		// entry stays, and what has been finished should not be run again.
-		if err := e.settle(ctx, src); err != nil {
-			return err
-		}
-		if !sleep(ctx, e.backoff.Delay(entry.Deliveries)) {
-			return ctx.Err()
-		}
-	}
-}
+const (
+	passed      verdict = iota // its processing has ended
+	failed                     // it is to be delivered again, later
+	interrupted                // it was broken off by a stop, which is no failure
+)
 
-// conclude decides what a failure means for an entry, and reports whether the
-// entry's processing has ended with it. The order matters: a dead letter's
-// cause is often one of the others.
-func (e *engine) conclude(ctx context.Context, entry *Entry, failure error) (ended bool, err error) {
+// conclude decides what a failure of the chain means, logs it, and carries it
+// out if it is a dead letter: dead settles that. The order matters: a dead
+// letter's cause is often one of the others. ctx is the handler's; an error means
+// that it ended before the dead letter was written.
+func (e *engine) conclude(ctx context.Context, entry *Entry, failure error, dead func(*DeadLetterError) error) (verdict, error) {
 	log := e.log().With("entry_id", entry.ID, "attempt", entry.Deliveries)
 	var panicked *PanicError
 	if errors.As(failure, &panicked) {
 		log = log.With("stack", string(panicked.Stack))
 	}
 	var (
-		dead  *DeadLetterError
-		skip  *SkipError
-		wrong *DecodeError
+		letter *DeadLetterError
+		skip   *SkipError
+		wrong  *DecodeError
 	)
 	switch {
-	case errors.As(failure, &dead) && ctx.Err() == nil:
-		if err := e.writeDeadLetter(ctx, entry, dead); err != nil {
-			return false, err
+	case errors.As(failure, &letter) && ctx.Err() == nil:
+		if err := dead(letter); err != nil {
+			return failed, err
 		}
-		log.Warn("entry passed: it is in the dead letters now", "dead_letter_stream", dead.target(e.stream), "err", dead.Err)
-		return true, nil
-	case errors.As(failure, &dead):
+		log.Warn("entry passed: it is in the dead letters now", "dead_letter_stream", letter.target(e.stream), "err", letter.Err)
+		return passed, nil
+	case errors.As(failure, &letter):
 		// What failed may have failed because of the stop.
 	case errors.As(failure, &skip):
 		log.Info("entry passed: skipped", "reason", skip.Reason)
-		return true, nil
+		return passed, nil
 	case errors.As(failure, &wrong):
 		log.Warn("entry passed: it cannot be decoded", "err", wrong.Err)
-		return true, nil
+		return passed, nil
 	}
-	if err := ctx.Err(); err != nil {
-		log.Info("entry left for the next run: stopped while it was processed")
-		return false, err
+	if ctx.Err() != nil {
+		log.Info("entry left: stopped while it was processed")
+		return interrupted, nil
 	}
 	log.Error("entry held: it failed and will be delivered again", "err", failure)
-	return false, nil
-}
-
-func (e *engine) settle(ctx context.Context, src source) error {
-	return e.persist(ctx, "saving the offset", src.settle, false)
-}
-
-// settleLast records what was completed before the stop. The context that
-// stopped the consumer must not stop this too.
-func (e *engine) settleLast(ctx context.Context, src source) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	if err := src.settle(ctx); err != nil {
-		return fmt.Errorf("stream: stopped, but the last offset of %s could not be saved; the entries since the one before will be delivered again: %w", e.stream, err)
-	}
-	return nil
+	return failed, nil
 }
 
 // persist does something until it works. It gives up when ctx is done, and on
@@ -252,12 +215,12 @@ func (e *engine) persist(ctx context.Context, what string, do func(context.Conte
 }
 
 func (e *engine) log() *slog.Logger {
-	return e.logger.With("stream", e.stream, "label", e.label)
+	return e.logger.With(e.attrs...)
 }
 
 // unlessDone drops an error that only says that ctx is done.
 func unlessDone(ctx context.Context, err error) error {
-	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+	if ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) {
 		return nil
 	}
 	return err

@@ -62,6 +62,7 @@ type config struct {
 	batchSize  int
 	start      Start
 	backoff    Backoff
+	drain      time.Duration
 }
 
 // defaults returns the configuration, for the given role and stream, of somebody
@@ -105,6 +106,9 @@ func (c *config) validate() error {
 	}
 	if err := c.start.problem(); err != nil {
 		problems = append(problems, invalid("%w", err))
+	}
+	if c.drain < 0 {
+		problems = append(problems, invalid("WithDrainTimeout(%v): give zero or more", c.drain))
 	}
 	if c.backoff.Min <= 0 || c.backoff.Max < c.backoff.Min {
 		problems = append(problems, invalid("WithBackoff(%v): give a Min above zero and a Max that is not below it", c.backoff))
@@ -182,4 +186,12 @@ func WithBackoff(b Backoff) Option {
 		}
 		c.backoff = b
 	}}
+}
+
+// WithDrainTimeout sets how long handlers at work may go on, with a context that
+// is not done, when the consumer is stopped. Default: 0, with which their
+// context ends together with that of Run. A negative timeout is refused. Nothing
+// new is begun in that time, and Run returns as soon as they have returned.
+func WithDrainTimeout(d time.Duration) Option {
+	return option{"WithDrainTimeout", anyConsumer, func(c *config) { c.drain = d }}
 }
