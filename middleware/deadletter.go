@@ -18,8 +18,9 @@ type DeadLetterConfig struct {
 	// Default: the consumer's own client.
 	Client redis.UniversalClient
 	// If says which errors make a dead letter. Default: those that [Retry] has
-	// given up on, permanent errors (stream.Permanent) and decode errors. It is
-	// not asked about skips and about what is a dead letter already.
+	// given up on, permanent errors (stream.Permanent), decode errors, and entries
+	// over the limit of deliveries. It is not asked about skips and about what is
+	// a dead letter already.
 	If func(error) bool
 }
 
@@ -56,8 +57,9 @@ func isGivenUp(err error) bool {
 		gaveUp    *RetryError
 		permanent *stream.PermanentError
 		decode    *stream.DecodeError
+		exhausted *stream.MaxDeliveriesError
 	)
-	return errors.As(err, &gaveUp) || errors.As(err, &permanent) || errors.As(err, &decode)
+	return errors.As(err, &exhausted) || errors.As(err, &gaveUp) || errors.As(err, &permanent) || errors.As(err, &decode)
 }
 
 // isSettled reports whether somebody further in has decided already.

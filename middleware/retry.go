@@ -33,8 +33,8 @@ type RetryConfig struct {
 // When the attempts or the time are used up, the last error comes back in a
 // [*RetryError], which [DeadLetter] takes. Not tried again, and returned as
 // they are, are decode errors, skips, dead letters, permanent errors
-// (stream.Permanent), those that If declines, and any error once the context is
-// done.
+// (stream.Permanent), entries over the limit of deliveries, errors that If
+// declines, and any error once the context is done.
 func Retry(config RetryConfig) stream.Middleware {
 	if config.Attempts < 1 {
 		config.Attempts = 3
@@ -80,8 +80,9 @@ func worthRetrying(err error) bool {
 		skip      *stream.SkipError
 		dead      *stream.DeadLetterError
 		permanent *stream.PermanentError
+		exhausted *stream.MaxDeliveriesError
 	)
-	return !errors.As(err, &decode) && !errors.As(err, &skip) && !errors.As(err, &dead) && !errors.As(err, &permanent)
+	return !errors.As(err, &exhausted) && !errors.As(err, &decode) && !errors.As(err, &skip) && !errors.As(err, &dead) && !errors.As(err, &permanent)
 }
 
 // RetryError says that [Retry] has given up. It surfaces in the middleware

@@ -13,8 +13,8 @@ import (
 )
 
 // Consumer reads one topic and hands every entry, decoded, to its handler.
-// [NewConsumer] makes one. It may be used from several goroutines; one Run is
-// allowed at a time.
+// [NewConsumer] and [NewGroupConsumer] make one. It may be used from several
+// goroutines; one Run is allowed at a time.
 type Consumer[T any] struct {
 	// T ends in the closure that the constructor gives to the engine, which is
 	// compiled once, whatever the number of topics.
@@ -31,30 +31,57 @@ type Consumer[T any] struct {
 // *redis.ClusterClient. Everything that is wrong with the arguments and
 // options comes back in one error, each problem wrapping [ErrInvalidOption].
 func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offset.Store, handle Handler[T], opts ...Option) (*Consumer[T], error) {
-	cfg := newConfig(logConsumer, topic.Name, opts)
+	c, problems := newConsumer(logConsumer, client, topic, handle, opts)
+	problems = errors.Join(problems,
+		checkPresent("store", store, "give an offset.Store, such as offset.NewRedis or a *offset.Memory"))
+	if problems != nil {
+		return nil, problems
+	}
+	c.engine.open = openLog(store)
+	c.engine.attrs = append(c.engine.attrs, "label", c.engine.label)
+	return c, nil
+}
+
+// NewGroupConsumer makes a consumer in group mode: any number of them, in any
+// number of processes, share the entries of a stream, in no particular order.
+// Redis keeps what each of them has not finished, and others take it over when
+// it dies. The group is made when it is missing. Everything else is as with
+// [NewConsumer].
+func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle Handler[T], opts ...Option) (*Consumer[T], error) {
+	c, problems := newConsumer(groupConsumer, client, topic, handle, opts)
+	if isBlank(group) {
+		problems = errors.Join(problems, invalid("group %q: give the name of the consumer group", group))
+	}
+	if problems != nil {
+		return nil, problems
+	}
+	c.engine.open = openGroup(group)
+	c.engine.attrs = append(c.engine.attrs, "group", group)
+	return c, nil
+}
+
+// newConsumer makes what both modes have in common, and finds what is wrong with
+// it.
+func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], handle Handler[T], opts []Option) (*Consumer[T], error) {
+	cfg := newConfig(r, topic.Name, opts)
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
 	}
 	handler, err := chain(decodeAndHandle(topic.Codec, handle), cfg.middleware)
-	err = errors.Join(
+	problems := errors.Join(
 		checkClient(client),
 		checkTopic(topic),
-		checkPresent("store", store, "give an offset.Store, such as offset.NewRedis or a *offset.Memory"),
 		checkPresent("handler", handle, "give the function that processes a message"),
 		cfg.validate(),
 		err,
 	)
-	if err != nil {
-		return nil, err
-	}
 	return &Consumer[T]{engine: engine{
 		config: cfg,
 		stream: topic.Name,
 		client: client,
 		chain:  handler,
-		open:   openLog(store),
-		attrs:  []any{"stream", topic.Name, "label", cfg.label},
-	}}, nil
+		attrs:  []any{"stream", topic.Name},
+	}}, problems
 }
 
 // Run consumes until ctx is done, and returns nil then: at once if no handler
@@ -83,6 +110,9 @@ func (c *Consumer[T]) Run(ctx context.Context) error {
 // entry meets its type.
 func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T]) EntryHandler {
 	return func(ctx context.Context, entry *Entry) error {
+		if entry.exhausted {
+			return &MaxDeliveriesError{Deliveries: entry.Deliveries}
+		}
 		value, err := decode(decoder, entry.Fields)
 		if err != nil {
 			return &DecodeError{Stream: entry.Stream, ID: entry.ID, Err: err}

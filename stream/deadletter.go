@@ -74,7 +74,8 @@ local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if #found == 0 then return false end
 local fields = found[1][2]
 for i = 2, #ARGV do fields[#fields + 1] = ARGV[i] end
-return redis.call('XADD', KEYS[2], '*', unpack(fields))`)
+redis.call('XADD', KEYS[2], '*', unpack(fields))
+return 'moved'`)
 
 // deadLetter is a dead letter on its way: the entry, where it goes, and the
 // fields that it gets.
@@ -118,26 +119,28 @@ func (e *engine) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLe
 
 // move is the mover of log mode.
 func (e *engine) move(ctx context.Context, letter deadLetter) (bool, error) {
-	return e.moveOnServer(ctx, moveScript, letter, letter.entry.ID)
+	reply, err := e.moveOnServer(ctx, moveScript, letter, letter.entry.ID)
+	return reply == "moved", err
 }
 
-// moveOnServer runs a script that moves an entry. args come before the fields
-// that the letter gets.
-func (e *engine) moveOnServer(ctx context.Context, script *redis.Script, letter deadLetter, args ...any) (bool, error) {
+// moveOnServer runs a script that moves an entry, and returns its reply, which is
+// empty where a script cannot move it. args come before the fields that the
+// letter gets.
+func (e *engine) moveOnServer(ctx context.Context, script *redis.Script, letter deadLetter, args ...any) (string, error) {
 	for _, text := range letter.added {
 		args = append(args, text)
 	}
-	err := script.Run(ctx, e.client, []string{e.stream, letter.target}, args...).Err()
+	reply, err := script.Run(ctx, e.client, []string{e.stream, letter.target}, args...).Text()
 	switch {
 	case err == nil:
-		return true, nil
+		return reply, nil
 	case errors.Is(err, redis.Nil), // trimmed away since it was read
 		hasCode(err, "CROSSSLOT"),
 		redis.IsPermissionError(err),                      // no scripts for this user
 		strings.Contains(err.Error(), "too many results"): // more fields than a script can pass on
-		return false, nil
+		return "", nil
 	default:
-		return false, fmt.Errorf("moving the entry to %s: %w", letter.target, err)
+		return "", fmt.Errorf("moving the entry to %s: %w", letter.target, err)
 	}
 }
 

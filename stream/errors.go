@@ -93,6 +93,19 @@ func (e *DeadLetterError) Error() string { return fmt.Sprintf("dead letter: %v",
 // Unwrap returns why the entry was given up.
 func (e *DeadLetterError) Unwrap() error { return e.Err }
 
+// MaxDeliveriesError comes out of the chain, in place of what the handler would
+// have returned, for an entry that has been delivered as often as
+// [WithMaxDeliveries] allows: it made its consumers crash, say. middleware.DeadLetter
+// takes it.
+type MaxDeliveriesError struct {
+	// Deliveries is how often the entry has been delivered, this time included.
+	Deliveries int64
+}
+
+func (e *MaxDeliveriesError) Error() string {
+	return fmt.Sprintf("delivered %d times without an end, over the limit", e.Deliveries-1)
+}
+
 // PanicError is a panic of a handler, a middleware or a codec. It is treated
 // like any other error: the entry is held, or what the middleware decides.
 type PanicError struct {

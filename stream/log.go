@@ -18,6 +18,7 @@ type logSource struct {
 	engine *engine
 	store  offset.Store
 	reader *reader
+	forget func() bool // that the end of the run's context closes the reader
 
 	// position is the ID of the last entry that was read; the reading
 	// goroutine's own once it has begun.
@@ -34,11 +35,14 @@ const saveInterval = time.Second
 
 func openLog(store offset.Store) func(context.Context, *engine) (source, error) {
 	return func(ctx context.Context, e *engine) (source, error) {
-		reader, err := newReader(ctx, e.client)
+		reader, err := newReader(ctx, e.client, false)
 		if err != nil {
 			return nil, err
 		}
-		return &logSource{engine: e, store: store, reader: reader}, nil
+		return &logSource{
+			engine: e, store: store, reader: reader,
+			forget: context.AfterFunc(ctx, reader.sockets.close),
+		}, nil
 	}
 }
 
@@ -176,4 +180,7 @@ func (s *logSource) stop(ctx context.Context) error {
 	return nil
 }
 
-func (s *logSource) close() error { return s.reader.Close() }
+func (s *logSource) close() error {
+	s.forget()
+	return s.reader.Close()
+}

@@ -17,9 +17,13 @@ type Entry struct {
 	// entry repeats a field name, the last value is kept.
 	Fields codec.Fields
 	// Deliveries counts how often the entry has been delivered, this time
-	// included; the first delivery is 1. In log mode the count starts anew
-	// when the consumer does.
+	// included; the first delivery is 1. In group mode it is Redis' own count,
+	// over all consumers; in log mode it starts anew when the consumer does.
 	Deliveries int64
+
+	// exhausted says that the entry is over the limit of deliveries, and not to
+	// be handled any more.
+	exhausted bool
 }
 
 // Message is an entry with its decoded value. The Entry is embedded by value,

@@ -63,6 +63,13 @@ type config struct {
 	start      Start
 	backoff    Backoff
 	drain      time.Duration
+
+	// Group mode only.
+	name          string
+	concurrency   int
+	claimIdle     time.Duration
+	maxDeliveries int64
+	discard       bool
 }
 
 // defaults returns the configuration, for the given role and stream, of somebody
@@ -76,6 +83,9 @@ func defaults(r role, stream string) config {
 		batchSize: 500,
 		start:     FromBeginning(),
 		backoff:   Backoff{Min: 100 * time.Millisecond, Max: 30 * time.Second},
+
+		concurrency: 1,
+		claimIdle:   30 * time.Second,
 	}
 }
 
@@ -106,6 +116,21 @@ func (c *config) validate() error {
 	}
 	if err := c.start.problem(); err != nil {
 		problems = append(problems, invalid("%w", err))
+	}
+	if c.concurrency < 1 {
+		problems = append(problems, invalid("WithConcurrency(%d): give at least 1", c.concurrency))
+	}
+	if c.claimIdle < 10*time.Millisecond {
+		problems = append(problems, invalid("WithClaimIdle(%v): give at least 10ms; less than a handler may take to be interrupted makes consumers fight over entries", c.claimIdle))
+	}
+	if c.maxDeliveries < 0 {
+		problems = append(problems, invalid("WithMaxDeliveries: give at least 1, or leave it out for no limit"))
+	}
+	if c.discard && c.maxDeliveries == 0 {
+		problems = append(problems, invalid("WithDiscard: give WithMaxDeliveries too; without a limit nothing is ever discarded"))
+	}
+	if c.name == handedBack {
+		problems = append(problems, invalid("WithConsumerName(%q): give another name; this one holds what consumers hand back", c.name))
 	}
 	if c.drain < 0 {
 		problems = append(problems, invalid("WithDrainTimeout(%v): give zero or more", c.drain))
@@ -194,4 +219,52 @@ func WithBackoff(b Backoff) Option {
 // new is begun in that time, and Run returns as soon as they have returned.
 func WithDrainTimeout(d time.Duration) Option {
 	return option{"WithDrainTimeout", anyConsumer, func(c *config) { c.drain = d }}
+}
+
+// WithConsumerName sets the consumer's name in its group. Default, also for "":
+// a name made from the host's name and the process ID, one more for each further
+// consumer of the same group in the process.
+//
+// A name must not be in use twice at a time: each of the two would take the
+// other's entries for its own. A name that is the same after a restart, such as
+// that of a pod in a stateful set, lets a consumer that was killed go on with
+// what it had at once; under another name that waits until it is claimed.
+func WithConsumerName(name string) Option {
+	return option{"WithConsumerName", groupConsumer, func(c *config) { c.name = name }}
+}
+
+// WithConcurrency sets how many handlers run at once. Default: 1. Less than 1 is
+// refused. The order in which entries are handled is not that of the stream then.
+func WithConcurrency(n int) Option {
+	return option{"WithConcurrency", groupConsumer, func(c *config) { c.concurrency = n }}
+}
+
+// WithClaimIdle sets after what time an entry that is pending on another consumer
+// is taken over, because that consumer must be dead: one that lives renews what
+// it has three times as often, however long its handlers take. Default: 30
+// seconds. Less than 10 milliseconds is refused. Redis counts in whole
+// milliseconds. All consumers of a group should have the same.
+func WithClaimIdle(d time.Duration) Option {
+	return option{"WithClaimIdle", groupConsumer, func(c *config) { c.claimIdle = d }}
+}
+
+// WithMaxDeliveries sets how often an entry is delivered at the most. Default: no
+// limit; less than 1 is refused. The count is Redis' own, which includes the
+// deliveries of consumers that crashed over the entry. One time more, and the
+// entry comes out of the chain with a [MaxDeliveriesError] instead of being
+// handled: middleware.DeadLetter takes it. Where nobody does, it stays pending,
+// is logged as an error, and is left alone; see [WithDiscard].
+func WithMaxDeliveries(n int64) Option {
+	return option{"WithMaxDeliveries", groupConsumer, func(c *config) {
+		if c.maxDeliveries = n; n == 0 {
+			c.maxDeliveries = -1 // not the same as not given
+		}
+	}}
+}
+
+// WithDiscard acks entries that are over the limit of [WithMaxDeliveries] and
+// that no middleware takes, with an error in the log: they are gone. Default: they
+// stay pending. It has no effect on entries that a dead-letter middleware takes.
+func WithDiscard() Option {
+	return option{"WithDiscard", groupConsumer, func(c *config) { c.discard = true }}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -21,18 +22,34 @@ import (
 type reader struct {
 	redis.UniversalClient
 	sockets *sockets
-	forget  func() bool
+	// clientID is what the server calls the connection, 0 if it does not say.
+	clientID *atomic.Int64
 }
 
-// newReader derives a reader from the user's client. When ctx is done its
-// sockets are closed at once, and no new one is opened.
-func newReader(ctx context.Context, client redis.UniversalClient) (*reader, error) {
+// newReader derives a reader from the user's client, one that knows its client ID
+// if it is to be identified. When ctx is done it opens no new connection; those it
+// has are closed with [sockets.close].
+func newReader(ctx context.Context, client redis.UniversalClient, identified bool) (*reader, error) {
 	socks := &sockets{open: make(map[*socket]struct{})}
+	var id atomic.Int64
+	identify := func(own func(context.Context, *redis.Conn) error) func(context.Context, *redis.Conn) error {
+		if !identified {
+			return own
+		}
+		return func(ctx context.Context, conn *redis.Conn) error {
+			id.Store(conn.ClientID(ctx).Val())
+			if own == nil {
+				return nil
+			}
+			return own(ctx, conn)
+		}
+	}
 	var derived redis.UniversalClient
 	switch client := client.(type) {
 	case *redis.Client:
 		opts := *client.Options()
 		opts.Dialer = socks.dialer(ctx, opts.Dialer)
+		opts.OnConnect = identify(opts.OnConnect)
 		opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
 		opts.MaxRetries, opts.DialerRetries = -1, 1
 		opts.ReadTimeout, opts.WriteTimeout = given(opts.ReadTimeout), given(opts.WriteTimeout)
@@ -45,6 +62,7 @@ func newReader(ctx context.Context, client redis.UniversalClient) (*reader, erro
 			opts.Dialer = redis.NewDialer(&redis.Options{DialTimeout: opts.DialTimeout, TLSConfig: opts.TLSConfig})
 		}
 		opts.Dialer = socks.dialer(ctx, opts.Dialer)
+		opts.OnConnect = identify(opts.OnConnect)
 		opts.PoolSize, opts.MinIdleConns = 1, 0
 		opts.MaxRetries, opts.DialerRetries = -1, 1
 		opts.ReadTimeout, opts.WriteTimeout = given(opts.ReadTimeout), given(opts.WriteTimeout)
@@ -58,13 +76,12 @@ func newReader(ctx context.Context, client redis.UniversalClient) (*reader, erro
 	return &reader{
 		UniversalClient: derived,
 		sockets:         socks,
-		forget:          context.AfterFunc(ctx, socks.close),
+		clientID:        &id,
 	}, nil
 }
 
 // Close ends the reader's connections. It does not touch the user's client.
 func (r *reader) Close() error {
-	r.forget()
 	r.sockets.close()
 	return r.UniversalClient.Close()
 }

@@ -1,0 +1,196 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"millrace/offset"
+)
+
+// reapFactor times the claim idle time is how long a consumer that was given its
+// name by us has been idle when its name is removed.
+const reapFactor = 20
+
+// keep does what has to be done from time to time while a consumer in group mode
+// runs: it renews the idle time of what is held, so that nobody claims it; takes
+// over what others have left; and acks what a busy worker has not got round to.
+func (s *groupSource) keep(ctx context.Context) {
+	idle := s.engine.claimIdle
+	tick := time.NewTicker(min(time.Second, max(idle/4, time.Millisecond)))
+	defer tick.Stop()
+	var renewing, taking incident
+	var claimed, reaped time.Time
+	cursor := beginning
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := time.Now()
+		s.settle(ctx, &renewing, "keeping what is pending", s.renewAll(ctx))
+		s.ackQuietly(ctx)
+		err := s.takeHandedBack(ctx)
+		if err == nil && now.Sub(claimed) >= idle/2 {
+			cursor, err = s.claim(ctx, cursor)
+			claimed = now
+		}
+		if err == nil && now.Sub(reaped) >= idle*reapFactor/2 {
+			err = s.reap(ctx)
+			reaped = now
+		}
+		s.settle(ctx, &taking, "taking over what others have left", err)
+	}
+}
+
+// settle notes the result of something that is tried again at the next tick.
+func (s *groupSource) settle(ctx context.Context, trouble *incident, what string, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case err != nil && groupGone(err):
+		s.held.suspect() // the reader makes it again
+	case err != nil:
+		trouble.add(s.log(), what, err)
+	case trouble.failures > 0:
+		trouble.over(s.log(), what)
+		*trouble = incident{}
+	}
+}
+
+// ackQuietly acks what is done, without insisting: workers do.
+func (s *groupSource) ackQuietly(ctx context.Context) {
+	list := s.held.takeDone(1)
+	if len(list) == 0 {
+		return
+	}
+	if err := s.ackOnce(ctx, list); err != nil {
+		s.held.returnDone(list)
+		return
+	}
+	s.held.forget(list...)
+}
+
+// renewAll renews everything that was not for a third of the claim idle time.
+func (s *groupSource) renewAll(ctx context.Context) error {
+	ids := s.held.untouched(time.Now().Add(-s.engine.claimIdle / 3))
+	for len(ids) > 0 {
+		n := min(len(ids), 200)
+		lost, gone, err := s.renew(ctx, ids[:n])
+		if err != nil {
+			return err
+		}
+		s.held.suspectGone(gone)
+		list := make([]string, 0, len(lost))
+		for id := range lost {
+			list = append(list, id)
+		}
+		for _, id := range s.held.lose(list, errLost) {
+			s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
+		}
+		ids = ids[n:]
+	}
+	return nil
+}
+
+// renew resets the idle time of entries. It returns which are not ours, and which
+// the stream no longer has.
+func (s *groupSource) renew(ctx context.Context, ids []string) (lost map[string]bool, gone []string, err error) {
+	at := time.Now()
+	args := []any{s.group, s.name}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	reply, err := renewScript.Run(ctx, s.engine.client, []string{s.engine.stream}, args...).Slice()
+	if err != nil {
+		return nil, nil, err
+	}
+	lost = make(map[string]bool)
+	for _, id := range texts(reply[0]) {
+		lost[id] = true
+	}
+	s.held.touch(ids, at)
+	return lost, texts(reply[1]), nil
+}
+
+// takeHandedBack takes over what consumers gave back when they stopped.
+func (s *groupSource) takeHandedBack(ctx context.Context) error {
+	room := min(s.held.room(s.window()), 100)
+	if room <= 0 {
+		return nil
+	}
+	at := time.Now()
+	ids, err := takeScript.Run(ctx, s.engine.client, []string{s.engine.stream}, s.group, s.name, handedBack, room).StringSlice()
+	if err != nil {
+		return fmt.Errorf("taking what was handed back: %w", err)
+	}
+	if n := s.held.addTaken(ids, false, at); n > 0 {
+		s.log().Info("took over entries that a consumer handed back", "entries", n)
+	}
+	return nil
+}
+
+// claim takes over what has been idle for too long, as far as there is room, and
+// returns where to go on. The cursor tells the end, not an empty reply: XAUTOCLAIM
+// looks at a bounded number of entries at a time, none of which may be idle.
+func (s *groupSource) claim(ctx context.Context, cursor string) (string, error) {
+	for {
+		room := min(s.held.room(s.window()), 100)
+		if room <= 0 {
+			return cursor, nil
+		}
+		at := time.Now()
+		reply, err := s.engine.client.Do(ctx, "XAUTOCLAIM", s.engine.stream, s.group, s.name,
+			s.engine.claimIdle.Milliseconds(), cursor, "COUNT", room, "JUSTID").Slice()
+		if err != nil {
+			return beginning, fmt.Errorf("claiming what has been idle: %w", err)
+		}
+		cursor, _ = reply[0].(string)
+		if n := s.held.addTaken(texts(reply[1]), false, at); n > 0 {
+			s.log().Warn("claimed entries of consumers that seem to be dead", "entries", n)
+		}
+		if len(reply) > 2 {
+			for _, id := range texts(reply[2]) {
+				s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", id)
+			}
+		}
+		if cursor == beginning || cursor == "" {
+			return beginning, nil
+		}
+	}
+}
+
+// reap removes the names of consumers that died.
+func (s *groupSource) reap(ctx context.Context) error {
+	limit := (s.engine.claimIdle * reapFactor).Milliseconds()
+	n, err := reapScript.Run(ctx, s.engine.client, []string{s.engine.stream}, s.group, s.name, defaultNamePrefix, limit).Int()
+	if err != nil {
+		return fmt.Errorf("removing the names of dead consumers: %w", err)
+	}
+	if n > 0 {
+		s.log().Info("removed the names of consumers that died", "consumers", n)
+	}
+	return nil
+}
+
+// texts returns the strings of a reply.
+func texts(reply any) []string {
+	list, _ := reply.([]any)
+	out := make([]string, 0, len(list))
+	for _, one := range list {
+		if text, ok := one.(string); ok {
+			out = append(out, text)
+		}
+	}
+	return out
+}
+
+// after returns the ID that follows directly.
+func after(id string) string {
+	parsed, err := offset.Parse(id)
+	if err != nil {
+		return id
+	}
+	return strconv.FormatUint(parsed.Ms, 10) + "-" + strconv.FormatUint(parsed.Seq+1, 10)
+}

@@ -1,0 +1,53 @@
+package stream
+
+import (
+	"fmt"
+	"os"
+	"sync"
+)
+
+const (
+	// defaultNamePrefix begins the names that consumers get from us, which are
+	// ours to remove.
+	defaultNamePrefix = "millrace:"
+	// handedBack is the consumer, run by nobody, that holds what consumers gave
+	// back when they stopped, until others take it. It leaves their own names
+	// with nothing pending, so that those can be removed.
+	handedBack = "millrace/handed-back"
+)
+
+// names knows which default names are in use in this process. It is the one
+// thing here that belongs to the process: two consumers of one group in one
+// process must not have one name, or each would take the other's entries for
+// its own.
+var names = struct {
+	sync.Mutex
+	taken map[string]bool
+}{taken: make(map[string]bool)}
+
+// takeName returns a default name for a consumer of the group, and what gives it
+// back. It is the same for every process with this host name and process ID.
+func takeName(stream, group string) (name string, release func()) {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown-host"
+	}
+	names.Lock()
+	defer names.Unlock()
+	for n := 1; ; n++ {
+		name = fmt.Sprintf("%s%s:%d", defaultNamePrefix, host, os.Getpid())
+		if n > 1 {
+			name += fmt.Sprintf(":%d", n)
+		}
+		key := stream + "\x00" + group + "\x00" + name
+		if names.taken[key] {
+			continue
+		}
+		names.taken[key] = true
+		return name, func() {
+			names.Lock()
+			defer names.Unlock()
+			delete(names.taken, key)
+		}
+	}
+}
