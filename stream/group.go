@@ -70,10 +70,10 @@ func (s *groupSource) start(ctx context.Context) error {
 	e := s.engine
 	from := beginning
 	switch {
-	case e.config.start.end:
+	case e.start.end:
 		from = "$" // looked up by the server, once, when the group is made
-	case e.config.start.after != nil:
-		from = *e.config.start.after
+	case e.start.after != nil:
+		from = *e.start.after
 	}
 	err := e.client.XGroupCreateMkStream(ctx, e.stream, s.group, from).Err()
 	made := err == nil
@@ -216,11 +216,13 @@ func groupGone(err error) bool {
 func (s *groupSource) process(ctx, handling context.Context, batches <-chan []Entry) error {
 	var workers, keeper sync.WaitGroup
 	for range s.engine.concurrency {
-		workers.Go(func() { s.work(handling) })
+		workers.Go(func() { s.work(ctx, handling) })
 	}
 	// The entries of a handler that outlasts the stop must be kept too.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
 	keeper.Go(func() { s.keep(keeping) })
+	// Nothing more is begun once the consumer stops, even while the reader ends.
+	defer context.AfterFunc(ctx, s.held.stop)()
 	for range batches {
 		// None come this way; the channel is closed when the reader has ended.
 	}
@@ -234,12 +236,12 @@ func (s *groupSource) process(ctx, handling context.Context, batches <-chan []En
 // errLost ends the context of a handler whose entry is somebody else's.
 var errLost = errors.New("the entry was claimed by another consumer")
 
-// work processes one entry after another.
-func (s *groupSource) work(handling context.Context) {
+// work processes one entry after another, until stopping is done.
+func (s *groupSource) work(stopping, handling context.Context) {
 	// One context serves many entries; only one that was lost uses it up.
 	ctx, lose := context.WithCancelCause(handling)
 	defer func() { lose(nil) }()
-	for {
+	for stopping.Err() == nil {
 		one := s.held.next(false, lose)
 		if one == nil {
 			s.ack(handling, 1) // nothing to do: a good time

@@ -151,15 +151,15 @@ func (h *holdings) wakeLocked() {
 	}
 }
 
-// end takes an entry back from its worker, and reports whether it was lost in the
-// meantime, in which case it is forgotten and its result counts for nothing.
-func (h *holdings) end(one *held, to state) (lost bool) {
+// end takes an entry back from its worker. One that was lost in the meantime is
+// forgotten, whatever became of it.
+func (h *holdings) end(one *held, to state) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	one.lose = nil
 	if one.lost {
 		delete(h.byID, one.id)
-		return true
+		return
 	}
 	one.state = to
 	switch to {
@@ -174,7 +174,6 @@ func (h *holdings) end(one *held, to state) (lost bool) {
 	case done:
 		h.done = append(h.done, one)
 	}
-	return false
 }
 
 // forget drops an entry that is not pending on us any more.
