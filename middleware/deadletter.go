@@ -43,9 +43,15 @@ func DeadLetter(config DeadLetterConfig) stream.Middleware {
 				return err
 			}
 			attempts := entry.Deliveries
-			var gaveUp *RetryError
-			if errors.As(err, &gaveUp) {
+			var (
+				gaveUp    *RetryError
+				exhausted *stream.MaxDeliveriesError
+			)
+			switch {
+			case errors.As(err, &gaveUp):
 				attempts = max(attempts, int64(gaveUp.Attempts))
+			case errors.As(err, &exhausted):
+				attempts-- // this delivery was none
 			}
 			return &stream.DeadLetterError{Stream: config.Stream, Client: config.Client, Attempts: attempts, Err: err}
 		}

@@ -216,7 +216,10 @@ func groupGone(err error) bool {
 func (s *groupSource) process(ctx, handling context.Context, batches <-chan []Entry) error {
 	var workers, keeper sync.WaitGroup
 	for range s.engine.concurrency {
-		workers.Go(func() { s.work(ctx, handling) })
+		workers.Go(func() {
+			for !s.work(ctx, handling) {
+			}
+		})
 	}
 	// The entries of a handler that outlasts the stop must be kept too.
 	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
@@ -236,25 +239,33 @@ func (s *groupSource) process(ctx, handling context.Context, batches <-chan []En
 // errLost ends the context of a handler whose entry is somebody else's.
 var errLost = errors.New("the entry was claimed by another consumer")
 
-// work processes one entry after another, until stopping is done.
-func (s *groupSource) work(stopping, handling context.Context) {
-	// One context serves many entries; only one that was lost uses it up.
+// work processes one entry after another, until stopping is done. It returns
+// false earlier if its context was used up, by an entry that was lost: one
+// context serves many.
+func (s *groupSource) work(stopping, handling context.Context) (end bool) {
 	ctx, lose := context.WithCancelCause(handling)
-	defer func() { lose(nil) }()
+	defer lose(nil)
 	for stopping.Err() == nil {
 		one := s.held.next(false, lose)
 		if one == nil {
 			s.ack(handling, 1) // nothing to do: a good time
 			if one = s.held.next(true, lose); one == nil {
-				return
+				return true
 			}
+		}
+		if one.entry == nil {
+			// It may be what made a consumer crash: what is done is acked before,
+			// or it would be charged with that crash as well, and in the end be
+			// over the limit without a fault of its own.
+			s.ack(handling, 1)
 		}
 		s.deliver(ctx, one)
 		s.ack(handling, s.engine.batchSize)
-		if ctx.Err() != nil && handling.Err() == nil {
-			ctx, lose = context.WithCancelCause(handling)
+		if ctx.Err() != nil {
+			return false
 		}
 	}
+	return true
 }
 
 // deliver processes one entry, and decides where it goes.
