@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -109,50 +108,6 @@ func TestConsumerLeavesTheClientToItsOwner(t *testing.T) {
 		list, err := client.ClientList(t.Context()).Result()
 		return err == nil && strings.Count(list, "\n") == 1
 	})
-}
-
-func TestConsumerInACluster(t *testing.T) {
-	t.Parallel()
-	server := streamtest.StartRedis(t, "--cluster-enabled", "yes")
-	node := server.Client()
-	if err := node.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the cluster is up", func() bool {
-		info, err := node.ClusterInfo(t.Context()).Result()
-		return err == nil && strings.Contains(info, "cluster_state:ok")
-	})
-	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr}, ReadOnly: true})
-	defer func() { _ = client.Close() }()
-	store, err := offset.NewRedis(client, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, id := range []string{"a", "dead", "far", "b"} {
-		add(t, client, id)
-	}
-	rec := newRecorder()
-	rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
-		switch msg.Value.ID {
-		case "dead":
-			return &stream.DeadLetterError{Attempts: 1, Err: io.ErrUnexpectedEOF}
-		case "far": // in another slot than the topic
-			return &stream.DeadLetterError{Stream: "elsewhere", Attempts: 1, Err: io.ErrUnexpectedEOF}
-		}
-		return nil
-	}
-	stop := start(t, newConsumer(t, client, store, rec.Handle))
-	if seen := rec.await(t, 4); !slices.Equal(seen, []string{"a", "dead", "far", "b"}) {
-		t.Errorf("delivered %v", seen)
-	}
-	if err := stop(); err != nil {
-		t.Error(err)
-	}
-	for _, key := range []string{"{orders}:dead", "elsewhere"} {
-		if n, err := client.XLen(t.Context(), key).Result(); n != 1 || err != nil {
-			t.Errorf("%s has %d entries, %v, want 1", key, n, err)
-		}
-	}
 }
 
 func TestNewConsumerReportsEveryProblemAtOnce(t *testing.T) {

@@ -217,7 +217,8 @@ func (s *groupSource) process(ctx, handling context.Context, batches <-chan []En
 	var workers, keeper sync.WaitGroup
 	for range s.engine.concurrency {
 		workers.Go(func() {
-			for !s.work(ctx, handling) {
+			for lost := true; lost; {
+				lost = s.work(ctx, handling)
 			}
 		})
 	}
@@ -240,9 +241,9 @@ func (s *groupSource) process(ctx, handling context.Context, batches <-chan []En
 var errLost = errors.New("the entry was claimed by another consumer")
 
 // work processes one entry after another, until stopping is done. It returns
-// false earlier if its context was used up, by an entry that was lost: one
-// context serves many.
-func (s *groupSource) work(stopping, handling context.Context) (end bool) {
+// earlier, with true, if an entry was lost: one context serves many entries, and
+// that one has used it up.
+func (s *groupSource) work(stopping, handling context.Context) (lost bool) {
 	ctx, lose := context.WithCancelCause(handling)
 	defer lose(nil)
 	for stopping.Err() == nil {
@@ -250,7 +251,7 @@ func (s *groupSource) work(stopping, handling context.Context) (end bool) {
 		if one == nil {
 			s.ack(handling, 1) // nothing to do: a good time
 			if one = s.held.next(true, lose); one == nil {
-				return true
+				return false
 			}
 		}
 		if one.entry == nil {
@@ -262,10 +263,10 @@ func (s *groupSource) work(stopping, handling context.Context) (end bool) {
 		s.deliver(ctx, one)
 		s.ack(handling, s.engine.batchSize)
 		if ctx.Err() != nil {
-			return false
+			return true
 		}
 	}
-	return true
+	return false
 }
 
 // deliver processes one entry, and decides where it goes.

@@ -30,9 +30,9 @@ const (
 	childPoint = "MILLRACE_TEST_CHILD_POINT" // where it dies, and at which time there
 )
 
-// runChild runs this test in another process, which dies at the given point. It
-// returns what that printed, once it is dead.
-func runChild(t *testing.T, addr, point string) string {
+// runChild runs this test in another process, which dies at the given point, and
+// returns when it is dead.
+func runChild(t *testing.T, addr, point string) {
 	t.Helper()
 	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
 	child.Env = append(os.Environ(), childAddr+"="+addr, childPoint+"="+point)
@@ -43,7 +43,6 @@ func runChild(t *testing.T, addr, point string) string {
 	if !errors.As(err, &exit) || exit.Sys().(syscall.WaitStatus).Signal() != syscall.SIGKILL {
 		t.Fatalf("the consumer at %s was not killed: %v\n%s", point, err, out.String())
 	}
-	return out.String()
 }
 
 // killer kills this process when a point has been passed a number of times.
@@ -196,10 +195,11 @@ func TestGroupConsumerKilled(t *testing.T) {
 		// The other one starts when the first child has had its chance, and has
 		// to live with all further ones.
 		runChild(t, server.Addr, fmt.Sprint(killPoints[kill%len(killPoints)], "@", 1+rand.IntN(3)))
-		if kill%3 == 0 {
+		switch kill % 3 {
+		case 0:
 			_ = stop()
 			stop = start(t, killedConsumer(t, server.Client(), client, nobody))
-		} else if kill%3 == 1 {
+		case 1:
 			if err := stop(); err != nil { // so that the next child finds entries
 				t.Error(err)
 			}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -393,5 +394,139 @@ func TestGroupDeadLetterIsMovedAndAcked(t *testing.T) {
 				t.Errorf("dead letters %q", letters)
 			}
 		})
+	}
+}
+
+func TestNewGroupConsumerReportsEveryProblemAtOnce(t *testing.T) {
+	t.Parallel()
+	_, err := stream.NewGroupConsumer[order](nil, stream.Topic[order]{}, " ", nil,
+		stream.WithConcurrency(0), stream.WithClaimIdle(time.Millisecond), stream.WithMaxDeliveries(0), stream.WithDrainTimeout(-1),
+		stream.WithConsumerName("millrace/handed-back"), stream.WithLabel("x"), stream.WithBlock(0))
+	if !errors.Is(err, stream.ErrInvalidOption) {
+		t.Fatalf("got %v, want ErrInvalidOption", err)
+	}
+	for _, name := range []string{
+		"client", "Topic.Name", "handler", `group " "`, "WithConcurrency(0)", "WithClaimIdle(1ms)", "WithMaxDeliveries", "WithDrainTimeout",
+		"WithConsumerName", "WithLabel is for a consumer in log mode, not for a consumer in group mode", "WithBlock(0s)",
+	} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%s is not in the error:\n%v", name, err)
+		}
+	}
+	client := redis.NewClient(&redis.Options{})
+	defer func() { _ = client.Close() }()
+	if _, err := stream.NewGroupConsumer(client, orders, "billing", newRecorder().Handle, stream.WithDiscard()); !errors.Is(err, stream.ErrInvalidOption) {
+		t.Errorf("WithDiscard without a limit: %v", err)
+	}
+	_, err = stream.NewConsumer(client, orders, &flakyStore{}, newRecorder().Handle, stream.WithConcurrency(2), stream.WithConsumerName("x"))
+	if !errors.Is(err, stream.ErrInvalidOption) || !strings.Contains(err.Error(), "WithConcurrency is for a consumer in group mode") {
+		t.Errorf("group options in log mode: %v", err)
+	}
+}
+
+// The pool of the user's client may be of one connection.
+func TestGroupLeavesTheClientToItsOwner(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, PoolSize: 1, MaxActiveConns: 1, PipelinePoolSize: -1})
+	defer func() { _ = client.Close() }()
+	rec := newRecorder()
+	stop := start(t, newGroup(t, client, rec.Handle, stream.WithConcurrency(4), stream.WithClaimIdle(20*time.Millisecond)))
+	for i := range 50 {
+		add(t, client, fmt.Sprint(i))
+	}
+	rec.await(t, 50)
+	settled(t, client)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("after Run the client does not work: %v", err)
+	}
+}
+
+// Where a group starts, when it is made.
+func TestGroupStart(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		start stream.Start
+		want  []string
+	}{
+		"beginning": {stream.FromBeginning(), []string{"1000-0", "2000-0", "after"}},
+		"end":       {stream.FromEnd(), []string{"after"}},
+		"ID":        {stream.FromID("1000-0"), []string{"2000-0", "after"}},
+		"time":      {stream.FromTime(time.UnixMilli(2000)), []string{"2000-0", "after"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			client := streamtest.StartRedis(t).Client()
+			addWithID(t, client, "1000-0", "1000-0")
+			addWithID(t, client, "2000-0", "2000-0")
+			rec := newRecorder()
+			start(t, newGroup(t, client, rec.Handle, stream.WithStart(test.start)))
+			eventually(t, "the group is there", func() bool {
+				groups, err := client.XInfoGroups(t.Context(), "orders").Result()
+				return err == nil && len(groups) == 1
+			})
+			add(t, client, "after")
+			if seen := rec.await(t, len(test.want)); !slices.Equal(seen, test.want) {
+				t.Errorf("delivered %v, want %v", seen, test.want)
+			}
+		})
+	}
+}
+
+// Names of consumers that were killed are removed when nothing is pending on
+// them; names that are not ours are not.
+func TestGroupRemovesTheNamesOfTheDead(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	if err := client.XGroupCreateMkStream(t.Context(), "orders", "billing", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"millrace:host:1", "millrace:host:2", "somebody"} {
+		add(t, client, fmt.Sprint(i))
+		if err := client.XReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "billing", Consumer: name, Streams: []string{"orders", ">"}}).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rec := newRecorder()
+	start(t, newGroup(t, client, rec.Handle, stream.WithConsumerName("me"), stream.WithClaimIdle(20*time.Millisecond)))
+	rec.await(t, 3)
+	settled(t, client)
+	eventually(t, "their names are gone", func() bool {
+		names := consumers(t, client)
+		slices.Sort(names)
+		return slices.Equal(names, []string{"me", "somebody"})
+	})
+}
+
+func TestGroupRunRefusesAtTheStart(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--user", "limited", "on", "nopass", "~*", "&*", "+@all", "-xreadgroup")
+	client := server.Client()
+	if err := client.Set(t.Context(), "text", "x", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	limited := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "limited", Password: "any"})
+	defer func() { _ = limited.Close() }()
+	for name, test := range map[string]struct {
+		client *redis.Client
+		key    string
+		says   string
+	}{
+		"key is not a stream": {client, "text", "another type"},
+		"no right to read":    {limited, "orders", "lacks a right"},
+	} {
+		consumer, err := stream.NewGroupConsumer(test.client, stream.Topic[order]{Name: test.key}, "billing", newRecorder().Handle, stream.WithLogger(slog.New(slog.DiscardHandler)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		err = consumer.Run(ctx)
+		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), test.says) {
+			t.Errorf("%s: Run returned %v", name, err)
+		}
+		cancel()
 	}
 }

@@ -1,0 +1,95 @@
+//go:build unix
+
+package stream_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/middleware"
+	"millrace/stream"
+	"millrace/stream/streamtest"
+)
+
+// BenchmarkGroupConsumer is BenchmarkConsumer in group mode: next to a bare
+// go-redis loop of XREADGROUP COUNT 500 and one XACK per batch, which decodes
+// nothing.
+func BenchmarkGroupConsumer(b *testing.B) {
+	const entries = 100_000
+	client := streamtest.StartRedis(b, "--appendonly", "no").Client()
+	fillTrades(b, client, entries)
+
+	var speed, cpu, rate []float64
+	round := 0
+	for b.Loop() {
+		round++
+		raw := measure(func() { bareGroupLoop(b, client, entries, fmt.Sprint("raw-", round)) })
+		ours := measure(func() { consumeGroup(b, client, entries, fmt.Sprint("ours-", round)) })
+		speed = append(speed, raw.wall.Seconds()/ours.wall.Seconds())
+		cpu = append(cpu, ours.cpu.Seconds()/raw.cpu.Seconds())
+		rate = append(rate, entries/ours.wall.Seconds())
+	}
+	b.ReportMetric(median(speed), "x-raw")
+	b.ReportMetric(median(cpu), "cpu-x-raw")
+	b.ReportMetric(median(rate), "entries/s")
+}
+
+func bareGroupLoop(b *testing.B, client *redis.Client, entries int, group string) {
+	b.Helper()
+	ctx := context.Background()
+	if err := client.XGroupCreate(ctx, trades.Name, group, "0").Err(); err != nil {
+		b.Fatal(err)
+	}
+	for read := 0; read < entries; {
+		reply, err := client.XReadGroup(ctx, &redis.XReadGroupArgs{
+			Group: group, Consumer: "raw", Streams: []string{trades.Name, ">"}, Count: 500, Block: time.Second,
+		}).Result()
+		if err != nil {
+			b.Fatal(err)
+		}
+		messages := reply[0].Messages
+		read += len(messages)
+		ids := make([]string, len(messages))
+		for i := range messages {
+			ids[i] = messages[i].ID
+		}
+		if err := client.XAck(ctx, trades.Name, group, ids...).Err(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func consumeGroup(b *testing.B, client *redis.Client, entries int, group string) {
+	b.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	handled, quantity := 0, int64(0)
+	consumer, err := stream.NewGroupConsumer(client, trades, group, func(_ context.Context, msg *stream.Message[trade]) error {
+		quantity += msg.Value.Quantity
+		if handled++; handled == entries {
+			cancel()
+		}
+		return nil
+	}, stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), stream.WithMiddleware(
+		middleware.Logging(nil),
+		middleware.DeadLetter(middleware.DeadLetterConfig{}),
+		middleware.Retry(middleware.RetryConfig{}),
+	))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := consumer.Run(ctx); err != nil {
+		b.Fatal(err)
+	}
+	if handled != entries || quantity == 0 {
+		b.Fatalf("%d entries were handled, want %d", handled, entries)
+	}
+	if left := client.XPending(context.Background(), trades.Name, group).Val(); left.Count != 0 {
+		b.Fatalf("%d entries are pending afterwards", left.Count)
+	}
+}
