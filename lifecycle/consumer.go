@@ -19,7 +19,8 @@ import (
 // so that a renamed stream is continued where it was.
 const label = "user_lifecycle"
 
-// Config says what a [Consumer] works with. The first four are required.
+// Config says what a [Consumer] works with. The first three are required, and
+// for [NewConsumer] the fourth.
 type Config struct {
 	// Client is the client of the Redis that has the stream. It is not closed.
 	Client redis.UniversalClient
@@ -29,6 +30,7 @@ type Config struct {
 	// least a millisecond. It does not delay events, nor the end of Run.
 	BlockTimeout time.Duration
 	// OffsetStore keeps the offset, under the label "user_lifecycle".
+	// [NewGroupConsumer] has no use for it: the group keeps the place.
 	OffsetStore offset.Store
 
 	// EventTypes are event types to handle besides [TypePermanentBlocked] and
@@ -58,9 +60,6 @@ func (c Config) validate() error {
 	if c.BlockTimeout <= 0 {
 		problems = append(problems, fmt.Errorf("lifecycle: Config.BlockTimeout is %v: give how long a read may wait, such as 2s", c.BlockTimeout))
 	}
-	if c.OffsetStore == nil {
-		problems = append(problems, errors.New("lifecycle: Config.OffsetStore is nil: give an offset.Store, such as offset.NewRedis"))
-	}
 	return errors.Join(problems...)
 }
 
@@ -68,8 +67,8 @@ func (c Config) validate() error {
 // it is held, and handed to the handler again after a while that grows.
 type Handler = func(ctx context.Context, event Event) error
 
-// Consumer consumes user-lifecycle events in the order of the stream. All its
-// methods are safe for concurrent use; one Run is allowed at a time.
+// Consumer consumes user-lifecycle events. All its methods are safe for concurrent
+// use; one Run is allowed at a time.
 type Consumer struct {
 	consumer *stream.Consumer[Event]
 	known    map[string]bool
@@ -78,11 +77,37 @@ type Consumer struct {
 	handler  atomic.Pointer[Handler]
 }
 
-// NewConsumer makes a consumer, and reports everything that is wrong with the
-// configuration in one error. It does no I/O; Run does.
+// NewConsumer makes a consumer in log mode: one that handles all events, in the
+// order of the stream. It reports everything that is wrong with the configuration
+// in one error. It does no I/O; Run does.
 func NewConsumer(config Config) (*Consumer, error) {
-	if err := config.validate(); err != nil {
-		return nil, err
+	problems := config.validate()
+	if config.OffsetStore == nil {
+		problems = errors.Join(problems, errors.New("lifecycle: Config.OffsetStore is nil: give an offset.Store, such as offset.NewRedis"))
+	}
+	return newConsumer(config, problems, func(c *Consumer, options []stream.Option) (*stream.Consumer[Event], error) {
+		return stream.NewConsumer(config.Client, Topic(config.Stream), config.OffsetStore, c.handle, append(options, stream.WithLabel(label))...)
+	})
+}
+
+// NewGroupConsumer makes a consumer in group mode: any number of them, in any
+// number of processes, share the events, in no particular order. A failed event
+// waits to be handled again, and others go on meanwhile. Options are for what
+// only group mode has, such as stream.WithConcurrency.
+func NewGroupConsumer(config Config, group string, options ...stream.Option) (*Consumer, error) {
+	problems := config.validate()
+	if config.OffsetStore != nil {
+		problems = errors.Join(problems, errors.New("lifecycle: Config.OffsetStore is given, but a group keeps its place itself: leave it out"))
+	}
+	return newConsumer(config, problems, func(c *Consumer, own []stream.Option) (*stream.Consumer[Event], error) {
+		return stream.NewGroupConsumer(config.Client, Topic(config.Stream), group, c.handle, append(own, options...)...)
+	})
+}
+
+// newConsumer makes what both modes have in common.
+func newConsumer(config Config, problems error, join func(*Consumer, []stream.Option) (*stream.Consumer[Event], error)) (*Consumer, error) {
+	if problems != nil {
+		return nil, problems
 	}
 	c := &Consumer{
 		known:  map[string]bool{TypePermanentBlocked: true, TypeDeleted: true},
@@ -99,12 +124,11 @@ func NewConsumer(config Config) (*Consumer, error) {
 		c.logger = slog.Default()
 	}
 	var err error
-	c.consumer, err = stream.NewConsumer(config.Client, Topic(config.Stream), config.OffsetStore, c.handle,
-		stream.WithLabel(label),
+	c.consumer, err = join(c, []stream.Option{
 		stream.WithBlock(config.BlockTimeout),
 		stream.WithLogger(c.logger),
 		stream.WithMiddleware(config.Middleware...),
-	)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("lifecycle: %w", err)
 	}
@@ -122,8 +146,8 @@ func (c *Consumer) OnEvent(handler Handler) {
 	c.handler.Store(&handler)
 }
 
-// Run consumes from the stored offset, or from the beginning of the stream if
-// there is none, until ctx is done, and returns ctx.Err() then. See
+// Run consumes from the stored offset or where the group is, or from the beginning
+// of the stream if there is neither, until ctx is done, and returns ctx.Err() then. See
 // [stream.Consumer.Run] for the errors that end it earlier.
 func (c *Consumer) Run(ctx context.Context) error {
 	if c == nil {

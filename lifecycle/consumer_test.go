@@ -324,3 +324,57 @@ func TestNilReceiverAndNilContext(t *testing.T) {
 		}
 	})
 }
+
+// Two consumers of one group share the events; a failed one does not hold up the
+// others.
+func TestGroupConsumer(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, config lifecycle.Config, _ *bytes.Buffer) {
+		config.OffsetStore = nil
+		for _, user := range []string{"fails", "u1", "u2", "u3"} {
+			publish(t, config, lifecycle.TypeDeleted, user)
+		}
+		var mu sync.Mutex
+		var got []string
+		for range 2 {
+			consumer, err := lifecycle.NewGroupConsumer(config, "billing", stream.WithConcurrency(2))
+			if err != nil {
+				t.Fatal(err)
+			}
+			consumer.OnEvent(func(_ context.Context, event lifecycle.Event) error {
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, event.UserID)
+				if event.UserID == "fails" && len(got) < 5 {
+					return errors.New("not yet")
+				}
+				return nil
+			})
+			run(t, consumer)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		mu.Lock()
+		defer mu.Unlock()
+		slices.Sort(got)
+		if !slices.Equal(slices.Compact(got), []string{"fails", "u1", "u2", "u3"}) || config.Client.XPending(t.Context(), config.Stream, "billing").Val().Count != 0 {
+			t.Errorf("handled %v", got)
+		}
+	})
+}
+
+func TestNewGroupConsumerRefuses(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{})
+	defer func() { _ = client.Close() }()
+	_, err := lifecycle.NewGroupConsumer(lifecycle.Config{OffsetStore: &offset.Memory{}}, "billing")
+	for _, name := range []string{"Client", "Stream", "BlockTimeout", "OffsetStore is given"} {
+		if err == nil || !strings.Contains(err.Error(), "Config."+name) {
+			t.Errorf("%s is not in %v", name, err)
+		}
+	}
+	complete := lifecycle.Config{Client: client, Stream: "s", BlockTimeout: time.Second}
+	if _, err := lifecycle.NewGroupConsumer(complete, " "); !errors.Is(err, stream.ErrInvalidOption) {
+		t.Errorf("a blank group: got %v", err)
+	}
+}
