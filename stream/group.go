@@ -419,16 +419,7 @@ func (s *groupSource) ack(ctx context.Context, n int) {
 // would end an entry that another consumer is at work on.
 func (s *groupSource) ackOnce(ctx context.Context, list []*held) error {
 	e := s.engine
-	ids := make([]string, 0, len(list))
-	var late []string
-	safe := time.Now().Add(-e.claimIdle / 2)
-	for _, one := range list {
-		if one.touched.Before(safe) {
-			late = append(late, one.id)
-		} else {
-			ids = append(ids, one.id)
-		}
-	}
+	ids, late := s.held.split(list, time.Now().Add(-e.claimIdle/2))
 	if len(late) > 0 {
 		lost, _, err := s.renew(ctx, late)
 		if err != nil && !groupGone(err) { // without a group there is nobody to take anything from

@@ -435,6 +435,9 @@ func TestGroupRepliesCut(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		seen[msg.Value.ID]++
+		if msg.Deliveries != 1 {
+			t.Errorf("order %s, which never arrived before, is at delivery %d", msg.Value.ID, msg.Deliveries)
+		}
 		return nil
 	}
 	stop := start(t, newGroup(t, client, rec.Handle, stream.WithBatchSize(40), stream.WithClaimIdle(time.Hour), stream.WithLogger(out.Logger())))

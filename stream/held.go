@@ -201,6 +201,22 @@ func (h *holdings) takeDone(n int) []*held {
 	return list
 }
 
+// split tells the entries that Redis was told of since the given time, which
+// nobody can have claimed, from those that somebody may.
+func (h *holdings) split(list []*held, since time.Time) (safe, late []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	safe = make([]string, 0, len(list))
+	for _, one := range list {
+		if one.touched.Before(since) {
+			late = append(late, one.id)
+		} else {
+			safe = append(safe, one.id)
+		}
+	}
+	return safe, late
+}
+
 // returnDone takes back what could not be acked.
 func (h *holdings) returnDone(list []*held) {
 	h.mu.Lock()

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -123,5 +124,68 @@ func TestTopologies(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The slot of the stream moves from node to node while a group consumes it: a
+// blocked reader is told the same as when the stream is deleted. Nothing is lost,
+// nothing is handled twice, and the group is not made again.
+func TestGroupSlotMoves(t *testing.T) {
+	t.Parallel()
+	servers := []*streamtest.Redis{
+		streamtest.StartRedis(t, "--cluster-enabled", "yes"),
+		streamtest.StartRedis(t, "--cluster-enabled", "yes"),
+	}
+	nodes := []*redis.Client{servers[0].Client(), servers[1].Client()}
+	do := func(node *redis.Client, args ...any) {
+		t.Helper()
+		if err := node.Do(t.Context(), args...).Err(); err != nil {
+			t.Fatalf("%v: %v", args, err)
+		}
+	}
+	do(nodes[0], "CLUSTER", "ADDSLOTSRANGE", 0, 8000) // that of the stream is 105
+	do(nodes[1], "CLUSTER", "ADDSLOTSRANGE", 8001, 16383)
+	host, port, _ := net.SplitHostPort(servers[1].Addr)
+	do(nodes[0], "CLUSTER", "MEET", host, port)
+	for _, node := range nodes {
+		eventually(t, "the nodes know each other", func() bool {
+			info := node.ClusterInfo(t.Context()).Val()
+			return strings.Contains(info, "cluster_state:ok") && strings.Contains(info, "cluster_known_nodes:2")
+		})
+	}
+	slot := nodes[0].ClusterKeySlot(t.Context(), "orders").Val()
+	name := func(node *redis.Client) string { return node.Do(t.Context(), "CLUSTER", "MYID").Val().(string) }
+	move := func(from, to int) {
+		host, port, _ := net.SplitHostPort(servers[to].Addr)
+		do(nodes[to], "CLUSTER", "SETSLOT", slot, "IMPORTING", name(nodes[from]))
+		do(nodes[from], "CLUSTER", "SETSLOT", slot, "MIGRATING", name(nodes[to]))
+		do(nodes[from], "MIGRATE", host, port, "orders", 0, 5000)
+		for _, node := range []int{to, from} {
+			do(nodes[node], "CLUSTER", "SETSLOT", slot, "NODE", name(nodes[to]))
+		}
+	}
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{servers[0].Addr, servers[1].Addr}})
+	defer func() { _ = client.Close() }()
+	var out logs
+	rec := newRecorder()
+	start(t, newGroup(t, client, rec.Handle, stream.WithBlock(time.Minute), stream.WithClaimIdle(time.Hour), stream.WithLogger(out.Logger())))
+	var want []string
+	for round := range 4 {
+		for i := range 50 {
+			want = append(want, fmt.Sprint(round, "-", i))
+			add(t, client, want[len(want)-1])
+		}
+		rec.await(t, len(want)-10)
+		move(round%2, 1-round%2)
+	}
+	add(t, client, "last")
+	seen := rec.await(t, len(want)+1)
+	settled(t, client)
+	slices.Sort(seen)
+	if distinct := slices.Compact(slices.Clone(seen)); len(seen) != len(want)+1 || len(distinct) != len(seen) {
+		t.Errorf("%d deliveries of %d entries, want each of %d once", len(seen), len(distinct), len(want)+1)
+	}
+	if len(out.lines("has been made again")) > 0 {
+		t.Errorf("the group was made again:\n%s", out.String())
 	}
 }
