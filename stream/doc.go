@@ -3,23 +3,29 @@
 //
 // # Usage
 //
-// A [Topic] joins a stream's key to a Go type. [NewConsumer] joins a topic to a
-// [Handler], and to the [millrace/offset.Store] that keeps its place;
-// [Consumer.Run] consumes until its context is done.
+// A [Topic] joins a stream's key to a Go type. A consumer joins a topic to a
+// [Handler], and [Consumer.Run] consumes until its context is done. There are two
+// kinds, with the same handlers, middleware and options:
 //
-//	var Orders = stream.Topic[Order]{Name: "orders"}
+//   - [NewConsumer], log mode: one consumer handles all entries in the order of
+//     the stream. Its place is an offset in an [millrace/offset.Store].
 //
-//	consumer, err := stream.NewConsumer(client, Orders, store, handle,
-//		stream.WithLabel("billing"),
-//		stream.WithMiddleware(
-//			middleware.Logging(logger),
-//			middleware.DeadLetter(middleware.DeadLetterConfig{}),
-//			middleware.Retry(middleware.RetryConfig{Attempts: 5}),
-//		))
-//	if err != nil {
-//		return err
-//	}
-//	return consumer.Run(ctx)
+//   - [NewGroupConsumer], group mode: any number of consumers share the entries,
+//     in no particular order. Redis keeps what each has not finished.
+//
+//     var Orders = stream.Topic[Order]{Name: "orders"}
+//
+//     consumer, err := stream.NewConsumer(client, Orders, store, handle,
+//     stream.WithLabel("billing"),
+//     stream.WithMiddleware(
+//     middleware.Logging(logger),
+//     middleware.DeadLetter(middleware.DeadLetterConfig{}),
+//     middleware.Retry(middleware.RetryConfig{Attempts: 5}),
+//     ))
+//     if err != nil {
+//     return err
+//     }
+//     return consumer.Run(ctx)
 //
 // # Delivery
 //
@@ -33,23 +39,52 @@
 //	*DeadLetterError     it is written to a dead-letter stream, and passed
 //	                     when that has succeeded: logged (Warn)
 //	any other error,     it is held: logged (Error), and delivered again after
-//	or a panic           a wait that grows; nothing behind it is delivered
-//	                     in its place
+//	or a panic           a wait that grows
 //
-// The offset is saved at the end of every batch, once a second while a batch
+// In log mode nothing behind a held entry is delivered in its place, and to pass
+// an entry is to let the offset advance. The offset is saved at the end of every batch, once a second while a batch
 // lasts, before an entry is held, and when Run returns. After a crash, the
 // consumer's or that of Redis, what came since the last save is delivered
 // again: at most a batch. A handler must therefore be able to see an entry
 // twice. While an offset cannot be saved, nothing further is delivered.
 //
-// Where nothing is stored yet, the consumer starts at the beginning of the
-// stream; [WithStart] says otherwise.
+// In group mode others go on while an entry is held, and to pass an entry is to
+// ack it. [Entry.Deliveries] is Redis' own count, which outlives consumers, so
+// that [WithMaxDeliveries] also ends a loop of crashes. After a crash, what was
+// at work, and what was finished and not acked, is delivered again; a crash is
+// charged to the entries that were at work, not to those beside them.
+//
+// Where nothing is stored yet, or the group is made, the consumer starts at the
+// beginning of the stream; [WithStart] says otherwise.
+//
+// # Claims
+//
+// What is pending on a consumer in group mode is its own for as long as it lives,
+// however long its handlers take: it renews all of it three times in each claim
+// idle time ([WithClaimIdle]). What belongs to a consumer that died is claimed by
+// others after that time. If an entry is claimed away nevertheless, by a command
+// of somebody's or after a long standstill, the handler's context ends and its
+// result does not count.
+//
+// A consumer that is stopped hands back what it has not begun or not finished:
+// another takes it within a second, no attempt is used up, and a rolling restart
+// waits for no claim. Its name is removed from the group. Names of consumers that
+// were killed are removed later, if they were names of our own making.
+//
+// When the group is gone, because the stream was deleted, flushed or evicted, or
+// Redis came back empty, it is made again, behind the last entry that this
+// consumer has read if the stream still has that, else at its beginning. What
+// other consumers had pending, and did not live to finish, is lost with it; the
+// log says so.
 //
 // # Ordering and concurrency
 //
-// Entries are handled one at a time, in the order of the stream. The next batch
-// is read while one is handled; no more than these two are in memory. One
-// consumer per label is meant to run at a time: two handle everything twice.
+// In log mode entries are handled one at a time, in the order of the stream. One
+// consumer per label is meant to run at a time: two handle everything twice. In
+// group mode [WithConcurrency] handlers run at once, and no order is promised.
+// The next batch is read while one is handled; no more than these two are in
+// memory. Entries of a group that wait to be delivered again count too, so that a
+// handler which always fails ends up stopping the reading.
 //
 // # Errors
 //
@@ -63,11 +98,11 @@
 //
 // # Shutdown
 //
-// To stop, cancel the context of Run. It is the context of the handlers too, so
-// that one that waits can stop waiting. What is returned after that, other than
-// success, is no failure: the entry is left for the next run. Run returns when
-// the handler at work has returned and the offset is saved, however long the
-// block time is.
+// To stop, cancel the context of Run. Nothing new is begun. The context of the
+// handlers ends as well, at once or, with [WithDrainTimeout], after that time.
+// What is returned after its end, other than success, is no failure: the entry is
+// left for the next run or another consumer. Run returns when the handlers at work
+// have returned and everything is settled, however long the block time is.
 //
 // # Testing
 //
@@ -76,7 +111,7 @@
 //
 // # What is a bug in your code
 //
-// A handler that keeps a message's Entry.Fields and changes them; a handler
+// A handler that changes a message's Entry.Fields; a handler
 // that returns nil before the work is done, such as by starting a goroutine; a
 // dead-letter stream or a label that two topics share by mistake.
 package stream

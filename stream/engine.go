@@ -40,7 +40,10 @@ type source interface {
 	process(ctx, handling context.Context, batches <-chan []Entry) error
 	// stop settles what process has left, when reading and processing are over.
 	stop(ctx context.Context) error
-	// close ends the source's connection, and with it a fetch.
+	// interrupt ends a fetch that waits, and keeps another one from waiting. It
+	// may be called at any time, and more than once.
+	interrupt()
+	// close comes after everything else, and ends the source's connection.
 	close() error
 }
 
@@ -74,7 +77,7 @@ func (e *engine) run(ctx context.Context) error {
 	// (runtime.Goexit, as testing's FailNow does).
 	awaitReader := sync.OnceFunc(func() {
 		stopReading()
-		_ = src.close()
+		src.interrupt()
 		for range batches {
 			// Waits for the reader. What it had read ahead is not lost: the
 			// offset is behind it, or it is pending.

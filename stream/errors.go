@@ -17,6 +17,12 @@ var ErrInvalidOption = errors.New("invalid option")
 // returned. Construct a second consumer, with a label of its own, instead.
 var ErrRunning = errors.New("stream: the consumer is running already; construct another one to consume twice")
 
+// ErrClaimed is the cause (context.Cause) with which the context of a handler ends
+// when its entry has become another consumer's: it was claimed, by hand or after
+// this process had stood still for longer than the claim idle time. What the
+// handler returns then does not count.
+var ErrClaimed = errors.New("stream: the entry was claimed by another consumer")
+
 // DecodeError says that an entry's fields could not be made into the topic's
 // type. It comes out of the chain like a handler's error, so that every
 // middleware sees it; if none turns it into something else, the engine logs

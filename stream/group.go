@@ -26,10 +26,10 @@ type groupSource struct {
 	release func()
 	reader  *reader
 	held    *holdings
-	// interrupt ends a read that blocks, once. The end of the run's context calls
+	// unblock ends a read that blocks, once. The end of the run's context calls
 	// it, unless forget is called before.
-	interrupt func()
-	forget    func() bool
+	unblock func()
+	forget  func() bool
 
 	// reading is set while a read is on its way.
 	reading atomic.Bool
@@ -55,8 +55,8 @@ func openGroup(group string) func(context.Context, *engine) (source, error) {
 			return nil, err
 		}
 		s.reader = reader
-		s.interrupt = sync.OnceFunc(s.unblock)
-		s.forget = context.AfterFunc(ctx, s.interrupt)
+		s.unblock = sync.OnceFunc(s.unblockReader)
+		s.forget = context.AfterFunc(ctx, s.unblock)
 		return s, nil
 	}
 }
@@ -237,9 +237,6 @@ func (s *groupSource) process(ctx, handling context.Context, batches <-chan []En
 	return nil
 }
 
-// errLost ends the context of a handler whose entry is somebody else's.
-var errLost = errors.New("the entry was claimed by another consumer")
-
 // work processes one entry after another, until stopping is done. It returns
 // earlier, with true, if an entry was lost: one context serves many entries, and
 // that one has used it up.
@@ -279,7 +276,7 @@ func (s *groupSource) deliver(ctx context.Context, one *held) {
 	entry.exhausted = e.maxDeliveries > 0 && entry.Deliveries > e.maxDeliveries
 	failure := e.chain(ctx, entry)
 	switch {
-	case context.Cause(ctx) == errLost: //nolint:errorlint // our own, never wrapped
+	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
 		s.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", one.id, "attempt", entry.Deliveries)
 		s.held.end(one, broken)
 		return
@@ -296,7 +293,7 @@ func (s *groupSource) deliver(ctx context.Context, one *held) {
 			return acked || taken, err
 		})
 		if taken {
-			return errLost
+			return ErrClaimed
 		}
 		return err
 	})
@@ -470,22 +467,22 @@ func (s *groupSource) stop(ctx context.Context) error {
 	return nil
 }
 
-// close interrupts a read, and ends the connection.
+func (s *groupSource) interrupt() { s.unblock() }
+
 func (s *groupSource) close() error {
 	s.forget()
-	s.interrupt()
-	s.release()
+	s.release() // not before the stop: another consumer may take the name now
 	return s.reader.Close()
 }
 
 // unblockTimeout is how long a read may take to come back by itself.
 const unblockTimeout = 100 * time.Millisecond
 
-// unblock ends a blocking read in a way that loses nothing: CLIENT UNBLOCK lets
+// unblockReader ends a blocking read in a way that loses nothing: CLIENT UNBLOCK lets
 // it return, with the entries that it may have got at that very moment. Closing
 // the socket under it, the last resort, would leave those pending on us without
 // anybody knowing.
-func (s *groupSource) unblock() {
+func (s *groupSource) unblockReader() {
 	ctx, cancel := context.WithTimeout(context.Background(), unblockTimeout)
 	defer cancel()
 	defer s.reader.sockets.close()

@@ -60,10 +60,12 @@ type holdings struct {
 	parked  int
 	stopped bool
 	alarm   *time.Timer // goes off when the first of waiting is due
+	// hungry has something in it once all that was taken over has been begun.
+	hungry chan struct{}
 }
 
 func newHoldings() *holdings {
-	h := &holdings{byID: make(map[string]*held)}
+	h := &holdings{byID: make(map[string]*held), hungry: make(chan struct{}, 1)}
 	h.changed.L = &h.mu
 	return h
 }
@@ -120,8 +122,12 @@ func (h *holdings) next(wait bool, lose context.CancelCauseFunc) *held {
 					continue
 				}
 				one.state, one.lose = working, lose
-				if len(h.again)+len(h.fresh) == 0 {
+				if queue == &h.again && len(h.again) == 0 {
 					h.changed.Broadcast() // the reader may be waiting for this
+					select {
+					case h.hungry <- struct{}{}:
+					default:
+					}
 				}
 				return one
 			}
@@ -307,14 +313,17 @@ func (h *holdings) isSuspect(one *held) bool {
 	return one.suspect
 }
 
-// room returns how many more entries may be held, of at most max. What is parked
-// does not count, or nothing would ever be read again.
-func (h *holdings) room(limit int) int {
+// roomToTake returns how many entries may be taken over, a hundred at the most, so
+// that no more than limit wait to be begun. What was read does not count: a
+// consumer that always has something to read must take over too.
+func (h *holdings) roomToTake(limit int) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.roomLocked(limit)
+	return max(0, min(limit-len(h.again), 100))
 }
 
+// roomLocked returns how many more entries may be read. What is parked does not
+// count, or nothing would ever be read again.
 func (h *holdings) roomLocked(limit int) int { return limit - (len(h.byID) - h.parked) }
 
 // awaitRoom waits until n more entries may be held and everything that is to be

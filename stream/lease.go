@@ -23,18 +23,21 @@ func (s *groupSource) keep(ctx context.Context) {
 	var renewing, taking incident
 	var claimed, reaped time.Time
 	cursor := beginning
+	var more <-chan struct{} // set while there was more to take over than could be begun
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			s.settle(ctx, &renewing, "keeping what is pending", s.renewAll(ctx))
+			s.ackQuietly(ctx)
+		case <-more:
+			claimed = time.Time{}
 		}
-		now := time.Now()
-		s.settle(ctx, &renewing, "keeping what is pending", s.renewAll(ctx))
-		s.ackQuietly(ctx)
-		err := s.takeHandedBack(ctx)
+		now, full := time.Now(), false
+		err := s.takeHandedBack(ctx, &full)
 		if err == nil && now.Sub(claimed) >= idle/2 {
-			cursor, err = s.claim(ctx, cursor)
+			cursor, err = s.claim(ctx, cursor, &full)
 			claimed = now
 		}
 		if err == nil && now.Sub(reaped) >= idle*reapFactor/2 {
@@ -42,6 +45,10 @@ func (s *groupSource) keep(ctx context.Context) {
 			reaped = now
 		}
 		s.settle(ctx, &taking, "taking over what others have left", err)
+		more = nil
+		if full && err == nil {
+			more = s.held.hungry
+		}
 	}
 }
 
@@ -86,7 +93,7 @@ func (s *groupSource) renewAll(ctx context.Context) error {
 		for id := range lost {
 			list = append(list, id)
 		}
-		for _, id := range s.held.lose(list, errLost) {
+		for _, id := range s.held.lose(list, ErrClaimed) {
 			s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
 		}
 		ids = ids[n:]
@@ -114,10 +121,12 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (lost map[string]
 	return lost, texts(reply[1]), nil
 }
 
-// takeHandedBack takes over what consumers gave back when they stopped.
-func (s *groupSource) takeHandedBack(ctx context.Context) error {
-	room := min(s.held.room(s.window()), 100)
-	if room <= 0 {
+// takeHandedBack takes over what consumers gave back when they stopped, and notes
+// if there may be more.
+func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
+	room := s.held.roomToTake(s.engine.batchSize)
+	if room == 0 {
+		*full = true
 		return nil
 	}
 	at := time.Now()
@@ -125,6 +134,7 @@ func (s *groupSource) takeHandedBack(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("taking what was handed back: %w", err)
 	}
+	*full = len(ids) == room
 	if n := s.held.addTaken(ids, false, at); n > 0 {
 		s.log().Info("took over entries that a consumer handed back", "entries", n)
 	}
@@ -132,12 +142,19 @@ func (s *groupSource) takeHandedBack(ctx context.Context) error {
 }
 
 // claim takes over what has been idle for too long, as far as there is room, and
-// returns where to go on. The cursor tells the end, not an empty reply: XAUTOCLAIM
+// returns where to go on; it notes if there may be more. The cursor tells the end, not an empty reply: XAUTOCLAIM
 // looks at a bounded number of entries at a time, none of which may be idle.
-func (s *groupSource) claim(ctx context.Context, cursor string) (string, error) {
+func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (string, error) {
+	taken := 0
+	defer func() {
+		if taken > 0 {
+			s.log().Warn("claimed entries of consumers that seem to be dead", "entries", taken)
+		}
+	}()
 	for {
-		room := min(s.held.room(s.window()), 100)
-		if room <= 0 {
+		room := s.held.roomToTake(s.engine.batchSize)
+		if room == 0 {
+			*full = true
 			return cursor, nil
 		}
 		at := time.Now()
@@ -147,9 +164,7 @@ func (s *groupSource) claim(ctx context.Context, cursor string) (string, error) 
 			return beginning, fmt.Errorf("claiming what has been idle: %w", err)
 		}
 		cursor, _ = reply[0].(string)
-		if n := s.held.addTaken(texts(reply[1]), false, at); n > 0 {
-			s.log().Warn("claimed entries of consumers that seem to be dead", "entries", n)
-		}
+		taken += s.held.addTaken(texts(reply[1]), false, at)
 		if len(reply) > 2 {
 			for _, id := range texts(reply[2]) {
 				s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", id)

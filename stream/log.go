@@ -180,6 +180,8 @@ func (s *logSource) stop(ctx context.Context) error {
 	return nil
 }
 
+func (s *logSource) interrupt() { s.reader.sockets.close() }
+
 func (s *logSource) close() error {
 	s.forget()
 	return s.reader.Close()

@@ -186,7 +186,8 @@ func WithBlock(d time.Duration) Option {
 // 500. Less than 1 is refused. Up to two batches are in memory at a time, one
 // that is processed and one that was read ahead; and what is delivered again
 // after a crash is at most what was processed since the last save of the
-// offset, which comes at the end of every batch, or after a second.
+// offset, or the last ack, which come at the end of every batch, or after a
+// second.
 func WithBatchSize(n int) Option {
 	return option{"WithBatchSize", anyConsumer, func(c *config) { c.batchSize = n }}
 }
