@@ -27,7 +27,14 @@
 //   - [Timeout] limits a single attempt. Outside of Retry it would limit all
 //     attempts together, and the waits between them.
 //
-// Middleware decides, the engine settles: nothing in this package writes to
-// Redis. A config's zero value is useful, and so is a zero field: it means the
-// default. All of it is safe for concurrent use.
+// [Dedup], for producers that send twice, stands between Logging and DeadLetter,
+// outside of Retry too: it asks Redis once per delivery, not per attempt, and
+// its own errors - Redis is away, a twin is being handled - hold the entry.
+// Further in, Retry would give them up, and DeadLetter would take an entry that
+// has nothing wrong with it. What goes to the dead letters is not marked as
+// handled.
+//
+// Middleware decides, the engine settles: nothing in this package but the marks
+// of Dedup is written to Redis. A config's zero value is useful, and so is a
+// zero field: it means the default. All of it is safe for concurrent use.
 package middleware

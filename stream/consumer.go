@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"reflect"
 	"sync/atomic"
 
@@ -104,6 +105,12 @@ func (c *Consumer[T]) Run(ctx context.Context) error {
 	}
 	defer c.running.Store(false)
 	return c.engine.run(ctx)
+}
+
+// String names the consumer for people, by its topic and label:
+// orders as "billing".
+func (c *Consumer[T]) String() string {
+	return fmt.Sprintf("%s as %q", c.engine.stream, c.engine.label)
 }
 
 // decodeAndHandle is the innermost handler of a chain, the only place where an

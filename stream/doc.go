@@ -27,6 +27,15 @@
 //     }
 //     return consumer.Run(ctx)
 //
+// A [Runner] runs the consumers of many topics in one process. Signals are the
+// program's business:
+//
+//	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+//	defer stop()
+//	var r stream.Runner
+//	r.Add(users, orders, payments)
+//	return r.Run(ctx)
+//
 // # Delivery
 //
 // An entry is delivered at least once. What ends its processing is what the

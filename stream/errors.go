@@ -9,13 +9,14 @@ import (
 )
 
 // ErrInvalidOption is wrapped by every problem that a constructor finds in its
-// arguments and options. The constructor reports all of them at once; nothing
-// was started, and the call is to be corrected.
+// arguments and options, and a [Runner] in what was added to it. All of them
+// are reported at once; nothing was started, and the call is to be corrected.
 var ErrInvalidOption = errors.New("invalid option")
 
-// ErrRunning is returned by Run while another Run of the same consumer has not
-// returned. Construct a second consumer, with a label of its own, instead.
-var ErrRunning = errors.New("stream: the consumer is running already; construct another one to consume twice")
+// ErrRunning is returned by Run while another Run of the same consumer, or the
+// same Runner, has not returned. Construct a second one instead; a consumer,
+// with a label of its own.
+var ErrRunning = errors.New("stream: running already; construct another one to run twice")
 
 // ErrClaimed is the cause (context.Cause) with which the context of a handler ends
 // when its entry has become another consumer's: it was claimed, by hand or after
