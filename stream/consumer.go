@@ -39,6 +39,7 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 		return nil, problems
 	}
 	c.engine.open = openLog(store)
+	c.engine.name = fmt.Sprintf("%s as %q", topic.Name, c.engine.label)
 	c.engine.attrs = append(c.engine.attrs, "label", c.engine.label)
 	return c, nil
 }
@@ -57,6 +58,7 @@ func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group
 		return nil, problems
 	}
 	c.engine.open = openGroup(group)
+	c.engine.name = fmt.Sprintf("%s in group %q", topic.Name, group)
 	c.engine.attrs = append(c.engine.attrs, "group", group)
 	return c, nil
 }
@@ -107,11 +109,9 @@ func (c *Consumer[T]) Run(ctx context.Context) error {
 	return c.engine.run(ctx)
 }
 
-// String names the consumer for people, by its topic and label:
-// orders as "billing".
-func (c *Consumer[T]) String() string {
-	return fmt.Sprintf("%s as %q", c.engine.stream, c.engine.label)
-}
+// String names the consumer for people, by its topic and its label or group:
+// orders as "billing", or orders in group "billing".
+func (c *Consumer[T]) String() string { return c.engine.name }
 
 // decodeAndHandle is the innermost handler of a chain, the only place where an
 // entry meets its type.

@@ -16,6 +16,7 @@ import (
 // An engine holds nothing that changes; all of that is in a run's source.
 type engine struct {
 	config
+	name   string // for people
 	stream string
 	client redis.UniversalClient
 	chain  EntryHandler

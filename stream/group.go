@@ -45,7 +45,7 @@ type groupSource struct {
 
 func openGroup(group string) func(context.Context, *engine) (source, error) {
 	return func(ctx context.Context, e *engine) (source, error) {
-		s := &groupSource{engine: e, group: group, name: e.name, release: func() {}, held: newHoldings(), astray: true}
+		s := &groupSource{engine: e, group: group, name: e.consumerName, release: func() {}, held: newHoldings(), astray: true}
 		if s.name == "" {
 			s.name, s.release = takeName(e.stream, group)
 		}

@@ -65,7 +65,7 @@ type config struct {
 	drain      time.Duration
 
 	// Group mode only.
-	name          string
+	consumerName  string
 	concurrency   int
 	claimIdle     time.Duration
 	maxDeliveries int64
@@ -129,8 +129,8 @@ func (c *config) validate() error {
 	if c.discard && c.maxDeliveries == 0 {
 		problems = append(problems, invalid("WithDiscard: give WithMaxDeliveries too; without a limit nothing is ever discarded"))
 	}
-	if c.name == handedBack {
-		problems = append(problems, invalid("WithConsumerName(%q): give another name; this one holds what consumers hand back", c.name))
+	if c.consumerName == handedBack {
+		problems = append(problems, invalid("WithConsumerName(%q): give another name; this one holds what consumers hand back", c.consumerName))
 	}
 	if c.drain < 0 {
 		problems = append(problems, invalid("WithDrainTimeout(%v): give zero or more", c.drain))
@@ -231,7 +231,7 @@ func WithDrainTimeout(d time.Duration) Option {
 // that of a pod in a stateful set, lets a consumer that was killed go on with
 // what it had at once; under another name that waits until it is claimed.
 func WithConsumerName(name string) Option {
-	return option{"WithConsumerName", groupConsumer, func(c *config) { c.name = name }}
+	return option{"WithConsumerName", groupConsumer, func(c *config) { c.consumerName = name }}
 }
 
 // WithConcurrency sets how many handlers run at once. Default: 1. Less than 1 is

@@ -460,3 +460,14 @@ func ExampleRunner() {
 	// visited: /
 	// welcome, ada
 }
+
+func TestConsumersHaveNames(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{})
+	defer func() { _ = client.Close() }()
+	inLog := newConsumer(t, client, &offset.Memory{}, newRecorder().Handle, stream.WithLabel("mine"))
+	inGroup := newGroup(t, client, newRecorder().Handle)
+	if inLog.String() != `orders as "mine"` || inGroup.String() != `orders in group "billing"` {
+		t.Errorf("they are called %s and %s", inLog, inGroup)
+	}
+}
