@@ -275,3 +275,26 @@ func TestOffsetIsSavedWhileABatchLasts(t *testing.T) {
 		}
 	})
 }
+
+// A middleware that panics does not end the consumer either.
+func TestPanickingMiddleware(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		add(t, client, "a")
+		rec := newRecorder()
+		panics := 0
+		start(t, newConsumer(t, client, &offset.Memory{}, rec.Handle, stream.WithMiddleware(func(next stream.EntryHandler) stream.EntryHandler {
+			return func(ctx context.Context, entry *stream.Entry) error {
+				if panics++; panics < 3 {
+					panic("no")
+				}
+				return next(ctx, entry)
+			}
+		})))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if seen := rec.Seen(); !slices.Equal(seen, []string{"a"}) || panics != 3 {
+			t.Errorf("delivered %v after %d attempts", seen, panics)
+		}
+	})
+}
