@@ -3,10 +3,12 @@
 package stream_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -295,4 +297,78 @@ func TestGroupCrashLoop(t *testing.T) {
 	if crashes != 4 { // three over the poison, one at the end
 		t.Errorf("there were %d crashes", crashes)
 	}
+}
+
+// A process stands still for longer than the claim idle time, and its entry is
+// claimed. When it goes on and finishes, its result does not count: the entry
+// stays pending on the consumer that is at work on it.
+func TestGroupZombieSettlesNothing(t *testing.T) {
+	t.Parallel()
+	const idle = 300 * time.Millisecond
+	if addr := os.Getenv(childAddr); addr != "" {
+		client := redis.NewClient(&redis.Options{Addr: addr})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		consumer := newGroup(t, client, func(ctx context.Context, _ *stream.Message[order]) error {
+			fmt.Println("begun")
+			var line string
+			_, _ = fmt.Scanln(&line) // whatever becomes of ctx: it finishes
+			time.AfterFunc(idle, func() { fmt.Println("finished") })
+			return nil
+		}, stream.WithClaimIdle(idle))
+		_ = consumer.Run(ctx)
+		return
+	}
+	server := streamtest.StartRedis(t)
+	client := server.Client()
+	id := add(t, client, "x")
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run", "^"+t.Name()+"$")
+	child.Env = append(os.Environ(), childAddr+"="+server.Addr)
+	stdin, err := child.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := child.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = child.Process.Kill()
+		_ = child.Wait()
+	})
+	says := bufio.NewScanner(stdout)
+	awaitLine := func(want string) {
+		t.Helper()
+		for says.Scan() {
+			if says.Text() == want {
+				return
+			}
+		}
+		t.Fatalf("the consumer's process has not said %q", want)
+	}
+	awaitLine("begun")
+	if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	rec := newRecorder()
+	rec.handle = func(context.Context, *stream.Message[order]) error { <-release; return nil }
+	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(idle), stream.WithConsumerName("heir")))
+	rec.await(t, 1)
+	if _, err := io.WriteString(stdin, "go on\n"); err != nil {
+		t.Fatal(err)
+	}
+	if err := child.Process.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	awaitLine("finished")
+	list, err := client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: "orders", Group: "billing", Start: "-", End: "+", Count: 10}).Result()
+	if err != nil || len(list) != 1 || list[0].ID != id || list[0].Consumer != "heir" {
+		t.Errorf("pending is %+v, %v, want the entry on its heir", list, err)
+	}
+	close(release)
+	settled(t, client)
 }
