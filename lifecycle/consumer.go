@@ -85,12 +85,9 @@ func NewConsumer(config Config) (*Consumer, error) {
 		return nil, err
 	}
 	c := &Consumer{
-		known:  map[string]bool{TypePermanentBlocked: true, TypeDeleted: true},
+		known:  knownTypes(config.EventTypes),
 		clock:  config.Clock,
 		logger: config.Logger,
-	}
-	for _, eventType := range config.EventTypes {
-		c.known[eventType] = true
 	}
 	if c.clock == nil {
 		c.clock = time.Now
