@@ -110,12 +110,9 @@ func newConsumer(config Config, problems error, join func(*Consumer, []stream.Op
 		return nil, problems
 	}
 	c := &Consumer{
-		known:  map[string]bool{TypePermanentBlocked: true, TypeDeleted: true},
+		known:  knownTypes(config.EventTypes),
 		clock:  config.Clock,
 		logger: config.Logger,
-	}
-	for _, eventType := range config.EventTypes {
-		c.known[eventType] = true
 	}
 	if c.clock == nil {
 		c.clock = time.Now

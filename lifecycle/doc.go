@@ -4,5 +4,6 @@
 // It is one instantiation of package stream, and an example of how little a
 // topic needs: [Event] declares the fields, [Topic] names the stream, and
 // [Consumer] adds what this topic has of its own, which is a set of known event
-// types and a handler that can be registered while the consumer runs.
+// types and a handler that can be registered while the consumer runs. [Producer]
+// publishes events of these types.
 package lifecycle

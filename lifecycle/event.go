@@ -13,7 +13,7 @@ import (
 // published to.
 const DefaultStream = "user:lifecycle_events"
 
-// The types of events that every [Consumer] knows.
+// The types of events that every [Consumer] and [Producer] knows.
 const (
 	// TypePermanentBlocked says that a user has been blocked for good.
 	TypePermanentBlocked = "user.lifecycle.permanent_blocked"
@@ -57,4 +57,13 @@ func Topic(name string) stream.Topic[Event] {
 func afterEpoch(field validator.FieldLevel) bool {
 	t, ok := field.Field().Interface().(time.Time)
 	return ok && t.UnixMilli() > 0
+}
+
+// knownTypes returns the types that everybody knows, and more.
+func knownTypes(more []string) map[string]bool {
+	known := map[string]bool{TypePermanentBlocked: true, TypeDeleted: true}
+	for _, eventType := range more {
+		known[eventType] = true
+	}
+	return known
 }

@@ -8,7 +8,8 @@ import (
 )
 
 // checkClient refuses a client that a reader's own connection cannot be
-// derived from.
+// derived from, or that may try a producer's commands again on its own account,
+// as a ring does.
 func checkClient(client redis.UniversalClient) error {
 	if isNil(client) {
 		return invalid("client is nil: give a *redis.Client or a *redis.ClusterClient")
@@ -17,7 +18,7 @@ func checkClient(client redis.UniversalClient) error {
 	case *redis.Client, *redis.ClusterClient:
 		return nil
 	}
-	return invalid("client is a %T: give a *redis.Client or a *redis.ClusterClient; a reader needs a connection of its own, which only those can be asked for", client)
+	return invalid("client is a %T: give a *redis.Client or a *redis.ClusterClient; only those can be asked for a connection of a reader's own, and keep from repeating what a producer wrote", client)
 }
 
 // checkPresent refuses a required argument that is nil.

@@ -42,11 +42,15 @@ const (
 // a cluster the two are then in one slot, and the move from one to the other
 // can be a single step (https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#hash-tags).
 // A key that has a hash tag already keeps it.
-func DeadLetterStream(stream string) string {
-	if tagged := "{" + stream + "}:dead"; hashTag(stream) == stream && hashTag(tagged) == stream {
+func DeadLetterStream(stream string) string { return besideStream(stream, ":dead") }
+
+// besideStream returns a key that is made of a stream's and a suffix and, in a
+// cluster, in the stream's slot, if there is such a key.
+func besideStream(stream, suffix string) string {
+	if tagged := "{" + stream + "}" + suffix; hashTag(stream) == stream && hashTag(tagged) == stream {
 		return tagged
 	}
-	return stream + ":dead"
+	return stream + suffix
 }
 
 // hashTag returns the part of a key that decides about its cluster slot.

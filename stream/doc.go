@@ -1,5 +1,5 @@
-// Package stream consumes Redis streams: typed, in order, and without losing an
-// entry.
+// Package stream consumes Redis streams, and publishes to them: typed, in order,
+// and without losing an entry.
 //
 // # Usage
 //
@@ -35,6 +35,29 @@
 //	var r stream.Runner
 //	r.Add(users, orders, payments)
 //	return r.Run(ctx)
+//
+// # Publishing
+//
+// [NewProducer] joins a topic to a client. [Producer.Publish] validates a value,
+// encodes it and adds it; [Producer.PublishAll] does that with many in few round
+// trips.
+//
+//	producer, err := stream.NewProducer(client, Orders, stream.WithMaxLen(1_000_000))
+//	if err != nil {
+//		return err
+//	}
+//	id, err := producer.Publish(ctx, Order{...})
+//
+// A value is added at most once per call, and an error says which it is: not
+// written, or unknown ([UnknownWriteError]), when the reply was lost. The first
+// may be tried again. For the second [Producer.PublishOnce] takes a key that the
+// event has anyway, under which it is added once, however often that is tried.
+//
+// Nothing is ever trimmed unless [WithMaxLen], [WithExactMaxLen] or
+// [WithMinIDAge] says so; they drop entries whether they were read or not.
+//
+// What no producer on Redis can promise: that an entry survives a failover. A
+// replica that takes over may lack the last entries that were acknowledged.
 //
 // # Delivery
 //

@@ -43,6 +43,45 @@ func (e *DecodeError) Error() string {
 // Unwrap returns the codec's error.
 func (e *DecodeError) Unwrap() error { return e.Err }
 
+// EncodeError says that a value cannot be published: it does not keep the rules
+// of its type, or has a form that cannot be written. It comes from the methods of
+// [Producer]; nothing was sent. Correct the value. Its text names fields and
+// types, never values.
+type EncodeError struct {
+	// Stream is the topic's name.
+	Stream string
+	// Err is the codec's error; with the codecs of this module
+	// [millrace/codec.FieldErrors].
+	Err error
+}
+
+func (e *EncodeError) Error() string {
+	return fmt.Sprintf("stream: cannot encode a value for %s: %v", e.Stream, e.Err)
+}
+
+// Unwrap returns the codec's error.
+func (e *EncodeError) Unwrap() error { return e.Err }
+
+// UnknownWriteError says that a value was sent, but not whether it arrived: the
+// connection broke, or time ran out, before the reply came. It comes from the
+// methods of [Producer]. After [Producer.PublishOnce], call it again with the
+// same key; there it also stands for a refusal, such as READONLY, that the client
+// got when it tried again. After [Producer.Publish], choose: publishing again may
+// add a second entry, and leaving it may lose the value.
+type UnknownWriteError struct {
+	// Stream is the topic's name.
+	Stream string
+	// Err is why there is no reply.
+	Err error
+}
+
+func (e *UnknownWriteError) Error() string {
+	return fmt.Sprintf("stream: unknown whether written to %s; to publish again adds a second entry if it was, unless both go through PublishOnce with one key: %v", e.Stream, e.Err)
+}
+
+// Unwrap returns why there is no reply.
+func (e *UnknownWriteError) Unwrap() error { return e.Err }
+
 // SkipError is what [Skip] returns.
 type SkipError struct {
 	// Reason is logged with the entry's ID. It must not hold field values.

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"log/slog"
@@ -51,6 +52,70 @@ func ExampleNewConsumer() {
 	// Output:
 	// welcome, ada
 	// welcome, grace
+}
+
+func ExampleProducer() {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = client.Close() }()
+
+	ctx := context.Background()
+	producer, err := stream.NewProducer(client, Signups, stream.WithMaxLen(1_000_000))
+	if err != nil {
+		log.Fatal(err)
+	}
+	// A value that breaks the rules of its tags never gets into the stream.
+	_, err = producer.Publish(ctx, Signup{UserID: "ada", Plan: "gold"})
+	fmt.Println(err)
+
+	// Under one key, however often it is tried, one entry is added.
+	first, err := producer.PublishOnce(ctx, "signup-of-ada", Signup{UserID: "ada", Plan: "paid"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	again, err := producer.PublishOnce(ctx, "signup-of-ada", Signup{UserID: "ada", Plan: "paid"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(again == first, client.XLen(ctx, Signups.Name).Val())
+	// Output:
+	// stream: cannot encode a value for signups: field "plan" (string) fails "oneof=free paid"
+	// true 1
+}
+
+// Each value has a result of its own.
+func ExampleProducer_PublishAll() {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = client.Close() }()
+	producer, err := stream.NewProducer(client, Signups)
+	if err != nil {
+		log.Fatal(err)
+	}
+
+	signups := []Signup{{UserID: "ada", Plan: "paid"}, {Plan: "free"}, {UserID: "grace", Plan: "free"}}
+	results, err := producer.PublishAll(context.Background(), signups)
+	if err != nil {
+		for i, result := range results {
+			if unknown := new(stream.UnknownWriteError); errors.As(result.Err, &unknown) {
+				fmt.Println(i, "may be there: look before it is published again")
+			} else if result.Err != nil {
+				fmt.Println(i, "is not there:", result.Err)
+			}
+		}
+	}
+	fmt.Println(client.XLen(context.Background(), Signups.Name).Val(), "were published")
+	// Output:
+	// 1 is not there: stream: cannot encode a value for signups: field "user_id" (string) fails "required"
+	// 2 were published
 }
 
 // A handler is a function, and a Message can be written down: no Redis is

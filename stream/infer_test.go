@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 
 	"github.com/redis/go-redis/v9"
@@ -44,6 +45,17 @@ func _(ctx context.Context, rdb *redis.Client, cluster *redis.ClusterClient, log
 		return nil
 	})
 	if err != nil {
+		return err
+	}
+	producer, err := stream.NewProducer(rdb, inferredTopic, stream.WithMaxLen(1_000_000))
+	if err != nil {
+		return err
+	}
+	id, err := producer.Publish(ctx, inferred{UserID: "u1"})
+	if err != nil {
+		return fmt.Errorf("%s: %w", id, err)
+	}
+	if _, err := producer.PublishAllOnce(ctx, func(e inferred) string { return e.UserID }, []inferred{{UserID: "u2"}}); err != nil {
 		return err
 	}
 	return consumer.Run(ctx)

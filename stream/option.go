@@ -55,6 +55,8 @@ func (o option) apply(c *config) {
 type config struct {
 	role       role
 	problems   []error // of options that are not for the role
+	retention  retention
+	window     time.Duration
 	label      string
 	middleware []Middleware
 	logger     *slog.Logger
@@ -79,6 +81,7 @@ func defaults(r role, stream string) config {
 		role:      r,
 		label:     stream,
 		logger:    slog.Default(),
+		window:    10 * time.Minute,
 		block:     2 * time.Second,
 		batchSize: 500,
 		start:     FromBeginning(),
@@ -102,7 +105,10 @@ func newConfig(r role, stream string, opts []Option) config {
 // validate returns every problem of the configuration, joined, each wrapping
 // ErrInvalidOption.
 func (c *config) validate() error {
-	problems := c.problems
+	problems := append(c.problems, c.retention.problems()...)
+	if c.window < time.Millisecond {
+		problems = append(problems, invalid("WithIdempotencyWindow(%v): give at least 1ms", c.window))
+	}
 	if isBlank(c.label) {
 		problems = append(problems, invalid("WithLabel(%q): give a label that is not blank", c.label))
 	}

@@ -1,0 +1,148 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/codec"
+)
+
+// Producer publishes values to one topic: each is validated and encoded by the
+// topic's codec, and added to the stream. [NewProducer] makes one. It is safe
+// for concurrent use, holds nothing, and need not be closed.
+//
+// The client's user needs the Redis rights
+//
+//	%W~<topic> +xadd
+//
+// and for [Producer.PublishOnce] and [Producer.PublishAllOnce]
+//
+//	%RW~{<topic>}:once:* +get +set +del +eval +evalsha
+type Producer[T any] struct {
+	// T ends at the pairs that the codec returns; what writes them is compiled
+	// once, whatever the number of topics.
+	codec     codec.Codec[T]
+	publisher publisher
+}
+
+// NewProducer makes a producer. It does no I/O, starts nothing, and never closes
+// the client, whose connections and timeouts the producer works with.
+//
+// The client is a *redis.Client, sentinel-backed ones included, or a
+// *redis.ClusterClient. Everything that is wrong with the arguments and
+// options comes back in one error, each problem wrapping [ErrInvalidOption].
+func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...Option) (*Producer[T], error) {
+	cfg := newConfig(producer, topic.Name, opts)
+	if topic.Codec == nil {
+		topic.Codec = codec.Struct[T]()
+	}
+	if err := errors.Join(checkClient(client), checkTopic(topic), cfg.validate()); err != nil {
+		return nil, err
+	}
+	return &Producer[T]{codec: topic.Codec, publisher: newPublisher(topic.Name, client, cfg)}, nil
+}
+
+// Publish adds one value to the stream and returns the ID of its entry.
+//
+// After an [*EncodeError] nothing was sent, and the value is to be corrected.
+// After an [*UnknownWriteError] the entry may be in the stream or not: publishing
+// again may add a second one. After any other error nothing was written, and
+// Publish may be called again. The client's own retries do not apply, because
+// they make a second entry of a lost reply: what to do is the caller's choice, or
+// [Producer.PublishOnce] is called instead, which has no such case.
+//
+// A ctx that is done keeps a value from being sent, and ends the wait for a
+// connection. It does not end the wait for the reply to what was sent, unless
+// the client's ContextTimeoutEnabled is set and the ctx has a deadline; that wait
+// is bounded by the client's ReadTimeout.
+func (p *Producer[T]) Publish(ctx context.Context, value T) (id string, err error) {
+	entry, err := p.encode(value)
+	if err != nil {
+		return "", err
+	}
+	return p.publisher.publish(ctx, entry)
+}
+
+// PublishOnce is Publish for a value that has a key of its own, such as the ID
+// of the order that it is about. The first call within the window of
+// [WithIdempotencyWindow] adds the entry; every further one with the same key
+// adds nothing and returns the ID of that entry. So it may be called again after
+// any error but an [*EncodeError], and the client's own retries do apply.
+//
+// The keys of a topic are shared by all its producers, in all processes. Values
+// are not compared: a second value under the same key is dropped, and the
+// caller is not told. The ID is returned as long as the window lasts, even if
+// the entry was trimmed or deleted since. An empty key is an [*EncodeError].
+//
+// The server keeps each key, as it is, in a Redis key of its own beside the
+// topic, and expires it: about 200 bytes each for the time of the window. Do not let the server evict them (an allkeys or volatile maxmemory
+// policy): an evicted key is forgotten. While a cluster moves the topic's slot to
+// another node, calls can fail with TRYAGAIN; nothing was written then. No other
+// key can be in the slot of a topic whose name has a "}" but no hash tag: in a
+// cluster, calls for such a topic fail with CROSSSLOT.
+func (p *Producer[T]) PublishOnce(ctx context.Context, key string, value T) (id string, err error) {
+	entry, err := p.encodeOnce(key, value)
+	if err != nil {
+		return "", err
+	}
+	return p.publisher.publish(ctx, entry)
+}
+
+// PublishAll adds many values to the stream, in their order, with one round trip
+// per 1,000 of them, or per 4 MiB. The result tells of each value, at the same
+// index. The error is nil if all were written; otherwise it counts those that
+// were not and wraps an error of theirs, an [*UnknownWriteError] if there is one.
+//
+// A value that cannot be encoded is left out, and does not stop the others.
+// After any other failure the round trip at hand is the last: when the connection
+// breaks in its middle, the values whose replies had come have their IDs, those
+// that were sent have an [*UnknownWriteError], and all later ones were not sent.
+// A ctx that is done has the same effect at the next round trip. It is no
+// transaction: entries of others can come in between, and the server may refuse
+// one value and accept a later one of the same round trip.
+func (p *Producer[T]) PublishAll(ctx context.Context, values []T) ([]Published, error) {
+	return p.publisher.publishAll(ctx, len(values), func(i int) (outgoing, error) { return p.encode(values[i]) })
+}
+
+// PublishAllOnce is PublishAll for values that have keys of their own, see
+// [Producer.PublishOnce]. Of two values that have the same key the first is
+// added, and both get its ID. After an error, all may be given again.
+func (p *Producer[T]) PublishAllOnce(ctx context.Context, key func(value T) string, values []T) ([]Published, error) {
+	if key == nil {
+		return nil, errors.New("stream: PublishAllOnce was given no function; pass the one that returns a value's key")
+	}
+	return p.publisher.publishAll(ctx, len(values), func(i int) (outgoing, error) {
+		return p.encodeOnce(key(values[i]), values[i])
+	})
+}
+
+func (p *Producer[T]) encodeOnce(key string, value T) (outgoing, error) {
+	if key == "" {
+		// All values whose key somebody forgot would be one and the same.
+		return outgoing{}, &EncodeError{Stream: p.publisher.stream, Err: errors.New("its idempotency key is empty; give one that is the event's own")}
+	}
+	entry, err := p.encode(value)
+	entry.once, entry.key = true, key
+	return entry, err
+}
+
+// encode makes a panic of the codec an error of the value: one bad value must
+// not end a program that publishes thousands.
+func (p *Producer[T]) encode(value T) (entry outgoing, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = newPanicError(v)
+		}
+		if err != nil {
+			err = &EncodeError{Stream: p.publisher.stream, Err: err}
+		}
+	}()
+	pairs, err := p.codec.Encode(value)
+	if err == nil && (len(pairs) == 0 || len(pairs)%2 != 0) {
+		err = fmt.Errorf("the codec returned %d texts, which are no field-value pairs; correct its Encode", len(pairs))
+	}
+	return outgoing{pairs: pairs}, err
+}
