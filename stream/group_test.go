@@ -535,3 +535,29 @@ func TestGroupRunRefusesAtTheStart(t *testing.T) {
 		cancel()
 	}
 }
+
+// Behind more entries than one XAUTOCLAIM looks at, none of which is idle, there
+// is one that is: an empty page is not the end.
+func TestGroupClaimsBehindAnEmptyPage(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+	if err := client.XGroupCreateMkStream(t.Context(), "orders", "billing", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	for range 1500 {
+		add(t, client, "young")
+	}
+	last := add(t, client, "old")
+	read := &redis.XReadGroupArgs{Group: "billing", Consumer: "other", Streams: []string{"orders", ">"}, Count: 2000}
+	if err := client.XReadGroup(t.Context(), read).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Do(t.Context(), "XCLAIM", "orders", "billing", "other", 0, last, "IDLE", 7_200_000, "JUSTID").Err(); err != nil {
+		t.Fatal(err)
+	}
+	rec := newRecorder()
+	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(time.Hour)))
+	if seen := rec.await(t, 1); !slices.Equal(seen, []string{"old"}) {
+		t.Errorf("delivered %v", seen)
+	}
+}

@@ -78,8 +78,9 @@ func (p *Producer[T]) Publish(ctx context.Context, value T) (id string, err erro
 // the entry was trimmed or deleted since. An empty key is an [*EncodeError].
 //
 // The server keeps each key, as it is, in a Redis key of its own beside the
-// topic, and expires it: about 200 bytes each for the time of the window. Do not let the server evict them (an allkeys or volatile maxmemory
-// policy): an evicted key is forgotten. While a cluster moves the topic's slot to
+// topic, and expires it: about 200 bytes each for the time of the window. Do not
+// let the server evict them (an allkeys or volatile maxmemory policy): an evicted
+// key is forgotten. While a cluster moves the topic's slot to
 // another node, calls can fail with TRYAGAIN; nothing was written then. No other
 // key can be in the slot of a topic whose name has a "}" but no hash tag: in a
 // cluster, calls for such a topic fail with CROSSSLOT.

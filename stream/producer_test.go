@@ -218,7 +218,7 @@ func TestPublishAllReportsOnEachValue(t *testing.T) {
 		values[i].ID = ""
 	}
 	results, err := producer.PublishAll(t.Context(), values)
-	if !isEncodeError(err) || !strings.Contains(fmt.Sprint(err), "5 more of 10000") || len(results) != count {
+	if !isEncodeError(err) || !strings.Contains(fmt.Sprint(err), "6 of 10000 values") || len(results) != count {
 		t.Fatalf("%d results, error %v", len(results), err)
 	}
 	entries, err := client.XRange(t.Context(), orders.Name, "-", "+").Result()

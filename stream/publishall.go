@@ -102,5 +102,5 @@ func summary(results []Published) error {
 	if failed == 0 {
 		return nil
 	}
-	return fmt.Errorf("%w (and %d more of %d values were not published)", gravest, failed-1, len(results))
+	return fmt.Errorf("%w (%d of %d values were not published)", gravest, failed, len(results))
 }

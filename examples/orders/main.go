@@ -32,9 +32,12 @@ func main() {
 	defer client.Close()
 	ctx, cancel := context.WithCancel(context.Background())
 
-	for _, order := range [][]string{{"order_id", "A1", "amount", "9.90"}, {"order_id", "A2", "amount", "lots"}, {"order_id", "A3", "amount", "20"}} {
-		client.XAdd(ctx, &redis.XAddArgs{Stream: orders.Name, Values: order})
+	producer, err := stream.NewProducer(client, orders)
+	if err != nil {
+		log.Fatal(err)
 	}
+	results, err := producer.PublishAll(ctx, []Order{{ID: "A1", Amount: 9.90}, {ID: "A2", Amount: -1}, {ID: "A3", Amount: 20}})
+	fmt.Println("published:", results[0].ID, "and", results[2].ID, "- but:", err)
 
 	handle := func(_ context.Context, msg *stream.Message[Order]) error {
 		fmt.Printf("order %s: %.2f\n", msg.Value.ID, msg.Value.Amount)

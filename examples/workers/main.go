@@ -24,7 +24,6 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
-	"millrace/codec"
 	"millrace/stream"
 )
 
@@ -120,18 +119,16 @@ func run(ctx context.Context, url string, payments int, out io.Writer) error {
 
 // publish adds the payments to the stream, and returns their sum.
 func publish(ctx context.Context, client *redis.Client, key string, payments int) (sum int64, err error) {
-	producer := codec.Struct[Payment]()
-	pipe := client.Pipeline()
-	for id := range payments {
-		payment := Payment{ID: id, Amount: 1 + rand.Int64N(10_000)}
-		sum += payment.Amount
-		pairs, err := producer.Encode(payment)
-		if err != nil {
-			return 0, err
-		}
-		pipe.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: pairs})
+	producer, err := stream.NewProducer(client, topic(key))
+	if err != nil {
+		return 0, err
 	}
-	_, err = pipe.Exec(ctx)
+	values := make([]Payment, payments)
+	for id := range values {
+		values[id] = Payment{ID: id, Amount: 1 + rand.Int64N(10_000)}
+		sum += values[id].Amount
+	}
+	_, err = producer.PublishAll(ctx, values)
 	return sum, err
 }
 
