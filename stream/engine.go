@@ -163,9 +163,10 @@ func (e *engine) conclude(ctx context.Context, entry *Entry, failure error, dead
 		log = log.With("stack", string(panicked.Stack))
 	}
 	var (
-		letter *DeadLetterError
-		skip   *SkipError
-		wrong  *DecodeError
+		letter    *DeadLetterError
+		skip      *SkipError
+		wrong     *DecodeError
+		exhausted *MaxDeliveriesError
 	)
 	switch {
 	case errors.As(failure, &letter) && ctx.Err() == nil:
@@ -187,7 +188,9 @@ func (e *engine) conclude(ctx context.Context, entry *Entry, failure error, dead
 		log.Info("entry left: stopped while it was processed")
 		return interrupted, nil
 	}
-	log.Error("entry held: it failed and will be delivered again", "err", failure)
+	if !errors.As(failure, &exhausted) { // group mode tells what becomes of those
+		log.Error("entry held: it failed and will be delivered again", "err", failure)
+	}
 	return failed, nil
 }
 

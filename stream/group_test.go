@@ -370,6 +370,9 @@ func TestGroupMaxDeliveries(t *testing.T) {
 			if n := client.XLen(t.Context(), "{orders}:dead").Val(); int(n) != test.dead {
 				t.Errorf("%d dead letters", n)
 			}
+			if len(out.lines("ERROR", "will be delivered again")) != 3 {
+				t.Errorf("three failures are not what the log tells of:\n%s", out.String())
+			}
 			if len(out.lines(test.says)) != 1 {
 				t.Errorf("said %d times:\n%s", len(out.lines(test.says)), out.String())
 			}
