@@ -1,0 +1,34 @@
+package stream
+
+import (
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/streamtest"
+)
+
+// A consumer that has something pending is not removed: what a read that nobody
+// awaits any more has left there at the last moment would go with it. No test from
+// outside meets that moment.
+func TestLeaveScriptKeepsAConsumerWithPendingEntries(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	ctx := t.Context()
+	if err := client.XGroupCreateMkStream(ctx, "s", "g", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	id := client.XAdd(ctx, &redis.XAddArgs{Stream: "s", Values: []string{"a", "1"}}).Val()
+	if err := client.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{"s", ">"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ left, consumers int }{{0, 1}, {1, 0}} {
+		left, err := leaveScript.Run(ctx, client, []string{"s"}, "g", "me").Int()
+		if n := len(client.XInfoConsumers(ctx, "s", "g").Val()); err != nil || left != step.left || n != step.consumers {
+			t.Fatalf("leaving returned %d, %v, and there are %d consumers; want %+v", left, err, n, step)
+		}
+		if err := client.XAck(ctx, "s", "g", id).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
