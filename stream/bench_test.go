@@ -19,20 +19,6 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// trade is an event of eight fields, of the kinds that events have.
-type trade struct {
-	TradeID  string    `mapstructure:"trade_id" validate:"required"`
-	Account  string    `mapstructure:"account" validate:"required,max=64"`
-	Symbol   string    `mapstructure:"symbol" validate:"required"`
-	Side     string    `mapstructure:"side" validate:"oneof=buy sell"`
-	Quantity int64     `mapstructure:"quantity" validate:"gt=0"`
-	Price    float64   `mapstructure:"price" validate:"gt=0"`
-	Margin   bool      `mapstructure:"margin"`
-	At       time.Time `mapstructure:"at_ms,unixmilli" validate:"required"`
-}
-
-var trades = stream.Topic[trade]{Name: "trades"}
-
 // BenchmarkConsumer compares a consumer as a user would write it (eight fields,
 // validated, the usual middleware, offsets in Redis) with a bare go-redis loop
 // that decodes and keeps nothing. Both read the same entries from the same
