@@ -32,19 +32,35 @@ func BenchmarkConsumer(b *testing.B) {
 	client := server.Client()
 	fillTrades(b, client, entries)
 
+	compare(b, entries,
+		func(int) { bareLoop(b, client, entries) },
+		func(round int) { consume(b, client, entries, fmt.Sprint("round-", round)) })
+}
+
+// compare runs the bare loop and ours in turns, and reports the medians.
+func compare(b *testing.B, entries float64, bare, ours func(round int)) {
+	b.Helper()
 	var speed, cpu, rate []float64
-	round := 0
 	for b.Loop() {
-		round++
-		raw := measure(func() { bareLoop(b, client, entries) })
-		ours := measure(func() { consume(b, client, entries, fmt.Sprint("round-", round)) })
-		speed = append(speed, raw.wall.Seconds()/ours.wall.Seconds())
-		cpu = append(cpu, ours.cpu.Seconds()/raw.cpu.Seconds())
-		rate = append(rate, entries/ours.wall.Seconds())
+		round := len(rate)
+		theirs := measure(func() { bare(round) })
+		own := measure(func() { ours(round) })
+		speed = append(speed, theirs.wall.Seconds()/own.wall.Seconds())
+		cpu = append(cpu, own.cpu.Seconds()/theirs.cpu.Seconds())
+		rate = append(rate, entries/own.wall.Seconds())
 	}
 	b.ReportMetric(median(speed), "x-raw")
 	b.ReportMetric(median(cpu), "cpu-x-raw")
 	b.ReportMetric(median(rate), "entries/s")
+}
+
+// usualMiddleware is what most consumers have.
+func usualMiddleware() stream.Option {
+	return stream.WithMiddleware(
+		middleware.Logging(nil),
+		middleware.DeadLetter(middleware.DeadLetterConfig{}),
+		middleware.Retry(middleware.RetryConfig{}),
+	)
 }
 
 func fillTrades(b *testing.B, client *redis.Client, entries int) {
@@ -96,11 +112,7 @@ func consume(b *testing.B, client *redis.Client, entries int, label string) {
 			cancel()
 		}
 		return nil
-	}, stream.WithLabel(label), stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), stream.WithMiddleware(
-		middleware.Logging(nil),
-		middleware.DeadLetter(middleware.DeadLetterConfig{}),
-		middleware.Retry(middleware.RetryConfig{}),
-	))
+	}, stream.WithLabel(label), stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"millrace/middleware"
 	"millrace/stream"
 	"millrace/stream/streamtest"
 )
@@ -24,19 +23,9 @@ func BenchmarkGroupConsumer(b *testing.B) {
 	client := streamtest.StartRedis(b, "--appendonly", "no").Client()
 	fillTrades(b, client, entries)
 
-	var speed, cpu, rate []float64
-	round := 0
-	for b.Loop() {
-		round++
-		raw := measure(func() { bareGroupLoop(b, client, entries, fmt.Sprint("raw-", round)) })
-		ours := measure(func() { consumeGroup(b, client, entries, fmt.Sprint("ours-", round)) })
-		speed = append(speed, raw.wall.Seconds()/ours.wall.Seconds())
-		cpu = append(cpu, ours.cpu.Seconds()/raw.cpu.Seconds())
-		rate = append(rate, entries/ours.wall.Seconds())
-	}
-	b.ReportMetric(median(speed), "x-raw")
-	b.ReportMetric(median(cpu), "cpu-x-raw")
-	b.ReportMetric(median(rate), "entries/s")
+	compare(b, entries,
+		func(round int) { bareGroupLoop(b, client, entries, fmt.Sprint("raw-", round)) },
+		func(round int) { consumeGroup(b, client, entries, fmt.Sprint("ours-", round)) })
 }
 
 func bareGroupLoop(b *testing.B, client *redis.Client, entries int, group string) {
@@ -75,11 +64,7 @@ func consumeGroup(b *testing.B, client *redis.Client, entries int, group string)
 			cancel()
 		}
 		return nil
-	}, stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), stream.WithMiddleware(
-		middleware.Logging(nil),
-		middleware.DeadLetter(middleware.DeadLetterConfig{}),
-		middleware.Retry(middleware.RetryConfig{}),
-	))
+	}, stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
 	if err != nil {
 		b.Fatal(err)
 	}
