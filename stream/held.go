@@ -60,7 +60,9 @@ type holdings struct {
 	parked  int
 	stopped bool
 	alarm   *time.Timer // goes off when the first of waiting is due
-	// hungry has something in it once all that was taken over has been begun.
+	// taking is set while there may be something in again, and hungry has
+	// something in it once there is not.
+	taking bool
 	hungry chan struct{}
 }
 
@@ -99,7 +101,7 @@ func (h *holdings) addTaken(ids []string, free bool, at time.Time) (added int) {
 		}
 		one := &held{id: id, free: free, touched: at}
 		h.byID[id] = one
-		h.again = append(h.again, one)
+		h.againLocked(one)
 		added++
 	}
 	h.changed.Broadcast()
@@ -114,23 +116,16 @@ func (h *holdings) next(wait bool, lose context.CancelCauseFunc) *held {
 	defer h.mu.Unlock()
 	for !h.stopped {
 		h.wakeLocked()
-		for _, queue := range []*[]*held{&h.again, &h.fresh} {
-			for len(*queue) > 0 {
-				one := (*queue)[0]
-				*queue = (*queue)[1:]
-				if one.lost {
-					continue
-				}
-				one.state, one.lose = working, lose
-				if queue == &h.again && len(h.again) == 0 {
-					h.changed.Broadcast() // the reader may be waiting for this
-					select {
-					case h.hungry <- struct{}{}:
-					default:
-					}
-				}
-				return one
-			}
+		one := take(&h.again)
+		if len(h.again) == 0 {
+			h.begunLocked()
+		}
+		if one == nil {
+			one = take(&h.fresh)
+		}
+		if one != nil {
+			one.state, one.lose = working, lose
+			return one
 		}
 		if !wait {
 			return nil
@@ -140,13 +135,43 @@ func (h *holdings) next(wait bool, lose context.CancelCauseFunc) *held {
 	return nil
 }
 
+// take returns the first of a queue that was not lost while it waited there.
+func take(queue *[]*held) *held {
+	for len(*queue) > 0 {
+		one := (*queue)[0]
+		*queue = (*queue)[1:]
+		if !one.lost {
+			return one
+		}
+	}
+	return nil
+}
+
+func (h *holdings) againLocked(one *held) {
+	h.again = append(h.again, one)
+	h.taking = true
+}
+
+// begunLocked tells those who wait until everything that was taken over has been
+// begun, or was lost: the reader, and who takes over.
+func (h *holdings) begunLocked() {
+	if h.taking {
+		h.taking = false
+		h.changed.Broadcast()
+		select {
+		case h.hungry <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // wakeLocked moves what is due to the queue, and sets the alarm for the rest.
 func (h *holdings) wakeLocked() {
 	now := time.Now()
 	for len(h.waiting) > 0 && !h.waiting[0].due.After(now) {
 		one := heap.Pop(&h.waiting).(*held)
 		one.state = unread
-		h.again = append(h.again, one)
+		h.againLocked(one)
 	}
 	if h.alarm != nil {
 		h.alarm.Stop()
