@@ -31,6 +31,14 @@ type Consumer[T any] struct {
 // The client is a *redis.Client, sentinel-backed ones included, or a
 // *redis.ClusterClient. Everything that is wrong with the arguments and
 // options comes back in one error, each problem wrapping [ErrInvalidOption].
+//
+// The client's user needs the Redis rights
+//
+//	~<topic> +xread                  and with FromEnd +xrevrange
+//	~<dead letters> +xrange +xadd    for dead letters; +eval +evalsha spare a
+//	                                 round trip and the payload's way back
+//
+// and those of the store.
 func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offset.Store, handle Handler[T], opts ...Option) (*Consumer[T], error) {
 	c, problems := newConsumer(logConsumer, client, topic, handle, opts)
 	problems = errors.Join(problems,
@@ -49,6 +57,13 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 // Redis keeps what each of them has not finished, and others take it over when
 // it dies. The group is made when it is missing. Everything else is as with
 // [NewConsumer].
+//
+// The client's user needs the Redis rights
+//
+//	~<topic> +xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create
+//	         +xgroup|delconsumer +xinfo|groups +xinfo|consumers +xrange
+//	         +eval +evalsha +client|id +client|unblock
+//	~<dead letters> +xadd            for dead letters
 func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle Handler[T], opts ...Option) (*Consumer[T], error) {
 	c, problems := newConsumer(groupConsumer, client, topic, handle, opts)
 	if isBlank(group) {
