@@ -120,7 +120,10 @@ func TestGroupGoneWhileEntriesWait(t *testing.T) {
 		succeeded.Store(msg.Value.ID, true)
 		return nil
 	}
-	start(t, newGroup(t, client, rec.Handle, stream.WithBackoff(stream.Backoff{Min: 50 * time.Millisecond, Max: 50 * time.Millisecond})))
+	// They wait for long enough to be renewed in the meantime, and found not to be
+	// pending.
+	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(60*time.Millisecond),
+		stream.WithBackoff(stream.Backoff{Min: 400 * time.Millisecond, Max: 400 * time.Millisecond})))
 	rec.await(t, 10)
 	if err := client.XGroupDestroy(t.Context(), "orders", "billing").Err(); err != nil {
 		t.Fatal(err)

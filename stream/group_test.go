@@ -564,3 +564,50 @@ func TestGroupClaimsBehindAnEmptyPage(t *testing.T) {
 		t.Errorf("delivered %v", seen)
 	}
 }
+
+// However many entries are left pending over the limit, there is room to read.
+func TestGroupExhaustedEntriesTakeNoRoom(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	for range 10 {
+		add(t, client, "bad")
+	}
+	add(t, client, "good")
+	rec := newRecorder()
+	rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
+		if msg.Value.ID == "bad" {
+			return errors.New("no")
+		}
+		return nil
+	}
+	start(t, newGroup(t, client, rec.Handle, stream.WithMaxDeliveries(1), stream.WithBatchSize(1),
+		stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond})))
+	if seen := rec.await(t, 11); seen[10] != "good" {
+		t.Errorf("delivered %v", seen)
+	}
+	eventually(t, "only the bad ones are pending", func() bool { return len(pending(t, client)) == 10 })
+}
+
+// A slow handler stops the reading in group mode too: what a consumer has taken
+// from the others is two batches.
+func TestGroupReadsAtMostOneBatchAhead(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		for range 100 {
+			add(t, client, "x")
+		}
+		rec := newRecorder()
+		release := make(chan struct{})
+		rec.handle = func(context.Context, *stream.Message[order]) error { <-release; return nil }
+		start(t, newGroup(t, client, rec.Handle, stream.WithBatchSize(10)))
+		time.Sleep(time.Hour)
+		if n := len(pending(t, client)); n != 20 {
+			t.Errorf("%d entries are pending while the first is processed, want 20", n)
+		}
+		close(release)
+		time.Sleep(time.Minute)
+		if n := len(rec.Seen()); n != 100 || len(pending(t, client)) != 0 {
+			t.Errorf("%d deliveries in the end, %d pending", n, len(pending(t, client)))
+		}
+	})
+}
