@@ -103,16 +103,25 @@ func consume(b *testing.B, client *redis.Client, entries int, label string) {
 	if err != nil {
 		b.Fatal(err)
 	}
+	handleAll(b, entries, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
+		return stream.NewConsumer(client, trades, store, handle,
+			stream.WithLabel(label), stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
+	})
+}
+
+// handleAll runs a consumer until it has handled all entries.
+func handleAll(b *testing.B, entries int, construct func(stream.Handler[trade]) (*stream.Consumer[trade], error)) {
+	b.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	handled, quantity := 0, int64(0)
-	consumer, err := stream.NewConsumer(client, trades, store, func(_ context.Context, msg *stream.Message[trade]) error {
+	consumer, err := construct(func(_ context.Context, msg *stream.Message[trade]) error {
 		quantity += msg.Value.Quantity
 		if handled++; handled == entries {
 			cancel()
 		}
 		return nil
-	}, stream.WithLabel(label), stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
+	})
 	if err != nil {
 		b.Fatal(err)
 	}

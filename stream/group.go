@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"millrace/codec"
 )
 
 // groupSource is group mode: XREADGROUP, and a number of workers that each take
@@ -117,20 +115,15 @@ func (s *groupSource) fetch(ctx context.Context) ([]Entry, error) {
 		Group: s.group, Consumer: s.name, Streams: []string{e.stream, ">"},
 		Count: int64(e.batchSize), Block: e.block,
 	}).Result()
-	if errors.Is(err, redis.Nil) || (err == nil && len(reply) == 0) {
-		return nil, nil
-	}
+	entries, err := entriesOf(reply, err, 1)
 	if err != nil {
 		s.astray = true
 		return nil, s.mend(ctx, err)
 	}
-	messages := reply[0].Messages
-	entries := make([]Entry, len(messages))
-	for i, message := range messages {
-		entries[i] = Entry{Stream: e.stream, ID: message.ID, Fields: codec.Fields(message.Values), Deliveries: 1}
-		s.last = message.ID
+	if len(entries) > 0 {
+		s.last = entries[len(entries)-1].ID
+		s.held.addRead(entries, at)
 	}
-	s.held.addRead(entries, at)
 	return nil, nil
 }
 
@@ -155,7 +148,9 @@ func (s *groupSource) adopt(ctx context.Context) error {
 		for i, entry := range pending {
 			ids[i] = entry.ID
 			// Its idle time counts from its delivery, not from now.
-			at = minTime(at, time.Now().Add(-entry.Idle))
+			if delivered := time.Now().Add(-entry.Idle); delivered.Before(at) {
+				at = delivered
+			}
 		}
 		adopted += s.held.addTaken(ids, s.begun, at)
 		if len(pending) < 500 {
@@ -243,11 +238,8 @@ func (s *groupSource) stop(ctx context.Context) error {
 	fail := func(err error) error {
 		return fmt.Errorf("stream: stopped, but what is pending on consumer %q of group %q could not be settled or handed back; it will be claimed when it has been idle for %v: %w", s.name, s.group, e.claimIdle, err)
 	}
-	if list := s.held.takeDone(1); len(list) > 0 {
-		if err := s.ackOnce(ctx, list); err != nil && !groupGone(err) {
-			return fail(err)
-		}
-		s.held.forget(list...)
+	if err := s.ackWith(1, func(list []*held) error { return s.ackOnce(ctx, list) }); err != nil {
+		return fail(err)
 	}
 	args := append([]any{s.group, s.name, handedBack}, s.held.charged()...)
 	for {
@@ -279,10 +271,10 @@ func (s *groupSource) close() error {
 // unblockTimeout is how long a read may take to come back by itself.
 const unblockTimeout = 100 * time.Millisecond
 
-// unblockReader ends a blocking read in a way that loses nothing: CLIENT UNBLOCK lets
-// it return, with the entries that it may have got at that very moment. Closing
-// the socket under it, the last resort, would leave those pending on us without
-// anybody knowing.
+// unblockReader ends a blocking read in a way that loses nothing: CLIENT UNBLOCK
+// lets it return, with the entries that it may have got at that very moment.
+// Closing the socket under it, the last resort, would leave those pending on us
+// without anybody knowing.
 func (s *groupSource) unblockReader() {
 	ctx, cancel := context.WithTimeout(context.Background(), unblockTimeout)
 	defer cancel()
@@ -308,11 +300,4 @@ func nodeOf(ctx context.Context, client redis.UniversalClient, key string) (redi
 		return cluster.MasterForKey(ctx, key)
 	}
 	return client, nil
-}
-
-func minTime(a, b time.Time) time.Time {
-	if b.Before(a) {
-		return b
-	}
-	return a
 }

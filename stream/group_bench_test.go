@@ -55,25 +55,10 @@ func bareGroupLoop(b *testing.B, client *redis.Client, entries int, group string
 
 func consumeGroup(b *testing.B, client *redis.Client, entries int, group string) {
 	b.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	handled, quantity := 0, int64(0)
-	consumer, err := stream.NewGroupConsumer(client, trades, group, func(_ context.Context, msg *stream.Message[trade]) error {
-		quantity += msg.Value.Quantity
-		if handled++; handled == entries {
-			cancel()
-		}
-		return nil
-	}, stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := consumer.Run(ctx); err != nil {
-		b.Fatal(err)
-	}
-	if handled != entries || quantity == 0 {
-		b.Fatalf("%d entries were handled, want %d", handled, entries)
-	}
+	handleAll(b, entries, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
+		return stream.NewGroupConsumer(client, trades, group, handle,
+			stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
+	})
 	if left := client.XPending(context.Background(), trades.Name, group).Val(); left.Count != 0 {
 		b.Fatalf("%d entries are pending afterwards", left.Count)
 	}

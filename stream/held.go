@@ -167,6 +167,9 @@ func (h *holdings) begunLocked() {
 
 // wakeLocked moves what is due to the queue, and sets the alarm for the rest.
 func (h *holdings) wakeLocked() {
+	if len(h.waiting) == 0 || h.stopped { // the former is the usual case, once for every entry
+		return
+	}
 	now := time.Now()
 	for len(h.waiting) > 0 && !h.waiting[0].due.After(now) {
 		one := heap.Pop(&h.waiting).(*held)
@@ -195,9 +198,9 @@ func (h *holdings) end(one *held, to state) {
 	one.state = to
 	switch to {
 	case waiting:
-		one.entry = nil // it is fetched anew, and does not take room until then
+		one.entry = nil // it is fetched anew; until then nobody needs the payload
 		heap.Push(&h.waiting, one)
-		h.changed.Signal() // somebody has to set the alarm
+		h.wakeLocked()
 	case parked:
 		one.entry = nil
 		h.parked++
@@ -212,9 +215,6 @@ func (h *holdings) forget(list ...*held) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, one := range list {
-		if one.state == parked {
-			h.parked--
-		}
 		delete(h.byID, one.id)
 	}
 	h.changed.Broadcast()

@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"millrace/offset"
@@ -30,7 +29,8 @@ func (s *groupSource) keep(ctx context.Context) {
 			return
 		case <-tick.C:
 			s.settle(ctx, &renewing, "keeping what is pending", s.renewAll(ctx))
-			s.ackQuietly(ctx)
+			// Without insisting, and without a word: workers do both.
+			_ = s.ackWith(1, func(list []*held) error { return s.ackOnce(ctx, list) })
 		case <-more:
 			claimed = time.Time{}
 		}
@@ -66,19 +66,6 @@ func (s *groupSource) settle(ctx context.Context, trouble *incident, what string
 	}
 }
 
-// ackQuietly acks what is done, without insisting: workers do.
-func (s *groupSource) ackQuietly(ctx context.Context) {
-	list := s.held.takeDone(1)
-	if len(list) == 0 {
-		return
-	}
-	if err := s.ackOnce(ctx, list); err != nil {
-		s.held.returnDone(list)
-		return
-	}
-	s.held.forget(list...)
-}
-
 // renewAll renews everything that was not for a third of the claim idle time.
 func (s *groupSource) renewAll(ctx context.Context) error {
 	ids := s.held.untouched(time.Now().Add(-s.engine.claimIdle / 3))
@@ -89,11 +76,7 @@ func (s *groupSource) renewAll(ctx context.Context) error {
 			return err
 		}
 		s.held.suspectGone(gone)
-		list := make([]string, 0, len(lost))
-		for id := range lost {
-			list = append(list, id)
-		}
-		for _, id := range s.held.lose(list, ErrClaimed) {
+		for _, id := range s.held.lose(lost, ErrClaimed) {
 			s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
 		}
 		ids = ids[n:]
@@ -103,7 +86,7 @@ func (s *groupSource) renewAll(ctx context.Context) error {
 
 // renew resets the idle time of entries. It returns which are not ours, and which
 // the stream no longer has.
-func (s *groupSource) renew(ctx context.Context, ids []string) (lost map[string]bool, gone []string, err error) {
+func (s *groupSource) renew(ctx context.Context, ids []string) (lost, gone []string, err error) {
 	at := time.Now()
 	args := []any{s.group, s.name}
 	for _, id := range ids {
@@ -113,12 +96,8 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (lost map[string]
 	if err != nil {
 		return nil, nil, err
 	}
-	lost = make(map[string]bool)
-	for _, id := range texts(reply[0]) {
-		lost[id] = true
-	}
 	s.held.touch(ids, at)
-	return lost, texts(reply[1]), nil
+	return texts(reply[0]), texts(reply[1]), nil
 }
 
 // takeHandedBack takes over what consumers gave back when they stopped, and notes
@@ -142,8 +121,9 @@ func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
 }
 
 // claim takes over what has been idle for too long, as far as there is room, and
-// returns where to go on; it notes if there may be more. The cursor tells the end, not an empty reply: XAUTOCLAIM
-// looks at a bounded number of entries at a time, none of which may be idle.
+// returns where to go on; it notes if there may be more. The cursor tells the end,
+// not an empty reply: XAUTOCLAIM looks at a bounded number of entries at a time,
+// none of which may be idle.
 func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (string, error) {
 	taken := 0
 	defer func() {
@@ -207,5 +187,8 @@ func after(id string) string {
 	if err != nil {
 		return id
 	}
-	return strconv.FormatUint(parsed.Ms, 10) + "-" + strconv.FormatUint(parsed.Seq+1, 10)
+	if parsed.Seq++; parsed.Seq == 0 { // it was the last of its millisecond
+		parsed.Ms++
+	}
+	return parsed.String()
 }

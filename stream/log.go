@@ -2,13 +2,11 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"millrace/codec"
 	"millrace/offset"
 )
 
@@ -80,19 +78,11 @@ func (s *logSource) fetch(ctx context.Context) ([]Entry, error) {
 		Count:   int64(s.engine.batchSize),
 		Block:   s.engine.block,
 	}).Result()
-	if errors.Is(err, redis.Nil) || (err == nil && len(reply) == 0) {
-		return nil, nil
+	batch, err := entriesOf(reply, err, 0)
+	if len(batch) > 0 {
+		s.position = batch[len(batch)-1].ID
 	}
-	if err != nil {
-		return nil, err
-	}
-	messages := reply[0].Messages
-	batch := make([]Entry, len(messages))
-	for i, message := range messages {
-		batch[i] = Entry{Stream: s.engine.stream, ID: message.ID, Fields: codec.Fields(message.Values)}
-		s.position = message.ID
-	}
-	return batch, nil
+	return batch, err
 }
 
 func (s *logSource) process(ctx, handling context.Context, batches <-chan []Entry) error {

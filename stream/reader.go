@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"millrace/codec"
 )
 
 // reader is a connection of its own to read with. It exists because a blocking
@@ -23,45 +26,43 @@ type reader struct {
 	redis.UniversalClient
 	sockets *sockets
 	// clientID is what the server calls the connection, 0 if it does not say.
-	clientID *atomic.Int64
+	clientID atomic.Int64
 }
 
 // newReader derives a reader from the user's client, one that knows its client ID
 // if it is to be identified. When ctx is done it opens no new connection; those it
 // has are closed with [sockets.close].
 func newReader(ctx context.Context, client redis.UniversalClient, identified bool) (*reader, error) {
-	socks := &sockets{open: make(map[*socket]struct{})}
-	var id atomic.Int64
-	identify := func(own func(context.Context, *redis.Conn) error) func(context.Context, *redis.Conn) error {
+	r := &reader{sockets: &sockets{open: make(map[*socket]struct{})}}
+	identify := func(own onConnect) onConnect {
 		if !identified {
 			return own
 		}
 		return func(ctx context.Context, conn *redis.Conn) error {
-			id.Store(conn.ClientID(ctx).Val())
+			r.clientID.Store(conn.ClientID(ctx).Val())
 			if own == nil {
 				return nil
 			}
 			return own(ctx, conn)
 		}
 	}
-	var derived redis.UniversalClient
 	switch client := client.(type) {
 	case *redis.Client:
 		opts := *client.Options()
-		opts.Dialer = socks.dialer(ctx, opts.Dialer)
+		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
 		opts.OnConnect = identify(opts.OnConnect)
 		opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
 		opts.MaxRetries, opts.DialerRetries = -1, 1
 		opts.ReadTimeout, opts.WriteTimeout = given(opts.ReadTimeout), given(opts.WriteTimeout)
 		opts.ClientSideCacheConfig, opts.ClientSideCache = nil, nil
 		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-		derived = redis.NewClient(&opts)
+		r.UniversalClient = redis.NewClient(&opts)
 	case *redis.ClusterClient:
 		opts := *client.Options()
 		if opts.Dialer == nil { // unlike a single client's options, these keep it unset
 			opts.Dialer = redis.NewDialer(&redis.Options{DialTimeout: opts.DialTimeout, TLSConfig: opts.TLSConfig})
 		}
-		opts.Dialer = socks.dialer(ctx, opts.Dialer)
+		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
 		opts.OnConnect = identify(opts.OnConnect)
 		opts.PoolSize, opts.MinIdleConns = 1, 0
 		opts.MaxRetries, opts.DialerRetries = -1, 1
@@ -69,21 +70,33 @@ func newReader(ctx context.Context, client redis.UniversalClient, identified boo
 		// A replica may be behind, or cut off from its master without saying so.
 		opts.ReadOnly, opts.RouteByLatency, opts.RouteRandomly = false, false, false
 		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-		derived = redis.NewClusterClient(&opts)
+		r.UniversalClient = redis.NewClusterClient(&opts)
 	default:
 		return nil, fmt.Errorf("stream: no reader can be made from a %T", client)
 	}
-	return &reader{
-		UniversalClient: derived,
-		sockets:         socks,
-		clientID:        &id,
-	}, nil
+	return r, nil
 }
 
 // Close ends the reader's connections. It does not touch the user's client.
 func (r *reader) Close() error {
 	r.sockets.close()
 	return r.UniversalClient.Close()
+}
+
+// entriesOf makes entries of what a read of one stream has returned, none of the
+// answer that there were none in time.
+func entriesOf(reply []redis.XStream, err error, deliveries int64) ([]Entry, error) {
+	if errors.Is(err, redis.Nil) || (err == nil && len(reply) == 0) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	entries := make([]Entry, len(reply[0].Messages))
+	for i, message := range reply[0].Messages {
+		entries[i] = Entry{Stream: reply[0].Stream, ID: message.ID, Fields: codec.Fields(message.Values), Deliveries: deliveries}
+	}
+	return entries, nil
 }
 
 // given undoes what go-redis made of a timeout when it took in the options: it
@@ -94,6 +107,8 @@ func given[D ~int64](timeout D) D {
 	}
 	return timeout
 }
+
+type onConnect = func(ctx context.Context, conn *redis.Conn) error
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -172,16 +173,25 @@ func fieldsOf(pairs []any) codec.Fields {
 // ack acks what is done if that is at least n entries, and tries until it has
 // succeeded or ctx is done.
 func (s *groupSource) ack(ctx context.Context, n int) {
+	// The only error is that ctx is done: then the stop acks.
+	_ = s.ackWith(n, func(list []*held) error {
+		return s.engine.persist(ctx, "acking entries", func(ctx context.Context) error { return s.ackOnce(ctx, list) }, false)
+	})
+}
+
+// ackWith takes what is done, if that is at least n entries, and gives it back if
+// it could not be acked.
+func (s *groupSource) ackWith(n int, ack func([]*held) error) error {
 	list := s.held.takeDone(n)
 	if len(list) == 0 {
-		return
+		return nil
 	}
-	err := s.engine.persist(ctx, "acking entries", func(ctx context.Context) error { return s.ackOnce(ctx, list) }, false)
-	if err != nil {
+	if err := ack(list); err != nil {
 		s.held.returnDone(list)
-		return
+		return err
 	}
 	s.held.forget(list...)
+	return nil
 }
 
 // ackOnce acks entries that are still ours. XACK itself does not ask: late, it
@@ -195,7 +205,7 @@ func (s *groupSource) ackOnce(ctx context.Context, list []*held) error {
 			return err
 		}
 		for _, id := range late {
-			if lost[id] {
+			if slices.Contains(lost, id) {
 				s.log().Warn("entry finished, but another consumer has claimed it; the result does not count", "entry_id", id)
 			} else {
 				ids = append(ids, id)

@@ -129,12 +129,12 @@ func feed(ctx context.Context, store *store, n int, books *ledger) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		left, err := store.behind(ctx)
-		if err == nil && left == 0 {
+		// An error is the consumer's to outlast, and ours.
+		if done, _ := store.caughtUp(ctx); done {
 			return nil
 		}
 		select {
-		case <-tick.C: // an error is the consumer's to outlast, and ours
+		case <-tick.C:
 		case <-ctx.Done():
 			return nil
 		}

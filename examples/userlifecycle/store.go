@@ -103,20 +103,14 @@ func (s *store) waiting(ctx context.Context) (found counts, after string, err er
 	}
 }
 
-// behind is 0 if the offset has reached the last entry of the stream.
-func (s *store) behind(ctx context.Context) (int, error) {
+// caughtUp reports whether the offset has reached the last entry of the stream.
+func (s *store) caughtUp(ctx context.Context) (bool, error) {
 	last, err := s.client.XRevRangeN(ctx, s.stream, "+", "-", 1).Result()
 	if err != nil || len(last) == 0 {
-		return 0, err
+		return err == nil, err
 	}
 	after, _, err := s.offsets.Load(ctx, label)
-	if err != nil {
-		return 0, err
-	}
-	if reached(after, last[0].ID) {
-		return 0, nil
-	}
-	return 1, nil
+	return err == nil && reached(after, last[0].ID), err
 }
 
 // reached reports whether an offset is at or after an entry.
