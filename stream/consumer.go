@@ -73,6 +73,7 @@ func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group
 		return nil, problems
 	}
 	c.engine.open = openGroup(group)
+	c.engine.group = true
 	c.engine.name = fmt.Sprintf("%s in group %q", topic.Name, group)
 	c.engine.attrs = append(c.engine.attrs, "group", group)
 	return c, nil

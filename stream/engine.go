@@ -11,35 +11,51 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// engine runs one consumer, whatever its type: one goroutine reads ahead, and a
-// source, which is what log mode and group mode differ in, processes and settles.
-// An engine holds nothing that changes; all of that is in a run's source.
+// engine runs one consumer, whatever its type. It holds nothing that changes; all
+// of that is in a run.
 type engine struct {
 	config
 	name   string // for people
 	stream string
 	client redis.UniversalClient
 	chain  EntryHandler
+	group  bool
 	// open makes the source of a run, whose reading ends with the context.
-	open func(ctx context.Context, e *engine) (source, error)
+	open func(ctx context.Context, r *run) (source, error)
 	// attrs say in the log whose line it is.
 	attrs []any
 }
 
+// run is one Run of a consumer. One goroutine reads ahead into the window, workers
+// process what is in there, and one goroutine settles what has ended.
+type run struct {
+	*engine
+	window *window
+	source source
+	// settleMu is held while something is settled.
+	settleMu sync.Mutex
+}
+
 // source is the one seam between log mode and group mode: where entries come
-// from, what order they are processed in, and how it is recorded that they were.
+// from, and how it is recorded that they were processed.
 type source interface {
 	// start finds the place to begin at. It comes before everything else.
 	start(ctx context.Context) error
-	// fetch waits for new entries, for at most the block time. No entries and
-	// no error is the normal outcome of an idle stream. It is called by the
-	// reading goroutine.
-	fetch(ctx context.Context) ([]Entry, error)
-	// process handles what was fetched, and settles it, until batches is closed
-	// or ctx is done. What it takes in hand it brings to an end under the
-	// context of handling, which outlasts ctx by the drain timeout.
-	process(ctx, handling context.Context, batches <-chan []Entry) error
-	// stop settles what process has left, when reading and processing are over.
+	// fetch waits for room in the window, then for new entries, for at most the
+	// block time, and puts them there. No entries and no error is the normal
+	// outcome of an idle stream. It is called by the reading goroutine.
+	fetch(ctx context.Context) error
+	// begin makes an entry ready to be delivered once more. It reports false if
+	// it is not to be, and has then taken it back from the worker.
+	begin(ctx context.Context, one *held) bool
+	// bury writes an entry to its dead-letter stream, and tries until that has
+	// succeeded or ctx is done. It reports whether that has settled it, too.
+	bury(ctx context.Context, one *held, dead *DeadLetterError) (settled bool, err error)
+	// settle records, once, that the processing of entries has ended.
+	settle(ctx context.Context, ended []*held) error
+	// tend does what else there is to do while the consumer runs.
+	tend(ctx context.Context)
+	// stop settles what is left, when everything else is over.
 	stop(ctx context.Context) error
 	// interrupt ends a fetch that waits, and keeps another one from waiting. It
 	// may be called at any time, and more than once.
@@ -55,50 +71,54 @@ const stopTimeout = time.Second
 // is what a consumer can add to an outage.
 var recovery = Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 
-func (e *engine) run(ctx context.Context) error {
-	src, err := e.open(ctx, e)
-	if err != nil {
+func (e *engine) run(parent context.Context) (err error) {
+	ctx, fail := context.WithCancelCause(parent)
+	defer fail(nil)
+	r := &run{engine: e, window: newWindow(e.limits(e.group), e.group)}
+	defer r.window.close()
+	if r.source, err = e.open(ctx, r); err != nil {
 		return err
 	}
-	defer func() { _ = src.close() }() // it was only read with: nothing can be lost in it
+	defer func() { _ = r.source.close() }() // it was only read with: nothing can be lost in it
 
-	if err := e.persist(ctx, "finding the place to start", src.start, true); err != nil {
+	if err := e.persist(ctx, "finding the place to start", r.source.start, true); err != nil {
 		return unlessDone(ctx, err)
 	}
 	defer e.log().Info("consumer stopped")
 
-	reading, stopReading := context.WithCancel(ctx)
-	batches := make(chan []Entry)
-	read := make(chan error, 1)
-	go func() {
-		defer close(batches)
-		read <- e.read(reading, src, batches)
-	}()
-	// Deferred, so that the reader also ends when a handler ends this goroutine
-	// (runtime.Goexit, as testing's FailNow does).
-	awaitReader := sync.OnceFunc(func() {
-		stopReading()
-		src.interrupt()
-		for range batches {
-			// Waits for the reader. What it had read ahead is not lost: the
-			// offset is behind it, or it is pending.
+	defer context.AfterFunc(ctx, r.window.stop)() // nothing more is begun
+	handling, endHandling := e.handling(ctx)
+	defer endHandling()
+	// What has ended is settled, and what is held is kept, for as long as a
+	// handler outlasts the stop.
+	tending, stopTending := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopTending()
+
+	var reader, others sync.WaitGroup
+	reader.Go(func() {
+		if err := r.read(ctx); err != nil {
+			fail(err)
 		}
 	})
-	defer awaitReader()
+	others.Go(func() {
+		if err := r.keepSettling(tending); err != nil {
+			fail(err)
+		}
+	})
+	others.Go(func() { r.source.tend(tending) })
+	r.work(ctx, handling)
+	r.source.interrupt()
+	reader.Wait()
+	stopTending()
+	others.Wait()
 
-	handling, cancel := e.handling(ctx)
-	defer cancel()
-	if err := unlessDone(ctx, src.process(ctx, handling, batches)); err != nil {
-		return err
+	if parent.Err() == nil {
+		return context.Cause(ctx) // what no waiting can mend
 	}
-	if ctx.Err() == nil {
-		return <-read // the reader gave up, which is why there are no more batches
-	}
-	awaitReader()
 	// What stopped the consumer must not stop this too.
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	return src.stop(stopping)
+	return r.source.stop(stopping)
 }
 
 // handling returns the context of handlers: it ends the drain timeout after ctx.
@@ -117,30 +137,36 @@ func (e *engine) handling(ctx context.Context) (context.Context, context.CancelF
 	}
 }
 
-// read fetches batch after batch, at most one ahead of what is processed. It
-// returns nil when ctx is done, and an error only if the first read shows what
-// no waiting can mend.
-func (e *engine) read(ctx context.Context, src source, batches chan<- []Entry) error {
-	first := true
-	for {
-		var batch []Entry
-		err := e.persist(ctx, "reading", func(ctx context.Context) (err error) {
-			batch, err = src.fetch(ctx)
-			return err
-		}, first)
-		if err != nil {
+// read fetches until ctx is done, and returns nil then. It returns an error only if
+// the first read shows what no waiting can mend.
+func (r *run) read(ctx context.Context) error {
+	for first := true; ; first = false {
+		if err := r.persist(ctx, "reading", r.source.fetch, first); err != nil {
 			return unlessDone(ctx, err)
 		}
-		first = false
-		if len(batch) == 0 {
-			continue
-		}
-		select {
-		case batches <- batch:
-		case <-ctx.Done():
-			return nil
-		}
 	}
+}
+
+// awaitRoom waits until a batch fits into the window, and returns how much that
+// is; 0 if ctx is done before.
+func (r *run) awaitRoom(ctx context.Context) int {
+	n := min(r.batchSize, r.window.size)
+	if !r.window.awaitRoom(ctx, n, r.reportFull) {
+		return 0
+	}
+	return n
+}
+
+// reportFull says that nothing more is read, and which entry is in the way. It is
+// called with the window locked.
+func (r *run) reportFull(oldest *held) {
+	stands := "is at work"
+	if oldest.state == waiting {
+		stands = "failed, and waits to be delivered again"
+	} else if oldest.state != working {
+		stands = "waits to be begun or settled"
+	}
+	r.log().Warn("reading paused: the window is full behind an entry that "+stands, "entry_id", oldest.id, "window", r.window.size)
 }
 
 // verdict is what is to become of an entry whose processing came back.
@@ -152,11 +178,11 @@ const (
 	interrupted                // it was broken off by a stop, which is no failure
 )
 
-// conclude decides what a failure of the chain means, logs it, and carries it
+// judge decides what a failure of the chain means, logs it, and carries it
 // out if it is a dead letter: dead settles that. The order matters: a dead
 // letter's cause is often one of the others. ctx is the handler's; an error means
 // that it ended before the dead letter was written.
-func (e *engine) conclude(ctx context.Context, entry *Entry, failure error, dead func(*DeadLetterError) error) (verdict, error) {
+func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead func(*DeadLetterError) error) (verdict, error) {
 	log := e.log().With("entry_id", entry.ID, "attempt", entry.Deliveries)
 	var panicked *PanicError
 	if errors.As(failure, &panicked) {

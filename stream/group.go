@@ -13,17 +13,15 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// groupSource is group mode: XREADGROUP, and a number of workers that each take
-// an entry, process it, and take the next. Everything that is pending on this
-// consumer is in its holdings, so that nothing is begun twice, and so that it can
-// be kept (see lease.go) and handed back.
+// groupSource is group mode: XREADGROUP and XACK. Everything that is pending on
+// this consumer is in the window, so that nothing is begun twice, and so that it
+// can be kept (see lease.go) and handed back.
 type groupSource struct {
-	engine  *engine
+	*run
 	group   string
 	name    string // of the consumer
 	release func()
 	reader  *reader
-	held    *holdings
 	// unblock ends a read that blocks, once. The end of the run's context calls
 	// it, unless forget is called before.
 	unblock func()
@@ -41,13 +39,13 @@ type groupSource struct {
 	last string
 }
 
-func openGroup(group string) func(context.Context, *engine) (source, error) {
-	return func(ctx context.Context, e *engine) (source, error) {
-		s := &groupSource{engine: e, group: group, name: e.consumerName, release: func() {}, held: newHoldings(), astray: true}
+func openGroup(group string) func(context.Context, *run) (source, error) {
+	return func(ctx context.Context, r *run) (source, error) {
+		s := &groupSource{run: r, group: group, name: r.consumerName, release: func() {}, astray: true}
 		if s.name == "" {
-			s.name, s.release = takeName(e.stream, group)
+			s.name, s.release = takeName(r.stream, group)
 		}
-		reader, err := newReader(ctx, e.client, true)
+		reader, err := newReader(ctx, r.client, true)
 		if err != nil {
 			s.release()
 			return nil, err
@@ -60,25 +58,24 @@ func openGroup(group string) func(context.Context, *engine) (source, error) {
 }
 
 func (s *groupSource) log() *slog.Logger {
-	return s.engine.log().With("consumer", s.name)
+	return s.run.log().With("consumer", s.name)
 }
 
 // start makes the group if it is missing.
 func (s *groupSource) start(ctx context.Context) error {
-	e := s.engine
 	from := beginning
 	switch {
-	case e.start.end:
+	case s.config.start.end:
 		from = "$" // looked up by the server, once, when the group is made
-	case e.start.after != nil:
-		from = *e.start.after
+	case s.config.start.after != nil:
+		from = *s.config.start.after
 	}
-	err := e.client.XGroupCreateMkStream(ctx, e.stream, s.group, from).Err()
+	err := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
 	made := err == nil
 	if err != nil && !hasCode(err, "BUSYGROUP") {
 		return fmt.Errorf("making the group %q: %w", s.group, err)
 	}
-	groups, err := e.client.XInfoGroups(ctx, e.stream).Result()
+	groups, err := s.client.XInfoGroups(ctx, s.stream).Result()
 	if err != nil {
 		return fmt.Errorf("looking up the group %q: %w", s.group, err)
 	}
@@ -92,44 +89,38 @@ func (s *groupSource) start(ctx context.Context) error {
 	return fmt.Errorf("the group %q vanished while it was looked up", s.group)
 }
 
-// fetch reads new entries into the holdings, when there is room for a batch and
-// nothing older waits to be begun. It returns none: workers take them from there.
-func (s *groupSource) fetch(ctx context.Context) ([]Entry, error) {
-	e := s.engine
+func (s *groupSource) fetch(ctx context.Context) error {
 	if s.astray {
 		if err := s.adopt(ctx); err != nil {
-			return nil, s.mend(ctx, err)
+			return s.mend(ctx, err)
 		}
 		s.astray, s.begun = false, true
 	}
-	if !s.held.awaitRoom(ctx, e.batchSize, s.window()) {
-		return nil, ctx.Err()
+	n := s.awaitRoom(ctx)
+	if n == 0 {
+		return ctx.Err()
 	}
 	s.reading.Store(true)
 	defer s.reading.Store(false)
 	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
-		return nil, ctx.Err()
+		return ctx.Err()
 	}
 	at := time.Now()
 	reply, err := s.reader.XReadGroup(ctx, &redis.XReadGroupArgs{
-		Group: s.group, Consumer: s.name, Streams: []string{e.stream, ">"},
-		Count: int64(e.batchSize), Block: e.block,
+		Group: s.group, Consumer: s.name, Streams: []string{s.stream, ">"},
+		Count: int64(n), Block: s.block,
 	}).Result()
 	entries, err := entriesOf(reply, err, 1)
 	if err != nil {
 		s.astray = true
-		return nil, s.mend(ctx, err)
+		return s.mend(ctx, err)
 	}
 	if len(entries) > 0 {
 		s.last = entries[len(entries)-1].ID
-		s.held.addRead(entries, at)
+		s.window.addRead(entries, at)
 	}
-	return nil, nil
+	return nil
 }
-
-// window is how many entries are held at the most: a batch that is read ahead of
-// the one that is processed, and what the workers have.
-func (s *groupSource) window() int { return 2*s.engine.batchSize + s.engine.concurrency }
 
 // adopt takes in what is pending on this consumer's name and not held. At the
 // start that is what a process before us has left; later it is what the reply of
@@ -138,8 +129,8 @@ func (s *groupSource) adopt(ctx context.Context) error {
 	from, adopted := "-", 0
 	for {
 		at := time.Now()
-		pending, err := s.engine.client.XPendingExt(ctx, &redis.XPendingExtArgs{
-			Stream: s.engine.stream, Group: s.group, Consumer: s.name, Start: from, End: "+", Count: 500,
+		pending, err := s.client.XPendingExt(ctx, &redis.XPendingExtArgs{
+			Stream: s.stream, Group: s.group, Consumer: s.name, Start: from, End: "+", Count: 500,
 		}).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return fmt.Errorf("listing what is pending on this consumer: %w", err)
@@ -152,7 +143,7 @@ func (s *groupSource) adopt(ctx context.Context) error {
 				at = delivered
 			}
 		}
-		adopted += s.held.addTaken(ids, s.begun, at)
+		adopted += s.window.addTaken(ids, s.begun, at)
 		if len(pending) < 500 {
 			break
 		}
@@ -171,15 +162,14 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if !groupGone(err) {
 		return err
 	}
-	e := s.engine
-	s.held.suspect()
+	s.window.suspect()
 	s.astray = true
 	// If the stream is still the one we have read from, it goes on behind the
 	// last entry that was read here; others may be further, so that entries can
 	// come again. If it is not, everything in it is new.
 	from := beginning
 	if s.last != beginning {
-		witness, err := e.client.XRange(ctx, e.stream, s.last, s.last).Result()
+		witness, err := s.client.XRange(ctx, s.stream, s.last, s.last).Result()
 		if err != nil {
 			return fmt.Errorf("looking for the last entry that was read: %w", err)
 		}
@@ -187,7 +177,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 			from = s.last
 		}
 	}
-	made := e.client.XGroupCreateMkStream(ctx, e.stream, s.group, from).Err()
+	made := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
 	if hasCode(made, "BUSYGROUP") {
 		return err // somebody was faster, or it had only moved: the next read works
 	}
@@ -207,43 +197,17 @@ func groupGone(err error) bool {
 	return strings.Contains(text, "NOGROUP") || strings.Contains(text, "UNBLOCKED the stream key no longer exists")
 }
 
-// process runs the workers until the reader has ended.
-func (s *groupSource) process(ctx, handling context.Context, batches <-chan []Entry) error {
-	var workers, keeper sync.WaitGroup
-	for range s.engine.concurrency {
-		workers.Go(func() {
-			for lost := true; lost; {
-				lost = s.work(ctx, handling)
-			}
-		})
-	}
-	// The entries of a handler that outlasts the stop must be kept too.
-	keeping, stopKeeping := context.WithCancel(context.WithoutCancel(ctx))
-	keeper.Go(func() { s.keep(keeping) })
-	// Nothing more is begun once the consumer stops, even while the reader ends.
-	defer context.AfterFunc(ctx, s.held.stop)()
-	for range batches {
-		// None come this way; the channel is closed when the reader has ended.
-	}
-	s.held.stop()
-	workers.Wait()
-	stopKeeping()
-	keeper.Wait()
-	return nil
-}
-
 // stop acks what is done, hands back what is not, and leaves the group.
 func (s *groupSource) stop(ctx context.Context) error {
-	e := s.engine
 	fail := func(err error) error {
-		return fmt.Errorf("stream: stopped, but what is pending on consumer %q of group %q could not be settled or handed back; it will be claimed when it has been idle for %v: %w", s.name, s.group, e.claimIdle, err)
+		return fmt.Errorf("stream: stopped, but what is pending on consumer %q of group %q could not be settled or handed back; it will be claimed when it has been idle for %v: %w", s.name, s.group, s.claimIdle, err)
 	}
-	if err := s.ackWith(1, func(list []*held) error { return s.ackOnce(ctx, list) }); err != nil {
+	if err := s.settleLast(ctx); err != nil {
 		return fail(err)
 	}
-	args := append([]any{s.group, s.name, handedBack}, s.held.charged()...)
+	args := append([]any{s.group, s.name, handedBack}, s.window.charged()...)
 	for {
-		n, err := handBackScript.Run(ctx, e.client, []string{e.stream}, args...).Int()
+		n, err := handBackScript.Run(ctx, s.client, []string{s.stream}, args...).Int()
 		if err != nil {
 			if groupGone(err) {
 				return nil // there is nothing to hand back, and nothing to leave
@@ -254,7 +218,7 @@ func (s *groupSource) stop(ctx context.Context) error {
 			break
 		}
 	}
-	if err := leaveScript.Run(ctx, e.client, []string{e.stream}, s.group, s.name).Err(); err != nil && !groupGone(err) {
+	if err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && !groupGone(err) {
 		return fail(err)
 	}
 	return nil
@@ -283,7 +247,7 @@ func (s *groupSource) unblockReader() {
 	if id == 0 {
 		return
 	}
-	node, err := nodeOf(ctx, s.engine.client, s.engine.stream)
+	node, err := nodeOf(ctx, s.client, s.stream)
 	if err != nil {
 		return
 	}

@@ -426,8 +426,8 @@ func TestNewGroupConsumerReportsEveryProblemAtOnce(t *testing.T) {
 	if _, err := stream.NewGroupConsumer(client, orders, "billing", newRecorder().Handle, stream.WithDiscard()); !errors.Is(err, stream.ErrInvalidOption) {
 		t.Errorf("WithDiscard without a limit: %v", err)
 	}
-	_, err = stream.NewConsumer(client, orders, &flakyStore{}, newRecorder().Handle, stream.WithConcurrency(2), stream.WithConsumerName("x"))
-	if !errors.Is(err, stream.ErrInvalidOption) || !strings.Contains(err.Error(), "WithConcurrency is for a consumer in group mode") {
+	_, err = stream.NewConsumer(client, orders, &flakyStore{}, newRecorder().Handle, stream.WithClaimIdle(time.Minute), stream.WithConsumerName("x"))
+	if !errors.Is(err, stream.ErrInvalidOption) || !strings.Contains(err.Error(), "WithClaimIdle is for a consumer in group mode") {
 		t.Errorf("group options in log mode: %v", err)
 	}
 }

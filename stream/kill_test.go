@@ -22,10 +22,13 @@ import (
 // killedAddr is set in the process that TestConsumerKilled starts and kills.
 const killedAddr = "MILLRACE_TEST_KILLED_CONSUMER"
 
-const killedBatch = 20
+const (
+	killedBatch  = 20
+	killedWindow = 2*killedBatch + 1 // the default
+)
 
 // A consumer process is killed with SIGKILL again and again. Every entry is
-// handled, in order, and after each kill at most a batch comes again.
+// handled, in order, and after each kill at most the window comes again.
 func TestConsumerKilled(t *testing.T) {
 	t.Parallel()
 	if addr := os.Getenv(killedAddr); addr != "" {
@@ -44,7 +47,7 @@ func TestConsumerKilled(t *testing.T) {
 		for n := range handledBeforeKill(t, server.Addr, rand.IntN(150), total-1) {
 			if first {
 				first = false
-				if n > last+1 || n < last+1-killedBatch {
+				if n > last+1 || n < last+1-killedWindow {
 					t.Fatalf("after kill %d the consumer went on at %d, but %d was handled last", kills, n, last)
 				}
 				again += last + 1 - n

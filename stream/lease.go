@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"millrace/offset"
@@ -12,11 +13,11 @@ import (
 // name by us has been idle when its name is removed.
 const reapFactor = 20
 
-// keep does what has to be done from time to time while a consumer in group mode
-// runs: it renews the idle time of what is held, so that nobody claims it; takes
-// over what others have left; and acks what a busy worker has not got round to.
-func (s *groupSource) keep(ctx context.Context) {
-	idle := s.engine.claimIdle
+// tend does what has to be done from time to time while a consumer in group mode
+// runs: it renews the idle time of what is held, so that nobody claims it, and
+// takes over what others have left.
+func (s *groupSource) tend(ctx context.Context) {
+	idle := s.claimIdle
 	tick := time.NewTicker(min(time.Second, max(idle/4, time.Millisecond)))
 	defer tick.Stop()
 	var renewing, taking incident
@@ -28,9 +29,7 @@ func (s *groupSource) keep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.settle(ctx, &renewing, "keeping what is pending", s.renewAll(ctx))
-			// Without insisting, and without a word: workers do both.
-			_ = s.ackWith(1, func(list []*held) error { return s.ackOnce(ctx, list) })
+			s.note(ctx, &renewing, "keeping what is pending", s.renewAll(ctx))
 		case <-more:
 			claimed = time.Time{}
 		}
@@ -44,20 +43,20 @@ func (s *groupSource) keep(ctx context.Context) {
 			err = s.reap(ctx)
 			reaped = now
 		}
-		s.settle(ctx, &taking, "taking over what others have left", err)
+		s.note(ctx, &taking, "taking over what others have left", err)
 		more = nil
 		if full && err == nil {
-			more = s.held.hungry
+			more = s.window.hungry
 		}
 	}
 }
 
-// settle notes the result of something that is tried again at the next tick.
-func (s *groupSource) settle(ctx context.Context, trouble *incident, what string, err error) {
+// note keeps the result of something that is tried again at the next tick.
+func (s *groupSource) note(ctx context.Context, trouble *incident, what string, err error) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil && groupGone(err):
-		s.held.suspect() // the reader makes it again
+		s.window.suspect() // the reader makes it again
 	case err != nil:
 		trouble.add(s.log(), what, err)
 	case trouble.failures > 0:
@@ -68,15 +67,15 @@ func (s *groupSource) settle(ctx context.Context, trouble *incident, what string
 
 // renewAll renews everything that was not for a third of the claim idle time.
 func (s *groupSource) renewAll(ctx context.Context) error {
-	ids := s.held.untouched(time.Now().Add(-s.engine.claimIdle / 3))
+	ids := s.window.untouched(time.Now().Add(-s.claimIdle / 3))
 	for len(ids) > 0 {
 		n := min(len(ids), 200)
 		lost, gone, err := s.renew(ctx, ids[:n])
 		if err != nil {
 			return err
 		}
-		s.held.suspectGone(gone)
-		for _, id := range s.held.lose(lost, ErrClaimed) {
+		s.window.suspectGone(gone)
+		for _, id := range s.window.loseAll(lost, ErrClaimed) {
 			s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
 		}
 		ids = ids[n:]
@@ -92,29 +91,31 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (lost, gone []str
 	for _, id := range ids {
 		args = append(args, id)
 	}
-	reply, err := renewScript.Run(ctx, s.engine.client, []string{s.engine.stream}, args...).Slice()
+	reply, err := renewScript.Run(ctx, s.client, []string{s.stream}, args...).Slice()
 	if err != nil {
 		return nil, nil, err
 	}
-	s.held.touch(ids, at)
-	return texts(reply[0]), texts(reply[1]), nil
+	lost, gone = texts(reply[0]), texts(reply[1])
+	// Not those: one that has ended meanwhile would be acked as if it were ours.
+	s.window.touch(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(lost, id) }), at)
+	return lost, gone, nil
 }
 
 // takeHandedBack takes over what consumers gave back when they stopped, and notes
 // if there may be more.
 func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
-	room := s.held.roomToTake(s.engine.batchSize)
+	room := s.window.roomToTake(s.batchSize)
 	if room == 0 {
 		*full = true
 		return nil
 	}
 	at := time.Now()
-	ids, err := takeScript.Run(ctx, s.engine.client, []string{s.engine.stream}, s.group, s.name, handedBack, room).StringSlice()
+	ids, err := takeScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).StringSlice()
 	if err != nil {
 		return fmt.Errorf("taking what was handed back: %w", err)
 	}
 	*full = len(ids) == room
-	if n := s.held.addTaken(ids, false, at); n > 0 {
+	if n := s.window.addTaken(ids, false, at); n > 0 {
 		s.log().Info("took over entries that a consumer handed back", "entries", n)
 	}
 	return nil
@@ -132,19 +133,19 @@ func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (str
 		}
 	}()
 	for {
-		room := s.held.roomToTake(s.engine.batchSize)
+		room := s.window.roomToTake(s.batchSize)
 		if room == 0 {
 			*full = true
 			return cursor, nil
 		}
 		at := time.Now()
-		reply, err := s.engine.client.Do(ctx, "XAUTOCLAIM", s.engine.stream, s.group, s.name,
-			s.engine.claimIdle.Milliseconds(), cursor, "COUNT", room, "JUSTID").Slice()
+		reply, err := s.client.Do(ctx, "XAUTOCLAIM", s.stream, s.group, s.name,
+			s.claimIdle.Milliseconds(), cursor, "COUNT", room, "JUSTID").Slice()
 		if err != nil {
 			return beginning, fmt.Errorf("claiming what has been idle: %w", err)
 		}
 		cursor, _ = reply[0].(string)
-		taken += s.held.addTaken(texts(reply[1]), false, at)
+		taken += s.window.addTaken(texts(reply[1]), false, at)
 		if len(reply) > 2 {
 			for _, id := range texts(reply[2]) {
 				s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", id)
@@ -158,8 +159,8 @@ func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (str
 
 // reap removes the names of consumers that died.
 func (s *groupSource) reap(ctx context.Context) error {
-	limit := (s.engine.claimIdle * reapFactor).Milliseconds()
-	n, err := reapScript.Run(ctx, s.engine.client, []string{s.engine.stream}, s.group, s.name, defaultNamePrefix, limit).Int()
+	limit := (s.claimIdle * reapFactor).Milliseconds()
+	n, err := reapScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, defaultNamePrefix, limit).Int()
 	if err != nil {
 		return fmt.Errorf("removing the names of dead consumers: %w", err)
 	}

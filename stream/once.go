@@ -42,5 +42,5 @@ var (
 // than anybody goes on trying to publish an event. The memory that the keys take
 // grows with it. It does nothing to [Producer.Publish].
 func WithIdempotencyWindow(d time.Duration) Option {
-	return option{"WithIdempotencyWindow", producer, func(c *config) { c.window = d }}
+	return option{"WithIdempotencyWindow", producer, func(c *config) { c.onceWindow = d }}
 }

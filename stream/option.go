@@ -56,7 +56,7 @@ type config struct {
 	role       role
 	problems   []error // of options that are not for the role
 	retention  retention
-	window     time.Duration
+	onceWindow time.Duration
 	label      string
 	middleware []Middleware
 	logger     *slog.Logger
@@ -66,9 +66,15 @@ type config struct {
 	backoff    Backoff
 	drain      time.Duration
 
+	concurrency int
+	orderKey    func(*Entry) string
+	ordered     bool // orderKey was given
+	// Nil means that it follows from the others; see limits.
+	window, every *int
+	interval      time.Duration
+
 	// Group mode only.
 	consumerName  string
-	concurrency   int
 	claimIdle     time.Duration
 	maxDeliveries int64
 	discard       bool
@@ -78,18 +84,39 @@ type config struct {
 // who gives no option.
 func defaults(r role, stream string) config {
 	return config{
-		role:      r,
-		label:     stream,
-		logger:    slog.Default(),
-		window:    10 * time.Minute,
-		block:     2 * time.Second,
-		batchSize: 500,
-		start:     FromBeginning(),
-		backoff:   Backoff{Min: 100 * time.Millisecond, Max: 30 * time.Second},
+		role:       r,
+		label:      stream,
+		logger:     slog.Default(),
+		onceWindow: 10 * time.Minute,
+		block:      2 * time.Second,
+		batchSize:  500,
+		start:      FromBeginning(),
+		backoff:    Backoff{Min: 100 * time.Millisecond, Max: 30 * time.Second},
 
 		concurrency: 1,
+		interval:    time.Second,
 		claimIdle:   30 * time.Second,
 	}
+}
+
+// limits returns what the options say about the window.
+func (c *config) limits(group bool) limits {
+	l := limits{
+		// A batch that is read ahead of the one that is processed, and what the
+		// workers have.
+		size:     2*c.batchSize + c.concurrency,
+		every:    c.batchSize,
+		interval: c.interval,
+		serial:   !group && c.concurrency == 1 && !c.ordered,
+		key:      c.orderKey,
+	}
+	if c.window != nil {
+		l.size = *c.window
+	}
+	if c.every != nil {
+		l.every = *c.every
+	}
+	return l
 }
 
 func newConfig(r role, stream string, opts []Option) config {
@@ -106,8 +133,8 @@ func newConfig(r role, stream string, opts []Option) config {
 // ErrInvalidOption.
 func (c *config) validate() error {
 	problems := append(c.problems, c.retention.problems()...)
-	if c.window < time.Millisecond {
-		problems = append(problems, invalid("WithIdempotencyWindow(%v): give at least 1ms", c.window))
+	if c.onceWindow < time.Millisecond {
+		problems = append(problems, invalid("WithIdempotencyWindow(%v): give at least 1ms", c.onceWindow))
 	}
 	if isBlank(c.label) {
 		problems = append(problems, invalid("WithLabel(%q): give a label that is not blank", c.label))
@@ -125,6 +152,15 @@ func (c *config) validate() error {
 	}
 	if c.concurrency < 1 {
 		problems = append(problems, invalid("WithConcurrency(%d): give at least 1", c.concurrency))
+	}
+	if c.window != nil && *c.window < max(c.concurrency, 1) {
+		problems = append(problems, invalid("WithWindow(%d): give at least 1, and at least as many as WithConcurrency, %d; the handlers above it would have nothing to do", *c.window, c.concurrency))
+	}
+	if c.every != nil && *c.every < 1 || c.interval <= 0 {
+		problems = append(problems, invalid("WithCheckpoint(%d, %v): give at least 1, and a time above zero", *c.every, c.interval))
+	}
+	if c.ordered && c.orderKey == nil {
+		problems = append(problems, invalid("WithOrderKey(nil): give the function that returns an entry's key, such as stream.Field(\"account\")"))
 	}
 	if c.claimIdle < 10*time.Millisecond {
 		problems = append(problems, invalid("WithClaimIdle(%v): give at least 10ms; less than a handler may take to be interrupted makes consumers fight over entries", c.claimIdle))
@@ -189,11 +225,9 @@ func WithBlock(d time.Duration) Option {
 }
 
 // WithBatchSize sets how many entries one read fetches at the most. Default:
-// 500. Less than 1 is refused. Up to two batches are in memory at a time, one
-// that is processed and one that was read ahead; and what is delivered again
-// after a crash is at most what was processed since the last save of the
-// offset, or the last ack, which come at the end of every batch, or after a
-// second.
+// 500. Less than 1 is refused. One batch is read ahead while another is processed;
+// how much that is in all, [WithWindow] says, and [WithCheckpoint] how often what
+// has been processed is recorded: by default after as many entries.
 func WithBatchSize(n int) Option {
 	return option{"WithBatchSize", anyConsumer, func(c *config) { c.batchSize = n }}
 }
@@ -241,9 +275,41 @@ func WithConsumerName(name string) Option {
 }
 
 // WithConcurrency sets how many handlers run at once. Default: 1. Less than 1 is
-// refused. The order in which entries are handled is not that of the stream then.
+// refused. The order in which entries are handled is not that of the stream then;
+// [WithOrderKey] keeps it where it matters. In log mode an entry that fails is held
+// while others go on, as far as the window reaches ([WithWindow]), and the offset
+// stays before it.
 func WithConcurrency(n int) Option {
-	return option{"WithConcurrency", groupConsumer, func(c *config) { c.concurrency = n }}
+	return option{"WithConcurrency", anyConsumer, func(c *config) { c.concurrency = n }}
+}
+
+// WithWindow sets how many entries a consumer holds at the most: those that were
+// read, and are not settled, be they read ahead, at work, held after a failure, or
+// done and not yet covered by a saved offset or an ack. Default: two batches and
+// one for each concurrent handler. Less than 1, or than the handlers that run at
+// once ([WithConcurrency]), is refused.
+//
+// It bounds the memory that a backlog takes, and what can be delivered again after
+// a crash. When it is full, nothing more is read; if that lasts, the log says which
+// entry is in the way. A window below the batch size makes batches as small.
+// Entries over the limit of [WithMaxDeliveries] do not count.
+func WithWindow(n int) Option {
+	return option{"WithWindow", anyConsumer, func(c *config) { c.window = &n }}
+}
+
+// WithCheckpoint sets when what has been processed is recorded, by saving the
+// offset or by acking: as soon as that many entries have been processed since the
+// last time, or after that interval, whichever comes first; and soon after the
+// consumer has run out of work, before an entry is held, and when Run returns.
+// Default: the batch size, and a second. Less than 1, and no or a negative
+// interval, are refused.
+//
+// While one checkpoint is on its way the next entries are processed, but never as
+// many again as belong to one. With every 1, each entry is recorded before the next
+// is begun. In log mode the offset never passes an entry that has not been
+// processed.
+func WithCheckpoint(every int, interval time.Duration) Option {
+	return option{"WithCheckpoint", anyConsumer, func(c *config) { c.every, c.interval = &every, interval }}
 }
 
 // WithClaimIdle sets after what time an entry that is pending on another consumer

@@ -2,36 +2,48 @@ package stream
 
 import (
 	"context"
-	"slices"
+	"errors"
+	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"millrace/codec"
 )
 
-// work processes one entry after another, until stopping is done. It returns
+// work runs the workers until the window is stopped.
+func (r *run) work(stopping, handling context.Context) {
+	var workers sync.WaitGroup
+	for range r.concurrency {
+		workers.Go(func() { r.employ(stopping, handling) })
+	}
+	workers.Wait()
+}
+
+// employ has one worker after another work, until the window is stopped. There is
+// more than one if a handler ends its goroutine (runtime.Goexit, as a test's
+// FailNow does): without another one the consumer would go quiet.
+func (r *run) employ(stopping, handling context.Context) {
+	for over := false; !over; {
+		var worker sync.WaitGroup
+		worker.Go(func() {
+			for lost := true; lost; {
+				lost = r.workOn(stopping, handling)
+			}
+			over = true
+		})
+		worker.Wait()
+	}
+}
+
+// workOn processes one entry after another, until stopping is done. It returns
 // earlier, with true, if an entry was lost: one context serves many entries, and
 // that one has used it up.
-func (s *groupSource) work(stopping, handling context.Context) (lost bool) {
+func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	ctx, lose := context.WithCancelCause(handling)
 	defer lose(nil)
 	for stopping.Err() == nil {
-		one := s.held.next(false, lose)
+		one := r.window.next(lose)
 		if one == nil {
-			s.ack(handling, 1) // nothing to do: a good time
-			if one = s.held.next(true, lose); one == nil {
-				return false
-			}
+			return false
 		}
-		if one.entry == nil {
-			// It may be what made a consumer crash: what is done is acked before,
-			// or it would be charged with that crash as well, and in the end be
-			// over the limit without a fault of its own.
-			s.ack(handling, 1)
-		}
-		s.deliver(ctx, one)
-		s.ack(handling, s.engine.batchSize)
+		r.deliver(ctx, one)
 		if ctx.Err() != nil {
 			return true
 		}
@@ -39,181 +51,67 @@ func (s *groupSource) work(stopping, handling context.Context) (lost bool) {
 	return false
 }
 
+// errGoexit is the failure of a handler that ended its goroutine.
+var errGoexit = errors.New("the handler ended its goroutine (runtime.Goexit) instead of returning")
+
 // deliver processes one entry, and decides where it goes.
-func (s *groupSource) deliver(ctx context.Context, one *held) {
-	e := s.engine
-	if one.entry == nil && !s.begin(ctx, one) {
+func (r *run) deliver(ctx context.Context, one *held) {
+	if !r.source.begin(ctx, one) {
 		return
 	}
+	failure, returned := errGoexit, false
+	defer func() {
+		if !returned {
+			r.conclude(ctx, one, failure)
+		}
+	}()
+	failure = r.chain(ctx, one.entry)
+	returned = true
+	if failure == nil && ctx.Err() == nil {
+		r.window.end(one, done)
+		return
+	}
+	r.conclude(ctx, one, failure)
+}
+
+// conclude decides what becomes of an entry whose processing failed, or came back
+// when its context had ended.
+func (r *run) conclude(ctx context.Context, one *held, failure error) {
 	entry := one.entry
-	entry.exhausted = e.maxDeliveries > 0 && entry.Deliveries > e.maxDeliveries
-	failure := e.chain(ctx, entry)
 	switch {
 	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
-		s.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", one.id, "attempt", entry.Deliveries)
-		s.held.end(one, broken)
+		r.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", one.id, "attempt", entry.Deliveries)
+		r.window.end(one, broken)
 		return
 	case failure == nil:
-		s.held.end(one, done)
+		r.window.end(one, done)
 		return
 	}
-	acked, taken := false, false
-	outcome, err := e.conclude(ctx, entry, failure, func(dead *DeadLetterError) error {
-		err := e.writeDeadLetter(ctx, entry, dead, DeadLetterGroup, s.group, func(ctx context.Context, letter deadLetter) (bool, error) {
-			reply, err := e.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, one.id)
-			acked = reply == "moved"
-			taken = reply == "lost" && !s.held.isSuspect(one)
-			return acked || taken, err
-		})
-		if taken {
-			return ErrClaimed
-		}
+	settled := false
+	outcome, err := r.judge(ctx, entry, failure, func(dead *DeadLetterError) (err error) {
+		settled, err = r.source.bury(ctx, one, dead)
 		return err
 	})
 	switch {
 	case err != nil || outcome == interrupted:
-		s.held.end(one, broken)
-	case outcome == passed && acked:
-		s.held.forget(one)
+		r.window.end(one, broken)
+	case outcome == passed && settled:
+		r.window.forget(one)
 	case outcome == passed:
-		s.held.end(one, done)
-	case entry.exhausted && e.discard:
-		s.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
-		s.held.end(one, done)
+		r.window.end(one, done)
+	case entry.exhausted && r.discard:
+		r.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
+		r.window.end(one, done)
 	case entry.exhausted:
-		s.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
-		s.held.end(one, parked)
+		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
+		one.entry = nil
+		r.window.end(one, parked)
 	default:
-		one.due = time.Now().Add(e.backoff.Delay(entry.Deliveries))
+		one.due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
 		one.deliveries = entry.Deliveries
-		s.held.end(one, waiting)
-	}
-}
-
-// begin fetches an entry that is delivered again, and counts the delivery. It
-// reports false if there is nothing to deliver.
-func (s *groupSource) begin(ctx context.Context, one *held) bool {
-	e := s.engine
-	charge := 1
-	if one.free {
-		charge = 0
-	}
-	var outcome string
-	err := e.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) error {
-		at := time.Now()
-		reply, err := beginScript.Run(ctx, e.client, []string{e.stream}, s.group, s.name, one.id, charge).Slice()
-		switch {
-		case err != nil && groupGone(err):
-			// The reader makes the group again, but may be waiting for us.
-			s.held.suspect()
-			outcome = "lost"
-			return nil
-		case err != nil:
-			return err
+		if r.group {
+			one.entry = nil // it is fetched anew; until then nobody needs the payload
 		}
-		outcome, _ = reply[0].(string)
-		if outcome == "ours" {
-			count, _ := reply[1].(int64)
-			pairs, _ := reply[2].([]any)
-			one.entry = &Entry{Stream: e.stream, ID: one.id, Fields: fieldsOf(pairs), Deliveries: count}
-			one.free = false
-			s.held.touch([]string{one.id}, at)
-		}
-		return nil
-	}, false)
-	switch {
-	case err != nil: // stopped
-		s.held.end(one, unread)
-		return false
-	case outcome == "ours":
-		return true
-	case outcome == "lost" && s.held.isSuspect(one):
-		return s.beginUnowned(ctx, one)
-	case outcome == "gone":
-		s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", one.id)
-	default:
-		s.log().Info("entry given up before it was processed: another consumer has it", "entry_id", one.id)
+		r.window.end(one, waiting)
 	}
-	s.held.forget(one)
-	return false
-}
-
-// beginUnowned fetches an entry whose group has gone, and with it the note that
-// the entry is ours. Nobody else knows of it either, so it is processed as long
-// as the stream has it.
-func (s *groupSource) beginUnowned(ctx context.Context, one *held) bool {
-	e := s.engine
-	var found []redis.XMessage
-	err := e.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
-		found, err = e.client.XRange(ctx, e.stream, one.id, one.id).Result()
-		return err
-	}, false)
-	switch {
-	case err != nil:
-		s.held.end(one, unread)
-		return false
-	case len(found) == 0:
-		s.log().Warn("entry lost: the stream no longer has it", "entry_id", one.id)
-		s.held.forget(one)
-		return false
-	}
-	one.entry = &Entry{Stream: e.stream, ID: one.id, Fields: codec.Fields(found[0].Values), Deliveries: one.deliveries + 1}
-	return true
-}
-
-func fieldsOf(pairs []any) codec.Fields {
-	fields := make(codec.Fields, len(pairs)/2)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		name, _ := pairs[i].(string)
-		fields[name] = pairs[i+1]
-	}
-	return fields
-}
-
-// ack acks what is done if that is at least n entries, and tries until it has
-// succeeded or ctx is done.
-func (s *groupSource) ack(ctx context.Context, n int) {
-	// The only error is that ctx is done: then the stop acks.
-	_ = s.ackWith(n, func(list []*held) error {
-		return s.engine.persist(ctx, "acking entries", func(ctx context.Context) error { return s.ackOnce(ctx, list) }, false)
-	})
-}
-
-// ackWith takes what is done, if that is at least n entries, and gives it back if
-// it could not be acked.
-func (s *groupSource) ackWith(n int, ack func([]*held) error) error {
-	list := s.held.takeDone(n)
-	if len(list) == 0 {
-		return nil
-	}
-	if err := ack(list); err != nil {
-		s.held.returnDone(list)
-		return err
-	}
-	s.held.forget(list...)
-	return nil
-}
-
-// ackOnce acks entries that are still ours. XACK itself does not ask: late, it
-// would end an entry that another consumer is at work on.
-func (s *groupSource) ackOnce(ctx context.Context, list []*held) error {
-	e := s.engine
-	ids, late := s.held.split(list, time.Now().Add(-e.claimIdle/2))
-	if len(late) > 0 {
-		lost, _, err := s.renew(ctx, late)
-		if err != nil && !groupGone(err) { // without a group there is nobody to take anything from
-			return err
-		}
-		for _, id := range late {
-			if slices.Contains(lost, id) {
-				s.log().Warn("entry finished, but another consumer has claimed it; the result does not count", "entry_id", id)
-			} else {
-				ids = append(ids, id)
-			}
-		}
-	}
-	if len(ids) == 0 {
-		return nil
-	}
-	return e.client.XAck(ctx, e.stream, s.group, ids...).Err()
 }

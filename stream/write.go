@@ -67,7 +67,7 @@ func (p *publisher) write(ctx context.Context, entry outgoing, how evaluation) *
 	w := &write{once: entry.once}
 	args := make([]any, 0, 10+len(entry.pairs))
 	if entry.once {
-		args = append(args, how.command, how.script, 2, p.stream, p.keyspace+entry.key, p.config.window.Milliseconds())
+		args = append(args, how.command, how.script, 2, p.stream, p.keyspace+entry.key, p.config.onceWindow.Milliseconds())
 	} else {
 		args = append(args, "xadd", p.stream)
 	}

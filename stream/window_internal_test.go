@@ -11,19 +11,23 @@ import (
 func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newHoldings()
+		h := newWindow(limits{size: 10, every: 10, interval: time.Second}, true)
 		h.addTaken([]string{"1-0", "2-0"}, false, time.Now())
 		reading := make(chan bool, 1)
-		go func() { reading <- h.awaitRoom(t.Context(), 1, 10) }()
+		go func() { reading <- h.awaitRoom(t.Context(), 1, nil) }()
 		synctest.Wait()
 		if len(reading) > 0 {
 			t.Fatal("the reader did not wait for what was taken over")
 		}
-		h.lose([]string{"1-0", "2-0"}, ErrClaimed)
+		h.loseAll([]string{"1-0", "2-0"}, ErrClaimed)
 		synctest.Wait()
-		if one := h.next(false, nil); one != nil {
-			t.Fatalf("%s was lost, and is to be processed", one.id)
+		next := make(chan *held, 1)
+		go func() { next <- h.next(nil) }()
+		synctest.Wait()
+		if len(next) > 0 {
+			t.Fatalf("%s was lost, and is to be processed", (<-next).id)
 		}
+		defer h.stop()
 		synctest.Wait()
 		if len(reading) == 0 {
 			t.Fatal("the reader waits for what was lost")

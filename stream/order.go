@@ -1,0 +1,49 @@
+package stream
+
+// WithOrderKey keeps the order of entries that have the same key while
+// [WithConcurrency] handlers run at once: entries of one key are processed one at
+// a time, in the order in which they were read, those of different keys in
+// parallel. One that fails holds up its own key until it succeeds or is passed,
+// and no other. Default: no order in group mode, and in log mode only with the one
+// handler at a time that is its default; a nil key is refused.
+//
+// The key is usually a field's text, see [Field]. The function is called once for
+// each entry that was read, before it is decoded; it must be quick, and must not
+// change the entry. All entries for which it returns the same text are in order,
+// the empty text included: an entry without a key is in order with the others that
+// have none.
+//
+// In group mode the order is that of one consumer. Entries of one key that
+// different consumers of the group read, or that are claimed from a dead one, are
+// not in order with each other.
+//
+// When the window ([WithWindow]) is full of entries that wait for a key whose
+// first one is stuck, nothing more is read, and the log says so.
+func WithOrderKey(key func(*Entry) string) Option {
+	return option{"WithOrderKey", anyConsumer, func(c *config) {
+		c.orderKey = key
+		c.ordered = true
+	}}
+}
+
+// Field returns the function that returns the text of the field with the given
+// name, for [WithOrderKey]: stream.WithOrderKey(stream.Field("account")). For an
+// entry that lacks the field it returns "".
+func Field(name string) func(*Entry) string {
+	return func(entry *Entry) string {
+		text, _ := entry.Fields[name].(string)
+		return text
+	}
+}
+
+// keyOf takes a function that panics for one that returns "": in order with others
+// of its kind such an entry is safe, and its handler will tell what is wrong with
+// it better than the loss of the reader would.
+func keyOf(key func(*Entry) string, entry *Entry) (text string) {
+	defer func() {
+		if recover() != nil {
+			text = ""
+		}
+	}()
+	return key(entry)
+}

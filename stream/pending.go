@@ -1,0 +1,172 @@
+package stream
+
+import (
+	"container/heap"
+	"time"
+)
+
+// What the window knows in group mode: Redis keeps who an entry is pending on,
+// and for how long it has been idle; entries can be taken over and lost.
+
+// addTaken takes in IDs that became ours at the given time, leaves out those that
+// were already, and returns how many are new.
+func (w *window) addTaken(ids []string, free bool, at time.Time) (added int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		if _, double := w.byID[id]; double {
+			continue
+		}
+		one := &held{id: id, free: free, touched: at}
+		w.byID[id] = one
+		w.againLocked(one)
+		added++
+	}
+	w.wakeLocked(added)
+	return added
+}
+
+// queueUp puts an entry that has been fetched to be begun in the line of its key.
+// It reports false if it has to wait there: the worker is to take another one.
+func (w *window) queueUp(one *held) bool {
+	if w.key == nil {
+		return true
+	}
+	key := keyOf(w.key, one.entry)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !one.keyed {
+		one.key = key
+	}
+	if w.queueUpLocked(one) {
+		return true
+	}
+	one.state, one.lose = unread, nil
+	w.working--
+	return false
+}
+
+// split tells the entries that Redis was told of since the given time, which
+// nobody can have claimed, from those that somebody may.
+func (w *window) split(list []*held, since time.Time) (safe, late []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	safe = make([]string, 0, len(list))
+	for _, one := range list {
+		if one.touched.Before(since) {
+			late = append(late, one.id)
+		} else {
+			safe = append(safe, one.id)
+		}
+	}
+	return safe, late
+}
+
+// untouched returns the entries that Redis was told of before the given time,
+// and that are still to be processed.
+func (w *window) untouched(since time.Time) (ids []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, one := range w.byID {
+		if one.state != done && !one.lost && one.touched.Before(since) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// touch notes that Redis was told of entries at the given time.
+func (w *window) touch(ids []string, at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		if one := w.byID[id]; one != nil {
+			one.touched = at
+		}
+	}
+}
+
+// loseAll gives up entries that are somebody else's now, and ends the context of
+// those at work. It returns the IDs that were given up.
+func (w *window) loseAll(ids []string, cause error) (given []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		one := w.byID[id]
+		if one == nil || one.suspect || one.state == done {
+			continue
+		}
+		one.lost = true
+		given = append(given, id)
+		switch one.state {
+		case working:
+			one.lose(cause) // the worker forgets it
+			continue
+		case waiting:
+			for i := range w.waiting {
+				if w.waiting[i] == one {
+					heap.Remove(&w.waiting, i)
+					break
+				}
+			}
+			w.releaseLocked(one)
+		case parked:
+			w.parked--
+		}
+		delete(w.byID, id)
+	}
+	w.room.Broadcast()
+	w.wakeLocked(w.idle) // what is lost leaves its queue when a worker looks there
+	return given
+}
+
+// suspect marks everything that is held: the group was gone.
+func (w *window) suspect() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, one := range w.byID {
+		one.suspect = true
+	}
+}
+
+// suspectGone marks entries that the stream no longer has, which are not pending
+// any more either.
+func (w *window) suspectGone(ids []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		if one := w.byID[id]; one != nil {
+			one.suspect = true
+		}
+	}
+}
+
+func (w *window) isSuspect(one *held) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return one.suspect
+}
+
+// roomToTake returns how many entries may be taken over, a hundred at the most, so
+// that no more than limit wait to be begun. What was read does not count: a
+// consumer that always has something to read must take over too.
+func (w *window) roomToTake(limit int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(0, min(limit-len(w.again), 100))
+}
+
+// charged returns the IDs of the entries that have used up the attempt which
+// Redis counts for them: those that failed. All others that are pending when the
+// consumer stops have not.
+func (w *window) charged() (ids []any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, one := range w.byID {
+		notBegun := one.state == unread && one.entry == nil && !one.free // counted by an earlier consumer
+		if one.state == waiting || one.state == parked || notBegun {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}

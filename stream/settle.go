@@ -1,0 +1,166 @@
+package stream
+
+import (
+	"context"
+	"time"
+)
+
+// endedLocked notes that the processing of an entry has ended.
+func (w *window) endedLocked(one *held) {
+	one.state = done
+	w.releaseLocked(one)
+	if w.byID != nil {
+		w.done = append(w.done, one)
+	} else {
+		for w.ended < len(w.line) && w.line[w.ended].state == done {
+			w.ended++
+		}
+	}
+	switch n := w.unsettledLocked(); {
+	case n >= w.every:
+		poke(w.settle)
+	case n > 0:
+		w.settleWithinLocked(w.interval)
+		w.feedLocked()
+	}
+}
+
+// unsettledLocked returns how many entries may be settled.
+func (w *window) unsettledLocked() int { return w.ended + len(w.done) }
+
+// feedLocked settles at once if that makes the room that the reader waits for.
+func (w *window) feedLocked() {
+	if n := w.unsettledLocked(); w.starved > 0 && n > 0 && (w.roomLocked()+n >= w.starved || w.working == 0) {
+		poke(w.settle)
+	}
+}
+
+// settleWithinLocked has the settler woken within d, at once if it was not for so
+// long.
+func (w *window) settleWithinLocked(d time.Duration) {
+	// A timer that is set already, and soon enough, is left: this is called for
+	// every entry, and the clock is not to be asked each time.
+	if !w.alarmed.IsZero() && d >= w.interval {
+		return
+	}
+	now := time.Now()
+	if now.Sub(w.lastSettled) >= w.interval {
+		poke(w.settle)
+		return
+	}
+	at := now.Add(d)
+	if latest := w.lastSettled.Add(w.interval); latest.Before(at) {
+		at = latest
+	}
+	if !w.alarmed.IsZero() && !at.Before(w.alarmed) {
+		return
+	}
+	w.alarmed = at
+	if w.timer != nil {
+		w.timer.Reset(at.Sub(now))
+		return
+	}
+	w.timer = time.AfterFunc(at.Sub(now), func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.alarmed = time.Time{}
+		if w.unsettledLocked() > 0 {
+			poke(w.settle)
+		}
+	})
+}
+
+// settleable returns what may be settled now: in log mode in the order of the
+// stream. It stays in the window until settled is called.
+func (w *window) settleable() []*held {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.byID == nil {
+		return w.line[:w.ended:w.ended]
+	}
+	return w.done[:len(w.done):len(w.done)]
+}
+
+// settled takes out the first n of what was settleable.
+func (w *window) settled(n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stalled, w.lastSettled = false, time.Now()
+	if w.byID == nil {
+		w.line, w.ended = dropFirst(w.line, n), w.ended-n
+	} else {
+		for _, one := range w.done[:n] {
+			delete(w.byID, one.id)
+		}
+		w.done = dropFirst(w.done, n)
+	}
+	w.room.Signal()
+	w.wakeLocked(w.idle)
+	if w.unsettledLocked() >= w.every {
+		poke(w.settle)
+	}
+}
+
+// dropFirst keeps nothing alive of what it drops.
+func dropFirst(list []*held, n int) []*held {
+	clear(list[:n])
+	return list[n:]
+}
+
+// stall keeps anything more from being begun, until something is settled.
+func (w *window) stall() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stalled = true
+}
+
+// keepSettling is the one goroutine that settles while the consumer runs, so that
+// one settling is on its way while the next entries are processed.
+func (r *run) keepSettling(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-r.window.settle:
+			if err := r.settleNow(ctx); err != nil {
+				return unlessDone(ctx, err)
+			}
+		}
+	}
+}
+
+// settleNow settles what may be settled, and tries until that has succeeded or ctx
+// is done. Any other error is one that no waiting can mend.
+func (r *run) settleNow(ctx context.Context) error {
+	r.settleMu.Lock()
+	defer r.settleMu.Unlock()
+	list := r.window.settleable()
+	if len(list) == 0 {
+		return nil
+	}
+	what := "saving the offset"
+	if r.group {
+		what = "acking entries"
+	}
+	err := r.persist(ctx, what, func(ctx context.Context) error {
+		err := r.source.settle(ctx, list)
+		if err != nil {
+			r.window.stall()
+		}
+		return err
+	}, false)
+	if err != nil {
+		return err
+	}
+	r.window.settled(len(list))
+	return nil
+}
+
+// settleLast settles when everything else has stopped, in one try.
+func (r *run) settleLast(ctx context.Context) error {
+	list := r.window.settleable()
+	if len(list) == 0 {
+		return nil
+	}
+	return r.source.settle(ctx, list)
+}

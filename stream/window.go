@@ -1,0 +1,404 @@
+package stream
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+// window is what a consumer holds: the entries that were read or taken over, and
+// are not settled. The reader puts them in as long as there is room, workers take
+// out what may be begun, and the settler what has ended. It is bounded, so that
+// memory is, and so that what is delivered again after a crash is.
+type window struct {
+	mu    sync.Mutex
+	ready sync.Cond // workers wait for an entry that may be begun
+	room  sync.Cond // the reader waits for room
+	limits
+
+	again   []*held // to be delivered again or taken over, and due
+	freed   []*held // the one before it with the same key has ended
+	fresh   []*held // read, in the order of the stream
+	waiting dueHeap
+	alarm   *time.Timer      // goes off when the first of waiting is due
+	last    map[string]*held // by order key, the last entry that is in line
+
+	working int // workers at work
+	idle    int // workers that wait
+	stopped bool
+	// starved is how much more room the reader waits for; 0 if it does not.
+	starved int
+
+	// What may be settled. In log mode that is the contiguous part of line, all
+	// that is held in the order of the stream, whose processing has ended: the
+	// first ended of them. In group mode it is done.
+	line  []*held
+	ended int
+	done  []*held
+	// settle wakes the settler; alarmed is when timer will do it.
+	settle      chan struct{}
+	timer       *time.Timer
+	alarmed     time.Time
+	lastSettled time.Time
+	// stalled is set while settling fails: nothing more is begun.
+	stalled bool
+
+	// In group mode only. byID has all that is held.
+	byID   map[string]*held
+	parked int
+	// taking is set while there may be something in again, and hungry has
+	// something in it once there is not.
+	taking bool
+	hungry chan struct{}
+}
+
+// limits are what a window's size and order are ruled by.
+type limits struct {
+	size     int           // entries in the window
+	every    int           // entries that are settled together
+	interval time.Duration // how long what has ended waits to be settled
+	// serial keeps everything behind an entry that is delivered again.
+	serial bool
+	// key tells which entries are processed in order; nil is none.
+	key func(*Entry) string
+}
+
+// lull is how long a consumer has had nothing to do when it settles what has
+// ended. Without it, a stream that brings its entries one by one would have one
+// settled for each.
+const lull = time.Millisecond
+
+func newWindow(l limits, group bool) *window {
+	w := &window{limits: l, settle: make(chan struct{}, 1), hungry: make(chan struct{}, 1)}
+	w.ready.L, w.room.L = &w.mu, &w.mu
+	w.last = make(map[string]*held)
+	if group {
+		w.byID = make(map[string]*held)
+	}
+	return w
+}
+
+// addRead takes in entries that were read at the given time.
+func (w *window) addRead(entries []Entry, at time.Time) {
+	slab := make([]held, len(entries))
+	for i := range entries {
+		slab[i] = held{id: entries[i].ID, entry: &entries[i], touched: at}
+		if w.key != nil {
+			slab[i].key = keyOf(w.key, &entries[i])
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := range slab {
+		one := &slab[i]
+		if w.byID == nil {
+			w.line = append(w.line, one)
+		} else {
+			// An ID that is held already was given out twice: the group was set back.
+			if _, double := w.byID[one.id]; double {
+				continue
+			}
+			w.byID[one.id] = one
+		}
+		if w.queueUpLocked(one) {
+			w.fresh = append(w.fresh, one)
+		}
+	}
+	w.wakeLocked(len(slab))
+}
+
+// queueUpLocked puts an entry in the line of its key, and reports whether it is
+// the first there, so that it may be begun.
+func (w *window) queueUpLocked(one *held) bool {
+	if w.key == nil || one.keyed {
+		return true
+	}
+	one.keyed = true
+	before := w.last[one.key]
+	w.last[one.key] = one
+	if before == nil {
+		return true
+	}
+	before.behind = one
+	return false
+}
+
+// releaseLocked takes an entry out of the line of its key, where it is the first,
+// and lets the next one begin.
+func (w *window) releaseLocked(one *held) {
+	if !one.keyed {
+		return
+	}
+	one.keyed = false
+	if next := one.behind; next != nil {
+		one.behind = nil
+		w.freed = append(w.freed, next)
+		w.wakeLocked(1)
+	} else {
+		delete(w.last, one.key)
+	}
+}
+
+// wakeLocked wakes as many workers as there are entries to begin.
+func (w *window) wakeLocked(entries int) {
+	for range min(entries, w.idle) {
+		w.ready.Signal()
+	}
+}
+
+// next waits for an entry to work on and returns it, nil when there will be none
+// any more. lose is how the worker is told that the entry is somebody else's.
+func (w *window) next(lose context.CancelCauseFunc) *held {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for !w.stopped {
+		w.becomeDueLocked()
+		if one := w.takeLocked(); one != nil {
+			one.state, one.lose = working, lose
+			w.working++
+			return one
+		}
+		if w.working == 0 && w.unsettledLocked() > 0 {
+			w.settleWithinLocked(lull)
+		}
+		w.idle++
+		w.ready.Wait()
+		w.idle--
+	}
+	return nil
+}
+
+// takeLocked returns an entry that may be begun: one that is due again before one
+// that has waited for another of its key, and that before one that is new.
+func (w *window) takeLocked() *held {
+	// While a settling is on its way, as many entries again may end behind it;
+	// with one at a time, that is none.
+	if w.stalled || w.unsettledLocked() >= 2*w.every-1 {
+		return nil
+	}
+	one := w.popLocked(&w.again)
+	if len(w.again) == 0 {
+		w.begunLocked()
+	}
+	if one == nil && w.serial && len(w.waiting) > 0 {
+		return nil
+	}
+	if one == nil {
+		one = w.popLocked(&w.freed)
+	}
+	if one == nil {
+		one = w.popLocked(&w.fresh)
+	}
+	return one
+}
+
+// popLocked returns the first of a queue that was not lost while it waited there.
+func (w *window) popLocked(queue *[]*held) *held {
+	for len(*queue) > 0 {
+		one := (*queue)[0]
+		(*queue)[0] = nil
+		if *queue = (*queue)[1:]; !one.lost {
+			return one
+		}
+		w.releaseLocked(one)
+	}
+	return nil
+}
+
+// becomeDueLocked moves what is due to the queue, and sets the alarm for the rest.
+func (w *window) becomeDueLocked() {
+	if len(w.waiting) == 0 || w.stopped { // the former is the usual case, once for every entry
+		return
+	}
+	now := time.Now()
+	for len(w.waiting) > 0 && !w.waiting[0].due.After(now) {
+		one := heap.Pop(&w.waiting).(*held)
+		one.state = unread
+		w.againLocked(one)
+	}
+	if w.alarm != nil {
+		w.alarm.Stop()
+		w.alarm = nil
+	}
+	if len(w.waiting) > 0 {
+		w.alarm = time.AfterFunc(w.waiting[0].due.Sub(now), func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.becomeDueLocked()
+			w.wakeLocked(len(w.again))
+		})
+	}
+}
+
+func (w *window) againLocked(one *held) {
+	w.again = append(w.again, one)
+	w.taking = true
+}
+
+// begunLocked tells those who wait until everything that was taken over has been
+// begun, or was lost: the reader, and who takes over.
+func (w *window) begunLocked() {
+	if w.taking {
+		w.taking = false
+		w.room.Broadcast()
+		poke(w.hungry)
+	}
+}
+
+// end takes an entry back from its worker. One that was lost in the meantime is
+// forgotten, whatever became of it.
+func (w *window) end(one *held, to state) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.working--
+	one.lose = nil
+	if one.lost {
+		w.forgetLocked(one)
+		return
+	}
+	one.state = to
+	switch to {
+	case waiting:
+		heap.Push(&w.waiting, one)
+		w.becomeDueLocked()
+		// What is done is recorded before the wait: nobody knows how long the
+		// entry stays, and what has been finished should not be run again.
+		if w.unsettledLocked() > 0 {
+			poke(w.settle)
+		}
+	case parked:
+		w.parked++
+		w.releaseLocked(one)
+		w.room.Broadcast()
+	case done:
+		w.endedLocked(one)
+	}
+}
+
+// forget takes an entry back from its worker, in group mode, that is settled
+// already or somebody else's.
+func (w *window) forget(one *held) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.working--
+	w.forgetLocked(one)
+}
+
+func (w *window) forgetLocked(one *held) {
+	one.state = done
+	w.releaseLocked(one)
+	delete(w.byID, one.id)
+	w.room.Broadcast()
+}
+
+// awaitRoom waits until n more entries may be held and everything that is to be
+// delivered again now has been begun; it reports false if ctx is done before.
+// full is called from time to time while the window is.
+func (w *window) awaitRoom(ctx context.Context, n int, full func(oldest *held)) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hasRoomLocked(n) {
+		return ctx.Err() == nil
+	}
+	defer context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.room.Broadcast()
+	})()
+	complaint := w.complainLocked(full)
+	defer func() { complaint.Stop() }()
+	for !w.hasRoomLocked(n) {
+		if ctx.Err() != nil {
+			w.starved = 0
+			return false
+		}
+		w.starved = n
+		w.feedLocked()
+		w.room.Wait()
+	}
+	w.starved = 0
+	return ctx.Err() == nil
+}
+
+func (w *window) hasRoomLocked(n int) bool {
+	return w.roomLocked() >= n && len(w.again) == 0
+}
+
+// roomLocked returns how many more entries may be held. What is parked does not
+// count, or nothing would ever be read again.
+func (w *window) roomLocked() int {
+	if w.byID == nil {
+		return w.size - len(w.line)
+	}
+	return w.size - (len(w.byID) - w.parked)
+}
+
+// complaintInterval is how often a full window that does not move is reported.
+const complaintInterval = 10 * time.Second
+
+// complainLocked calls full, now and then, while the oldest entry stays the same.
+func (w *window) complainLocked(full func(oldest *held)) *time.Timer {
+	oldest := w.oldestLocked()
+	var timer *time.Timer
+	timer = time.AfterFunc(complaintInterval, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.starved == 0 {
+			return
+		}
+		if now := w.oldestLocked(); now != oldest {
+			oldest = now
+		} else if oldest != nil {
+			full(oldest)
+		}
+		timer.Reset(complaintInterval)
+	})
+	return timer
+}
+
+// oldestLocked returns the entry that has to end before the window moves.
+func (w *window) oldestLocked() (oldest *held) {
+	if w.byID == nil {
+		if len(w.line) > 0 {
+			return w.line[0]
+		}
+		return nil
+	}
+	for _, one := range w.byID {
+		if one.state != waiting && one.state != working {
+			continue
+		}
+		if oldest == nil || one.touched.Before(oldest.touched) || one.touched.Equal(oldest.touched) && one.id < oldest.id {
+			oldest = one
+		}
+	}
+	return oldest
+}
+
+// stop ends every next.
+func (w *window) stop() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.stopped = true
+	w.ready.Broadcast()
+}
+
+// close stops what would go off later.
+func (w *window) close() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, timer := range []*time.Timer{w.alarm, w.timer} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+}
+
+// poke puts something into a channel that only tells that there is something.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
