@@ -106,11 +106,10 @@ func (s *groupSource) fetch(ctx context.Context) error {
 		return ctx.Err()
 	}
 	at := time.Now()
-	reply, err := s.reader.XReadGroup(ctx, &redis.XReadGroupArgs{
+	entries, err := entriesOf(s.reader.readGroup(ctx, &redis.XReadGroupArgs{
 		Group: s.group, Consumer: s.name, Streams: []string{s.stream, ">"},
 		Count: int64(n), Block: s.block,
-	}).Result()
-	entries, err := entriesOf(reply, err, 1)
+	}))
 	if err != nil {
 		s.astray = true
 		return s.mend(ctx, err)

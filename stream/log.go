@@ -67,12 +67,11 @@ func (s *logSource) fetch(ctx context.Context) error {
 	if n == 0 {
 		return ctx.Err()
 	}
-	reply, err := s.reader.XRead(ctx, &redis.XReadArgs{
+	entries, err := entriesOf(s.reader.read(ctx, &redis.XReadArgs{
 		Streams: []string{s.stream, s.position},
 		Count:   int64(n),
 		Block:   s.block,
-	}).Result()
-	entries, err := entriesOf(reply, err, 0)
+	}))
 	if len(entries) > 0 {
 		s.position = entries[len(entries)-1].ID
 		s.window.addRead(entries, time.Time{})

@@ -83,20 +83,48 @@ func (r *reader) Close() error {
 	return r.UniversalClient.Close()
 }
 
-// entriesOf makes entries of what a read of one stream has returned, none of the
-// answer that there were none in time.
-func entriesOf(reply []redis.XStream, err error, deliveries int64) ([]Entry, error) {
-	if errors.Is(err, redis.Nil) || (err == nil && len(reply) == 0) {
+// batch is what a read has brought of one stream.
+type batch struct {
+	stream  string
+	entries []Entry
+}
+
+// read is XREAD. No batch and no error mean that there was nothing in time.
+func (r *reader) read(ctx context.Context, args *redis.XReadArgs) ([]batch, error) {
+	reply, err := r.XRead(ctx, args).Result()
+	return batchesOf(reply, err, 0)
+}
+
+// readGroup is XREADGROUP, as read is XREAD; each entry has had one delivery.
+func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs) ([]batch, error) {
+	reply, err := r.XReadGroup(ctx, args).Result()
+	return batchesOf(reply, err, 1)
+}
+
+func batchesOf(reply []redis.XStream, err error, deliveries int64) ([]batch, error) {
+	if errors.Is(err, redis.Nil) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	entries := make([]Entry, len(reply[0].Messages))
-	for i, message := range reply[0].Messages {
-		entries[i] = Entry{Stream: reply[0].Stream, ID: message.ID, Fields: codec.Fields(message.Values), Deliveries: deliveries}
+	batches := make([]batch, len(reply))
+	for i, stream := range reply {
+		entries := make([]Entry, len(stream.Messages))
+		for j, message := range stream.Messages {
+			entries[j] = Entry{Stream: stream.Stream, ID: message.ID, Fields: codec.Fields(message.Values), Deliveries: deliveries}
+		}
+		batches[i] = batch{stream: stream.Stream, entries: entries}
 	}
-	return entries, nil
+	return batches, nil
+}
+
+// entriesOf returns what was read of the one stream that was asked for.
+func entriesOf(batches []batch, err error) ([]Entry, error) {
+	if err != nil || len(batches) == 0 {
+		return nil, err
+	}
+	return batches[0].entries, nil
 }
 
 // given undoes what go-redis made of a timeout when it took in the options: it
