@@ -98,17 +98,21 @@ type mover func(ctx context.Context, letter deadLetter) (bool, error)
 // that has succeeded or ctx is done: the entry is held, but not processed again
 // for a failure that is not its own. A write whose reply is lost is written
 // again, so that an entry may be there twice, with the same DeadLetterID.
-func (e *engine) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLetterError, ownerField, owner string, move mover) error {
-	letter := deadLetter{entry: entry, client: dead.Client, target: dead.target(e.stream), added: []string{
-		DeadLetterOrigin, e.stream,
+func (r *run) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLetterError, ownerField, owner string, move mover) error {
+	letter := deadLetter{entry: entry, client: dead.Client, target: dead.target(r.stream), added: []string{
+		DeadLetterOrigin, r.stream,
 		DeadLetterID, entry.ID,
 		ownerField, owner,
 		DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
 		DeadLetterCause, cut(fmt.Sprint(dead.Err), 1024),
 		DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
 	}}
-	return e.persist(ctx, "writing to the dead letters", func(ctx context.Context) error {
-		if letter.target == e.stream && letter.client == nil {
+	turns := r.sharing
+	if letter.client != nil {
+		turns = nil // another server, which may be slow
+	}
+	return r.persist(ctx, "writing to the dead letters", turns.inTurn(func(ctx context.Context) error {
+		if letter.target == r.stream && letter.client == nil {
 			return errors.New("the dead-letter stream is the topic itself; give middleware.DeadLetter another one")
 		}
 		if letter.client == nil {
@@ -117,8 +121,8 @@ func (e *engine) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLe
 				return err
 			}
 		}
-		return e.moveThroughHere(ctx, letter)
-	}, false)
+		return r.moveThroughHere(ctx, letter)
+	}), false)
 }
 
 // move is the mover of log mode.

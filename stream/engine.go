@@ -30,8 +30,9 @@ type engine struct {
 // process what is in there, and one goroutine settles what has ended.
 type run struct {
 	*engine
-	window *window
-	source source
+	window  *window
+	source  source
+	sharing *sharing // nil is alone
 	// settleMu is held while something is settled.
 	settleMu sync.Mutex
 }
@@ -74,7 +75,7 @@ var recovery = Backoff{Min: 50 * time.Millisecond, Max: time.Second}
 func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
 	defer fail(nil)
-	r := &run{engine: e, window: newWindow(e.limits(e.group), e.group)}
+	r := &run{engine: e, window: newWindow(e.limits(e.group), e.group), sharing: sharingOf(ctx)}
 	defer r.window.close()
 	if r.source, err = e.open(ctx, r); err != nil {
 		return err
@@ -147,14 +148,10 @@ func (r *run) read(ctx context.Context) error {
 	}
 }
 
-// awaitRoom waits until a batch fits into the window, and returns how much that
-// is; 0 if ctx is done before.
-func (r *run) awaitRoom(ctx context.Context) int {
-	n := min(r.batchSize, r.window.size)
-	if !r.window.awaitRoom(ctx, n, r.reportFull) {
-		return 0
-	}
-	return n
+// awaitRoom waits until a batch fits into the window; it reports false if ctx is
+// done before.
+func (r *run) awaitRoom(ctx context.Context) bool {
+	return r.window.awaitRoom(ctx, r.reportFull)
 }
 
 // reportFull says that nothing more is read, and which entry is in the way. It is

@@ -33,7 +33,7 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 		charge = 0
 	}
 	var outcome string
-	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) error {
+	err := s.persist(ctx, "fetching an entry to deliver it again", s.sharing.inTurn(func(ctx context.Context) error {
 		at := time.Now()
 		reply, err := beginScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, one.id, charge).Slice()
 		switch {
@@ -54,7 +54,7 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 			s.window.touch([]string{one.id}, at)
 		}
 		return nil
-	}, false)
+	}), false)
 	switch {
 	case err != nil: // stopped
 		s.window.end(one, unread)
@@ -77,10 +77,10 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 // as the stream has it.
 func (s *groupSource) fetchUnowned(ctx context.Context, one *held) bool {
 	var found []redis.XMessage
-	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
+	err := s.persist(ctx, "fetching an entry to deliver it again", s.sharing.inTurn(func(ctx context.Context) (err error) {
 		found, err = s.client.XRange(ctx, s.stream, one.id, one.id).Result()
 		return err
-	}, false)
+	}), false)
 	switch {
 	case err != nil:
 		s.window.end(one, unread)
@@ -139,5 +139,7 @@ func (s *groupSource) settle(ctx context.Context, list []*held) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return s.client.XAck(ctx, s.stream, s.group, ids...).Err()
+	return s.sharing.inTurn(func(ctx context.Context) error {
+		return s.client.XAck(ctx, s.stream, s.group, ids...).Err()
+	})(ctx)
 }

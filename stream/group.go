@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,14 +19,7 @@ type groupSource struct {
 	group   string
 	name    string // of the consumer
 	release func()
-	reader  *reader
-	// unblock ends a read that blocks, once. The end of the run's context calls
-	// it, unless forget is called before.
-	unblock func()
-	forget  func() bool
-
-	// reading is set while a read is on its way.
-	reading atomic.Bool
+	feed    feed
 
 	// The reading goroutine's own.
 
@@ -45,14 +36,12 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 		if s.name == "" {
 			s.name, s.release = takeName(r.stream, group)
 		}
-		reader, err := newReader(ctx, r.client, true)
+		feed, err := r.newFeed(ctx, group, s.name)
 		if err != nil {
 			s.release()
 			return nil, err
 		}
-		s.reader = reader
-		s.unblock = sync.OnceFunc(s.unblockReader)
-		s.forget = context.AfterFunc(ctx, s.unblock)
+		s.feed = feed
 		return s, nil
 	}
 }
@@ -62,7 +51,9 @@ func (s *groupSource) log() *slog.Logger {
 }
 
 // start makes the group if it is missing.
-func (s *groupSource) start(ctx context.Context) error {
+func (s *groupSource) start(ctx context.Context) error { return s.sharing.inTurn(s.find)(ctx) }
+
+func (s *groupSource) find(ctx context.Context) error {
 	from := beginning
 	switch {
 	case s.config.start.end:
@@ -91,32 +82,21 @@ func (s *groupSource) start(ctx context.Context) error {
 
 func (s *groupSource) fetch(ctx context.Context) error {
 	if s.astray {
-		if err := s.adopt(ctx); err != nil {
+		if err := s.sharing.inTurn(s.adopt)(ctx); err != nil {
 			return s.mend(ctx, err)
 		}
 		s.astray, s.begun = false, true
 	}
-	n := s.awaitRoom(ctx)
-	if n == 0 {
+	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	s.reading.Store(true)
-	defer s.reading.Store(false)
-	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
-		return ctx.Err()
-	}
-	at := time.Now()
-	entries, err := entriesOf(s.reader.readGroup(ctx, &redis.XReadGroupArgs{
-		Group: s.group, Consumer: s.name, Streams: []string{s.stream, ">"},
-		Count: int64(n), Block: s.block,
-	}))
+	err := s.feed.fetch(ctx, ">", func(entries []Entry, at time.Time) (string, bool) {
+		s.last = entries[len(entries)-1].ID
+		return ">", s.window.addRead(entries, at)
+	})
 	if err != nil {
 		s.astray = true
 		return s.mend(ctx, err)
-	}
-	if len(entries) > 0 {
-		s.last = entries[len(entries)-1].ID
-		s.window.addRead(entries, at)
 	}
 	return nil
 }
@@ -223,44 +203,9 @@ func (s *groupSource) stop(ctx context.Context) error {
 	return nil
 }
 
-func (s *groupSource) interrupt() { s.unblock() }
+func (s *groupSource) interrupt() { s.feed.interrupt() }
 
 func (s *groupSource) close() error {
-	s.forget()
 	s.release() // not before the stop: another consumer may take the name now
-	return s.reader.Close()
-}
-
-// unblockTimeout is how long a read may take to come back by itself.
-const unblockTimeout = 100 * time.Millisecond
-
-// unblockReader ends a blocking read in a way that loses nothing: CLIENT UNBLOCK
-// lets it return, with the entries that it may have got at that very moment.
-// Closing the socket under it, the last resort, would leave those pending on us
-// without anybody knowing.
-func (s *groupSource) unblockReader() {
-	ctx, cancel := context.WithTimeout(context.Background(), unblockTimeout)
-	defer cancel()
-	defer s.reader.sockets.close()
-	id := s.reader.clientID.Load()
-	if id == 0 {
-		return
-	}
-	node, err := nodeOf(ctx, s.client, s.stream)
-	if err != nil {
-		return
-	}
-	for s.reading.Load() {
-		if node.ClientUnblock(ctx, id).Err() != nil || !sleep(ctx, time.Millisecond) {
-			return
-		}
-	}
-}
-
-// nodeOf returns the client of the server that has the key.
-func nodeOf(ctx context.Context, client redis.UniversalClient, key string) (redis.UniversalClient, error) {
-	if cluster, ok := client.(*redis.ClusterClient); ok {
-		return cluster.MasterForKey(ctx, key)
-	}
-	return client, nil
+	return s.feed.close()
 }

@@ -29,18 +29,24 @@ func (s *groupSource) tend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.note(ctx, &renewing, "keeping what is pending", s.renewAll(ctx))
+			s.note(ctx, &renewing, "keeping what is pending", s.sharing.inTurn(s.renewAll)(ctx))
 		case <-more:
 			claimed = time.Time{}
 		}
 		now, full := time.Now(), false
-		err := s.takeHandedBack(ctx, &full)
+		var err error
+		if s.feed.mayBeHandedBack() || more != nil {
+			err = s.sharing.inTurn(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) })(ctx)
+		}
 		if err == nil && now.Sub(claimed) >= idle/2 {
-			cursor, err = s.claim(ctx, cursor, &full)
+			err = s.sharing.inTurn(func(ctx context.Context) (err error) {
+				cursor, err = s.claim(ctx, cursor, &full)
+				return err
+			})(ctx)
 			claimed = now
 		}
 		if err == nil && now.Sub(reaped) >= idle*reapFactor/2 {
-			err = s.reap(ctx)
+			err = s.sharing.inTurn(s.reap)(ctx)
 			reaped = now
 		}
 		s.note(ctx, &taking, "taking over what others have left", err)

@@ -5,17 +5,17 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"millrace/offset"
 )
 
 // logSource is log mode: XREAD from an offset that the store keeps.
 type logSource struct {
 	*run
-	store  offset.Store
-	reader *reader
-	forget func() bool // that the end of the run's context closes the reader
+	store offset.Store
+	feed  feed
+	// turns is what commands to the store share; nil is nothing, because a store
+	// that is not Redis may be slow, and must not hold up those of others.
+	turns *sharing
 
 	// position is the ID of the last entry that was read; the reading
 	// goroutine's own once it has begun.
@@ -24,21 +24,24 @@ type logSource struct {
 
 func openLog(store offset.Store) func(context.Context, *run) (source, error) {
 	return func(ctx context.Context, r *run) (source, error) {
-		reader, err := newReader(ctx, r.client, false)
+		feed, err := r.newFeed(ctx, "", "")
 		if err != nil {
 			return nil, err
 		}
-		return &logSource{
-			run: r, store: store, reader: reader,
-			forget: context.AfterFunc(ctx, reader.sockets.close),
-		}, nil
+		s := &logSource{run: r, store: store, feed: feed}
+		if _, ok := store.(*offset.Redis); ok {
+			s.turns = r.sharing
+		}
+		return s, nil
 	}
 }
 
 // start loads the offset, or finds the configured start if there is none. A
 // start that is not the same at every look is saved at once: a consumer that
 // is restarted before its first entry must not find another one.
-func (s *logSource) start(ctx context.Context) error {
+func (s *logSource) start(ctx context.Context) error { return s.turns.inTurn(s.find)(ctx) }
+
+func (s *logSource) find(ctx context.Context) error {
 	id, found, err := s.store.Load(ctx, s.label)
 	if err != nil {
 		return fmt.Errorf("loading the offset %q: %w", s.label, err)
@@ -48,7 +51,7 @@ func (s *logSource) start(ctx context.Context) error {
 			return fmt.Errorf("%w: the store's offset %q is no entry ID: %w", offset.ErrCorrupt, s.label, err)
 		}
 	} else {
-		if id, err = s.config.start.resolve(ctx, s.reader, s.stream); err != nil {
+		if id, err = s.config.start.resolve(ctx, s.client, s.stream); err != nil {
 			return err
 		}
 		if id != beginning || s.config.start.end {
@@ -63,20 +66,13 @@ func (s *logSource) start(ctx context.Context) error {
 }
 
 func (s *logSource) fetch(ctx context.Context) error {
-	n := s.awaitRoom(ctx)
-	if n == 0 {
+	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	entries, err := entriesOf(s.reader.read(ctx, &redis.XReadArgs{
-		Streams: []string{s.stream, s.position},
-		Count:   int64(n),
-		Block:   s.block,
-	}))
-	if len(entries) > 0 {
+	return s.feed.fetch(ctx, s.position, func(entries []Entry, at time.Time) (string, bool) {
 		s.position = entries[len(entries)-1].ID
-		s.window.addRead(entries, time.Time{})
-	}
-	return err
+		return s.position, s.window.addRead(entries, at)
+	})
 }
 
 func (s *logSource) begin(_ context.Context, one *held) bool {
@@ -90,10 +86,12 @@ func (s *logSource) bury(ctx context.Context, one *held, dead *DeadLetterError) 
 
 // settle saves the offset of the last of entries that follow each other.
 func (s *logSource) settle(ctx context.Context, ended []*held) error {
-	if err := s.store.Save(ctx, s.label, ended[len(ended)-1].id); err != nil {
-		return fmt.Errorf("saving the offset %q: %w", s.label, err)
-	}
-	return nil
+	return s.turns.inTurn(func(ctx context.Context) error {
+		if err := s.store.Save(ctx, s.label, ended[len(ended)-1].id); err != nil {
+			return fmt.Errorf("saving the offset %q: %w", s.label, err)
+		}
+		return nil
+	})(ctx)
 }
 
 func (s *logSource) tend(context.Context) {}
@@ -105,9 +103,6 @@ func (s *logSource) stop(ctx context.Context) error {
 	return nil
 }
 
-func (s *logSource) interrupt() { s.reader.sockets.close() }
+func (s *logSource) interrupt() { s.feed.interrupt() }
 
-func (s *logSource) close() error {
-	s.forget()
-	return s.reader.Close()
-}
+func (s *logSource) close() error { return s.feed.close() }

@@ -116,6 +116,7 @@ func (c *config) limits(group bool) limits {
 	if c.every != nil {
 		l.every = *c.every
 	}
+	l.batch = min(c.batchSize, l.size)
 	return l
 }
 

@@ -178,8 +178,15 @@ func (s *sockets) keep(conn net.Conn) (net.Conn, error) {
 // close closes all sockets and refuses new ones.
 func (s *sockets) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
+	s.mu.Unlock()
+	s.drop()
+}
+
+// drop closes all sockets; the client makes new ones when it needs them.
+func (s *sockets) drop() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for kept := range s.open {
 		_ = kept.Conn.Close()
 	}

@@ -61,7 +61,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("stream: Run was given no context; pass the one whose end is to stop the Runner")
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancel(withSharing(ctx))
 	defer cancel()
 
 	results := make(chan error)

@@ -58,6 +58,16 @@ for _, entry in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4
 end
 return taken`)
 
+// handedBackScript returns which of the streams in KEYS have entries that were
+// handed back to the name in ARGV[2]. A stream without the group has none.
+var handedBackScript = redis.NewScript(`
+local found = {}
+for _, key in ipairs(KEYS) do
+  local pending = redis.pcall('XPENDING', key, ARGV[1], '-', '+', 1, ARGV[2])
+  if not pending.err and #pending > 0 then found[#found + 1] = key end
+end
+return found`)
+
 // leaveScript removes the consumer from the group, unless something is pending on
 // it: that would be lost with it.
 var leaveScript = redis.NewScript(`

@@ -30,7 +30,7 @@ func (w *window) unsettledLocked() int { return w.ended + len(w.done) }
 
 // feedLocked settles at once if that makes the room that the reader waits for.
 func (w *window) feedLocked() {
-	if n := w.unsettledLocked(); w.starved > 0 && n > 0 && (w.roomLocked()+n >= w.starved || w.working == 0) {
+	if n := w.unsettledLocked(); w.starved && n > 0 && (w.roomLocked()+n >= w.batch || w.working == 0) {
 		poke(w.settle)
 	}
 }

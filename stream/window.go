@@ -27,8 +27,7 @@ type window struct {
 	working int // workers at work
 	idle    int // workers that wait
 	stopped bool
-	// starved is how much more room the reader waits for; 0 if it does not.
-	starved int
+	starved bool // the reader waits for room
 
 	// What may be settled. In log mode that is the contiguous part of line, all
 	// that is held in the order of the stream, whose processing has ended: the
@@ -56,6 +55,7 @@ type window struct {
 // limits are what a window's size and order are ruled by.
 type limits struct {
 	size     int           // entries in the window
+	batch    int           // entries that one read may bring
 	every    int           // entries that are settled together
 	interval time.Duration // how long what has ended waits to be settled
 	// serial keeps everything behind an entry that is delivered again.
@@ -79,8 +79,9 @@ func newWindow(l limits, group bool) *window {
 	return w
 }
 
-// addRead takes in entries that were read at the given time.
-func (w *window) addRead(entries []Entry, at time.Time) {
+// addRead takes in entries that were read at the given time, and reports whether
+// there is room for another batch.
+func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
 	slab := make([]held, len(entries))
 	for i := range entries {
 		slab[i] = held{id: entries[i].ID, entry: &entries[i], touched: at}
@@ -106,6 +107,7 @@ func (w *window) addRead(entries []Entry, at time.Time) {
 		}
 	}
 	w.wakeLocked(len(slab))
+	return w.hasRoomLocked()
 }
 
 // queueUpLocked puts an entry in the line of its key, and reports whether it is
@@ -292,13 +294,13 @@ func (w *window) forgetLocked(one *held) {
 	w.room.Broadcast()
 }
 
-// awaitRoom waits until n more entries may be held and everything that is to be
+// awaitRoom waits until a batch more may be held and everything that is to be
 // delivered again now has been begun; it reports false if ctx is done before.
 // full is called from time to time while the window is.
-func (w *window) awaitRoom(ctx context.Context, n int, full func(oldest *held)) bool {
+func (w *window) awaitRoom(ctx context.Context, full func(oldest *held)) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.hasRoomLocked(n) {
+	if w.hasRoomLocked() {
 		return ctx.Err() == nil
 	}
 	defer context.AfterFunc(ctx, func() {
@@ -308,21 +310,21 @@ func (w *window) awaitRoom(ctx context.Context, n int, full func(oldest *held)) 
 	})()
 	complaint := w.complainLocked(full)
 	defer func() { complaint.Stop() }()
-	for !w.hasRoomLocked(n) {
+	for !w.hasRoomLocked() {
 		if ctx.Err() != nil {
-			w.starved = 0
+			w.starved = false
 			return false
 		}
-		w.starved = n
+		w.starved = true
 		w.feedLocked()
 		w.room.Wait()
 	}
-	w.starved = 0
+	w.starved = false
 	return ctx.Err() == nil
 }
 
-func (w *window) hasRoomLocked(n int) bool {
-	return w.roomLocked() >= n && len(w.again) == 0
+func (w *window) hasRoomLocked() bool {
+	return w.roomLocked() >= w.batch && len(w.again) == 0
 }
 
 // roomLocked returns how many more entries may be held. What is parked does not
@@ -344,7 +346,7 @@ func (w *window) complainLocked(full func(oldest *held)) *time.Timer {
 	timer = time.AfterFunc(complaintInterval, func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.starved == 0 {
+		if !w.starved {
 			return
 		}
 		if now := w.oldestLocked(); now != oldest {

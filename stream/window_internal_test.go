@@ -11,10 +11,10 @@ import (
 func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newWindow(limits{size: 10, every: 10, interval: time.Second}, true)
+		h := newWindow(limits{size: 10, batch: 1, every: 10, interval: time.Second}, true)
 		h.addTaken([]string{"1-0", "2-0"}, false, time.Now())
 		reading := make(chan bool, 1)
-		go func() { reading <- h.awaitRoom(t.Context(), 1, nil) }()
+		go func() { reading <- h.awaitRoom(t.Context(), nil) }()
 		synctest.Wait()
 		if len(reading) > 0 {
 			t.Fatal("the reader did not wait for what was taken over")

@@ -1,0 +1,219 @@
+package stream
+
+import (
+	"context"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// hub reads many streams on few connections. A stream that has more to bring than
+// one read is read on its own, on a connection that the members take in turns; so
+// a busy one holds nobody up for longer than one batch. Those that have nothing
+// wait together in one blocking read, the hot lane, or in a second one, the cold
+// lane, where they end up when nothing has come for a while: so that a stream with
+// something now and then does not have all names of the idle ones sent each time.
+// A stream whose window is full is in neither.
+type hub struct {
+	asker
+	sharing *sharing
+	client  redis.UniversalClient
+	end     context.CancelFunc
+	lanes   sync.WaitGroup
+	closers []*reader
+	gate    gate
+	turns   chan *reader
+
+	mu        sync.Mutex         // for what follows, the lanes and their waiters
+	members   map[string]*member // by stream
+	hot, cold *lane
+}
+
+// coldAfter is how long nothing has come for a stream that leaves the hot lane, and
+// crowd how many have to stay there for that to be of use.
+const (
+	coldAfter = 5 * time.Second
+	crowd     = 32
+)
+
+// newHub makes a hub. It connects when it is read from.
+func newHub(s *sharing, client redis.UniversalClient, a asker) (*hub, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	h := &hub{asker: a, sharing: s, client: client, members: make(map[string]*member), end: cancel}
+	open := func() (*reader, error) {
+		r, err := newReader(ctx, client, true)
+		if err == nil {
+			h.closers = append(h.closers, r)
+		}
+		return r, err
+	}
+	h.turns = make(chan *reader, min(runtime.GOMAXPROCS(0), 3))
+	for range cap(h.turns) {
+		r, err := open()
+		if err != nil {
+			cancel()
+			return nil, err
+		}
+		h.turns <- r
+	}
+	hot, err := open()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	cold, err := open()
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	h.hot, h.cold = newLane(h, hot), newLane(h, cold)
+	h.hot.demote, h.cold.promote = h.cold, h.hot
+	h.lanes.Go(func() { h.hot.run(ctx) })
+	h.lanes.Go(func() { h.cold.run(ctx) })
+	if a.group != "" {
+		h.lanes.Go(func() { h.watchHandedBack(ctx) })
+	}
+	return h, nil
+}
+
+// close ends the lanes and their connections. Nobody is waiting in them any more.
+func (h *hub) close() {
+	h.end()
+	for _, r := range h.closers {
+		_ = r.Close() // it was only read with: nothing can be lost in it
+	}
+	h.lanes.Wait()
+}
+
+// enroll adds a member for the stream, or returns nil if there is one.
+func (h *hub) enroll(stream string) *member {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.members[stream] != nil {
+		return nil
+	}
+	m := &member{hub: h, stream: stream, eager: true}
+	h.members[stream] = m
+	return m
+}
+
+// strike removes the member of the stream, and returns how many are left.
+func (h *hub) strike(stream string) int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	delete(h.members, stream)
+	return len(h.members)
+}
+
+// watchHandedBack looks, once a second, for what consumers have handed back, for
+// all members together: each of a thousand asking for itself is what would keep an
+// idle process, and its server, busy.
+func (h *hub) watchHandedBack(ctx context.Context) {
+	const atOnce = 200
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		h.mu.Lock()
+		streams := slices.Collect(maps.Keys(h.members))
+		h.mu.Unlock()
+		for chunk := range slices.Chunk(streams, atOnce) {
+			var found []string
+			err := h.sharing.inTurn(func(ctx context.Context) (err error) {
+				found, err = handedBackScript.Run(ctx, h.client, chunk, h.group, handedBack).StringSlice()
+				return err
+			})(ctx)
+			if err != nil {
+				found = chunk // each looks for itself, and says what is wrong
+			}
+			h.mu.Lock()
+			for _, stream := range found {
+				if m := h.members[stream]; m != nil {
+					m.handedBack.Store(true)
+				}
+			}
+			h.mu.Unlock()
+		}
+	}
+}
+
+// readNow reads one stream, without waiting for entries.
+func (h *hub) readNow(ctx context.Context, stream, position string) (entries []Entry, at time.Time, err error) {
+	if !h.gate.enter(ctx) {
+		return nil, at, ctx.Err()
+	}
+	defer func() { h.gate.leave(ctx, err) }()
+	var r *reader
+	select {
+	case r = <-h.turns:
+		defer func() { h.turns <- r }()
+	case <-ctx.Done():
+		return nil, at, ctx.Err()
+	}
+	// It comes back at once, unless the server stands still.
+	forget := context.AfterFunc(ctx, func() {
+		if h.group == "" {
+			r.sockets.drop()
+		}
+	})
+	defer forget()
+	if h.group != "" {
+		defer context.AfterFunc(ctx, func() { time.AfterFunc(unblockTimeout, r.sockets.drop) })()
+	}
+	at = time.Now()
+	entries, err = entriesOf(h.read(ctx, r, []string{stream, position}, false))
+	return entries, at, err
+}
+
+// member is the feed of one stream of a hub.
+type member struct {
+	hub    *hub
+	stream string
+	leave  func()
+	// eager is set when the stream may have a batch ready, and is not to be waited
+	// for together with others.
+	eager bool
+	// handedBack is set when there is something to take over.
+	handedBack atomic.Bool
+}
+
+func (m *member) fetch(ctx context.Context, position string, take taker) error {
+	if m.eager {
+		entries, at, err := m.hub.readNow(ctx, m.stream, position)
+		m.eager = err != nil || len(entries) == m.hub.count
+		if len(entries) > 0 {
+			take(entries, at)
+		}
+		return err
+	}
+	w := &waiter{stream: m.stream, position: position, take: take, out: make(chan error, 1), since: time.Now()}
+	m.hub.hot.join(w)
+	var err error
+	select {
+	case err = <-w.out:
+	case <-ctx.Done():
+		m.hub.withdraw(w)
+		return ctx.Err()
+	}
+	m.eager = err != nil || w.full
+	return err
+}
+
+func (m *member) mayBeHandedBack() bool { return m.handedBack.Swap(false) }
+
+// interrupt does nothing: the end of the context ends a fetch.
+func (m *member) interrupt() {}
+
+func (m *member) close() error {
+	m.leave()
+	return nil
+}

@@ -1,0 +1,228 @@
+package stream
+
+import (
+	"context"
+	"time"
+)
+
+// waiter is a stream that waits in a lane for entries behind its position. Its
+// fields are guarded by the hub's lock, but for those that never change, and for
+// the position, which is the lane's.
+type waiter struct {
+	stream   string
+	position string
+	take     taker
+	// out gets the end, once: an error, or nil when take wants no more, or
+	// withdraw has been called. full says that there may be a batch more.
+	out  chan error
+	full bool
+
+	lane      *lane
+	since     time.Time // when something came for the last time
+	asked     bool      // it is in the read that is on its way
+	taking    bool      // its take is being called
+	withdrawn bool
+}
+
+// lane is one connection, on which all its waiters wait in one blocking read. Its
+// fields are guarded by the hub's lock, but for those that never change.
+type lane struct {
+	hub    *hub
+	reader *reader
+	// demote is where waiters go when nothing has come for long, promote where
+	// they go when something has; nil is nowhere.
+	demote, promote *lane
+
+	waiters map[string]*waiter // by stream
+	joined  chan struct{}      // has something in it when there is somebody new
+	// reads counts the reads; reading is set while one is on its way, and
+	// interrupted once somebody is ending it.
+	reads                int
+	reading, interrupted bool
+	demoted              time.Time // when that was looked at
+}
+
+func newLane(h *hub, r *reader) *lane {
+	return &lane{hub: h, reader: r, waiters: make(map[string]*waiter), joined: make(chan struct{}, 1)}
+}
+
+// join takes a waiter in, and ends the read that is on its way without it.
+func (l *lane) join(w *waiter) {
+	l.hub.mu.Lock()
+	l.joinAndUnlock([]*waiter{w})
+}
+
+func (l *lane) joinAndUnlock(list []*waiter) {
+	for _, w := range list {
+		w.lane = l
+		l.waiters[w.stream] = w
+	}
+	poke(l.joined)
+	l.interruptAndUnlock(list[0].stream)
+}
+
+// interruptAndUnlock ends the read that is on its way, if there is one.
+func (l *lane) interruptAndUnlock(stream string) {
+	if !l.reading || l.interrupted {
+		l.hub.mu.Unlock()
+		return
+	}
+	l.interrupted = true
+	read := l.reads
+	l.hub.mu.Unlock()
+	l.hub.sharing.unblocking.Lock()
+	defer l.hub.sharing.unblocking.Unlock()
+	gaveUp := unblock(l.hub.client, l.reader, stream, func() bool {
+		l.hub.mu.Lock()
+		defer l.hub.mu.Unlock()
+		return l.reading && l.reads == read
+	})
+	if gaveUp {
+		l.reader.sockets.drop()
+	}
+}
+
+// withdraw takes a waiter out of its lane. In group mode it returns when the read
+// that asks for it has come back: what that brought is in the window then.
+func (h *hub) withdraw(w *waiter) {
+	h.mu.Lock()
+	w.withdrawn = true
+	switch {
+	case w.taking:
+		h.mu.Unlock()
+		<-w.out
+	case !w.asked:
+		delete(w.lane.waiters, w.stream)
+		h.mu.Unlock()
+	case h.group == "":
+		// The read may take as long as it likes: what it brings is not taken.
+		h.mu.Unlock()
+	default:
+		w.lane.interruptAndUnlock(w.stream)
+		<-w.out
+	}
+}
+
+// run reads for the waiters until ctx is done.
+func (l *lane) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		asked := l.ask()
+		if len(asked) == 0 {
+			select {
+			case <-l.joined:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		streams := make([]string, 0, 2*len(asked))
+		for _, w := range asked {
+			streams = append(streams, w.stream)
+		}
+		for _, w := range asked {
+			streams = append(streams, w.position)
+		}
+		at := time.Now()
+		batches, err := l.hub.read(ctx, l.reader, streams, true)
+		l.hub.mu.Lock()
+		l.reading = false
+		l.hub.mu.Unlock()
+		if err != nil && len(asked) > 1 && isAboutOneStream(err) {
+			l.askEach(ctx, asked)
+			continue
+		}
+		l.answer(asked, batches, err, at)
+	}
+}
+
+// ask returns whom to read for, and notes that it is being done.
+func (l *lane) ask() []*waiter {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	asked := make([]*waiter, 0, len(l.waiters))
+	for _, w := range l.waiters {
+		w.asked = true
+		asked = append(asked, w)
+	}
+	l.reads++
+	l.reading, l.interrupted = len(asked) > 0, false
+	return asked
+}
+
+// askEach reads for each alone: the server refuses a read of many streams for what
+// is wrong with one of them, and does not say with which.
+func (l *lane) askEach(ctx context.Context, asked []*waiter) {
+	for i, w := range asked {
+		at := time.Now()
+		batches, err := l.hub.read(ctx, l.reader, []string{w.stream, w.position}, false)
+		l.answer(asked[i:i+1], batches, err, at)
+	}
+}
+
+// answer gives those who were asked for what there is for them.
+func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time) {
+	entries := make(map[string][]Entry, len(batches))
+	for _, b := range batches {
+		entries[b.stream] = b.entries
+	}
+	h := l.hub
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var idle, busy []*waiter
+	now := time.Now()
+	for _, w := range asked {
+		w.asked = false
+		more := true
+		if got := entries[w.stream]; len(got) > 0 && (!w.withdrawn || h.group != "") {
+			w.taking = true
+			h.mu.Unlock()
+			var position string
+			position, more = w.take(got, at)
+			h.mu.Lock()
+			w.taking = false
+			w.position, w.since = position, now
+			w.full = len(got) == h.count
+			busy = append(busy, w)
+		} else if now.Sub(w.since) > coldAfter {
+			idle = append(idle, w)
+		}
+		if err != nil || w.withdrawn || !more || w.full {
+			l.dismissLocked(w, err)
+		}
+	}
+	move := func(list []*waiter, to *lane) {
+		list = l.stayingLocked(list)
+		if to == nil || len(list) == 0 {
+			return
+		}
+		for _, w := range list {
+			delete(l.waiters, w.stream)
+		}
+		to.joinAndUnlock(list)
+		h.mu.Lock()
+	}
+	move(busy, l.promote)
+	if l.demote != nil && now.Sub(l.demoted) > coldAfter {
+		l.demoted = now
+		if len(idle) > crowd {
+			move(idle, l.demote)
+		}
+	}
+}
+
+// dismissLocked ends the waiting of one.
+func (l *lane) dismissLocked(w *waiter, err error) {
+	if l.waiters[w.stream] == w { // not one that has come since
+		delete(l.waiters, w.stream)
+	}
+	w.out <- err
+}
+
+// stayingLocked returns those that still wait here.
+func (l *lane) stayingLocked(list []*waiter) (staying []*waiter) {
+	for _, w := range list {
+		if l.waiters[w.stream] == w && !w.withdrawn {
+			staying = append(staying, w)
+		}
+	}
+	return staying
+}

@@ -1,0 +1,449 @@
+package stream_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+	"millrace/stream"
+	"millrace/stream/streamtest"
+)
+
+// tally counts what was handled, by stream and ID.
+type tally struct {
+	mu   sync.Mutex
+	seen map[string]int
+}
+
+func (c *tally) Handle(_ context.Context, msg *stream.Message[order]) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.seen == nil {
+		c.seen = make(map[string]int)
+	}
+	c.seen[msg.Stream+" "+msg.Entry.ID]++
+	return nil
+}
+
+func (c *tally) distinct() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.seen)
+}
+
+// topicNames returns n names of topics.
+func topicNames(n int) []string {
+	names := make([]string, n)
+	for i := range names {
+		names[i] = fmt.Sprintf("topic-%03d", i)
+	}
+	return names
+}
+
+// mode is one of the two modes, for tests that hold for both.
+type mode struct {
+	name string
+	make func(t testing.TB, client redis.UniversalClient, topic string, handle stream.Handler[order], opts ...stream.Option) *stream.Consumer[order]
+}
+
+func bothModes() []mode {
+	return []mode{
+		{"log", func(t testing.TB, client redis.UniversalClient, topic string, handle stream.Handler[order], opts ...stream.Option) *stream.Consumer[order] {
+			t.Helper()
+			store, err := offset.NewRedis(client, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			consumer, err := stream.NewConsumer(client, stream.Topic[order]{Name: topic}, store, handle, quietly(opts)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return consumer
+		}},
+		{"group", func(t testing.TB, client redis.UniversalClient, topic string, handle stream.Handler[order], opts ...stream.Option) *stream.Consumer[order] {
+			t.Helper()
+			consumer, err := stream.NewGroupConsumer(client, stream.Topic[order]{Name: topic}, "billing", handle, quietly(opts)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return consumer
+		}},
+	}
+}
+
+func quietly(opts []stream.Option) []stream.Option {
+	return append([]stream.Option{stream.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+}
+
+func addTo(t testing.TB, client redis.UniversalClient, topic string, n int) {
+	t.Helper()
+	pipe := client.Pipeline()
+	for i := range n {
+		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: topic, Values: []string{"id", fmt.Sprint(i), "amount", "1"}})
+	}
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A Runner's consumers read together: many topics, few connections, and none of
+// them left behind.
+func TestRunnerSharesConnections(t *testing.T) {
+	t.Parallel()
+	for _, mode := range bothModes() {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t)
+			client := server.Client()
+			opts := *client.Options()
+			opts.ClientName = "admin"
+			admin := redis.NewClient(&opts)
+			t.Cleanup(func() { _ = admin.Close() })
+			others := func() (list []string) {
+				for line := range strings.Lines(admin.ClientList(t.Context()).Val()) {
+					if !strings.Contains(line, "name=admin") {
+						list = append(list, line)
+					}
+				}
+				return list
+			}
+			names := topicNames(200)
+			for _, name := range names[:100] {
+				addTo(t, admin, name, 3)
+			}
+			var handled tally
+			var r stream.Runner
+			for _, name := range names {
+				r.Add(mode.make(t, client, name, handled.Handle))
+			}
+			stop := start(t, &r)
+			eventually(t, "the backlog is handled", func() bool { return handled.distinct() == 300 })
+			for range 3 {
+				for _, name := range names {
+					addTo(t, admin, name, 1)
+				}
+			}
+			eventually(t, "what came later is handled", func() bool { return handled.distinct() == 900 })
+			if list := others(); len(list) == 0 || len(list) > 8 {
+				t.Errorf("%d connections, want 8 at the most:\n%s", len(list), strings.Join(list, ""))
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			for id, times := range handled.seen {
+				if times != 1 {
+					t.Errorf("%s was handled %d times", id, times)
+				}
+			}
+			if err := client.Close(); err != nil {
+				t.Error(err)
+			}
+			eventually(t, "the connections are closed", func() bool { return len(others()) == 0 })
+		})
+	}
+}
+
+// A topic whose handler stands still leaves the shared read, and the others go on.
+func TestASlowTopicHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	for _, mode := range bothModes() {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t)
+			client := server.Client()
+			addTo(t, client, "slow", 100)
+			var others, slow tally
+			release := make(chan struct{})
+			var r stream.Runner
+			r.Add(mode.make(t, client, "slow", func(ctx context.Context, msg *stream.Message[order]) error {
+				<-release
+				return slow.Handle(ctx, msg)
+			}, stream.WithBatchSize(10)))
+			names := topicNames(20)
+			for _, name := range names {
+				r.Add(mode.make(t, client, name, others.Handle, stream.WithBatchSize(10)))
+			}
+			start(t, &r)
+			for range 10 {
+				for _, name := range names {
+					addTo(t, client, name, 5)
+				}
+				addTo(t, client, "slow", 5)
+			}
+			eventually(t, "the others are handled", func() bool { return others.distinct() == 1000 })
+			close(release)
+			eventually(t, "the slow one is handled", func() bool { return slow.distinct() == 150 })
+		})
+	}
+}
+
+// What is wrong with one topic is no matter of the others.
+func TestABrokenTopicHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
+	for _, mode := range bothModes() {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t)
+			client := server.Client()
+			var broken, others tally
+			var out logs
+			var r stream.Runner
+			names := topicNames(20)
+			r.Add(mode.make(t, client, "broken", broken.Handle, stream.WithLogger(out.Logger())))
+			for _, name := range names {
+				r.Add(mode.make(t, client, name, others.Handle))
+			}
+			start(t, &r)
+			publish := func(want int) {
+				t.Helper()
+				for _, name := range names {
+					addTo(t, client, name, 1)
+				}
+				eventually(t, "the others are handled", func() bool { return others.distinct() == want })
+			}
+			publish(20)
+			ctx := t.Context()
+			if err := client.Del(ctx, "broken").Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Set(ctx, "broken", "no stream", 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			publish(40)
+			eventually(t, "the trouble is in the log", func() bool { return len(out.lines("WARN", "reading failed")) > 0 })
+			publish(60)
+			if err := client.Del(ctx, "broken").Err(); err != nil {
+				t.Fatal(err)
+			}
+			addTo(t, client, "broken", 3)
+			eventually(t, "it goes on", func() bool { return broken.distinct() == 3 })
+		})
+	}
+}
+
+// Redis is killed under many topics: all go on, and only a few dial meanwhile.
+func TestSharedReadersOutlastAKill(t *testing.T) {
+	t.Parallel()
+	for _, mode := range bothModes() {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t)
+			admin := server.Client()
+			var dials atomic.Int64
+			opts := *admin.Options()
+			dial := opts.Dialer
+			opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+				dials.Add(1)
+				return dial(ctx, network, addr)
+			}
+			client := redis.NewClient(&opts)
+			t.Cleanup(func() { _ = client.Close() })
+			var handled tally
+			var r stream.Runner
+			names := topicNames(100)
+			for _, name := range names {
+				r.Add(mode.make(t, client, name, handled.Handle))
+			}
+			stop := start(t, &r)
+			for _, name := range names {
+				addTo(t, admin, name, 1)
+			}
+			eventually(t, "all are handled", func() bool { return handled.distinct() == 100 })
+			server.Kill()
+			dials.Store(0)
+			pause := time.NewTimer(2 * time.Second)
+			<-pause.C // what is looked at is what happens in that time
+			if n := dials.Load(); mode.name == "log" && n > 100 {
+				t.Errorf("%d dials in 2s without a server", n)
+			}
+			server.Start()
+			for _, name := range names {
+				addTo(t, admin, name, 1)
+			}
+			eventually(t, "all are handled after the restart", func() bool { return handled.distinct() == 200 })
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A consumer that leaves while the others go on takes nothing along: in group mode
+// what the shared read brings at that moment is handed back.
+func TestLeavingASharedReader(t *testing.T) {
+	t.Parallel()
+	for _, mode := range bothModes() {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t, "--appendonly", "no")
+			client := server.Client()
+			const rounds, each = 60, 10
+			var handled, beside tally
+			var r stream.Runner
+			r.Add(mode.make(t, client, "beside", beside.Handle), restarting(func(ctx context.Context) error {
+				for range rounds {
+					ctx, cancel := context.WithTimeout(ctx, time.Duration(rand.Int64N(int64(20*time.Millisecond))))
+					err := mode.make(t, client, "moving", handled.Handle).Run(ctx)
+					cancel()
+					if err != nil {
+						return err
+					}
+				}
+				return mode.make(t, client, "moving", handled.Handle).Run(ctx)
+			}))
+			start(t, &r)
+			for range rounds {
+				addTo(t, client, "moving", each)
+				addTo(t, client, "beside", each)
+			}
+			eventually(t, "all are handled", func() bool {
+				return handled.distinct() == rounds*each && beside.distinct() == rounds*each
+			})
+			if mode.name == "group" {
+				eventually(t, "nothing is pending", func() bool {
+					return client.XPending(t.Context(), "moving", "billing").Val().Count == 0
+				})
+			}
+		})
+	}
+}
+
+// restarting is a Runnable that is a function.
+type restarting func(ctx context.Context) error
+
+func (f restarting) Run(ctx context.Context) error { return f(ctx) }
+
+// Two consumers of one stream, with two labels, each get all of it.
+func TestTwoLabelsOfOneStreamInARunner(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		var first, second tally
+		var r stream.Runner
+		store := &offset.Memory{}
+		for label, handled := range map[string]*tally{"first": &first, "second": &second} {
+			r.Add(newConsumer(t, client, store, handled.Handle, stream.WithLabel(label)))
+		}
+		stop := start(t, &r)
+		time.Sleep(time.Second)
+		for i := range 5 {
+			add(t, client, fmt.Sprint(i))
+			time.Sleep(time.Second)
+		}
+		if first.distinct() != 5 || second.distinct() != 5 {
+			t.Errorf("handled %d and %d entries, want 5 each", first.distinct(), second.distinct())
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Streams with nothing for a while are asked for apart from the others: an entry
+// of a busy one does not have all their names sent again.
+func TestIdleStreamsAreAskedForApart(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		var long, short atomic.Int64
+		opts := *client.Options()
+		dial := opts.Dialer
+		opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return &measuringConn{Conn: conn, long: &long, short: &short}, err
+		}
+		client = redis.NewClient(&opts)
+		t.Cleanup(func() { _ = client.Close() })
+		var handled tally
+		var r stream.Runner
+		names := topicNames(100)
+		store := &offset.Memory{}
+		for _, name := range names {
+			consumer, err := stream.NewConsumer(client, stream.Topic[order]{Name: name}, store, handled.Handle, quietly(nil)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Add(consumer)
+		}
+		stop := start(t, &r)
+		time.Sleep(30 * time.Second)
+		for range 200 { // 20s
+			addTo(t, client, names[0], 1)
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := handled.distinct(); n != 200 {
+			t.Fatalf("%d entries were handled, want 200", n)
+		}
+		long.Store(0)
+		short.Store(0)
+		for range 200 {
+			addTo(t, client, names[0], 1)
+			time.Sleep(100 * time.Millisecond)
+		}
+		// 20s are 10 block times of the long read.
+		if long.Load() > 11 || short.Load() < 200 {
+			t.Errorf("%d reads of many streams and %d of few, for 200 entries of one", long.Load(), short.Load())
+		}
+		for _, name := range names {
+			addTo(t, client, name, 1)
+		}
+		time.Sleep(time.Second)
+		if n := handled.distinct(); n != 500 {
+			t.Errorf("%d entries were handled, want 500", n)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		synctest.Wait()
+	})
+}
+
+// measuringConn counts the reads of streams by their length.
+type measuringConn struct {
+	net.Conn
+	long, short *atomic.Int64
+}
+
+func (c *measuringConn) Write(p []byte) (int, error) {
+	switch {
+	case !bytes.Contains(p, []byte("xread")):
+	case bytes.Count(p, []byte("topic-")) > 50:
+		c.long.Add(1)
+	default:
+		c.short.Add(1)
+	}
+	return c.Conn.Write(p)
+}
+
+// A topic that is refused at the start ends the Runner, with the reason.
+func TestSharedReaderRefusesAtTheStart(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t)
+	client := server.Client()
+	if err := client.Set(t.Context(), "topic-000", "no stream", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for _, mode := range bothModes() {
+		var r stream.Runner
+		for _, name := range topicNames(3) {
+			r.Add(mode.make(t, client, name, new(tally).Handle))
+		}
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, errors.New("it was not refused"))
+		err := r.Run(ctx)
+		cancel()
+		if err == nil || !strings.Contains(err.Error(), "topic-000") || !strings.Contains(err.Error(), "another type") {
+			t.Errorf("%s: Run returned %v", mode.name, err)
+		}
+	}
+}
