@@ -40,16 +40,7 @@ type Consumer[T any] struct {
 //
 // and those of the store.
 func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offset.Store, handle Handler[T], opts ...Option) (*Consumer[T], error) {
-	c, problems := newConsumer(logConsumer, client, topic, handle, opts)
-	problems = errors.Join(problems,
-		checkPresent("store", store, "give an offset.Store, such as offset.NewRedis or a *offset.Memory"))
-	if problems != nil {
-		return nil, problems
-	}
-	c.engine.open = openLog(store)
-	c.engine.name = fmt.Sprintf("%s as %q", topic.Name, c.engine.label)
-	c.engine.attrs = append(c.engine.attrs, "label", c.engine.label)
-	return c, nil
+	return newLogConsumer(logConsumer, client, topic, store, handle, single(handle), opts)
 }
 
 // NewGroupConsumer makes a consumer in group mode: any number of them, in any
@@ -65,7 +56,32 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 //	         +eval +evalsha +client|id +client|unblock
 //	~<dead letters> +xadd            for dead letters
 func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle Handler[T], opts ...Option) (*Consumer[T], error) {
-	c, problems := newConsumer(groupConsumer, client, topic, handle, opts)
+	return newGroupConsumer(groupConsumer, client, topic, group, handle, single(handle), opts)
+}
+
+// single returns a handler that takes one message at a time as it is.
+func single[T any](handle Handler[T]) func(*config) Handler[T] {
+	return func(*config) Handler[T] { return handle }
+}
+
+// newLogConsumer makes a consumer whose handler, given by the user, adapt makes one
+// of one message.
+func newLogConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], store offset.Store, given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
+	c, problems := newConsumer(r, client, topic, given, adapt, opts)
+	problems = errors.Join(problems,
+		checkPresent("store", store, "give an offset.Store, such as offset.NewRedis or a *offset.Memory"))
+	if problems != nil {
+		return nil, problems
+	}
+	c.engine.open = openLog(store)
+	c.engine.name = fmt.Sprintf("%s as %q", topic.Name, c.engine.label)
+	c.engine.attrs = append(c.engine.attrs, "label", c.engine.label)
+	return c, nil
+}
+
+// newGroupConsumer is newLogConsumer in group mode.
+func newGroupConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], group string, given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
+	c, problems := newConsumer(r, client, topic, given, adapt, opts)
 	if isBlank(group) {
 		problems = errors.Join(problems, invalid("group %q: give the name of the consumer group", group))
 	}
@@ -81,16 +97,16 @@ func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group
 
 // newConsumer makes what both modes have in common, and finds what is wrong with
 // it.
-func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], handle Handler[T], opts []Option) (*Consumer[T], error) {
+func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
 	cfg := newConfig(r, topic.Name, opts)
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
 	}
-	handler, err := chain(decodeAndHandle(topic.Codec, handle), cfg.middleware)
+	handler, err := chain(decodeAndHandle(topic.Codec, adapt(&cfg)), cfg.middleware)
 	problems := errors.Join(
 		checkClient(client),
 		checkTopic(topic),
-		checkPresent("handler", handle, "give the function that processes a message"),
+		checkPresent("handler", given, "give the function that processes a message"),
 		cfg.validate(),
 		err,
 	)

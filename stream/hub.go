@@ -195,17 +195,16 @@ func (m *member) fetch(ctx context.Context, position string, take taker) error {
 		}
 		return err
 	}
-	w := &waiter{stream: m.stream, position: position, take: take, out: make(chan error, 1), since: time.Now()}
+	w := &waiter{stream: m.stream, position: position, take: take, out: make(chan struct{}), since: time.Now()}
 	m.hub.hot.join(w)
-	var err error
 	select {
-	case err = <-w.out:
+	case <-w.out:
+		m.eager = w.err != nil || w.full
+		return w.err
 	case <-ctx.Done():
 		m.hub.withdraw(w)
 		return ctx.Err()
 	}
-	m.eager = err != nil || w.full
-	return err
 }
 
 func (m *member) mayBeHandedBack() bool { return m.handedBack.Swap(false) }

@@ -3,9 +3,11 @@ package stream_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -242,3 +244,24 @@ type trade struct {
 }
 
 var trades = stream.Topic[trade]{Name: "trades"}
+
+// addTo1 adds one order to a stream, and returns the entry's ID.
+func addTo1(t testing.TB, client redis.UniversalClient, topic, id string) string {
+	t.Helper()
+	entryID, err := client.XAdd(context.Background(), &redis.XAddArgs{Stream: topic, Values: []string{"id", id, "amount", "1"}}).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return entryID
+}
+
+// goexit is what a test's FailNow does.
+func goexit() { runtime.Goexit() }
+
+// wantProblem fails the test if err is not about a wrong option, with the text.
+func wantProblem(t testing.TB, err error, text string) {
+	t.Helper()
+	if !errors.Is(err, stream.ErrInvalidOption) || !strings.Contains(err.Error(), text) {
+		t.Errorf("error is %v, want one with %q", err, text)
+	}
+}

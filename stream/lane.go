@@ -12,9 +12,10 @@ type waiter struct {
 	stream   string
 	position string
 	take     taker
-	// out gets the end, once: an error, or nil when take wants no more, or
-	// withdraw has been called. full says that there may be a batch more.
-	out  chan error
+	// out is closed at the end: when take wants no more, withdraw has been called,
+	// or the read has failed with err. full says that there may be a batch more.
+	out  chan struct{}
+	err  error
 	full bool
 
 	lane      *lane
@@ -214,7 +215,8 @@ func (l *lane) dismissLocked(w *waiter, err error) {
 	if l.waiters[w.stream] == w { // not one that has come since
 		delete(l.waiters, w.stream)
 	}
-	w.out <- err
+	w.err = err
+	close(w.out)
 }
 
 // stayingLocked returns those that still wait here.

@@ -21,7 +21,8 @@ const (
 	logConsumer role = 1 << iota
 	groupConsumer
 	producer
-	anyConsumer = logConsumer | groupConsumer
+	batchConsumer // beside one of the first two
+	anyConsumer   = logConsumer | groupConsumer
 )
 
 func (r role) String() string {
@@ -32,6 +33,12 @@ func (r role) String() string {
 		return "a consumer in group mode"
 	case producer:
 		return "a producer"
+	case batchConsumer:
+		return "a consumer with a batch handler"
+	case logConsumer | batchConsumer:
+		return "a consumer in log mode with a batch handler"
+	case groupConsumer | batchConsumer:
+		return "a consumer in group mode with a batch handler"
 	default:
 		return "a consumer"
 	}
@@ -73,6 +80,11 @@ type config struct {
 	window, every *int
 	interval      time.Duration
 
+	// With a batch handler only: messages in a batch, and batches at once.
+	bulk     int
+	bulkWait time.Duration
+	batches  int
+
 	// Group mode only.
 	consumerName  string
 	claimIdle     time.Duration
@@ -95,6 +107,8 @@ func defaults(r role, stream string) config {
 
 		concurrency: 1,
 		interval:    time.Second,
+		bulk:        100,
+		bulkWait:    100 * time.Millisecond,
 		claimIdle:   30 * time.Second,
 	}
 }
@@ -127,6 +141,11 @@ func newConfig(r role, stream string, opts []Option) config {
 			opt.apply(&c)
 		}
 	}
+	c.batches = c.concurrency
+	if r&batchConsumer != 0 {
+		// Each message of a batch has a worker, which waits for it to be handled.
+		c.concurrency *= c.bulk
+	}
 	return c
 }
 
@@ -151,11 +170,14 @@ func (c *config) validate() error {
 	if err := c.start.problem(); err != nil {
 		problems = append(problems, invalid("%w", err))
 	}
-	if c.concurrency < 1 {
-		problems = append(problems, invalid("WithConcurrency(%d): give at least 1", c.concurrency))
+	if c.batches < 1 {
+		problems = append(problems, invalid("WithConcurrency(%d): give at least 1", c.batches))
+	}
+	if c.bulk < 1 || c.bulkWait <= 0 {
+		problems = append(problems, invalid("WithBatch(%d, %v): give at least 1, and a time above zero", c.bulk, c.bulkWait))
 	}
 	if c.window != nil && *c.window < max(c.concurrency, 1) {
-		problems = append(problems, invalid("WithWindow(%d): give at least 1, and at least as many as WithConcurrency, %d; the handlers above it would have nothing to do", *c.window, c.concurrency))
+		problems = append(problems, invalid("WithWindow(%d): give at least 1, and at least as many as are processed at once, %d; the handlers above it would have nothing to do", *c.window, c.concurrency))
 	}
 	if c.every != nil && *c.every < 1 || c.interval <= 0 {
 		problems = append(problems, invalid("WithCheckpoint(%d, %v): give at least 1, and a time above zero", *c.every, c.interval))

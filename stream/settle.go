@@ -16,7 +16,7 @@ func (w *window) endedLocked(one *held) {
 			w.ended++
 		}
 	}
-	switch n := w.unsettledLocked(); {
+	switch n := w.newlyEndedLocked(); {
 	case n >= w.every:
 		poke(w.settle)
 	case n > 0:
@@ -28,9 +28,15 @@ func (w *window) endedLocked(one *held) {
 // unsettledLocked returns how many entries may be settled.
 func (w *window) unsettledLocked() int { return w.ended + len(w.done) }
 
+// newlyEndedLocked returns how many of them are in no settling that is on its way.
+func (w *window) newlyEndedLocked() int { return w.unsettledLocked() - w.inFlight }
+
 // feedLocked settles at once if that makes the room that the reader waits for.
 func (w *window) feedLocked() {
-	if n := w.unsettledLocked(); w.starved && n > 0 && (w.roomLocked()+n >= w.batch || w.working == 0) {
+	if !w.starved || w.newlyEndedLocked() == 0 {
+		return
+	}
+	if w.roomLocked()+w.unsettledLocked() >= w.batch || w.working == 0 {
 		poke(w.settle)
 	}
 }
@@ -64,7 +70,7 @@ func (w *window) settleWithinLocked(d time.Duration) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		w.alarmed = time.Time{}
-		if w.unsettledLocked() > 0 {
+		if w.newlyEndedLocked() > 0 {
 			poke(w.settle)
 		}
 	})
@@ -75,6 +81,7 @@ func (w *window) settleWithinLocked(d time.Duration) {
 func (w *window) settleable() []*held {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.inFlight, w.lastSettled = w.unsettledLocked(), time.Now()
 	if w.byID == nil {
 		return w.line[:w.ended:w.ended]
 	}
@@ -85,7 +92,7 @@ func (w *window) settleable() []*held {
 func (w *window) settled(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stalled, w.lastSettled = false, time.Now()
+	w.stalled, w.inFlight = false, 0
 	if w.byID == nil {
 		w.line, w.ended = dropFirst(w.line, n), w.ended-n
 	} else {
@@ -96,9 +103,13 @@ func (w *window) settled(n int) {
 	}
 	w.room.Signal()
 	w.wakeLocked(w.idle)
-	if w.unsettledLocked() >= w.every {
+	switch n := w.unsettledLocked(); {
+	case n >= w.every:
 		poke(w.settle)
+	case n > 0 && w.working == 0:
+		w.settleWithinLocked(lull)
 	}
+	w.feedLocked()
 }
 
 // dropFirst keeps nothing alive of what it drops.

@@ -40,6 +40,7 @@ type window struct {
 	timer       *time.Timer
 	alarmed     time.Time
 	lastSettled time.Time
+	inFlight    int // how much of it is being settled just now
 	// stalled is set while settling fails: nothing more is begun.
 	stalled bool
 
@@ -161,7 +162,7 @@ func (w *window) next(lose context.CancelCauseFunc) *held {
 			w.working++
 			return one
 		}
-		if w.working == 0 && w.unsettledLocked() > 0 {
+		if w.working == 0 && w.newlyEndedLocked() > 0 {
 			w.settleWithinLocked(lull)
 		}
 		w.idle++
@@ -266,7 +267,7 @@ func (w *window) end(one *held, to state) {
 		w.becomeDueLocked()
 		// What is done is recorded before the wait: nobody knows how long the
 		// entry stays, and what has been finished should not be run again.
-		if w.unsettledLocked() > 0 {
+		if w.newlyEndedLocked() > 0 {
 			poke(w.settle)
 		}
 	case parked:
