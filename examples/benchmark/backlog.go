@@ -30,7 +30,7 @@ func (b *bench) backlog(ctx context.Context) ([]line, error) {
 			verdict = "flat"
 		}
 		lines = append(lines, line{
-			what:     fmt.Sprintf("%s mode, %d entries behind, handler of 1 ms: first, highest, last memory", mode, b.settings.backlog),
+			what:     fmt.Sprintf("%s mode, %d behind, handler of 1 ms: memory at first, highest, at last", mode, b.settings.backlog),
 			measured: fmt.Sprintf("%s, %s, %s", formatMiB(first), formatMiB(highest), formatMiB(last)),
 			ratio:    fmt.Sprintf("%.2f, %s", highest/first, verdict),
 			target:   "flat: highest <= 1.25 first",

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -53,10 +54,11 @@ func tryServer(ctx context.Context) (*server, error) {
 	}
 	logfile := filepath.Join(dir, "redis.log")
 	s := &server{url: "redis://" + addr, dir: dir, gone: make(chan struct{})}
-	// Not with CommandContext: the keys are removed, and the connections closed,
-	// after an interrupt and before the server ends.
+	// Not with CommandContext, and in a process group of its own, which the terminal's
+	// Ctrl-C does not reach: what is at work stops before the server does.
 	s.cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", port,
 		"--dir", dir, "--logfile", logfile, "--save", "", "--appendonly", "no")
+	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := s.cmd.Start(); err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, fmt.Errorf("start redis-server: %w", err)
