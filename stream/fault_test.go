@@ -240,8 +240,9 @@ func TestAFailingSaveStopsDelivery(t *testing.T) {
 		rec := newRecorder()
 		stop := start(t, newConsumer(t, client, store, rec.Handle, stream.WithBatchSize(5), stream.WithLogger(out.Logger())))
 		time.Sleep(time.Hour)
-		if seen := rec.Seen(); !slices.Equal(seen, want[:5]) {
-			t.Errorf("delivered %v while nothing can be saved, want one batch", seen)
+		// One batch, and what is processed while it is being saved.
+		if seen := rec.Seen(); len(seen) < 5 || len(seen) > 9 || !slices.Equal(seen, want[:len(seen)]) {
+			t.Errorf("delivered %v while nothing can be saved, want a batch or a little more", seen)
 		}
 		if len(out.lines("WARN", "saving the offset failed", "down")) == 0 {
 			t.Errorf("the failure is not in the log:\n%s", out.String())
