@@ -4,9 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
-
-	"github.com/go-playground/validator/v10"
 )
 
 // JSON is the codec of entries that hold the whole value as JSON in one field.
@@ -21,12 +18,6 @@ type JSON[T any] struct {
 	Field string
 }
 
-// jsonValidator serves every JSON[T], whose zero value cannot keep its own.
-var jsonValidator = sync.OnceValue(func() *validator.Validate {
-	v, _ := newValidator(nil)
-	return v
-})
-
 // Check reports the parts of T that JSON cannot carry and the validate tags that
 // are not sound, all at once.
 func (c JSON[T]) Check() error {
@@ -36,7 +27,7 @@ func (c JSON[T]) Check() error {
 		problems = append(problems, fmt.Errorf("%s: %s", path, problem))
 	})
 	if c.validates() {
-		problems = append(problems, tagProblems(jsonValidator(), deref(t), nil)...)
+		problems = append(problems, tagProblems(plainValidator(), deref(t), nil)...)
 	}
 	return errors.Join(problems...)
 }
@@ -109,7 +100,7 @@ func (c JSON[T]) validate(value *T) error {
 			return nil
 		}
 	}
-	failures, err := runValidator(jsonValidator(), target)
+	failures, err := runValidator(plainValidator(), target)
 	if err != nil {
 		return err
 	}

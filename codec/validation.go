@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/go-playground/validator/v10"
 )
@@ -14,6 +15,13 @@ type validationTag struct {
 	tag string
 	fn  validator.Func
 }
+
+// plainValidator serves all codecs without tags of the user's own. A validator
+// is most of what a codec weighs.
+var plainValidator = sync.OnceValue(func() *validator.Validate {
+	v, _ := newValidator(nil)
+	return v
+})
 
 // newValidator returns a validator with the tags added, and what is wrong with
 // them.
