@@ -7,7 +7,6 @@ import (
 	"math"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -144,8 +143,10 @@ var floatForm = form{
 	set: func(text string, to reflect.Value) string {
 		const malformed = "is not a finite decimal number"
 		// ParseFloat alone also takes NaN, Inf, hexadecimal and underscores.
-		if strings.Trim(text, "0123456789+-.eE") != "" {
-			return malformed
+		for i := range len(text) {
+			if c := text[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
+				return malformed
+			}
 		}
 		x, err := strconv.ParseFloat(text, to.Type().Bits())
 		if err != nil {
@@ -215,7 +216,7 @@ var unixMilliForm = form{
 		if !ok {
 			return "is " + errUnixMilli.Error()
 		}
-		to.Set(reflect.ValueOf(t))
+		*to.Addr().Interface().(*time.Time) = t
 		return ""
 	},
 	text: func(from reflect.Value) (string, string) {

@@ -22,6 +22,7 @@ type plan struct {
 	// for a name.
 	hasIgnored bool
 	strict     bool
+	direct     bool // decodes without mapstructure
 	validate   *validator.Validate
 	err        error // all problems of the type
 }
@@ -82,6 +83,9 @@ func newPlan(t reflect.Type, config structConfig) *plan {
 	}
 	problems = append(problems, tagProblems(p.validate, t, config.tags)...)
 	p.err = errors.Join(append([]error{p.err}, problems...)...)
+	if p.err == nil {
+		p.direct = p.isDirect()
+	}
 	return p
 }
 
