@@ -24,7 +24,8 @@ type plan struct {
 	strict     bool
 	direct     bool // decodes without mapstructure
 	validate   *validator.Validate
-	err        error // all problems of the type
+	proof      *proof // spares validate most of its work
+	err        error  // all problems of the type
 }
 
 // field is one field of the struct that is a field of the entry.
@@ -85,6 +86,7 @@ func newPlan(t reflect.Type, config structConfig) *plan {
 	p.err = errors.Join(append([]error{p.err}, problems...)...)
 	if p.err == nil {
 		p.direct = p.isDirect()
+		p.proof = newProof(t, config.tags)
 	}
 	return p
 }

@@ -78,8 +78,9 @@ func (b *brokenTagError) reason() string {
 
 // isNotBlank is the notblank of validator's non-standard package, which panics
 // for structs that cannot be compared.
-func isNotBlank(field validator.FieldLevel) bool {
-	v := field.Field()
+func isNotBlank(field validator.FieldLevel) bool { return isNotBlankValue(field.Field()) }
+
+func isNotBlankValue(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.String:
 		return strings.TrimSpace(v.String()) != ""
