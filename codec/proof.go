@@ -44,23 +44,31 @@ func newProof(t reflect.Type, custom []validationTag) *proof {
 		if tag == "" {
 			continue
 		}
-		f := provenField{index: i}
-		for part := range strings.SplitSeq(tag, ",") {
-			name, _, _ := strings.Cut(part, "=")
-			if slices.ContainsFunc(custom, func(c validationTag) bool { return c.tag == name }) {
-				return nil
-			}
-			next, ok := newStep(sf.Type, part)
-			if !ok {
-				return nil
-			}
-			// Only the first part of a tag sees a nil pointer.
-			f.nilHolds = f.nilHolds || len(f.steps) == 0 && next.ends
-			f.steps = append(f.steps, next)
+		f, ok := newProvenField(sf.Type, tag, custom)
+		if !ok {
+			return nil
 		}
+		f.index = i
 		p.fields = append(p.fields, f)
 	}
 	return p
+}
+
+func newProvenField(t reflect.Type, tag string, custom []validationTag) (f provenField, ok bool) {
+	for part := range strings.SplitSeq(tag, ",") {
+		name, _, _ := strings.Cut(part, "=")
+		if slices.ContainsFunc(custom, func(c validationTag) bool { return c.tag == name }) {
+			return provenField{}, false
+		}
+		next, ok := newStep(t, part)
+		if !ok {
+			return provenField{}, false
+		}
+		// Only the first part of a tag sees a nil pointer.
+		f.nilHolds = f.nilHolds || len(f.steps) == 0 && next.ends
+		f.steps = append(f.steps, next)
+	}
+	return f, true
 }
 
 // holds tells whether validator is known to accept the struct root.
