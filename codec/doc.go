@@ -30,6 +30,13 @@
 //   - A type with UnmarshalText and MarshalText speaks for itself.
 //   - Structs, slices, arrays and maps are JSON inside their field; JSON null is
 //     refused there, as it would leave a silent zero.
+//   - JSON, in such a field and in [JSON], is refused where encoding/json would
+//     lose something without a word: bytes that are not UTF-8 and half a
+//     surrogate pair (both would be U+FFFD), one name twice in an object, also as
+//     "ID" and "id" where a struct has one field for both, a whole number in an
+//     any that a float64 would round (9007199254740993; fractions are rounded as
+//     floats are), and more than 100 levels of arrays and objects. Values that
+//     would encode to such JSON are refused too.
 //   - A pointer is nil when the entry lacks its field, and left out when nil.
 //   - A field of type any gets the text.
 //

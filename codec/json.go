@@ -9,8 +9,9 @@ import (
 // JSON is the codec of entries that hold the whole value as JSON in one field.
 // The zero value is ready to use; it is safe for concurrent use.
 //
-// Decoding refuses a missing field, JSON null, bytes that are not UTF-8 and
-// anything behind the value; other fields of the entry are ignored. When T is a
+// Decoding refuses a missing field, JSON null, anything behind the value, and what
+// encoding/json would lose without a word, as the package documentation lists it;
+// other fields of the entry are ignored. When T is a
 // struct or a pointer to one, its validate tags are checked after decoding and
 // before encoding. Errors name parts by their json tags, behind the field's name.
 type JSON[T any] struct {
