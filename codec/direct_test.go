@@ -264,9 +264,12 @@ func TestEncodingIsWhatItIsByHand(t *testing.T) {
 	sameEncoding(t, encoded{Bytes: []byte{}, Time: at.UTC(), Uint: 1})
 }
 
-// FuzzEncode holds the texts of all numbers and times to those made by hand.
+// FuzzEncode holds the texts of all numbers and times to those made by hand, and
+// proven values to validator's verdict.
 func FuzzEncode(f *testing.F) {
 	f.Add("", int64(0), uint64(0), 0.0, byte(0))
+	f.Add("a", int64(1), uint64(1), -1.0, byte(2))
+	f.Add("x", int64(3600e9), uint64(999), 0.5, byte(16))
 	f.Add("text\xff", int64(-9223372036854775808), uint64(18446744073709551615), 1e300, byte(255))
 	f.Fuzz(func(t *testing.T, text string, n int64, u uint64, x float64, set byte) {
 		v := encoded{
@@ -283,5 +286,16 @@ func FuzzEncode(f *testing.F) {
 			v.IP, v.List = netip.AddrFrom4([4]byte{set, byte(n), byte(u), 1}), []string{"a"}
 		}
 		sameEncoding(t, v)
+
+		valid := provable{Text: text, Kind: text, Int: int(n), Uint64: u, Float32: &v.Float32, Duration: v.Duration, Time: v.Time, List: make([]int, set%4)}
+		if set&16 != 0 {
+			valid.Float32, valid.Time = nil, time.Time{}
+		}
+		got, gotErr := codec.Struct[provable]().Encode(valid)
+		want, wantErr := codec.Slow[provable]().Encode(valid)
+		sameErrors(t, valid, gotErr, wantErr)
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%+v is encoded as %q, by the slow way as %q", valid, got, want)
+		}
 	})
 }

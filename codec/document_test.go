@@ -86,6 +86,7 @@ func TestJSONRefusesHalfSurrogatePairs(t *testing.T) {
 	refuses[any](t, `["\ud83d\ude00", "\ud83d x"]`, half+"19)")
 	refuses[any](t, `"\ud83d\ud83d\ude00"`, half+"2)")
 	refuses[any](t, `"\ude00\ud83d"`, half+"2)")
+	refuses[any](t, `"\udc00\udc00"`, half+"2)")
 	refuses[any](t, `{"\ud800":1}`, half+"3)")
 	refuses[order](t, `{"id":"\\\ud800"}`, half+"10)")
 	takes[any](t, `["\ud83d\ude00", "\\ud800", "\ufffd", "\u0041\"\\", "\u00e9\/"]`)

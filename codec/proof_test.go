@@ -158,6 +158,16 @@ func TestProofOfAStruct(t *testing.T) {
 	if codec.HasProof(codec.Struct[mixed]()) || codec.HasProof(codec.Struct[everything]()) {
 		t.Error("a struct that validator walks into has a proof")
 	}
+	type hidden struct {
+		base `mapstructure:"-"`
+		N    int `mapstructure:"n"`
+	}
+	if codec.HasProof(codec.Struct[hidden]()) {
+		t.Error("a struct that embeds one with tags has a proof")
+	}
+	_, err := codec.Struct[hidden]().Decode(codec.Fields{"n": "1"})
+	wantLines(t, err, `field "base.ID" (string) fails "required"`)
+
 	type redefined struct {
 		N int `mapstructure:"n" validate:"min=5"`
 	}
@@ -168,7 +178,7 @@ func TestProofOfAStruct(t *testing.T) {
 	if _, err := c.Decode(codec.Fields{"n": "1"}); err != nil {
 		t.Errorf("the user's tag is not asked: %v", err)
 	}
-	_, err := c.Decode(codec.Fields{"n": "6"})
+	_, err = c.Decode(codec.Fields{"n": "6"})
 	wantLines(t, err, `field "n" (int) fails "min=5"`)
 
 	// What a proof cannot prove gets validator's own error, in both directions.
