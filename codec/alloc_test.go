@@ -3,6 +3,7 @@
 package codec_test
 
 import (
+	"runtime"
 	"testing"
 	"time"
 
@@ -70,5 +71,18 @@ func encodes[T any](t *testing.T, c codec.Codec[T], value T) {
 		}
 	}); n > 3 {
 		t.Errorf("%T.Encode makes %v allocations, want 3", c, n)
+	}
+	// The memory that is used again must not carry texts from value to value.
+	const values, most = 200, 1000
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range values {
+		if _, err := c.Encode(value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / values; each > most {
+		t.Errorf("%T.Encode takes %d bytes for a value, want %d at most", c, each, most)
 	}
 }

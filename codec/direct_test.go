@@ -145,10 +145,13 @@ var mixedTexts = []string{
 
 func TestDirectDecodingIsTheSame(t *testing.T) {
 	t.Parallel()
-	for _, text := range mixedTexts {
-		all := codec.Fields{}
+	for i, text := range mixedTexts {
+		all, kinds := codec.Fields{}, byte(1)
+		if i%8 == 4 {
+			kinds = 8
+		}
 		for i, name := range mixedNames {
-			for kind := range byte(8) {
+			for kind := range kinds {
 				sameDecoding[mixed](t, codec.Fields{name: valueOf(kind, text)})
 				sameDecoding[provable](t, codec.Fields{name: valueOf(kind, text), "text": "t", "time": "2024-02-03T04:05:06Z"})
 			}
