@@ -3,6 +3,7 @@ package codec
 import (
 	"cmp"
 	"errors"
+	"reflect"
 	"slices"
 )
 
@@ -22,9 +23,16 @@ func (c *complaints) addField(p *plan, i int, reason string) {
 	c.add(i, p.fields[i].name, p.fields[i].typ.String(), reason)
 }
 
+func (c *complaints) addUnknown(p *plan, name string) {
+	c.add(len(p.fields), cutName(name), "", "is not declared by "+p.typ.String())
+}
+
 // validate adds what validator says about the value. Fields that have a complaint
 // get no second one: they hold a zero that was never in the entry.
 func (c *complaints) validate(p *plan, target any) error {
+	if p.proof.holds(reflect.ValueOf(target).Elem()) {
+		return nil
+	}
 	failures, err := runValidator(p.validate, target)
 	converted := *c
 	isConverted := func(i int) bool {

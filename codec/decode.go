@@ -11,16 +11,36 @@ func (p *plan) decode(fields Fields, target any) error {
 	if p.err != nil {
 		return p.err
 	}
+	var found complaints
+	var belongs bool
+	if p.direct {
+		found, belongs = p.fill(fields, reflect.ValueOf(target).Elem())
+	} else {
+		var err error
+		if found, belongs, err = p.place(fields, target); err != nil {
+			return err
+		}
+	}
+	if !belongs && len(p.fields) > 0 && p.remain == nil {
+		return fmt.Errorf("none of the entry's fields belongs to %s; check that this is the stream of that type and that the names in its tags match exactly", p.typ)
+	}
+	if err := found.validate(p, target); err != nil && len(found) == 0 {
+		return err
+	}
+	return found.err(len(p.fields))
+}
+
+// place converts the fields and has mapstructure put them into the struct that
+// target points to. belongs is set when one of them is declared.
+func (p *plan) place(fields Fields, target any) (found complaints, belongs bool, err error) {
 	root := reflect.ValueOf(target).Elem()
 	texts := make(map[string]any, len(fields))
-	var found complaints
-	belongs := false
 	for name, value := range fields {
 		i, declared := p.byName[name]
 		belongs = belongs || declared
 		if !declared && p.remain == nil {
 			if p.strict {
-				found.add(len(p.fields), cutName(name), "", "is not declared by "+p.typ.String())
+				found.addUnknown(p, name)
 			}
 			continue
 		}
@@ -31,7 +51,7 @@ func (p *plan) decode(fields Fields, target any) error {
 		case reason != "":
 			found.add(len(p.fields), cutName(name), "", reason)
 		case declared && !isPlaceable(deref(p.fields[i].typ).Kind()):
-			if reason := p.fields[i].set(text, root); reason != "" {
+			if reason := p.fields[i].set(text, root.FieldByIndex(p.fields[i].index)); reason != "" {
 				found.addField(p, i, reason)
 			}
 		case name == "-" && p.hasIgnored:
@@ -40,10 +60,7 @@ func (p *plan) decode(fields Fields, target any) error {
 			texts[name] = fieldText{name, text}
 		}
 	}
-	if !belongs && len(p.fields) > 0 && p.remain == nil {
-		return fmt.Errorf("none of the entry's fields belongs to %s; check that this is the stream of that type and that the names in its tags match exactly", p.typ)
-	}
-	err := place(texts, target, func(text fieldText, to reflect.Value) {
+	err = place(texts, target, func(text fieldText, to reflect.Value) {
 		i, declared := p.byName[text.name]
 		if !declared {
 			to.Set(reflect.ValueOf(text.text))
@@ -52,12 +69,9 @@ func (p *plan) decode(fields Fields, target any) error {
 		}
 	})
 	if err != nil {
-		return fmt.Errorf("an entry cannot be placed in %s; this is a defect of package codec, please report the type", p.typ)
+		return nil, belongs, fmt.Errorf("an entry cannot be placed in %s; this is a defect of package codec, please report the type", p.typ)
 	}
-	if err := found.validate(p, target); err != nil && len(found) == 0 {
-		return err
-	}
-	return found.err(len(p.fields))
+	return found, belongs, nil
 }
 
 // convert puts the text into to, which has the type of the field without its
@@ -72,9 +86,8 @@ func (f *field) convert(text string, to reflect.Value) (reason string) {
 	return f.form.set(text, to)
 }
 
-// set puts the text into its place in the struct root without mapstructure.
-func (f *field) set(text string, root reflect.Value) (reason string) {
-	to := root.FieldByIndex(f.index)
+// set puts the text into the field to without mapstructure.
+func (f *field) set(text string, to reflect.Value) (reason string) {
 	for to.Kind() == reflect.Pointer {
 		to.Set(reflect.New(to.Type().Elem()))
 		to = to.Elem()

@@ -30,6 +30,13 @@
 //   - A type with UnmarshalText and MarshalText speaks for itself.
 //   - Structs, slices, arrays and maps are JSON inside their field; JSON null is
 //     refused there, as it would leave a silent zero.
+//   - JSON, in such a field and in [JSON], is refused where encoding/json would
+//     lose something without a word: bytes that are not UTF-8 and half a
+//     surrogate pair (both would be U+FFFD), one name twice in an object, also as
+//     "ID" and "id" where a struct has one field for both, a whole number in an
+//     any that a float64 would round (9007199254740993; fractions are rounded as
+//     floats are), and more than 100 levels of arrays and objects. Values that
+//     would encode to such JSON are refused too.
 //   - A pointer is nil when the entry lacks its field, and left out when nil.
 //   - A field of type any gets the text.
 //
@@ -43,6 +50,17 @@
 // field declares, omitempty leaves an empty value or a zero time out when
 // encoding, unixmilli is described above, trim removes white space around a
 // text before it is converted. The name "-" keeps a field out of the entry.
+//
+// # Speed
+//
+// What reflection finds out about a type is kept, so that another [Struct] of it
+// costs nothing. A struct without squash, remain and any is decoded twenty times
+// as fast as by mapstructure, which decodes the others. Validation is almost free
+// where all validate tags of the struct are among required, omitempty, omitnil,
+// omitzero, notblank, len, min, max, eq, ne, gt, gte, lt, lte, oneof, noneof,
+// contains, excludes, startswith and endswith (of times and structs, those without
+// a parameter), and no nested struct has tags. The verdicts and errors are those
+// of validator in every case.
 //
 // # Errors
 //

@@ -23,6 +23,8 @@ func (p *plan) encode(source any) ([]string, error) {
 	}
 	root := reflect.ValueOf(source).Elem()
 	pairs := make([]string, 0, 2*(len(p.fields)+p.remain.len(root)))
+	made := newScratch()
+	defer made.free()
 	for i := range p.fields {
 		f := &p.fields[i]
 		from := root.FieldByIndex(f.index)
@@ -33,15 +35,16 @@ func (p *plan) encode(source any) ([]string, error) {
 		if !ok {
 			continue
 		}
-		text, reason := f.form.text(from)
+		text, reason := f.form.encode(from, made, len(pairs)+1)
 		if reason != "" {
 			found.addField(p, i, reason)
 			continue
 		}
 		pairs = append(pairs, f.name, text)
 	}
+	made.cut(pairs)
 	if p.remain != nil {
-		pairs = p.encodeRemain(pairs, root.FieldByIndex(p.remain.index), &found)
+		pairs, found = p.encodeRemain(pairs, root.FieldByIndex(p.remain.index), found)
 	}
 	if err := found.err(len(p.fields)); err != nil {
 		return nil, err
@@ -93,7 +96,9 @@ func (r *remainder) len(root reflect.Value) int {
 	return root.FieldByIndex(r.index).Len()
 }
 
-func (p *plan) encodeRemain(pairs []string, m reflect.Value, found *complaints) []string {
+// encodeRemain returns its arguments with what m adds to them. It takes no
+// pointer to found, which its loop would move to the heap in every encode.
+func (p *plan) encodeRemain(pairs []string, m reflect.Value, found complaints) ([]string, complaints) {
 	texts := make(map[string]string, m.Len())
 	for key, value := range m.Seq2() {
 		name := key.String()
@@ -111,5 +116,5 @@ func (p *plan) encodeRemain(pairs []string, m reflect.Value, found *complaints) 
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		pairs = append(pairs, name, texts[name])
 	}
-	return pairs
+	return pairs, found
 }

@@ -7,7 +7,6 @@ import (
 	"math"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -18,10 +17,27 @@ type form struct {
 	set func(text string, to reflect.Value) (reason string)
 	// text returns the text of from, which is addressable.
 	text func(from reflect.Value) (text, reason string)
+	// append is there in place of text where it spares an allocation.
+	append func(buf []byte, from reflect.Value) (longer []byte, reason string)
 	// refusesBlank is set where "" is no value, so that it gets one reason.
 	refusesBlank bool
 	// nested is set where the text is JSON, whose parts need a look too.
 	nested bool
+}
+
+// encode returns the text of from, or leaves it in made, for the position at of
+// the pairs.
+func (f *form) encode(from reflect.Value, made *scratch, at int) (text, reason string) {
+	if f.append == nil {
+		return f.text(from)
+	}
+	start := len(made.texts)
+	longer, reason := f.append(made.texts, from)
+	if reason == "" {
+		made.texts = longer
+		made.spans = append(made.spans, span{at, start, len(longer)})
+	}
+	return "", reason
 }
 
 var (
@@ -82,7 +98,7 @@ var bytesForm = form{
 		to.SetBytes([]byte(text))
 		return ""
 	},
-	text: func(from reflect.Value) (string, string) { return string(from.Bytes()), "" },
+	append: func(buf []byte, from reflect.Value) ([]byte, string) { return append(buf, from.Bytes()...), "" },
 }
 
 // isBytes tells whether t is a slice of plain bytes. json.RawMessage and its like
@@ -110,7 +126,7 @@ var boolForm = form{
 		to.SetBool(b)
 		return ""
 	},
-	text: func(from reflect.Value) (string, string) { return strconv.FormatBool(from.Bool()), "" },
+	append: func(buf []byte, from reflect.Value) ([]byte, string) { return strconv.AppendBool(buf, from.Bool()), "" },
 }
 
 var intForm = form{
@@ -123,7 +139,9 @@ var intForm = form{
 		to.SetInt(n)
 		return ""
 	},
-	text: func(from reflect.Value) (string, string) { return strconv.FormatInt(from.Int(), 10), "" },
+	append: func(buf []byte, from reflect.Value) ([]byte, string) {
+		return strconv.AppendInt(buf, from.Int(), 10), ""
+	},
 }
 
 var uintForm = form{
@@ -136,7 +154,9 @@ var uintForm = form{
 		to.SetUint(n)
 		return ""
 	},
-	text: func(from reflect.Value) (string, string) { return strconv.FormatUint(from.Uint(), 10), "" },
+	append: func(buf []byte, from reflect.Value) ([]byte, string) {
+		return strconv.AppendUint(buf, from.Uint(), 10), ""
+	},
 }
 
 var floatForm = form{
@@ -144,8 +164,10 @@ var floatForm = form{
 	set: func(text string, to reflect.Value) string {
 		const malformed = "is not a finite decimal number"
 		// ParseFloat alone also takes NaN, Inf, hexadecimal and underscores.
-		if strings.Trim(text, "0123456789+-.eE") != "" {
-			return malformed
+		for i := range len(text) {
+			if c := text[i]; (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
+				return malformed
+			}
 		}
 		x, err := strconv.ParseFloat(text, to.Type().Bits())
 		if err != nil {
@@ -154,12 +176,12 @@ var floatForm = form{
 		to.SetFloat(x)
 		return ""
 	},
-	text: func(from reflect.Value) (string, string) {
+	append: func(buf []byte, from reflect.Value) ([]byte, string) {
 		x := from.Float()
 		if math.IsNaN(x) || math.IsInf(x, 0) {
-			return "", "is not finite"
+			return buf, "is not finite"
 		}
-		return strconv.FormatFloat(x, 'g', -1, from.Type().Bits()), ""
+		return strconv.AppendFloat(buf, x, 'g', -1, from.Type().Bits()), ""
 	},
 }
 
@@ -181,7 +203,9 @@ var durationForm = form{
 		to.SetInt(int64(d))
 		return ""
 	},
-	text: func(from reflect.Value) (string, string) { return time.Duration(from.Int()).String(), "" },
+	append: func(buf []byte, from reflect.Value) ([]byte, string) {
+		return append(buf, time.Duration(from.Int()).String()...), ""
+	},
 }
 
 var timeForm = form{
@@ -192,18 +216,18 @@ var timeForm = form{
 		}
 		return ""
 	},
-	text: func(from reflect.Value) (string, string) {
+	append: func(buf []byte, from reflect.Value) ([]byte, string) {
 		t := *from.Addr().Interface().(*time.Time)
 		// RFC 3339 has no seconds in a zone's offset and would move the instant
 		// by what it drops; zones of before 1920 have them.
 		if _, offset := t.Zone(); offset%60 != 0 {
 			t = t.UTC()
 		}
-		text, err := t.MarshalText()
+		longer, err := t.AppendText(buf)
 		if err != nil {
-			return "", "has a year or a zone that RFC 3339 cannot express"
+			return buf, "has a year or a zone that RFC 3339 cannot express"
 		}
-		return string(text), ""
+		return longer, ""
 	},
 }
 
@@ -215,18 +239,20 @@ var unixMilliForm = form{
 		if !ok {
 			return "is " + errUnixMilli.Error()
 		}
-		to.Set(reflect.ValueOf(t))
+		*to.Addr().Interface().(*time.Time) = t
 		return ""
 	},
-	text: func(from reflect.Value) (string, string) {
-		return strconv.FormatInt(from.Addr().Interface().(*time.Time).UnixMilli(), 10), ""
+	append: func(buf []byte, from reflect.Value) ([]byte, string) {
+		return strconv.AppendInt(buf, from.Addr().Interface().(*time.Time).UnixMilli(), 10), ""
 	},
 }
 
 var unixMilliTypeForm = form{
 	refusesBlank: true,
 	set:          func(text string, to reflect.Value) string { return unixMilliForm.set(text, to.Field(0)) },
-	text:         func(from reflect.Value) (string, string) { return unixMilliForm.text(from.Field(0)) },
+	append: func(buf []byte, from reflect.Value) ([]byte, string) {
+		return unixMilliForm.append(buf, from.Field(0))
+	},
 }
 
 // methodForm is the form of a type with UnmarshalText. Its errors are not shown:

@@ -1,9 +1,13 @@
 package codec_test
 
 import (
+	"encoding/json"
+	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"millrace/codec"
 )
@@ -50,7 +54,7 @@ type fuzzedDocument struct {
 
 // FuzzJSONDecode is FuzzStructDecode for whole documents.
 func FuzzJSONDecode(f *testing.F) {
-	for _, text := range []string{"{}", "null", `{"s":"x","n":1,"f":1.5,"a":[{}],"p":{"p":{}},"m":{"1":null},"u":5}`, `{"l":[{"mail":"a@b.ch"}]}`, `{"n":300}`, `{"s":"\ud800"}`} {
+	for _, text := range []string{"{}", "null", `{"s":"x","n":1,"f":1.5,"a":[{}],"p":{"p":{}},"m":{"1":null},"u":5}`, `{"l":[{"mail":"a@b.ch"}]}`, `{"n":300}`, `{"s":"\ud800"}`, `{"a":1,"a":2}`, `[9007199254740993]`, `{"a":{"a":[{},{"b":1e5,"B":[]}]}}`} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
@@ -66,6 +70,11 @@ func FuzzJSONDecode(f *testing.F) {
 		}
 		roundTrip(t, codec.JSON[fuzzedDocument]{}, codec.Fields{"payload": text}, normal)
 		roundTrip(t, codec.JSON[any]{}, codec.Fields{"payload": text}, func(*any) {})
+		_, err := codec.JSON[any]{}.Decode(codec.Fields{"payload": text})
+		fits := json.Valid([]byte(text)) && utf8.ValidString(text) && strings.Trim(text, " \t\r\n") != "null" && losesNothing(text)
+		if taken := err == nil; taken != fits && !strings.Contains(fmt.Sprint(err), "surrogate") {
+			t.Fatalf("%q: %v, by tokens it is taken: %v", text, err, fits)
+		}
 	})
 }
 

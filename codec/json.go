@@ -4,28 +4,20 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"sync"
-
-	"github.com/go-playground/validator/v10"
 )
 
 // JSON is the codec of entries that hold the whole value as JSON in one field.
 // The zero value is ready to use; it is safe for concurrent use.
 //
-// Decoding refuses a missing field, JSON null, bytes that are not UTF-8 and
-// anything behind the value; other fields of the entry are ignored. When T is a
-// struct or a pointer to one, its validate tags are checked after decoding and
-// before encoding. Errors name parts by their json tags, behind the field's name.
+// Decoding refuses a missing field, JSON null, anything behind the value, and what
+// encoding/json would lose without a word, as the package documentation lists it;
+// other fields of the entry are ignored. When T is a struct or a pointer to one,
+// its validate tags are checked after decoding and before encoding. Errors name
+// parts by their json tags, behind the field's name.
 type JSON[T any] struct {
 	// Field is the name of the entry's field; empty means "payload".
 	Field string
 }
-
-// jsonValidator serves every JSON[T], whose zero value cannot keep its own.
-var jsonValidator = sync.OnceValue(func() *validator.Validate {
-	v, _ := newValidator(nil)
-	return v
-})
 
 // Check reports the parts of T that JSON cannot carry and the validate tags that
 // are not sound, all at once.
@@ -36,7 +28,7 @@ func (c JSON[T]) Check() error {
 		problems = append(problems, fmt.Errorf("%s: %s", path, problem))
 	})
 	if c.validates() {
-		problems = append(problems, tagProblems(jsonValidator(), deref(t), nil)...)
+		problems = append(problems, tagProblems(plainValidator(), deref(t), nil)...)
 	}
 	return errors.Join(problems...)
 }
@@ -109,7 +101,7 @@ func (c JSON[T]) validate(value *T) error {
 			return nil
 		}
 	}
-	failures, err := runValidator(jsonValidator(), target)
+	failures, err := runValidator(plainValidator(), target)
 	if err != nil {
 		return err
 	}

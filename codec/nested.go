@@ -41,6 +41,9 @@ func unmarshal(text string, target any) (reason string) {
 	if !utf8.ValidString(text) {
 		return "is JSON with bytes that are not UTF-8"
 	}
+	if reason, at := documentReason(text, reflect.TypeOf(target).Elem()); reason != "" {
+		return fmt.Sprintf("holds JSON that %s (at byte %d)", reason, at)
+	}
 	defer func() {
 		if recover() != nil {
 			reason = "holds JSON that makes a method of its Go type panic"
@@ -65,7 +68,7 @@ func unmarshal(text string, target any) (reason string) {
 	return "holds JSON with a part that its Go type refuses"
 }
 
-// marshal is json.Marshal with reasons made from the types of its errors.
+// marshal is json.Marshal of what value points to, with reasons made from the types of its errors.
 func marshal(value any) (text, reason string) {
 	defer func() {
 		if recover() != nil {
@@ -82,7 +85,11 @@ func marshal(value any) (text, reason string) {
 	if hasReplacement(b) {
 		return "", "holds a string that is not UTF-8, which JSON cannot carry"
 	}
-	return string(b), ""
+	text = string(b)
+	if reason, _ := documentReason(text, reflect.TypeOf(value).Elem()); reason != "" {
+		return "", "would be JSON that " + reason + ", which decoding refuses"
+	}
+	return text, ""
 }
 
 // hasReplacement finds the escape that json.Marshal writes for bytes that are not

@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/go-playground/validator/v10"
 )
@@ -21,8 +22,10 @@ type plan struct {
 	// for a name.
 	hasIgnored bool
 	strict     bool
+	direct     bool // decodes without mapstructure
 	validate   *validator.Validate
-	err        error // all problems of the type
+	proof      *proof // spares validate most of its work
+	err        error  // all problems of the type
 }
 
 // field is one field of the struct that is a field of the entry.
@@ -43,6 +46,29 @@ type remainder struct {
 	typ   reflect.Type
 }
 
+// plans holds a plan for each planKey: a program has few types, but may have
+// thousands of topics, and each had 16 KiB of plan and validator. Plans with tags
+// of the user's own are not shared, as functions cannot be compared.
+var plans sync.Map
+
+type planKey struct {
+	typ    reflect.Type
+	strict bool
+}
+
+func planFor(t reflect.Type, config structConfig) *plan {
+	if len(config.tags) > 0 {
+		return newPlan(t, config)
+	}
+	key := planKey{t, config.strict}
+	shared, ok := plans.Load(key)
+	if !ok {
+		shared, _ = plans.LoadOrStore(key, newPlan(t, config))
+	}
+	p, _ := shared.(*plan)
+	return p
+}
+
 // newPlan never fails: problems of the type are left in err.
 func newPlan(t reflect.Type, config structConfig) *plan {
 	p := &plan{typ: t, byName: map[string]int{}, byPath: map[string]int{}, strict: config.strict}
@@ -51,10 +77,17 @@ func newPlan(t reflect.Type, config structConfig) *plan {
 		return p
 	}
 	p.add(t, nil, "")
+	p.validate = plainValidator()
 	var problems []error
-	p.validate, problems = newValidator(config.tags)
+	if len(config.tags) > 0 {
+		p.validate, problems = newValidator(config.tags)
+	}
 	problems = append(problems, tagProblems(p.validate, t, config.tags)...)
 	p.err = errors.Join(append([]error{p.err}, problems...)...)
+	if p.err == nil {
+		p.direct = p.isDirect()
+		p.proof = newProof(t, config.tags)
+	}
 	return p
 }
 

@@ -32,7 +32,7 @@ func Struct[T any](opts ...StructOption) Codec[T] {
 			opt.apply(&config)
 		}
 	}
-	return structCodec[T]{newPlan(reflect.TypeFor[T](), config)}
+	return structCodec[T]{planFor(reflect.TypeFor[T](), config)}
 }
 
 // StructOption is an option of [Struct].

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 
 	"github.com/go-playground/validator/v10"
 )
@@ -14,6 +15,13 @@ type validationTag struct {
 	tag string
 	fn  validator.Func
 }
+
+// plainValidator serves all codecs without tags of the user's own. A validator
+// is most of what a codec weighs.
+var plainValidator = sync.OnceValue(func() *validator.Validate {
+	v, _ := newValidator(nil)
+	return v
+})
 
 // newValidator returns a validator with the tags added, and what is wrong with
 // them.
@@ -70,8 +78,9 @@ func (b *brokenTagError) reason() string {
 
 // isNotBlank is the notblank of validator's non-standard package, which panics
 // for structs that cannot be compared.
-func isNotBlank(field validator.FieldLevel) bool {
-	v := field.Field()
+func isNotBlank(field validator.FieldLevel) bool { return isNotBlankValue(field.Field()) }
+
+func isNotBlankValue(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.String:
 		return strings.TrimSpace(v.String()) != ""

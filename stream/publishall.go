@@ -24,10 +24,12 @@ const (
 // publishAll publishes what encode returns for 0 to count-1.
 func (p *publisher) publishAll(ctx context.Context, count int, encode func(i int) (outgoing, error)) ([]Published, error) {
 	results := make([]Published, count)
-	chunk := make([]*write, 0, min(count, chunkEntries))
 	for next := 0; next < count; {
-		chunk = chunk[:0]
-		for size := 0; next < count && len(chunk) < chunkEntries && size < chunkBytes; next++ {
+		f := p.frame()
+		left := min(count-next, chunkEntries)
+		chunk := make([]write, 0, left) // never grows: the commands point into it
+		var memory argMemory
+		for size := 0; next < count && len(chunk) < left && size < chunkBytes; next++ {
 			entry, err := encode(next)
 			if err != nil {
 				results[next].Err = err
@@ -37,9 +39,9 @@ func (p *publisher) publishAll(ctx context.Context, count int, encode func(i int
 			if len(chunk) == 0 {
 				how = bySource // the first brings the script along, the others find it
 			}
-			w := p.write(ctx, entry, how)
-			w.result = &results[next]
-			chunk = append(chunk, w)
+			memory.next = (left - len(chunk)) * (10 + len(entry.pairs))
+			chunk = append(chunk, write{result: &results[next]})
+			p.prepare(ctx, &chunk[len(chunk)-1], f, entry, how, &memory)
 			for _, text := range entry.pairs {
 				size += len(text)
 			}
@@ -56,22 +58,23 @@ func (p *publisher) publishAll(ctx context.Context, count int, encode func(i int
 
 // exchange sends the writes in one round trip and fills in their results. It
 // returns the first failure.
-func (p *publisher) exchange(ctx context.Context, chunk []*write) (cause error) {
+func (p *publisher) exchange(ctx context.Context, chunk []write) (cause error) {
 	if len(chunk) == 0 {
 		return nil
 	}
 	if err := checkContext(ctx); err != nil {
-		for _, w := range chunk {
-			w.result.Err = p.notWritten(err)
+		for i := range chunk {
+			chunk[i].result.Err = p.notWritten(err)
 		}
 		return err
 	}
 	pipe := p.client.Pipeline()
-	for _, w := range chunk {
-		_ = pipe.Process(ctx, w) // only queues it
+	for i := range chunk {
+		_ = pipe.Process(ctx, &chunk[i]) // only queues it
 	}
 	_, failure := pipe.Exec(ctx)
-	for _, w := range chunk {
+	for i := range chunk {
+		w := &chunk[i]
 		err := w.Err()
 		if err == nil && w.Val() == "" {
 			err = failure // a hook's, which kept all of them from being sent

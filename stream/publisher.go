@@ -32,12 +32,12 @@ func (p *publisher) publish(ctx context.Context, entry outgoing) (string, error)
 	if err := checkContext(ctx); err != nil {
 		return "", p.notWritten(err)
 	}
-	w := p.write(ctx, entry, byHash)
+	w, f := new(write), p.frame()
+	p.prepare(ctx, w, f, entry, byHash, &argMemory{})
 	err := p.client.Process(ctx, w)
 	if hasCode(err, "NOSCRIPT") {
-		sent := w.sent - 1 // this one did nothing
-		w = p.write(ctx, entry, bySource)
-		w.sent = sent
+		w = &write{sent: w.sent - 1} // that one did nothing
+		p.prepare(ctx, w, f, entry, bySource, &argMemory{})
 		err = p.client.Process(ctx, w)
 	}
 	return p.outcome(ctx, w, err)

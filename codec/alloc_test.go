@@ -1,0 +1,88 @@
+//go:build !race
+
+package codec_test
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"millrace/codec"
+)
+
+// Counting allocations does not go with parallel tests, so those of this file are
+// not; nor with the race detector, under which a sync.Pool forgets at random.
+
+func TestStructOfOneTypeIsBuiltOnce(t *testing.T) {
+	first := codec.Struct[benchEvent]()
+	if n := testing.AllocsPerRun(100, func() { codec.Struct[benchEvent]() }); n > 2 {
+		t.Errorf("another codec of the type is made with %v allocations, want 2 at most", n)
+	}
+	if codec.Struct[benchEvent]() != first {
+		t.Error("two codecs of one type are not the same")
+	}
+	if codec.Struct[benchEvent](codec.DisallowUnknownFields()) == first {
+		t.Error("a strict codec is the same as one that is not")
+	}
+}
+
+func TestStructAllocations(t *testing.T) {
+	type milli struct {
+		ID       string          `mapstructure:"id,trim" validate:"required,max=64"`
+		N        int64           `mapstructure:"n" validate:"gt=0"`
+		Price    float32         `mapstructure:"price" validate:"gte=0"`
+		At       time.Time       `mapstructure:"at,unixmilli" validate:"required"`
+		Also     codec.UnixMilli `mapstructure:"also"`
+		Duration time.Duration   `mapstructure:"duration" validate:"min=1s"`
+	}
+	millis := codec.Fields{"id": " x ", "n": "7", "price": "1.5", "at": "1700000000000", "also": "1", "duration": "1m", "unknown": "x"}
+	plain := mustDecode(t, codec.Struct[benchPlain](), benchFields)
+	if plain != benchPlain(benchValue) {
+		t.Errorf("got %+v", plain)
+	}
+	decodes(t, codec.Struct[benchPlain](), benchFields)
+	decodes(t, codec.Struct[benchEvent](), benchFields)
+	decodes(t, codec.Struct[benchEvent](codec.DisallowUnknownFields()), benchFields)
+	decodes(t, codec.Struct[milli](), millis)
+	encodes(t, codec.Struct[benchPlain](), plain)
+	encodes(t, codec.Struct[benchEvent](), benchValue)
+	encodes(t, codec.Struct[milli](), mustDecode(t, codec.Struct[milli](), millis))
+}
+
+// decodes fails when Decode allocates more than the value.
+func decodes[T any](t *testing.T, c codec.Codec[T], fields codec.Fields) {
+	t.Helper()
+	if n := testing.AllocsPerRun(200, func() {
+		if _, err := c.Decode(fields); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 1 {
+		t.Errorf("%T.Decode makes %v allocations, want the value only", c, n)
+	}
+}
+
+// encodes fails when Encode allocates more than the value, its pairs and their
+// texts.
+func encodes[T any](t *testing.T, c codec.Codec[T], value T) {
+	t.Helper()
+	if n := testing.AllocsPerRun(200, func() {
+		if _, err := c.Encode(value); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 3 {
+		t.Errorf("%T.Encode makes %v allocations, want 3", c, n)
+	}
+	// The memory that is used again must not carry texts from value to value.
+	const values, most = 200, 1000
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for range values {
+		if _, err := c.Encode(value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / values; each > most {
+		t.Errorf("%T.Encode takes %d bytes for a value, want %d at most", c, each, most)
+	}
+}

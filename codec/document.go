@@ -1,0 +1,242 @@
+package codec
+
+import (
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// maxDepth bounds how deep arrays and objects nest. encoding/json stops at
+// 10,000, each of which costs stack and heap; no event needs 100.
+const maxDepth = 100
+
+// document looks in a JSON text for what encoding/json would take and get wrong
+// without a word.
+type document struct {
+	text   string
+	at     int
+	depth  int
+	reason string // completes "JSON that"
+}
+
+// documentReason tells what is wrong with a JSON text for a t, and where. A text
+// that is no JSON has no reason: encoding/json says it better.
+func documentReason(text string, t reflect.Type) (reason string, at int) {
+	d := document{text: text}
+	d.value(t)
+	return d.reason, d.at + 1
+}
+
+// fail and all that follow return false when there is nothing more to look at.
+func (d *document) fail(reason string) bool {
+	d.reason = reason
+	return false
+}
+
+// value goes over one value. t is what it is decoded into, or nil for a type
+// that sees the text itself.
+func (d *document) value(t reflect.Type) bool {
+	switch c := d.next(); c {
+	case '{':
+		return d.nest() && d.object(membersOf(documentType(t)))
+	case '[':
+		return d.nest() && d.array(elemOf(documentType(t)))
+	case '"':
+		_, ok := d.str()
+		return ok
+	case 't', 'f', 'n':
+		return d.skip("truefalsn") != ""
+	default:
+		start := d.at
+		number := d.skip("0123456789+-.eE")
+		if t != nil && deref(t).Kind() == reflect.Interface && !isKept(number) {
+			d.at = start
+			return d.fail("has a whole number that an any would round; give it a type, or make it a string")
+		}
+		return number != ""
+	}
+}
+
+// next skips white space and returns the byte behind it, or 0.
+func (d *document) next() byte {
+	d.skip(" \t\r\n")
+	if d.at == len(d.text) {
+		return 0
+	}
+	return d.text[d.at]
+}
+
+// is goes past c if it comes next.
+func (d *document) is(c byte) bool {
+	if d.next() != c {
+		return false
+	}
+	d.at++
+	return true
+}
+
+// skip goes over the bytes that are in set and returns them.
+func (d *document) skip(set string) string {
+	start := d.at
+	for d.at < len(d.text) && strings.IndexByte(set, d.text[d.at]) >= 0 {
+		d.at++
+	}
+	return d.text[start:d.at]
+}
+
+func (d *document) nest() bool {
+	if d.depth == maxDepth {
+		return d.fail(fmt.Sprintf("nests deeper than %d levels", maxDepth))
+	}
+	d.depth++
+	d.at++
+	return true
+}
+
+func (d *document) array(elem reflect.Type) bool {
+	if d.is(']') {
+		d.depth--
+		return true
+	}
+	for {
+		if !d.value(elem) {
+			return false
+		}
+		if d.is(']') {
+			d.depth--
+			return true
+		}
+		if !d.is(',') {
+			return false
+		}
+	}
+}
+
+func (d *document) object(members members) bool {
+	if d.is('}') {
+		d.depth--
+		return true
+	}
+	var seen nameSet
+	for {
+		if d.next() != '"' {
+			return false
+		}
+		start := d.at
+		key, ok := d.str()
+		if !ok {
+			return false
+		}
+		name, elem := members.find(key)
+		if !seen.add(name) {
+			d.at = start
+			return d.fail("has a name twice in one object")
+		}
+		if !d.is(':') || !d.value(elem) {
+			return false
+		}
+		if d.is('}') {
+			d.depth--
+			return true
+		}
+		if !d.is(',') {
+			return false
+		}
+	}
+}
+
+// str goes over a string and returns what it says.
+func (d *document) str() (s string, ok bool) {
+	start, escaped := d.at, false
+	for d.at++; d.at < len(d.text); d.at++ {
+		switch d.text[d.at] {
+		case '"':
+			d.at++
+			if s = d.text[start+1 : d.at-1]; escaped {
+				ok = json.Unmarshal([]byte(d.text[start:d.at]), &s) == nil
+				return s, ok
+			}
+			return s, true
+		case '\\':
+			escaped = true
+			if !d.escape() {
+				return "", false
+			}
+		}
+	}
+	return "", false
+}
+
+// escape goes to the last byte of an escape. Half a surrogate pair would become
+// U+FFFD.
+func (d *document) escape() bool {
+	high := d.unit(d.at)
+	switch {
+	case high < 0xD800 || high > 0xDFFF:
+		d.at++ // what follows a \u is ordinary to the loop of str
+		return true
+	case high < 0xDC00:
+		if low := d.unit(d.at + 6); low >= 0xDC00 && low <= 0xDFFF {
+			d.at += 11
+			return true
+		}
+	}
+	return d.fail("has half a surrogate pair in a string")
+}
+
+// unit returns the code unit of the \u escape at a position, or -1.
+func (d *document) unit(at int) int64 {
+	if at+6 > len(d.text) || d.text[at] != '\\' || d.text[at+1] != 'u' {
+		return -1
+	}
+	unit, err := strconv.ParseUint(d.text[at+2:at+6], 16, 16)
+	if err != nil {
+		return -1
+	}
+	return int64(unit)
+}
+
+// isKept tells whether a number that becomes a float64 is written the same way
+// when it is encoded again. Only a whole number must be: it may be somebody's ID.
+func isKept(number string) bool {
+	const alwaysKept = 15 // digits
+	if len(number) <= alwaysKept || strings.ContainsAny(number, ".eE") {
+		return true
+	}
+	x, err := strconv.ParseFloat(number, 64)
+	return err != nil || strconv.FormatFloat(x, 'f', -1, 64) == number
+}
+
+// nameSet is a set of the names of one object, most of which have few.
+type nameSet struct {
+	few  [16]string
+	size int
+	many map[string]bool // once there are more
+}
+
+// add tells whether the name is new.
+func (s *nameSet) add(name string) bool {
+	if s.many == nil && s.size < len(s.few) {
+		for _, other := range s.few[:s.size] {
+			if other == name {
+				return false
+			}
+		}
+		s.few[s.size] = name
+		s.size++
+		return true
+	}
+	if s.many == nil {
+		s.many = make(map[string]bool, 2*s.size)
+		for _, name := range s.few {
+			s.many[name] = true
+		}
+	}
+	if s.many[name] {
+		return false
+	}
+	s.many[name] = true
+	return true
+}

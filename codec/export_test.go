@@ -1,0 +1,29 @@
+package codec
+
+import "reflect"
+
+// Slow returns the codec that Struct would return if it had neither a direct way
+// to decode nor a proof: the oracle of both.
+func Slow[T any](opts ...StructOption) Codec[T] {
+	c, _ := Struct[T](opts...).(structCodec[T])
+	slow := *c.plan
+	slow.direct, slow.proof = false, nil
+	return structCodec[T]{&slow}
+}
+
+// IsDirect tells whether c decodes without mapstructure.
+func IsDirect[T any](c Codec[T]) bool { return c.(structCodec[T]).plan.direct }
+
+// HasProof tells whether c can prove values valid.
+func HasProof[T any](c Codec[T]) bool { return c.(structCodec[T]).plan.proof != nil }
+
+// Proves tells what a proof says of a field with the value and the tag. It is not
+// known when such a field is left to validator.
+func Proves(value any, tag string) (holds, known bool) {
+	v := reflect.ValueOf(value)
+	if !isSilent(v.Type(), map[reflect.Type]bool{}) {
+		return false, false
+	}
+	f, known := newProvenField(v.Type(), tag, nil)
+	return known && f.hold(v), known
+}
