@@ -41,8 +41,8 @@ func (w *window) feedLocked() {
 	}
 }
 
-// settleWithinLocked has the settler woken within d, at once if it was not for so
-// long.
+// settleWithinLocked has the settler woken when it was not for d, so at once if
+// that is so already.
 func (w *window) settleWithinLocked(d time.Duration) {
 	// A timer that is set already, and soon enough, is left: this is called for
 	// every entry, and the clock is not to be asked each time.
@@ -50,13 +50,10 @@ func (w *window) settleWithinLocked(d time.Duration) {
 		return
 	}
 	now := time.Now()
-	if now.Sub(w.lastSettled) >= w.interval {
+	at := w.lastSettled.Add(d)
+	if !at.After(now) {
 		poke(w.settle)
 		return
-	}
-	at := now.Add(d)
-	if latest := w.lastSettled.Add(w.interval); latest.Before(at) {
-		at = latest
 	}
 	if !w.alarmed.IsZero() && !at.Before(w.alarmed) {
 		return

@@ -65,9 +65,9 @@ type limits struct {
 	key func(*Entry) string
 }
 
-// lull is how long a consumer has had nothing to do when it settles what has
-// ended. Without it, a stream that brings its entries one by one would have one
-// settled for each.
+// lull is how long nothing was settled when a consumer that has nothing to do
+// settles. Without it, a stream that brings many entries, but one by one, would
+// have each of them settled by itself.
 const lull = time.Millisecond
 
 func newWindow(l limits, group bool) *window {
