@@ -73,18 +73,21 @@
 //	any other error,     it is held: logged (Error), and delivered again after
 //	or a panic           a wait that grows
 //
-// In log mode nothing behind a held entry is delivered in its place, and to pass
-// an entry is to let the offset advance. The offset is saved at the end of every batch, once a second while a batch
-// lasts, before an entry is held, and when Run returns. After a crash, the
-// consumer's or that of Redis, what came since the last save is delivered
-// again: at most a batch. A handler must therefore be able to see an entry
-// twice. While an offset cannot be saved, nothing further is delivered.
+// To pass an entry is to let the offset advance in log mode, and to ack the entry in
+// group mode. That is done for many entries at a time: when as many as a batch have
+// been processed, after a second, soon after the consumer has run out of work,
+// before an entry is held, and when Run returns; [WithCheckpoint] says otherwise.
+// While it is being done the next entries are processed. While it fails, nothing
+// more is begun.
 //
-// In group mode others go on while an entry is held, and to pass an entry is to
-// ack it. [Entry.Deliveries] is Redis' own count, which outlives consumers, so
-// that [WithMaxDeliveries] also ends a loop of crashes. After a crash, what was
-// at work, and what was finished and not acked, is delivered again; a crash is
-// charged to the entries that were at work, not to those beside them.
+// A handler must be able to see an entry twice. After a crash, the consumer's or
+// that of Redis, what has been processed and not been recorded is delivered again:
+// at most what the window holds ([WithWindow]).
+//
+// In log mode the offset never passes an entry that is not done. In group mode
+// [Entry.Deliveries] is Redis' own count, which outlives consumers, so that
+// [WithMaxDeliveries] also ends a loop of crashes; a crash is charged to the entries
+// that were at work, not to those beside them.
 //
 // Where nothing is stored yet, or the group is made, the consumer starts at the
 // beginning of the stream; [WithStart] says otherwise.
@@ -111,12 +114,38 @@
 //
 // # Ordering and concurrency
 //
-// In log mode entries are handled one at a time, in the order of the stream. One
-// consumer per label is meant to run at a time: two handle everything twice. In
-// group mode [WithConcurrency] handlers run at once, and no order is promised.
-// The next batch is read while one is handled; no more than these two are in
-// memory. Entries of a group that wait to be delivered again count too, so that a
-// handler which always fails ends up stopping the reading.
+// In log mode entries are handled one at a time, in the order of the stream, and
+// nothing behind a held entry is delivered in its place. One consumer per label is
+// meant to run at a time: two handle everything twice. In group mode no order is
+// promised, and others go on while an entry is held.
+//
+// [WithConcurrency] has several handlers run at once, in either mode, and
+// [WithOrderKey] keeps the order of the entries that belong together, such as those
+// of one account: they are processed one at a time, and a held one holds up only
+// what has the same key.
+//
+// What a consumer has read and not settled is its window. It is bounded: by default
+// two batches, one that is processed and one that is read ahead, and one entry for
+// each handler. In log mode entries that are done count until the offset has passed
+// them, so that one entry that is stuck, while others go on, fills the window in the
+// end. Nothing is read then, and the log says which entry it is.
+//
+// # Batches
+//
+// [NewBatchConsumer] and [NewGroupBatchConsumer] are for sinks that take many
+// messages at once. What becomes of a message is decided for each: an entry that
+// cannot be decoded is in no batch, one that fails is tried again, held or
+// dead-lettered without the others. [Partial] tells which have failed, [Bisect]
+// finds out.
+//
+// # Many topics
+//
+// The consumers of a [Runner] read together where they can, so that a thousand
+// topics on a server take no more than about eight connections: consumers with the
+// same client, batch size and block time, in group mode also the same group and
+// consumer name, in a cluster the same hash tag. A topic with a backlog is read by
+// itself, in turns with others that have one; those that wait do so in one blocking
+// read. A slow topic leaves that while its window is full.
 //
 // # Errors
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -52,6 +53,47 @@ func ExampleNewConsumer() {
 	// Output:
 	// welcome, ada
 	// welcome, grace
+}
+
+// A sink that takes all of a batch or nothing, and one signup that it does not take.
+func ExampleNewBatchConsumer() {
+	server, err := miniredis.Run()
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = client.Close() }()
+	for _, user := range []string{"ada", "bobby", "grace", "edsger"} {
+		client.XAdd(context.Background(), &redis.XAddArgs{Stream: Signups.Name, Values: []string{"user_id", user, "plan", "free"}})
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	insert := func(_ context.Context, batch []*stream.Message[Signup]) error {
+		var users []string
+		for _, msg := range batch {
+			users = append(users, msg.Value.UserID)
+		}
+		if len(batch) > 2 {
+			return errors.New("too many at once")
+		}
+		fmt.Println("inserted", users)
+		if users[len(users)-1] == "edsger" {
+			cancel()
+		}
+		return nil
+	}
+	consumer, err := stream.NewBatchConsumer(client, Signups, &offset.Memory{}, stream.Bisect(insert),
+		stream.WithBatch(4, time.Second), stream.WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := consumer.Run(ctx); err != nil {
+		log.Fatal(err)
+	}
+	// Output:
+	// inserted [ada bobby]
+	// inserted [grace edsger]
 }
 
 func ExampleProducer() {

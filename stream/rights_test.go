@@ -19,9 +19,12 @@ import (
 // none of them is idle: no command that a consumer sends is refused.
 func TestLeastRights(t *testing.T) {
 	t.Parallel()
+	const shared = " +client|id +client|unblock"
 	for mode, rights := range map[string]string{
-		"log":   "+xread +xrevrange +xrange +xadd +eval +evalsha +hget +hset",
-		"group": "+xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create +xgroup|delconsumer +xinfo|groups +xinfo|consumers +xrange +xadd +eval +evalsha +client|id +client|unblock",
+		"log in a Runner":   "+xread +xrevrange +xrange +xadd +eval +evalsha +hget +hset" + shared,
+		"group in a Runner": "+xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create +xgroup|delconsumer +xinfo|groups +xinfo|consumers +xrange +xadd +eval +evalsha" + shared,
+		"log":               "+xread +xrevrange +xrange +xadd +eval +evalsha +hget +hset",
+		"group":             "+xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create +xgroup|delconsumer +xinfo|groups +xinfo|consumers +xrange +xadd +eval +evalsha +client|id +client|unblock",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()
@@ -44,7 +47,7 @@ func TestLeastRights(t *testing.T) {
 			}
 			var consumer *stream.Consumer[order]
 			var out logs
-			if mode == "log" {
+			if strings.HasPrefix(mode, "log") {
 				store, err := offset.NewRedis(client, "")
 				if err != nil {
 					t.Fatal(err)
@@ -53,7 +56,13 @@ func TestLeastRights(t *testing.T) {
 			} else {
 				consumer = newGroup(t, client, rec.Handle, stream.WithLogger(out.Logger()))
 			}
-			stop := start(t, consumer)
+			var running runner = consumer
+			if strings.HasSuffix(mode, "Runner") {
+				r := &stream.Runner{}
+				r.Add(consumer)
+				running = r
+			}
+			stop := start(t, running)
 			eventually(t, "it has started", func() bool { return len(out.lines("consumer started")) > 0 })
 			for _, id := range []string{"a", "fails", "dead", "b"} {
 				add(t, admin, id)
@@ -62,7 +71,7 @@ func TestLeastRights(t *testing.T) {
 				t.Errorf("delivered %v", seen)
 			}
 			eventually(t, "the dead letter is there", func() bool { return admin.XLen(t.Context(), "{orders}:dead").Val() == 1 })
-			if mode == "group" {
+			if strings.HasPrefix(mode, "group") {
 				settled(t, admin)
 			}
 			if err := stop(); err != nil {

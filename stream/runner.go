@@ -18,6 +18,15 @@ type Runnable interface {
 // Runner runs the consumers of many topics in one process, and stops them
 // together. The zero value is ready. It may be used from several goroutines;
 // one Run is allowed at a time. It must not be copied.
+//
+// The consumers of a Runner, and those of Runners that it runs, share connections:
+// a few for each client, instead of one for each consumer. It takes the Redis rights
+//
+//	+client|id +client|unblock
+//
+// to add a topic to a read that waits; without them, in log mode, the connection is
+// made anew each time. In group mode it takes +eval, +evalsha and +xpending on all
+// topics of the group at once, which a user who has them on each topic has.
 type Runner struct {
 	mu    sync.Mutex
 	added []Runnable
