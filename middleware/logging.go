@@ -28,7 +28,10 @@ func Logging(logger *slog.Logger) stream.Middleware {
 		return func(ctx context.Context, entry *stream.Entry) error {
 			begun := time.Now()
 			err := next(ctx, entry)
-			level, message := outcome(ctx, err)
+			level, message := slog.LevelDebug, "entry handled"
+			if err != nil {
+				level, message = outcome(ctx, err)
+			}
 			if !logger.Enabled(ctx, level) {
 				return err
 			}
@@ -47,6 +50,8 @@ func Logging(logger *slog.Logger) stream.Middleware {
 	}
 }
 
+// outcome tells a failure from the others. It is not for nil: what errors.As looks
+// into is allocated whether there is anything to look for or not.
 func outcome(ctx context.Context, err error) (slog.Level, string) {
 	var (
 		dead   *stream.DeadLetterError
@@ -55,8 +60,6 @@ func outcome(ctx context.Context, err error) (slog.Level, string) {
 	)
 	stopped := ctx.Err() != nil
 	switch {
-	case err == nil:
-		return slog.LevelDebug, "entry handled"
 	case errors.As(err, &dead) && !stopped:
 		return slog.LevelWarn, "entry given up"
 	case errors.As(err, &dead):

@@ -13,7 +13,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"millrace/middleware"
 	"millrace/offset"
 	"millrace/stream"
 	"millrace/stream/streamtest"
@@ -52,15 +51,6 @@ func compare(b *testing.B, entries float64, bare, ours func(round int)) {
 	b.ReportMetric(median(speed), "x-raw")
 	b.ReportMetric(median(cpu), "cpu-x-raw")
 	b.ReportMetric(median(rate), "entries/s")
-}
-
-// usualMiddleware is what most consumers have.
-func usualMiddleware() stream.Option {
-	return stream.WithMiddleware(
-		middleware.Logging(nil),
-		middleware.DeadLetter(middleware.DeadLetterConfig{}),
-		middleware.Retry(middleware.RetryConfig{}),
-	)
 }
 
 func fillTrades(b *testing.B, client *redis.Client, entries int) {

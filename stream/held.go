@@ -67,3 +67,30 @@ func (d *dueHeap) Pop() any {
 	*d = (*d)[:last]
 	return one
 }
+
+// queue gives out what was put in first. It uses its memory again when it has run
+// empty, which most do all the time.
+type queue struct {
+	list []*held
+	head int
+}
+
+func (q *queue) len() int { return len(q.list) - q.head }
+
+func (q *queue) push(one *held) {
+	if q.head > len(q.list)/2 && len(q.list) == cap(q.list) {
+		n := copy(q.list, q.list[q.head:])
+		clear(q.list[n:])
+		q.list, q.head = q.list[:n], 0
+	}
+	q.list = append(q.list, one)
+}
+
+func (q *queue) pop() *held {
+	one := q.list[q.head]
+	q.list[q.head] = nil
+	if q.head++; q.head == len(q.list) {
+		q.list, q.head = q.list[:0], 0
+	}
+	return one
+}

@@ -18,6 +18,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"millrace/middleware"
 	"millrace/stream"
 )
 
@@ -264,4 +265,13 @@ func wantProblem(t testing.TB, err error, text string) {
 	if !errors.Is(err, stream.ErrInvalidOption) || !strings.Contains(err.Error(), text) {
 		t.Errorf("error is %v, want one with %q", err, text)
 	}
+}
+
+// usualMiddleware is what most consumers have.
+func usualMiddleware() stream.Option {
+	return stream.WithMiddleware(
+		middleware.Logging(nil),
+		middleware.DeadLetter(middleware.DeadLetterConfig{}),
+		middleware.Retry(middleware.RetryConfig{}),
+	)
 }

@@ -153,7 +153,7 @@ func (w *window) isSuspect(one *held) bool {
 func (w *window) roomToTake(limit int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return max(0, min(limit-len(w.again), 100))
+	return max(0, min(limit-w.again.len(), 100))
 }
 
 // charged returns the IDs of the entries that have used up the attempt which

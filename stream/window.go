@@ -17,9 +17,9 @@ type window struct {
 	room  sync.Cond // the reader waits for room
 	limits
 
-	again   []*held // to be delivered again or taken over, and due
-	freed   []*held // the one before it with the same key has ended
-	fresh   []*held // read, in the order of the stream
+	again   queue // to be delivered again or taken over, and due
+	freed   queue // the one before it with the same key has ended
+	fresh   queue // read, in the order of the stream
 	waiting dueHeap
 	alarm   *time.Timer      // goes off when the first of waiting is due
 	last    map[string]*held // by order key, the last entry that is in line
@@ -104,7 +104,7 @@ func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
 			w.byID[one.id] = one
 		}
 		if w.queueUpLocked(one) {
-			w.fresh = append(w.fresh, one)
+			w.fresh.push(one)
 		}
 	}
 	w.wakeLocked(len(slab))
@@ -136,7 +136,7 @@ func (w *window) releaseLocked(one *held) {
 	one.keyed = false
 	if next := one.behind; next != nil {
 		one.behind = nil
-		w.freed = append(w.freed, next)
+		w.freed.push(next)
 		w.wakeLocked(1)
 	} else {
 		delete(w.last, one.key)
@@ -181,7 +181,7 @@ func (w *window) takeLocked() *held {
 		return nil
 	}
 	one := w.popLocked(&w.again)
-	if len(w.again) == 0 {
+	if w.again.len() == 0 {
 		w.begunLocked()
 	}
 	if one == nil && w.serial && len(w.waiting) > 0 {
@@ -197,11 +197,10 @@ func (w *window) takeLocked() *held {
 }
 
 // popLocked returns the first of a queue that was not lost while it waited there.
-func (w *window) popLocked(queue *[]*held) *held {
-	for len(*queue) > 0 {
-		one := (*queue)[0]
-		(*queue)[0] = nil
-		if *queue = (*queue)[1:]; !one.lost {
+func (w *window) popLocked(q *queue) *held {
+	for q.len() > 0 {
+		one := q.pop()
+		if !one.lost {
 			return one
 		}
 		w.releaseLocked(one)
@@ -229,13 +228,13 @@ func (w *window) becomeDueLocked() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.becomeDueLocked()
-			w.wakeLocked(len(w.again))
+			w.wakeLocked(w.again.len())
 		})
 	}
 }
 
 func (w *window) againLocked(one *held) {
-	w.again = append(w.again, one)
+	w.again.push(one)
 	w.taking = true
 }
 
@@ -325,7 +324,7 @@ func (w *window) awaitRoom(ctx context.Context, full func(oldest *held)) bool {
 }
 
 func (w *window) hasRoomLocked() bool {
-	return w.roomLocked() >= w.batch && len(w.again) == 0
+	return w.roomLocked() >= w.batch && w.again.len() == 0
 }
 
 // roomLocked returns how many more entries may be held. What is parked does not

@@ -1,0 +1,79 @@
+package stream_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/codec"
+	"millrace/offset"
+	"millrace/stream"
+)
+
+// What an entry may cost between the reader and the end of its handler: the decoded
+// value, and the message that it is handed over in. One allocation more for each
+// entry is more than a tenth of the whole.
+//
+// Not parallel: it counts the allocations of the whole process.
+func TestAllocationBudget(t *testing.T) {
+	const entries, perBatch = 20_000, 500
+	var all [][]stream.Entry
+	for i := 0; i < entries; i += perBatch {
+		batch := make([]stream.Entry, perBatch)
+		for j := range batch {
+			batch[j] = stream.Entry{Stream: trades.Name, ID: fmt.Sprintf("%d-0", 1+i+j), Fields: codec.Fields{
+				"trade_id": "t-1", "account": "account-1", "symbol": "MILL", "side": "buy",
+				"quantity": "7", "price": "101.25", "margin": "true", "at_ms": "1700000000000",
+			}}
+		}
+		all = append(all, batch)
+	}
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"}) // not used
+	t.Cleanup(func() { _ = client.Close() })
+	for name, opts := range map[string][]stream.Option{
+		"one at a time":    nil,
+		"concurrent":       {stream.WithConcurrency(4)},
+		"in order of keys": {stream.WithConcurrency(4), stream.WithOrderKey(stream.Field("trade_id"))},
+	} {
+		store := &offset.Memory{}
+		handled := make(chan struct{}, entries)
+		consumer, err := stream.NewConsumer(client, trades, store, func(_ context.Context, msg *stream.Message[trade]) error {
+			if msg.Value.Quantity != 7 {
+				t.Error("an entry was decoded wrongly")
+			}
+			handled <- struct{}{}
+			return nil
+		}, append(opts, stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		left := all
+		stream.FeedWith(consumer, store, func() []stream.Entry {
+			if len(left) == 0 {
+				return nil
+			}
+			batch := left[0]
+			left = left[1:]
+			return batch
+		})
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		stop := start(t, consumer)
+		for range entries {
+			<-handled
+		}
+		runtime.ReadMemStats(&after)
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		each := float64(after.Mallocs-before.Mallocs) / entries
+		t.Logf("%s: %.3f allocations for each entry", name, each)
+		if each > 2.2 {
+			t.Errorf("%s: %.3f allocations for each entry, want 2", name, each)
+		}
+	}
+}

@@ -1,0 +1,34 @@
+package stream
+
+import (
+	"context"
+	"time"
+
+	"millrace/offset"
+)
+
+// FeedWith has a consumer in log mode read from next, without a server, until that
+// returns nothing.
+func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
+	c.engine.open = func(_ context.Context, r *run) (source, error) {
+		return &logSource{run: r, store: store, feed: &fakeFeed{next: next}}, nil
+	}
+}
+
+type fakeFeed struct {
+	feed
+	next func() []Entry
+}
+
+func (f *fakeFeed) fetch(ctx context.Context, _ string, take taker) error {
+	entries := f.next()
+	if len(entries) == 0 {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	take(entries, time.Now())
+	return nil
+}
+
+func (f *fakeFeed) interrupt()   {}
+func (f *fakeFeed) close() error { return nil }
