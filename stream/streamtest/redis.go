@@ -115,7 +115,7 @@ func (r *Redis) awaitAnswer() error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		err := client.Ping(ctx).Err()
+		err := ping(ctx, client)
 		var answer redis.Error
 		if err == nil || (errors.As(err, &answer) && !strings.HasPrefix(answer.Error(), "LOADING")) {
 			return r.checkIdentity(client.Info(ctx, "server").Val())
@@ -128,6 +128,17 @@ func (r *Redis) awaitAnswer() error {
 			return err
 		}
 	}
+}
+
+// ping looks whether there is anybody before it takes the client for the
+// question, which would write a line to the log for each attempt.
+func ping(ctx context.Context, client *redis.Client) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", client.Options().Addr)
+	if err != nil {
+		return err
+	}
+	_ = conn.Close()
+	return client.Ping(ctx).Err()
 }
 
 // checkIdentity looks whether it is this server that answered, and not one of
