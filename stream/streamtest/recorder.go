@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"testing"
 	"time"
 
 	"millrace/offset"
@@ -145,4 +146,29 @@ func (r *Recorder) Inject(fault Fault) (over func()) {
 // ID to another, both included. Empty ones mean that it did not say.
 func (r *Recorder) Report(by, text, from, to string) {
 	r.Add(Event{Kind: Reported, By: by, Text: text, ID: from, To: to})
+}
+
+// AwaitHandled waits until this Recorder knows that each of the entries with
+// these IDs was handled to its end, and fails the test if that is not so after 30
+// seconds. It is for the test's own goroutine.
+func (r *Recorder) AwaitHandled(t testing.TB, ids []string) {
+	t.Helper()
+	missing := make(map[string]bool, len(ids))
+	for _, id := range ids {
+		missing[id] = true
+	}
+	looked := 0
+	awaitNil(t, "entries are handled", func() error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for ; looked < len(r.history); looked++ {
+			if event := r.history[looked]; event.Kind == Handled && event.Passed {
+				delete(missing, event.ID)
+			}
+		}
+		if len(missing) > 0 {
+			return fmt.Errorf("%d are missing", len(missing))
+		}
+		return nil
+	})
 }
