@@ -8,7 +8,6 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
-	"millrace/stream"
 )
 
 // AssertPending fails the test unless exactly the entries with these IDs are
@@ -37,15 +36,19 @@ func AssertAcked(t testing.TB, client redis.UniversalClient, stream, group strin
 		t.Fatal(err)
 	}
 	pending := pendingIDs(t, client, stream, group)
-	acked := slices.DeleteFunc(ReadLog(t, client, stream), func(text string) bool {
+	acked := slices.DeleteFunc(EntryIDs(t, client, stream), func(text string) bool {
 		id, err := offset.Parse(text)
 		return err != nil || id.Compare(last) > 0 || slices.Contains(pending, text)
 	})
 	assertIDs(t, "acked in group "+group, acked, ids)
 }
 
+// deadLetterID is stream.DeadLetterID. This package does not import stream, whose
+// tests in its own package import this one.
+const deadLetterID = "millrace.id"
+
 // AssertDeadLettered fails the test unless a dead-letter stream, see
-// [stream.DeadLetterStream], holds one letter of each entry with these IDs, and
+// [millrace/stream.DeadLetterStream], holds one letter of each entry with these IDs, and
 // no other. The order of the IDs is of no concern.
 func AssertDeadLettered(t testing.TB, client redis.UniversalClient, deadLetters string, ids ...string) {
 	t.Helper()
@@ -55,7 +58,7 @@ func AssertDeadLettered(t testing.TB, client redis.UniversalClient, deadLetters 
 	}
 	var origins []string
 	for _, letter := range letters {
-		id, _ := letter.Values[stream.DeadLetterID].(string)
+		id, _ := letter.Values[deadLetterID].(string)
 		origins = append(origins, id)
 	}
 	assertIDs(t, "in "+deadLetters, origins, ids)
@@ -87,5 +90,25 @@ func assertIDs(t testing.TB, where string, got, want []string) {
 	slices.Sort(want)
 	if !slices.Equal(got, want) {
 		t.Errorf("%s: %q, want %q", where, got, want)
+	}
+}
+
+// EntryIDs returns the IDs of all entries that a stream has, in their order.
+func EntryIDs(t testing.TB, client redis.UniversalClient, stream string) []string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), awaitTimeout)
+	defer cancel()
+	var ids []string
+	for from := "-"; ; from = "(" + ids[len(ids)-1] {
+		page, err := client.XRangeN(ctx, stream, from, "+", 1000).Result()
+		if err != nil {
+			t.Fatalf("reading %s: %v", stream, err)
+		}
+		for _, message := range page {
+			ids = append(ids, message.ID)
+		}
+		if len(page) < 1000 {
+			return ids
+		}
 	}
 }

@@ -42,3 +42,13 @@ func awaitNil(t testing.TB, what string, lacks func() error) {
 		}
 	}
 }
+
+// awaitClosed is Await for a channel that is closed.
+func awaitClosed(t testing.TB, what string, closed <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-closed:
+	case <-time.After(awaitTimeout):
+		t.Fatalf("not after %v: %s", awaitTimeout, what)
+	}
+}

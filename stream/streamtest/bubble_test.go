@@ -16,6 +16,7 @@ import (
 	"millrace/offset"
 	"millrace/stream"
 	"millrace/stream/streamtest"
+	"millrace/stream/streamtest/history"
 )
 
 type order struct {
@@ -98,7 +99,7 @@ func TestBubbleKeysExpire(t *testing.T) {
 func TestCrashInGroupMode(t *testing.T) {
 	t.Parallel()
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {
-		var recorder streamtest.Recorder
+		var recorder history.Recorder
 		start := func(name string, handle stream.Handler[order]) *streamtest.Instance {
 			instance := b.NewInstance()
 			instance.Start(must[*stream.Consumer[order]](t)(stream.NewGroupConsumer(instance.Client, orders, "billing", handle,
@@ -123,7 +124,7 @@ func TestCrashInGroupMode(t *testing.T) {
 		streamtest.AssertAcked(t, b.Client, "orders", "billing", ids[0])
 		streamtest.AssertPending(t, b.Client, "orders", "billing", ids[1:]...)
 
-		over := recorder.Inject(streamtest.Fault{Name: "crash", Repeats: 1})
+		over := recorder.Inject(history.Fault{Name: "crash", Repeats: 1})
 		first.Crash()
 		over()
 		b.Advance(0)
@@ -142,11 +143,11 @@ func TestCrashInGroupMode(t *testing.T) {
 		streamtest.AssertAcked(t, b.Client, "orders", "billing", ids...)
 		streamtest.AssertDeadLettered(t, b.Client, stream.DeadLetterStream("orders"), ids[2])
 
-		history, err := recorder.History()
+		events, err := recorder.Events()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if findings := streamtest.Verify(t, streamtest.Rules{}, history, streamtest.ReadLog(t, b.Client, "orders")); len(findings) > 0 {
+		if findings := history.Verify(t, history.Rules{}, events, streamtest.EntryIDs(t, b.Client, "orders")); len(findings) > 0 {
 			t.Errorf("found %v", findings)
 		}
 	})
@@ -158,7 +159,7 @@ func TestCrashInLogMode(t *testing.T) {
 	t.Parallel()
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {
 		var store offset.Memory
-		var recorder streamtest.Recorder
+		var recorder history.Recorder
 		publish := func(n int) string {
 			id, err := recorder.Publish("test", "", func() (string, error) { return add(t, b.Client, fmt.Sprint(n)), nil })
 			if err != nil {
@@ -167,7 +168,7 @@ func TestCrashInLogMode(t *testing.T) {
 			return id
 		}
 		var handled []string
-		start := func(name string) *streamtest.Instance {
+		start := func(name string) {
 			instance := b.NewInstance()
 			instance.Start(must[*stream.Consumer[order]](t)(stream.NewConsumer(instance.Client, orders,
 				instance.Store(recorder.Store(name, &store)),
@@ -178,7 +179,6 @@ func TestCrashInLogMode(t *testing.T) {
 					}
 					return nil
 				}, quietly, stream.WithMiddleware(recorder.Middleware(name)))))
-			return instance
 		}
 		first := publish(0)
 		start("first")
@@ -186,7 +186,7 @@ func TestCrashInLogMode(t *testing.T) {
 		if saved, _, _ := store.Load(t.Context(), "orders"); saved != first {
 			t.Errorf("saved %q, want %q", saved, first)
 		}
-		over := recorder.Inject(streamtest.Fault{Name: "crash", Repeats: 1})
+		over := recorder.Inject(history.Fault{Name: "crash", Repeats: 1})
 		publish(1)
 		b.Advance(5 * time.Second)
 		over()
@@ -202,9 +202,9 @@ func TestCrashInLogMode(t *testing.T) {
 		if saved, _, _ := store.Load(t.Context(), "orders"); saved != last {
 			t.Errorf("saved %q, want %q", saved, last)
 		}
-		history, _ := recorder.History()
-		findings := streamtest.Verify(t, streamtest.Rules{Order: streamtest.InOrder}, history, streamtest.ReadLog(t, b.Client, "orders"))
-		if len(findings) != 1 || findings[0].Verdict != streamtest.Repeated || findings[0].Fault != "crash" {
+		events, _ := recorder.Events()
+		findings := history.Verify(t, history.Rules{Order: history.InOrder}, events, streamtest.EntryIDs(t, b.Client, "orders"))
+		if len(findings) != 1 || findings[0].Verdict != history.Repeated || findings[0].Fault != "crash" {
 			t.Errorf("found %v, want the repeat that the crash explains", findings)
 		}
 	})

@@ -1,7 +1,6 @@
 package streamtest
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -64,9 +63,6 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	c.AwaitAgreed()
 	return c
 }
-
-// slots is how many hash slots a cluster has.
-const slots = 16384
 
 // Client returns a client of the cluster that is closed when the test is over.
 func (c *Cluster) Client() *redis.ClusterClient {
@@ -164,13 +160,12 @@ func (c *Cluster) MoveSlot(key string) *Redis {
 func (c *Cluster) AwaitAgreed() {
 	c.t.Helper()
 	awaitNil(c.t, "the nodes agree", func() error {
-		running, view := 0, ""
+		view := ""
 		for _, node := range c.Nodes {
 			if !node.answers() {
 				continue
 			}
-			running++
-			ranges, err := c.ranges(node)
+			ranges, err := slotRanges(node)
 			if err != nil {
 				return err
 			}
@@ -192,7 +187,7 @@ func (c *Cluster) AwaitAgreed() {
 		}
 		for _, node := range c.Nodes {
 			if node.answers() != strings.Contains(view, node.Addr) {
-				return fmt.Errorf("%s runs or not, but %d nodes see %s", node.Addr, running, view)
+				return fmt.Errorf("that %s runs is %t, and all see %s", node.Addr, node.answers(), view)
 			}
 		}
 		return nil
@@ -201,22 +196,22 @@ func (c *Cluster) AwaitAgreed() {
 
 // checkNode says what is wrong with a node of which the others believe what is
 // in ranges.
-func (c *Cluster) checkNode(node *Redis, ranges []redis.ClusterSlot) error {
+func (c *Cluster) checkNode(node *Redis, ranges []slotRange) error {
 	role, master, link, err := node.role()
 	if err != nil {
 		return err
 	}
 	covered := 0
 	for _, r := range ranges {
-		covered += r.End - r.Start + 1
-		for i, member := range r.Nodes {
-			if member.Addr != node.Addr {
+		covered += r.end - r.start + 1
+		for i, member := range r.nodes {
+			if member != node.Addr {
 				continue
 			}
 			if primary := i == 0; primary != (role == "master") {
 				return fmt.Errorf("%s is a %s", node.Addr, role)
 			}
-			if i > 0 && (master != r.Nodes[0].Addr || link != "connected") {
+			if i > 0 && (master != r.nodes[0] || link != "connected") {
 				return fmt.Errorf("%s follows %s, %s", node.Addr, master, link)
 			}
 		}
@@ -227,40 +222,18 @@ func (c *Cluster) checkNode(node *Redis, ranges []redis.ClusterSlot) error {
 	return nil
 }
 
-// ranges returns who has which slots, as a node sees it.
-func (c *Cluster) ranges(node *Redis) ([]redis.ClusterSlot, error) {
-	client := redis.NewClient(&redis.Options{Addr: node.Addr, MaxRetries: -1, DialerRetries: 1, DisableIdentity: true})
-	defer func() { _ = client.Close() }()
-	ranges, err := client.ClusterSlots(context.Background()).Result()
-	slices.SortFunc(ranges, func(a, b redis.ClusterSlot) int { return a.Start - b.Start })
-	return ranges, err
-}
-
-// describe writes ranges as "0-5460 primary replica, ...".
-func describe(ranges []redis.ClusterSlot) string {
-	var out []string
-	for _, r := range ranges {
-		text := fmt.Sprintf("%d-%d", r.Start, r.End)
-		for _, node := range r.Nodes {
-			text += " " + node.Addr
-		}
-		out = append(out, text)
-	}
-	return strings.Join(out, ", ")
-}
-
 // serving returns the nodes that have a key, the primary first, as a node sees
 // it that runs.
 func (c *Cluster) serving(key string) []*Redis {
 	c.t.Helper()
 	slot := c.slot(key)
 	for _, r := range c.view() {
-		if r.Start > slot || r.End < slot {
+		if r.start > slot || r.end < slot {
 			continue
 		}
 		var nodes []*Redis
-		for _, member := range r.Nodes {
-			nodes = append(nodes, c.at(member.Addr))
+		for _, member := range r.nodes {
+			nodes = append(nodes, c.at(member))
 		}
 		return nodes
 	}
@@ -273,7 +246,7 @@ func (c *Cluster) primaries() []*Redis {
 	c.t.Helper()
 	var primaries []*Redis
 	for _, r := range c.view() {
-		if node := c.at(r.Nodes[0].Addr); !slices.Contains(primaries, node) {
+		if node := c.at(r.nodes[0]); !slices.Contains(primaries, node) {
 			primaries = append(primaries, node)
 		}
 	}
@@ -281,9 +254,9 @@ func (c *Cluster) primaries() []*Redis {
 	return primaries
 }
 
-func (c *Cluster) view() []redis.ClusterSlot {
+func (c *Cluster) view() []slotRange {
 	c.t.Helper()
-	ranges, err := c.ranges(c.anyNode())
+	ranges, err := slotRanges(c.anyNode())
 	if err != nil {
 		c.t.Fatal(err)
 	}

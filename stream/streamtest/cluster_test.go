@@ -24,7 +24,7 @@ func TestClusterFailsOverAndMovesSlots(t *testing.T) {
 	client := redis.NewClusterClient(opts)
 	t.Cleanup(func() { _ = client.Close() })
 	reader := readInBackground(t, client)
-	reader.awaitMore(10)
+	reader.awaitMore()
 
 	for range 3 {
 		from := cluster.Primary("loop")
@@ -34,7 +34,7 @@ func TestClusterFailsOverAndMovesSlots(t *testing.T) {
 		if to == from || cluster.Primary("loop") != to {
 			t.Error("the slot has not moved")
 		}
-		reader.awaitMore(10)
+		reader.awaitMore()
 		lap("read on")
 	}
 
@@ -46,7 +46,7 @@ func TestClusterFailsOverAndMovesSlots(t *testing.T) {
 		if old != primary || cluster.Primary("loop") != replica {
 			t.Errorf("after a %v failover the replica is not the primary", how)
 		}
-		reader.awaitMore(10)
+		reader.awaitMore()
 		lap("read on")
 		switch how {
 		case streamtest.ByKill:

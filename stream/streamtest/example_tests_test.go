@@ -2,9 +2,6 @@ package streamtest_test
 
 import "testing"
 
-// The examples that are tests themselves are run here: where an example stands, a
-// test function would hide the rest of its file.
-
+// The example that is a test is run here: where it stands, a test function would
+// hide the rest of its file from the documentation.
 func TestExampleRun(t *testing.T) { crashWithPayment(t) }
-
-func TestExampleVerify(t *testing.T) { readThroughFaults(t) }

@@ -12,14 +12,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
-	"millrace/stream"
 )
 
 // Instance stands for one process of a program that consumes: what it has to do
 // with the world goes through its Client and its Store, so that [Instance.Crash]
 // can cut it off as kill -9 does. A process has one more thing that instances in
 // one process share, the name that a consumer in group mode has by default: give
-// those of each instance a name with [stream.WithConsumerName]. The methods of an
+// those of each instance a name with [millrace/stream.WithConsumerName]. The methods of an
 // Instance are safe for concurrent use.
 type Instance struct {
 	// Client is the instance's own, like the one that it was made from. It is
@@ -79,10 +78,16 @@ func (i *Instance) Store(store offset.Store) offset.Store {
 	return &instanceStore{Store: store, instance: i}
 }
 
+// Runnable is what an [Instance] runs: a consumer, a [millrace/stream.Runner], or
+// anything else that runs until its context is done.
+type Runnable interface {
+	Run(ctx context.Context) error
+}
+
 // Start runs consumers, or whatever else runs until its context is done, in the
 // background, each until the instance stops or crashes. One that has crashed
 // starts nothing.
-func (i *Instance) Start(consumers ...stream.Runnable) {
+func (i *Instance) Start(consumers ...Runnable) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	if i.crashed {

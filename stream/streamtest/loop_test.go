@@ -52,8 +52,8 @@ func readInBackground(t *testing.T, client redis.UniversalClient) *loop {
 }
 
 // awaitMore waits until some more entries were read.
-func (l *loop) awaitMore(n int64) {
+func (l *loop) awaitMore() {
 	l.t.Helper()
-	want := l.reads.Load() + n
+	want := l.reads.Load() + 10
 	streamtest.Await(l.t, "more entries are read", func() bool { return l.reads.Load() >= want })
 }

@@ -20,7 +20,7 @@ func TestSentinelFailsOver(t *testing.T) {
 	client := sentinel.Client()
 	for _, how := range []streamtest.Failover{streamtest.Planned, streamtest.ByKill, streamtest.ByFreeze} {
 		reader := readInBackground(t, client)
-		reader.awaitMore(10)
+		reader.awaitMore()
 		primary, replica := sentinel.Primary(), sentinel.Replica()
 		begun = time.Now()
 		old := sentinel.Failover(how)
@@ -28,7 +28,7 @@ func TestSentinelFailsOver(t *testing.T) {
 		if old != primary || sentinel.Primary() != replica || sentinel.Replica() != primary {
 			t.Errorf("after a %v failover primary and replica have not changed places", how)
 		}
-		reader.awaitMore(10)
+		reader.awaitMore()
 		lap("read on")
 		switch how {
 		case streamtest.ByKill:
@@ -38,6 +38,6 @@ func TestSentinelFailsOver(t *testing.T) {
 		}
 		sentinel.AwaitAgreed()
 		lap("agreed")
-		reader.awaitMore(10)
+		reader.awaitMore()
 	}
 }

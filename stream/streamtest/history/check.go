@@ -1,4 +1,4 @@
-package streamtest
+package history
 
 import (
 	"fmt"
@@ -34,14 +34,14 @@ type Rules struct {
 }
 
 // Check says what is wrong with a history, given the IDs that the stream has in
-// the end, in their order; see [ReadLog]. It looks at nothing else, so that a
+// the end, in their order; see [streamtest.EntryIDs]. It looks at nothing else, so that a
 // history can be kept and checked again. The history has to have all that
 // happened until the consumers had nothing left to do.
 //
 // Findings that a fault of the history allows carry its name. An error means
 // that the history or the IDs are not what they should be.
-func (r Rules) Check(h History, log []string) (Findings, error) {
-	c, err := newCheck(r, h, log)
+func (r Rules) Check(events []Event, log []string) (Findings, error) {
+	c, err := newCheck(r, events, log)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (r Rules) Check(h History, log []string) (Findings, error) {
 type check struct {
 	rules          Rules
 	after, trimmed offset.ID
-	history        History
+	events         []Event
 	faults         []*span
 	entries        map[offset.ID]*checked
 	log            []*checked // what the stream has in the end
@@ -78,8 +78,8 @@ type checked struct {
 	skipped              bool // a finding of it has been made
 }
 
-func newCheck(r Rules, h History, log []string) (*check, error) {
-	c := &check{rules: r, history: h, faults: spans(h), entries: make(map[offset.ID]*checked)}
+func newCheck(r Rules, events []Event, log []string) (*check, error) {
+	c := &check{rules: r, events: events, faults: spans(events), entries: make(map[offset.ID]*checked)}
 	for _, bound := range []struct {
 		text string
 		id   *offset.ID
@@ -89,20 +89,20 @@ func newCheck(r Rules, h History, log []string) (*check, error) {
 		}
 		id, err := offset.Parse(bound.text)
 		if err != nil {
-			return nil, fmt.Errorf("streamtest: a rule: %w", err)
+			return nil, fmt.Errorf("history: a rule: %w", err)
 		}
 		*bound.id = id
 	}
 	for _, text := range log {
 		entry, err := c.entry(text)
 		if err != nil {
-			return nil, fmt.Errorf("streamtest: the stream: %w", err)
+			return nil, fmt.Errorf("history: the stream: %w", err)
 		}
 		entry.inLog = true
 		c.log = append(c.log, entry)
 	}
 	if !slices.IsSortedFunc(c.log, func(a, b *checked) int { return a.id.Compare(b.id) }) {
-		return nil, fmt.Errorf("streamtest: the stream's IDs are not in their order")
+		return nil, fmt.Errorf("history: the stream's IDs are not in their order")
 	}
 	return c, c.gather()
 }
@@ -115,7 +115,7 @@ func (c *check) entry(text string) (*checked, error) {
 	}
 	known, ok := c.entries[id]
 	if !ok {
-		never := len(c.history)
+		never := len(c.events)
 		known = &checked{id: id, published: never, delivered: never, passed: never, succeeded: never}
 		c.entries[id] = known
 	}
@@ -125,7 +125,7 @@ func (c *check) entry(text string) (*checked, error) {
 // gather takes in when each entry was published, delivered and passed for the
 // first time.
 func (c *check) gather() error {
-	for i, event := range c.history {
+	for i, event := range c.events {
 		switch event.Kind {
 		case Published, Delivered, Handled:
 		case Reported:
@@ -136,7 +136,7 @@ func (c *check) gather() error {
 		}
 		entry, err := c.entry(event.ID)
 		if err != nil {
-			return fmt.Errorf("streamtest: event %d of the history: %w", i+1, err)
+			return fmt.Errorf("history: event %d: %w", i+1, err)
 		}
 		if event.Key != "" {
 			entry.key = event.Key

@@ -1,4 +1,4 @@
-package streamtest_test
+package history_test
 
 import (
 	"bytes"
@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"millrace/stream/streamtest"
+	"millrace/stream/streamtest/history"
 )
 
 // story writes histories in a short form, one event a word:
@@ -19,43 +19,43 @@ import (
 //	{kill:2 a fault that may repeat two   {fail:loses   }kill over
 //
 // An entry's number is its ID's; a letter behind it is its key.
-func story(words string) streamtest.History {
-	var h streamtest.History
+func story(words string) []history.Event {
+	var h []history.Event
 	for word := range strings.FieldsSeq(words) {
 		mark, rest := word[0], word[1:]
 		id, key := strings.TrimRight(rest, "abc")+"-0", strings.TrimLeft(rest, "0123456789")
-		entry := func(kind streamtest.Kind) streamtest.Event {
-			return streamtest.Event{Kind: kind, By: "me", ID: id, Key: key}
+		entry := func(kind history.Kind) history.Event {
+			return history.Event{Kind: kind, By: "me", ID: id, Key: key}
 		}
 		switch mark {
 		case '+':
-			h = append(h, entry(streamtest.Published))
+			h = append(h, entry(history.Published))
 		case '>':
-			h = append(h, entry(streamtest.Delivered))
+			h = append(h, entry(history.Delivered))
 		case '=', '!', '~':
-			event := entry(streamtest.Handled)
+			event := entry(history.Handled)
 			event.Passed = mark != '!'
 			if mark != '=' {
 				event.Text = "no"
 			}
 			h = append(h, event)
 		case 's':
-			h = append(h, entry(streamtest.Saving), entry(streamtest.Saved))
+			h = append(h, entry(history.Saving), entry(history.Saved))
 		case 'l':
-			h = append(h, entry(streamtest.Loaded))
+			h = append(h, entry(history.Loaded))
 		case 'r':
-			event := streamtest.Event{Kind: streamtest.Reported, By: "me", Text: "lost"}
+			event := history.Event{Kind: history.Reported, By: "me", Text: "lost"}
 			if from, to, ok := strings.Cut(rest, "-"); ok {
 				event.ID, event.To = from+"-0", to+"-0"
 			}
 			h = append(h, event)
 		case '{':
 			name, may, _ := strings.Cut(rest, ":")
-			fault := streamtest.Fault{Name: name, Loses: may == "loses"}
+			fault := history.Fault{Name: name, Loses: may == "loses"}
 			_, _ = fmt.Sscan(may, &fault.Repeats)
-			h = append(h, streamtest.Event{Kind: streamtest.FaultBegun, Text: name, May: &fault})
+			h = append(h, history.Event{Kind: history.FaultBegun, Text: name, May: &fault})
 		case '}':
-			h = append(h, streamtest.Event{Kind: streamtest.FaultOver, Text: rest})
+			h = append(h, history.Event{Kind: history.FaultOver, Text: rest})
 		}
 	}
 	return h
@@ -72,11 +72,11 @@ func ids(numbers string) []string {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	inOrder, byKey := streamtest.Rules{Order: streamtest.InOrder}, streamtest.Rules{Order: streamtest.ByKey}
-	anyOrder := streamtest.Rules{}
+	inOrder, byKey := history.Rules{Order: history.InOrder}, history.Rules{Order: history.ByKey}
+	anyOrder := history.Rules{}
 	for _, row := range []struct {
 		name  string
-		rules streamtest.Rules
+		rules history.Rules
 		story string
 		log   string
 		want  string // verdict:number, and :fault if one explains it
@@ -88,7 +88,7 @@ func TestCheck(t *testing.T) {
 		{"never delivered", anyOrder, "+1 +2 >1 =1", "1 2", "lost:2"},
 		{"never handled with success", anyOrder, "+1 >1 !1", "1", "lost:1"},
 		{"somebody else's entry", anyOrder, "", "1", "lost:1"},
-		{"before the start", streamtest.Rules{After: "1-0", Order: streamtest.InOrder}, "+1 >2 =2 s2", "1 2", ""},
+		{"before the start", history.Rules{After: "1-0", Order: history.InOrder}, "+1 >2 =2 s2", "1 2", ""},
 
 		{"saved past a failed entry", inOrder, ">1 =1 >2 !2 >3 =3 s3", "1 2 3", "skipped:2, lost:2"},
 		{"saved too early", inOrder, ">1 s1 =1", "1", "skipped:1"},
@@ -122,11 +122,11 @@ func TestCheck(t *testing.T) {
 		{"gone by a failover", anyOrder, "+1 >1 =1 {fail:loses }fail", "", "phantom:1:fail"},
 		{"a failover before it", anyOrder, "{fail:loses }fail +1 >1 =1", "", "phantom:1"},
 		{"a kill loses nothing", anyOrder, "+1 >1 =1 {kill:9 }kill", "", "phantom:1"},
-		{"trimmed on purpose", streamtest.Rules{Trimmed: "1-0"}, "+1 >1 =1 +2 >2 =2", "2", ""},
+		{"trimmed on purpose", history.Rules{Trimmed: "1-0"}, "+1 >1 =1 +2 >2 =2", "2", ""},
 
 		{"gone unread", anyOrder, "+1", "", "silent:1"},
 		{"gone unread by a failover", anyOrder, "+1 {fail:loses }fail", "", "silent:1:fail"},
-		{"trimmed unread", streamtest.Rules{Trimmed: "1-0"}, "+1 +2 >2 =2", "2", "silent:1"},
+		{"trimmed unread", history.Rules{Trimmed: "1-0"}, "+1 +2 >2 =2", "2", "silent:1"},
 		{"reported", anyOrder, "+1 +2 r1-2", "", ""},
 		{"reported without a range", anyOrder, "+1 r", "", ""},
 		{"another one is reported", anyOrder, "+1 r2-3", "", "silent:1"},
@@ -171,12 +171,12 @@ func TestCheck(t *testing.T) {
 
 func TestCheckRefuses(t *testing.T) {
 	t.Parallel()
-	for name, check := range map[string]func() (streamtest.Findings, error){
-		"a rule":           func() (streamtest.Findings, error) { return streamtest.Rules{After: "x"}.Check(nil, nil) },
-		"an ID":            func() (streamtest.Findings, error) { return streamtest.Rules{}.Check(nil, []string{"1"}) },
-		"an order":         func() (streamtest.Findings, error) { return streamtest.Rules{}.Check(nil, ids("2 1")) },
-		"an event's ID":    func() (streamtest.Findings, error) { return streamtest.Rules{}.Check(story("+x"), nil) },
-		"an offset's form": func() (streamtest.Findings, error) { return streamtest.Rules{}.Check(story("sx"), nil) },
+	for name, check := range map[string]func() (history.Findings, error){
+		"a rule":           func() (history.Findings, error) { return history.Rules{After: "x"}.Check(nil, nil) },
+		"an ID":            func() (history.Findings, error) { return history.Rules{}.Check(nil, []string{"1"}) },
+		"an order":         func() (history.Findings, error) { return history.Rules{}.Check(nil, ids("2 1")) },
+		"an event's ID":    func() (history.Findings, error) { return history.Rules{}.Check(story("+x"), nil) },
+		"an offset's form": func() (history.Findings, error) { return history.Rules{}.Check(story("sx"), nil) },
 	} {
 		if findings, err := check(); err == nil {
 			t.Errorf("%s: %v and no error", name, findings)
@@ -186,7 +186,7 @@ func TestCheckRefuses(t *testing.T) {
 
 func TestFindingsAreReadable(t *testing.T) {
 	t.Parallel()
-	findings, err := streamtest.Rules{}.Check(story("+1a +2b >2b =2b {kill:1 }kill >2b =2b"), ids("1 2"))
+	findings, err := history.Rules{}.Check(story("+1a +2b >2b =2b {kill:1 }kill >2b =2b"), ids("1 2"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +196,7 @@ lost: 1-0 (key "a"), never delivered`
 	if got := findings.String(); got != want {
 		t.Errorf("findings are written as\n%s\nwant\n%s", got, want)
 	}
-	if n := len(findings.Of(streamtest.Repeated)); n != 1 {
+	if n := len(findings.Of(history.Repeated)); n != 1 {
 		t.Errorf("%d repeated", n)
 	}
 }
@@ -205,20 +205,20 @@ func TestHistoryIsReadBack(t *testing.T) {
 	t.Parallel()
 	h := story("+1a >1a =1a !2 s1 l1 r1-2 r {kill:3 {fail:loses }kill")
 	var buf bytes.Buffer
-	if err := h.Write(&buf); err != nil {
+	if err := history.Write(&buf, h); err != nil {
 		t.Fatal(err)
 	}
 	if lines := strings.Count(buf.String(), "\n"); lines != len(h) {
 		t.Errorf("%d lines for %d events", lines, len(h))
 	}
-	back, err := streamtest.ReadHistory(&buf)
+	back, err := history.Read(&buf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !reflect.DeepEqual(back, h) {
 		t.Errorf("read back\n%v\nwant\n%v", back, h)
 	}
-	if _, err := streamtest.ReadHistory(strings.NewReader("{}\n{\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
+	if _, err := history.Read(strings.NewReader("{}\n{\n")); err == nil || !strings.Contains(err.Error(), "line 2") {
 		t.Errorf("a broken line gives %v", err)
 	}
 }
@@ -231,17 +231,17 @@ func TestHistoriesAreAppended(t *testing.T) {
 	done := make(chan error)
 	for range writers {
 		go func() {
-			file, err := streamtest.AppendHistory(path)
+			file, err := history.Append(path)
 			if err != nil {
 				done <- err
 				return
 			}
 			defer func() { _ = file.Close() }()
-			rec := streamtest.Recorder{Out: file}
+			rec := history.Recorder{Out: file}
 			for range events {
-				rec.Add(streamtest.Event{Kind: streamtest.Delivered, ID: "1-0", Text: strings.Repeat("x", 500)})
+				rec.Add(history.Event{Kind: history.Delivered, ID: "1-0", Text: strings.Repeat("x", 500)})
 			}
-			_, err = rec.History()
+			_, err = rec.Events()
 			done <- err
 		}()
 	}
@@ -250,7 +250,7 @@ func TestHistoriesAreAppended(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	h, err := streamtest.ReadHistoryFile(path)
+	h, err := history.ReadFile(path)
 	if err != nil || len(h) != writers*events {
 		t.Errorf("%d events, %v, want %d", len(h), err, writers*events)
 	}

@@ -1,4 +1,4 @@
-package streamtest
+package history
 
 import (
 	"bufio"
@@ -55,13 +55,10 @@ type Event struct {
 	May    *Fault    `json:"may,omitempty"`
 }
 
-// History is what happened, in the order in which it was recorded.
-type History []Event
-
-// Write writes the history as JSON, one event a line. [ReadHistory] reads it
-// back.
-func (h History) Write(w io.Writer) error {
-	for _, event := range h {
+// Write writes a history, that is events in the order in which they happened, as
+// JSON, one event a line. [Read] reads it back.
+func Write(w io.Writer, events []Event) error {
+	for _, event := range events {
 		if err := writeEvent(w, event); err != nil {
 			return err
 		}
@@ -74,45 +71,45 @@ func (h History) Write(w io.Writer) error {
 func writeEvent(w io.Writer, event Event) error {
 	line, err := json.Marshal(event)
 	if err != nil {
-		return fmt.Errorf("streamtest: writing a history: %w", err)
+		return fmt.Errorf("history: writing: %w", err)
 	}
 	if _, err := w.Write(append(line, '\n')); err != nil {
-		return fmt.Errorf("streamtest: writing a history: %w", err)
+		return fmt.Errorf("history: writing: %w", err)
 	}
 	return nil
 }
 
-// ReadHistory reads what [History.Write], or a [Recorder] with a writer, has
-// written. An error says which line is none of a history.
-func ReadHistory(r io.Reader) (History, error) {
-	var h History
+// Read reads what [Write], or a [Recorder] with a writer, has written. An error
+// says which line is none of a history.
+func Read(r io.Reader) ([]Event, error) {
+	var events []Event
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		var event Event
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
-			return nil, fmt.Errorf("streamtest: line %d of the history: %w", n, err)
+			return nil, fmt.Errorf("history: line %d: %w", n, err)
 		}
-		h = append(h, event)
+		events = append(events, event)
 	}
 	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("streamtest: reading a history: %w", err)
+		return nil, fmt.Errorf("history: reading: %w", err)
 	}
-	return h, nil
+	return events, nil
 }
 
-// AppendHistory opens a file to which events are appended, for [Recorder.Out],
+// Append opens a file to which events are appended, for [Recorder.Out],
 // and makes it if it is not there. Several processes may append to one file at
 // a time; what they wrote survives their kill.
-func AppendHistory(path string) (*os.File, error) {
+func Append(path string) (*os.File, error) {
 	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 }
 
-// ReadHistoryFile is [ReadHistory] of a file.
-func ReadHistoryFile(path string) (History, error) {
+// ReadFile is [Read] of a file.
+func ReadFile(path string) ([]Event, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = file.Close() }()
-	return ReadHistory(file)
+	return Read(file)
 }

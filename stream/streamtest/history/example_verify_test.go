@@ -1,4 +1,4 @@
-package streamtest_test
+package history_test
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"millrace/offset"
 	"millrace/stream"
 	"millrace/stream/streamtest"
+	"millrace/stream/streamtest/history"
 )
 
 type Reading struct {
@@ -21,7 +22,7 @@ func readThroughFaults(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t)
 	proxy := streamtest.StartProxy(t, server.Addr)
-	var recorder streamtest.Recorder
+	var recorder history.Recorder
 
 	instance := streamtest.NewInstance(t, proxy.Client())
 	consumer, err := stream.NewConsumer(instance.Client, Readings, recorder.Store("me", &offset.Memory{}),
@@ -51,22 +52,22 @@ func readThroughFaults(t *testing.T) {
 		"a reset":        func() { proxy.Reset() },
 		"kill of Redis":  func() { server.Kill(); server.Start() },
 	} {
-		over := recorder.Inject(streamtest.Fault{Name: name}) // none may cause a repeat
+		over := recorder.Inject(history.Fault{Name: name}) // none may cause a repeat
 		fault()
 		over()
 		publish(100)
 	}
 
-	log := streamtest.ReadLog(t, server.Client(), Readings.Name)
+	log := streamtest.EntryIDs(t, server.Client(), Readings.Name)
 	recorder.AwaitHandled(t, log)
 	if err := instance.Stop(); err != nil {
 		t.Error(err)
 	}
-	history, err := recorder.History()
+	events, err := recorder.Events()
 	if err != nil {
 		t.Fatal(err)
 	}
-	streamtest.Verify(t, streamtest.Rules{Order: streamtest.InOrder}, history, log)
+	history.Verify(t, history.Rules{Order: history.InOrder}, events, log)
 }
 
 // Every reading is handled in its order, whatever happens to Redis and to the

@@ -1,4 +1,4 @@
-package streamtest
+package history
 
 import (
 	"fmt"
@@ -16,7 +16,7 @@ func (c *check) find(verdict Verdict, entry *checked, by *span, format string, a
 }
 
 // never is the position of what did not happen.
-func (c *check) never() int { return len(c.history) }
+func (c *check) never() int { return len(c.events) }
 
 // offsets looks at each load and save: whether the offset had been higher, and
 // whether it passed entries that were not done.
@@ -27,13 +27,13 @@ func (c *check) offsets() error {
 	}
 	highest := make(map[string]saved) // by label
 	done := 0                         // how many entries of the log, from its start, need no more looking at
-	for i, event := range c.history {
+	for i, event := range c.events {
 		if event.Kind != Saving && event.Kind != Saved && event.Kind != Loaded {
 			continue
 		}
 		id, err := offset.Parse(event.ID)
 		if err != nil {
-			return fmt.Errorf("streamtest: event %d of the history: %w", i+1, err)
+			return fmt.Errorf("history: event %d: %w", i+1, err)
 		}
 		high := highest[event.Label]
 		switch {
@@ -80,7 +80,7 @@ func (c *check) passedOver(id offset.ID, at, done int) int {
 // them down to faults, to none more than it may cause. What was to be a dead
 // letter or was skipped may come again: the letter could not be written.
 func (c *check) repeats() {
-	for i, event := range c.history {
+	for i, event := range c.events {
 		if event.Kind != Handled {
 			continue
 		}
@@ -104,7 +104,7 @@ func (c *check) order() {
 		return
 	}
 	last := make(map[string]*checked)
-	for i, event := range c.history {
+	for i, event := range c.events {
 		if event.Kind != Handled || !event.Passed {
 			continue
 		}

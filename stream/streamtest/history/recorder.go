@@ -1,4 +1,4 @@
-package streamtest
+package history
 
 import (
 	"context"
@@ -12,10 +12,10 @@ import (
 
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/streamtest"
 )
 
-// Recorder keeps the history of a test for [Rules.Check]: what one topic's
-// producers and the consumers of one label or group do. Its zero value is ready to
+// Recorder keeps the history of a test for [Verify]. Its zero value is ready to
 // use, and keeps events in memory only. It is safe for concurrent use; its fields
 // are to be set before.
 type Recorder struct {
@@ -24,21 +24,21 @@ type Recorder struct {
 	Key string
 	// Out, if there is one, is written each event, as a line, before what the
 	// event is about goes on: of a process that is killed, everything up to
-	// that instant is there. See [AppendHistory].
+	// that instant is there. See [Append].
 	Out io.Writer
 
-	mu      sync.Mutex
-	history History
-	err     error
+	mu     sync.Mutex
+	events []Event
+	err    error
 }
 
-// History returns a copy of what was recorded so far by this Recorder; see
-// [ReadHistory] for what other processes wrote. The error is the first that
+// Events returns a copy of what was recorded so far by this Recorder; see
+// [ReadFile] for what other processes wrote. The error is the first that
 // writing to Out gave.
-func (r *Recorder) History() (History, error) {
+func (r *Recorder) Events() ([]Event, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return slices.Clone(r.history), r.err
+	return slices.Clone(r.events), r.err
 }
 
 // Add records an event of the test's own making. At is set to now, if it is
@@ -49,7 +49,7 @@ func (r *Recorder) Add(event Event) {
 	if event.At.IsZero() {
 		event.At = time.Now()
 	}
-	r.history = append(r.history, event)
+	r.events = append(r.events, event)
 	if r.Out != nil {
 		if err := writeEvent(r.Out, event); err != nil && r.err == nil {
 			r.err = err
@@ -79,7 +79,7 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 	return func(next stream.EntryHandler) stream.EntryHandler {
 		return func(ctx context.Context, entry *stream.Entry) error {
 			key := ""
-			if value, ok := entry.Fields[r.Key]; ok {
+			if value, ok := entry.Fields[r.Key]; ok && r.Key != "" {
 				key = fmt.Sprint(value)
 			}
 			r.Add(Event{Kind: Delivered, By: by, ID: entry.ID, Key: key})
@@ -158,17 +158,14 @@ func (r *Recorder) AwaitHandled(t testing.TB, ids []string) {
 		missing[id] = true
 	}
 	looked := 0
-	awaitNil(t, "entries are handled", func() error {
+	streamtest.Await(t, "the entries of the stream are handled", func() bool {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		for ; looked < len(r.history); looked++ {
-			if event := r.history[looked]; event.Kind == Handled && event.Passed {
+		for ; looked < len(r.events); looked++ {
+			if event := r.events[looked]; event.Kind == Handled && event.Passed {
 				delete(missing, event.ID)
 			}
 		}
-		if len(missing) > 0 {
-			return fmt.Errorf("%d are missing", len(missing))
-		}
-		return nil
+		return len(missing) == 0
 	})
 }

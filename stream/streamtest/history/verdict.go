@@ -1,4 +1,4 @@
-package streamtest
+package history
 
 import (
 	"fmt"

@@ -2,7 +2,10 @@
 
 package streamtest
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
 // freeze halts the process where it is. Its connections stay open, and the
 // kernel goes on taking new ones for it.
@@ -21,4 +24,10 @@ func (p *process) thaw() error {
 	}
 	p.frozen = false
 	return nil
+}
+
+// killed reports whether a process was ended by SIGKILL.
+func killed(state *os.ProcessState) bool {
+	status, ok := state.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && status.Signal() == syscall.SIGKILL
 }

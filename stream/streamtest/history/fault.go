@@ -1,4 +1,4 @@
-package streamtest
+package history
 
 // Fault is what a test does to a consumer or to Redis, and what the promises
 // allow to be seen of it. Everything else that [Rules.Check] finds is a violation.
@@ -22,7 +22,7 @@ type span struct {
 }
 
 // spans finds the faults of a history. One that is never over lasts to the end.
-func spans(h History) []*span {
+func spans(h []Event) []*span {
 	var all []*span
 	for i, event := range h {
 		switch event.Kind {
