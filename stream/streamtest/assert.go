@@ -48,8 +48,8 @@ func AssertAcked(t testing.TB, client redis.UniversalClient, stream, group strin
 const deadLetterID = "millrace.id"
 
 // AssertDeadLettered fails the test unless a dead-letter stream, see
-// [millrace/stream.DeadLetterStream], holds one letter of each entry with these IDs, and
-// no other. The order of the IDs is of no concern.
+// [millrace/stream.DeadLetterStream], holds one letter for each of these IDs of
+// entries, and no other. The order of the IDs is of no concern.
 func AssertDeadLettered(t testing.TB, client redis.UniversalClient, deadLetters string, ids ...string) {
 	t.Helper()
 	letters, err := client.XRange(context.Background(), deadLetters, "-", "+").Result()
