@@ -60,4 +60,12 @@ func TestClusterFailsOverAndMovesSlots(t *testing.T) {
 			t.Errorf("after a %v failover the old primary is not the replica", how)
 		}
 	}
+	instance := streamtest.NewInstance(t, client)
+	if n, err := instance.Client.XLen(t.Context(), "loop").Result(); n == 0 || err != nil {
+		t.Errorf("an instance sees %d entries, %v", n, err)
+	}
+	instance.Crash()
+	if err := instance.Client.XLen(t.Context(), "loop").Err(); err == nil {
+		t.Errorf("an instance that has crashed reaches the cluster")
+	}
 }

@@ -117,7 +117,7 @@ func (s *Sentinel) Failover(how Failover) (old *Redis) {
 	awaitNil(s.t, how.String()+" failover", func() error {
 		if !asked {
 			// Refused while a sentinel does not know of a replica in good health.
-			if _, err := s.Sentinels[0].ask("SENTINEL", "FAILOVER", sentinelName); err != nil {
+			if _, err := s.anySentinel().ask("SENTINEL", "FAILOVER", sentinelName); err != nil {
 				return err
 			}
 			asked = true
@@ -167,6 +167,18 @@ func (s *Sentinel) AwaitAgreed() {
 		}
 		return nil
 	})
+}
+
+// anySentinel returns a sentinel that answers.
+func (s *Sentinel) anySentinel() *Redis {
+	s.t.Helper()
+	for _, sentinel := range s.Sentinels {
+		if sentinel.answers() {
+			return sentinel
+		}
+	}
+	s.t.Fatal("no sentinel runs")
+	return nil
 }
 
 // named returns the server that all sentinels name as the primary.
