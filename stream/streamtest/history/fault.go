@@ -6,8 +6,8 @@ type Fault struct {
 	// Name tells the fault from the others of a history, "kill 7" for example.
 	Name string `json:"name"`
 	// Repeats is how many entries may be handled once more because of it: for a
-	// kill of a consumer what it had in flight, for a fault that its consumers
-	// live through 0.
+	// kill of a consumer what it had in flight, for a failover as many acks as
+	// may not have reached the replica, for a fault that loses neither 0.
 	Repeats int `json:"repeats,omitempty"`
 	// Loses says that Redis may lose what it acknowledged, entries and offsets,
 	// as it does in a failover or an empty restart.

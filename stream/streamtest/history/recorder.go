@@ -7,12 +7,10 @@ import (
 	"io"
 	"slices"
 	"sync"
-	"testing"
 	"time"
 
 	"millrace/offset"
 	"millrace/stream"
-	"millrace/stream/streamtest"
 )
 
 // Recorder keeps the history of a test for [Verify]. Its zero value is ready to
@@ -149,23 +147,44 @@ func (r *Recorder) Report(by, text, from, to string) {
 }
 
 // AwaitHandled waits until this Recorder knows that each of the entries with
-// these IDs was handled to its end, and fails the test if that is not so after 30
-// seconds. It is for the test's own goroutine.
-func (r *Recorder) AwaitHandled(t testing.TB, ids []string) {
-	t.Helper()
+// these IDs was handled to its end. It gives up when nothing was handled for 30
+// seconds, and returns false: [Verify] says then what is missing, and keeps the
+// history.
+func (r *Recorder) AwaitHandled(ids []string) bool {
 	missing := make(map[string]bool, len(ids))
 	for _, id := range ids {
 		missing[id] = true
 	}
-	looked := 0
-	streamtest.Await(t, "the entries of the stream are handled", func() bool {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		for ; looked < len(r.events); looked++ {
-			if event := r.events[looked]; event.Kind == Handled && event.Passed {
-				delete(missing, event.ID)
-			}
+	const patience = 30 * time.Second
+	tick, deadline := time.NewTicker(5*time.Millisecond), time.NewTimer(patience)
+	defer tick.Stop()
+	defer deadline.Stop()
+	for looked := 0; ; {
+		before := len(missing)
+		looked = r.handledSince(looked, missing)
+		if len(missing) == 0 {
+			return true
 		}
-		return len(missing) == 0
-	})
+		if len(missing) < before {
+			deadline.Reset(patience)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline.C:
+			return false
+		}
+	}
+}
+
+// handledSince removes from a set the IDs that were handled from a position of
+// the history on, and returns the position to go on at.
+func (r *Recorder) handledSince(position int, ids map[string]bool) int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, event := range r.events[position:] {
+		if event.Kind == Handled && event.Passed {
+			delete(ids, event.ID)
+		}
+	}
+	return len(r.events)
 }

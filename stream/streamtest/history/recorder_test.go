@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/codec"
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/streamtest"
 	"millrace/stream/streamtest/history"
 )
 
@@ -73,6 +75,27 @@ func TestRecorderKeepsWhatHappens(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("recorded\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
+}
+
+func TestRecorderAwaitsWhatIsHandled(t *testing.T) {
+	t.Parallel()
+	streamtest.Run(t, func(t *testing.T, _ *streamtest.Bubble) {
+		var recorder history.Recorder
+		handle := recorder.Middleware("me")(func(context.Context, *stream.Entry) error { return nil })
+		go func() {
+			for n := range 3 {
+				time.Sleep(20 * time.Second)
+				_ = handle(t.Context(), &stream.Entry{ID: fmt.Sprint(n, "-0")})
+			}
+		}()
+		begun := time.Now()
+		if !recorder.AwaitHandled(ids("0 1 2")) || time.Since(begun).Round(time.Second) != time.Minute {
+			t.Errorf("what is handled after a minute was awaited for %v", time.Since(begun))
+		}
+		if recorder.AwaitHandled(ids("1 2 3")) {
+			t.Error("what is never handled is taken for handled")
+		}
+	})
 }
 
 type full struct{}
