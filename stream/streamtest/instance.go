@@ -16,10 +16,10 @@ import (
 
 // Instance stands for one process of a program that consumes: what it has to do
 // with the world goes through its Client and its Store, so that [Instance.Crash]
-// can cut it off as kill -9 does. A process has one more thing that instances in
-// one process share, the name that a consumer in group mode has by default: give
-// those of each instance a name with [millrace/stream.WithConsumerName]. The methods of an
-// Instance are safe for concurrent use.
+// can cut it off as kill -9 does. One thing all instances of a test share: the name
+// that a consumer in group mode has by default. Give each instance's a name with
+// [millrace/stream.WithConsumerName]. The methods of an Instance are safe for
+// concurrent use.
 type Instance struct {
 	// Client is the instance's own, like the one that it was made from. It is
 	// closed when the test is over.

@@ -25,9 +25,10 @@ const (
 // open, and are safe for concurrent use; those that fail the test are for the
 // test's own goroutine, and say so.
 //
-// Faults are of two kinds. [Proxy.Delay], [Proxy.Swallow], [Proxy.BlackHole] and
-// [Proxy.Refuse] are states: each replaces the one before, and [Proxy.Pass] ends
-// them. [Proxy.Cut] and [Proxy.Reset] happen once, and leave the state as it is.
+// Faults are of two kinds. [Proxy.Delay], [Proxy.Swallow] and [Proxy.BlackHole]
+// are states: each replaces the one before, and [Proxy.Pass] ends them, as it
+// does [Proxy.Refuse]. [Proxy.Cut] and [Proxy.Reset] happen once, and leave the
+// state as it is.
 // A fault hits all connections of the proxy, so give each party under test a
 // proxy of its own.
 type Proxy struct {
@@ -79,13 +80,15 @@ func StartProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// Pass ends what states there are: from now on, connections are taken, and
-// bytes pass. What a [Proxy.BlackHole] held back passes first. It fails the test
-// if another program has taken the port during a [Proxy.Refuse].
+// Pass ends what faults there are: from now on, connections are taken, and bytes
+// pass. What a [Proxy.BlackHole] held back passes first; a [Proxy.Cut] that has
+// not happened does not. It fails the test if another program has taken the port
+// during a [Proxy.Refuse].
 func (p *Proxy) Pass() {
 	p.t.Helper()
 	p.mu.Lock()
 	refusing := p.listener == nil
+	p.cut = [2]int64{}
 	p.mu.Unlock()
 	if refusing {
 		awaitNil(p.t, "the proxy listens again", p.listen)

@@ -124,6 +124,9 @@ func TestProxyCutsOnce(t *testing.T) {
 		}
 		second.echoes("still open")
 		call(t, proxy).echoes("new")
+		proxy.Cut(dir, 0)
+		proxy.Pass()
+		second.echoes("the cut is called off")
 	}
 }
 

@@ -15,8 +15,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis is a redis-server that belongs to one test. Its methods fail the test
-// when something goes wrong, and are for the test's own goroutine.
+// Redis is a redis-server that belongs to one test. A restart is Kill and Start,
+// an empty one Kill, Empty and Start. Its methods fail the test when something
+// goes wrong, and are for the test's own goroutine.
 type Redis struct {
 	// Addr is the server's address, an IP literal and a port. It stays the same
 	// over restarts.
