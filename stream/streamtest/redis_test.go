@@ -5,14 +5,8 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"millrace/stream/streamtest"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
 
 func TestRedisOverKillsAndRestarts(t *testing.T) {
 	t.Parallel()
