@@ -1,16 +1,12 @@
 package streamtest_test
 
 import (
+	"context"
 	"testing"
-
-	"go.uber.org/goleak"
+	"time"
 
 	"millrace/stream/streamtest"
 )
-
-func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
-}
 
 func TestRedisOverKillsAndRestarts(t *testing.T) {
 	t.Parallel()
@@ -41,5 +37,36 @@ func TestRedisTakesArguments(t *testing.T) {
 	got := client.ConfigGet(t.Context(), "maxmemory").Val()
 	if got["maxmemory"] != "5242880" {
 		t.Errorf("maxmemory is %v", got)
+	}
+}
+
+func TestFrozenRedisAnswersWhenThawed(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t)
+	client := server.Client()
+	ping := func() <-chan error {
+		done := make(chan error, 1)
+		go func() { done <- client.Ping(context.Background()).Err() }()
+		return done
+	}
+	if err := <-ping(); err != nil {
+		t.Fatal(err)
+	}
+	server.Freeze()
+	answer := ping()
+	select {
+	case err := <-answer:
+		t.Errorf("a frozen server answers, with %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	server.Thaw()
+	if err := <-answer; err != nil {
+		t.Errorf("after the thaw: %v", err)
+	}
+	server.Freeze()
+	server.Kill()
+	server.Start()
+	if err := client.Ping(t.Context()).Err(); err != nil {
+		t.Errorf("killed while frozen, and started again: %v", err)
 	}
 }

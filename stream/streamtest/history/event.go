@@ -1,0 +1,115 @@
+package history
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+// Kind says what an [Event] of a history is about.
+type Kind string
+
+// The kinds of events, with the fields of [Event] that they use besides At, Kind
+// and By.
+const (
+	// Publishing: an event with a Key is about to be published.
+	Publishing Kind = "publishing"
+	// Published: Redis has acknowledged it as the entry ID.
+	Published Kind = "published"
+	// PublishUnknown: publishing failed with Text; it may have been written or not.
+	PublishUnknown Kind = "publish unknown"
+	// Delivered: the entry ID, with its Key, is about to be handled.
+	Delivered Kind = "delivered"
+	// Handled: handling of ID is over. Passed says whether that ends its
+	// processing; if it does not, or not with success, Text is the error.
+	Handled Kind = "handled"
+	// Saving: the offset ID is about to be saved under Label.
+	Saving Kind = "saving"
+	// Saved: the store has said that it is.
+	Saved Kind = "saved"
+	// Loaded: the offset ID was found under Label.
+	Loaded Kind = "loaded"
+	// FaultBegun: the fault named Text, with what May be seen of it, begins.
+	FaultBegun Kind = "fault begun"
+	// FaultOver: the fault named Text is over.
+	FaultOver Kind = "fault over"
+	// Reported: the consumer has told of a loss, in the words of Text: of the
+	// entries from ID to To, both included. Empty, the range is open.
+	Reported Kind = "reported"
+)
+
+// Event is one thing that happened. Which fields it has, its Kind says.
+type Event struct {
+	At     time.Time `json:"at"`
+	Kind   Kind      `json:"kind"`
+	By     string    `json:"by,omitempty"` // the consumer or publisher
+	ID     string    `json:"id,omitempty"`
+	To     string    `json:"to,omitempty"`
+	Key    string    `json:"key,omitempty"`
+	Label  string    `json:"label,omitempty"`
+	Text   string    `json:"text,omitempty"`
+	Passed bool      `json:"passed,omitempty"`
+	May    *Fault    `json:"may,omitempty"`
+}
+
+// Write writes a history, that is events in the order in which they happened, as
+// JSON, one event a line. [Read] reads it back.
+func Write(w io.Writer, events []Event) error {
+	for _, event := range events {
+		if err := writeEvent(w, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeEvent writes a line by a single call, so that the lines of several
+// processes that append to one file do not mix.
+func writeEvent(w io.Writer, event Event) error {
+	line, err := json.Marshal(event)
+	if err != nil {
+		return fmt.Errorf("history: writing: %w", err)
+	}
+	if _, err := w.Write(append(line, '\n')); err != nil {
+		return fmt.Errorf("history: writing: %w", err)
+	}
+	return nil
+}
+
+// Read reads what [Write], or a [Recorder] with a writer, has written. An error
+// says which line is none of a history.
+func Read(r io.Reader) ([]Event, error) {
+	var events []Event
+	lines := bufio.NewScanner(r)
+	for n := 1; lines.Scan(); n++ {
+		var event Event
+		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
+			return nil, fmt.Errorf("history: line %d: %w", n, err)
+		}
+		events = append(events, event)
+	}
+	if err := lines.Err(); err != nil {
+		return nil, fmt.Errorf("history: reading: %w", err)
+	}
+	return events, nil
+}
+
+// Append opens a file to which events are appended, for [Recorder.Out],
+// and makes it if it is not there. Several processes may append to one file at
+// a time; what they wrote survives their kill.
+func Append(path string) (*os.File, error) {
+	return os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+}
+
+// ReadFile is [Read] of a file.
+func ReadFile(path string) ([]Event, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	return Read(file)
+}

@@ -1,0 +1,244 @@
+package streamtest
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sentinelName is what the sentinels call their primary.
+const sentinelName = "millrace"
+
+// Sentinel is a primary and its replica, watched by three sentinels that agree
+// by two, all of which belong to one test. Its methods fail the test when
+// something goes wrong, and are for the test's own goroutine.
+type Sentinel struct {
+	// Servers are the two that hold the data; which is the primary changes.
+	Servers []*Redis
+	// Sentinels are the three that watch them.
+	Sentinels []*Redis
+
+	t testing.TB
+}
+
+// StartSentinel starts a primary, its replica and three sentinels for the test,
+// and waits until all have found each other. The given arguments are added to
+// the command lines of the primary and the replica. Where there is no
+// redis-server, it does as [StartRedis].
+//
+// The sentinels take a server for dead after one second of silence. Other than
+// that they are made quicker than they are by default, as far as the server's
+// version lets them, so that tests do not wait: of a failover, production sees
+// the same, only later.
+func StartSentinel(t testing.TB, args ...string) *Sentinel {
+	t.Helper()
+	s := &Sentinel{t: t}
+	// The replica shall not wait for others to join it in a first synchronisation.
+	args = append([]string{"--repl-diskless-sync-delay", "0"}, args...)
+	for range 2 {
+		s.Servers = append(s.Servers, StartRedis(t, args...))
+	}
+	host, port, _ := net.SplitHostPort(s.Servers[0].Addr)
+	if _, err := s.Servers[1].ask("REPLICAOF", host, port); err != nil {
+		t.Fatal(err)
+	}
+	awaitNil(t, "the replica is in step", func() error { return s.checkRoles(s.Servers[0].Addr) })
+	config := fmt.Sprintf("sentinel monitor %[1]s %[2]s %[3]s 2\n"+
+		"sentinel down-after-milliseconds %[1]s 1000\n"+
+		"sentinel failover-timeout %[1]s 3000\n", sentinelName, host, port)
+	for range 3 {
+		sentinel := startServer(t, config, "--sentinel")
+		s.Sentinels = append(s.Sentinels, sentinel)
+		s.hasten(sentinel)
+	}
+	s.AwaitAgreed()
+	return s
+}
+
+// hasten shortens what a sentinel waits between two looks at the others, and
+// lets it overlook that a busy machine stops it for a while, which it takes for
+// a reason to do nothing for half a minute. Before version 7 it cannot be told;
+// a restarted one has forgotten it.
+func (s *Sentinel) hasten(sentinel *Redis) {
+	_, _ = sentinel.ask("SENTINEL", "DEBUG", "INFO-PERIOD", 500, "PING-PERIOD", 200, "ASK-PERIOD", 200,
+		"PUBLISH-PERIOD", 300, "TILT-TRIGGER", 10000, "TILT-PERIOD", 1000)
+}
+
+// Client returns a client that finds the primary through the sentinels, and is
+// closed when the test is over.
+func (s *Sentinel) Client() *redis.Client {
+	client := redis.NewFailoverClient(s.Options())
+	s.t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Options returns what [redis.NewFailoverClient] needs, for clients that are to
+// differ from [Sentinel.Client].
+func (s *Sentinel) Options() *redis.FailoverOptions {
+	opts := &redis.FailoverOptions{MasterName: sentinelName}
+	for _, sentinel := range s.Sentinels {
+		opts.SentinelAddrs = append(opts.SentinelAddrs, sentinel.Addr)
+	}
+	return opts
+}
+
+// Primary returns the server that the sentinels agree to be the primary.
+func (s *Sentinel) Primary() *Redis {
+	s.t.Helper()
+	var primary *Redis
+	awaitNil(s.t, "the sentinels agree about the primary", func() (err error) {
+		primary, err = s.named()
+		return err
+	})
+	return primary
+}
+
+// Replica returns the server that is not the primary.
+func (s *Sentinel) Replica() *Redis {
+	s.t.Helper()
+	if s.Primary() == s.Servers[0] {
+		return s.Servers[1]
+	}
+	return s.Servers[0]
+}
+
+// Failover makes the primary give way to its replica, in the given way, and
+// waits until the sentinels agree that it has and the new primary takes writes.
+// It returns the old primary, for a Start or Thaw. Before the next failover,
+// call [Sentinel.AwaitAgreed]: there has to be a replica again.
+func (s *Sentinel) Failover(how Failover) (old *Redis) {
+	s.t.Helper()
+	old = s.Primary()
+	how.strike(old)
+	asked := how != Planned
+	awaitNil(s.t, how.String()+" failover", func() error {
+		if !asked {
+			// Refused while a sentinel does not know of a replica in good health.
+			if _, err := s.anySentinel().ask("SENTINEL", "FAILOVER", sentinelName); err != nil {
+				return err
+			}
+			asked = true
+		}
+		primary, err := s.named()
+		switch {
+		case err != nil:
+			return err
+		case primary == old:
+			return errors.New("the sentinels still name the old primary")
+		}
+		role, _, _, err := primary.role()
+		if err == nil && role != "master" {
+			err = fmt.Errorf("the new primary says that it is a %s", role)
+		}
+		return err
+	})
+	return old
+}
+
+// AwaitAgreed waits until all sentinels name the same primary and know each
+// other, and the servers are what the sentinels say: the primary takes writes,
+// the other one, if it runs, follows it.
+func (s *Sentinel) AwaitAgreed() {
+	s.t.Helper()
+	awaitNil(s.t, "sentinels and servers agree", func() error {
+		primary, err := s.named()
+		if err != nil {
+			return err
+		}
+		if err := s.checkRoles(primary.Addr); err != nil {
+			return err
+		}
+		for _, sentinel := range s.Sentinels {
+			if !sentinel.answers() {
+				continue
+			}
+			state, err := sentinel.ask("SENTINEL", "MASTER", sentinelName)
+			if err != nil {
+				return err
+			}
+			about := pairs(state)
+			if about["flags"] != "master" || about["num-other-sentinels"] != "2" || about["num-slaves"] != "1" {
+				return fmt.Errorf("%s sees flags %s, %s other sentinels, %s replicas",
+					sentinel.Addr, about["flags"], about["num-other-sentinels"], about["num-slaves"])
+			}
+		}
+		return nil
+	})
+}
+
+// anySentinel returns a sentinel that answers.
+func (s *Sentinel) anySentinel() *Redis {
+	s.t.Helper()
+	for _, sentinel := range s.Sentinels {
+		if sentinel.answers() {
+			return sentinel
+		}
+	}
+	s.t.Fatal("no sentinel runs")
+	return nil
+}
+
+// named returns the server that all sentinels name as the primary.
+func (s *Sentinel) named() (*Redis, error) {
+	var named *Redis
+	for _, sentinel := range s.Sentinels {
+		if !sentinel.answers() {
+			continue
+		}
+		reply, err := sentinel.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", sentinelName)
+		if err != nil {
+			return nil, err
+		}
+		addr := net.JoinHostPort(fmt.Sprint(reply.([]any)[0]), fmt.Sprint(reply.([]any)[1]))
+		for _, server := range s.Servers {
+			if server.Addr != addr {
+				continue
+			}
+			if named != nil && named != server {
+				return nil, errors.New("the sentinels name different primaries")
+			}
+			named = server
+		}
+	}
+	if named == nil {
+		return nil, errors.New("no sentinel names a primary")
+	}
+	return named, nil
+}
+
+// checkRoles says what is wrong with the roles of the servers that run, if the
+// primary is the one at the given address.
+func (s *Sentinel) checkRoles(primary string) error {
+	for _, server := range s.Servers {
+		if !server.answers() {
+			continue
+		}
+		role, master, link, err := server.role()
+		if err != nil {
+			return err
+		}
+		if server.Addr == primary {
+			if role != "master" {
+				return fmt.Errorf("%s is a %s", server.Addr, role)
+			}
+			continue
+		}
+		if role != "slave" || master != primary || link != "connected" {
+			return fmt.Errorf("%s is a %s of %s, %s", server.Addr, role, master, link)
+		}
+	}
+	return nil
+}
+
+// pairs makes a map of a flat reply.
+func pairs(reply any) map[string]string {
+	list, _ := reply.([]any)
+	out := make(map[string]string, len(list)/2)
+	for i := 0; i+1 < len(list); i += 2 {
+		out[fmt.Sprint(list[i])] = fmt.Sprint(list[i+1])
+	}
+	return out
+}
