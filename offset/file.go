@@ -86,13 +86,22 @@ func (f *File) load(ctx context.Context, label string) (id string, found bool, e
 // Save implements [Store]. A label that is not valid UTF-8 is an error, because
 // JSON cannot hold it.
 func (f *File) Save(ctx context.Context, label, id string) error {
-	if err := f.save(ctx, label, id); err != nil {
+	if err := f.set(ctx, label, id, false); err != nil {
 		return fmt.Errorf("offset: save label %q in file %s: %w", label, f.path, err)
 	}
 	return nil
 }
 
-func (f *File) save(ctx context.Context, label, id string) error {
+// Reset implements [Resetter]. A label that is not valid UTF-8 is an error, because
+// JSON cannot hold it.
+func (f *File) Reset(ctx context.Context, label, id string) error {
+	if err := f.set(ctx, label, id, true); err != nil {
+		return fmt.Errorf("offset: reset label %q in file %s: %w", label, f.path, err)
+	}
+	return nil
+}
+
+func (f *File) set(ctx context.Context, label, id string, back bool) error {
 	next, err := parse(id)
 	if err != nil {
 		return err
@@ -107,7 +116,7 @@ func (f *File) save(ctx context.Context, label, id string) error {
 	if err != nil {
 		return err
 	}
-	if stored, found := offsets[label]; found && next.Compare(stored) <= 0 {
+	if stored, found := offsets[label]; found && !back && next.Compare(stored) <= 0 {
 		return nil
 	}
 	offsets[label] = next

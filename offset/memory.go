@@ -35,17 +35,26 @@ func (m *Memory) Load(ctx context.Context, label string) (id string, found bool,
 // Save implements [Store]. Its errors are those of a ctx that is done and of an
 // id that [Parse] refuses.
 func (m *Memory) Save(ctx context.Context, label, id string) error {
+	return m.set(ctx, "save", label, id, false)
+}
+
+// Reset implements [Resetter]. Its errors are those of Save.
+func (m *Memory) Reset(ctx context.Context, label, id string) error {
+	return m.set(ctx, "reset", label, id, true)
+}
+
+func (m *Memory) set(ctx context.Context, what, label, id string, back bool) error {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("offset: save label %q to memory: %w", label, err)
+		return fmt.Errorf("offset: %s label %q in memory: %w", what, label, err)
 	}
 	next, err := parse(id)
 	if err != nil {
-		return fmt.Errorf("offset: save label %q to memory: %w", label, err)
+		return fmt.Errorf("offset: %s label %q in memory: %w", what, label, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	if stored, found := m.offsets[label]; found && next.Compare(stored) <= 0 {
+	if stored, found := m.offsets[label]; found && !back && next.Compare(stored) <= 0 {
 		return nil
 	}
 	if m.offsets == nil {

@@ -32,6 +32,17 @@ type Store interface {
 	Save(ctx context.Context, label, id string) error
 }
 
+// Resetter is implemented by a [Store] that can also set an offset back. A consumer
+// uses it when its place in the stream is lost, and the stream goes on below it: a
+// store that cannot would bring the lost place back at the next start. The stores of
+// this package implement it.
+type Resetter interface {
+	// Reset stores id under label, whatever is stored there. An id that [Parse]
+	// refuses is refused with an error and changes nothing. It must not race with
+	// Saves of the same label.
+	Reset(ctx context.Context, label, id string) error
+}
+
 // ErrCorrupt is wrapped by the errors of [Store.Load] and [Store.Save] when what
 // is stored is not an entry ID. Waiting does not mend it: look at the stored
 // value, then correct it, or remove it if the consumer shall start as if it had

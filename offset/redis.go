@@ -105,3 +105,16 @@ func (r *Redis) Save(ctx context.Context, label, id string) error {
 	}
 	return nil
 }
+
+// Reset implements [Resetter]. Errors of the client and of Redis are wrapped; the
+// call may be repeated.
+func (r *Redis) Reset(ctx context.Context, label, id string) error {
+	_, err := parse(id)
+	if err == nil {
+		err = r.client.HSet(ctx, r.key, label, id).Err()
+	}
+	if err != nil {
+		return fmt.Errorf("offset: reset label %q in hash %q: %w", label, r.key, err)
+	}
+	return nil
+}

@@ -2,11 +2,8 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
 // gate keeps many from trying, all of them, what has just failed for one: while a
@@ -58,9 +55,8 @@ func (g *gate) enter(ctx context.Context) bool {
 func (g *gate) leave(ctx context.Context, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	var answer redis.Error
 	switch {
-	case err == nil || errors.As(err, &answer):
+	case err == nil || isAnswer(err):
 		g.failures = 0
 	case ctx.Err() == nil:
 		g.failures++

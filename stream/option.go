@@ -80,6 +80,8 @@ type config struct {
 	window, every *int
 	interval      time.Duration
 
+	lossPolicy LossPolicy // log mode only
+
 	// With a batch handler only: messages in a batch, and batches at once.
 	bulk     int
 	bulkWait time.Duration
@@ -107,6 +109,7 @@ func defaults(r role, stream string) config {
 
 		concurrency: 1,
 		interval:    time.Second,
+		lossPolicy:  ResumeAtKnown,
 		bulk:        100,
 		bulkWait:    100 * time.Millisecond,
 		claimIdle:   30 * time.Second,

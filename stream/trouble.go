@@ -15,7 +15,10 @@ import (
 // nothing about every other one. What the server refuses counts only while
 // starting; see engine.persist.
 func beyondMending(err error, starting bool) (advice string) {
+	var loss *LossError
 	switch {
+	case errors.As(err, &loss):
+		return "the loss policy says stop; look at what was lost, then set the offset, or choose another policy"
 	case errors.Is(err, offset.ErrCorrupt):
 		return "look at what the offset store holds, and correct or remove it"
 	case !starting:
@@ -30,6 +33,12 @@ func beyondMending(err error, starting bool) (advice string) {
 		return "the server lacks a command that is needed; Redis 6.2 or later has it"
 	}
 	return ""
+}
+
+// isAnswer reports whether an error is what the server said, so that it is there.
+func isAnswer(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer)
 }
 
 // hasCode reports whether err, or one that it wraps, is an answer of the server

@@ -227,3 +227,32 @@ func corruptContent(t *testing.T, h Harness) {
 		wantCorrupt()
 	}
 }
+
+func reset(t *testing.T, h Harness) {
+	store := h.New(t)
+	resetter, ok := store.(offset.Resetter)
+	if !ok {
+		t.Skip("the store is no offset.Resetter, which it need not be")
+	}
+	save(t, store, "a", "5-5")
+	save(t, store, "b", "5-5")
+	for _, id := range []string{"3-0", "3-0", "0-0", "9-0"} {
+		if err := resetter.Reset(t.Context(), "a", id); err != nil {
+			t.Fatalf("Reset(%q, %q) = %v, want nil", "a", id, err)
+		}
+		wantOffset(t, store, "a", id)
+	}
+	save(t, store, "a", "8-0")
+	wantOffset(t, store, "a", "9-0")
+	save(t, store, "a", "10-0")
+	wantOffset(t, store, "a", "10-0")
+	wantOffset(t, store, "b", "5-5")
+	if err := resetter.Reset(t.Context(), "new", "1-0"); err != nil {
+		t.Fatalf("Reset of a new label = %v, want nil", err)
+	}
+	wantOffset(t, store, "new", "1-0")
+	if err := resetter.Reset(t.Context(), "a", "no ID"); err == nil {
+		t.Fatal("Reset took what is no entry ID")
+	}
+	wantOffset(t, store, "a", "10-0")
+}

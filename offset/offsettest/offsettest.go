@@ -59,6 +59,7 @@ func Run(t *testing.T, h Harness) {
 		{"cancelled context", cancelledContext},
 		{"reopen", reopen},
 		{"corrupt content", corruptContent},
+		{"reset", reset},
 	} {
 		t.Run(check.name, func(t *testing.T) { check.run(t, h) })
 	}

@@ -1,0 +1,135 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+)
+
+// inspectEvery is how often the place of a consumer that has nothing to do is
+// looked at.
+const inspectEvery = 30 * time.Second
+
+// errNoWitness is what a feed returns when the entry that was read last is not in
+// the stream any more, so that there may be a gap behind it.
+var errNoWitness = errors.New("the last entry that was read is not in the stream any more")
+
+// survey is what the server says of a stream at one moment.
+type survey struct {
+	missing bool
+	first   string // the first entry, "" if there is none
+	last    string // the highest ID that was ever given
+	length  int64
+	// added is how many entries were ever added, deleted the highest ID that was
+	// deleted by XDEL; 0 and 0-0 where the server does not tell (before Redis 7).
+	added   int64
+	deleted string
+	// witness is set if the stream has the entry that was read last.
+	witness bool
+}
+
+// surveyOf asks for a survey, with a look for the entry at the position.
+func surveyOf(ctx context.Context, client redis.UniversalClient, stream, position string) (survey, error) {
+	witness, err := client.XRangeN(ctx, stream, position, position, 1).Result()
+	if err != nil {
+		return survey{}, fmt.Errorf("looking for the last entry that was read: %w", err)
+	}
+	info, err := client.XInfoStream(ctx, stream).Result()
+	if err != nil {
+		if strings.Contains(err.Error(), "no such key") {
+			return survey{missing: true}, nil
+		}
+		return survey{}, fmt.Errorf("looking at the stream: %w", err)
+	}
+	return survey{
+		first: info.FirstEntry.ID, last: info.LastGeneratedID, length: info.Length,
+		added: info.EntriesAdded, deleted: info.MaxDeletedEntryID, witness: len(witness) > 0,
+	}, nil
+}
+
+// diagnose says what was lost of a stream that was read up to position, the
+// ordinal-th entry that was ever added (-1 is not known). Nil means that nothing
+// was, as far as the server can tell. Trimming moves neither entries-added nor
+// max-deleted-entry-id (Redis 7.0), so that added-length counts what has gone.
+func diagnose(position string, ordinal int64, s survey) *LossError {
+	switch {
+	case s.missing:
+		return &LossError{Cause: LossRecreated, From: position, Count: -1}
+	case s.witness:
+		return nil
+	case compareIDs(s.last, position) < 0:
+		return &LossError{Cause: LossAhead, From: position, To: s.first, Count: -1}
+	case s.first != "" && compareIDs(s.first, position) <= 0:
+		if compareIDs(s.deleted, position) >= 0 {
+			return nil // deleted itself, by XDEL
+		}
+		return &LossError{Cause: LossReplaced, From: position, To: s.first, Count: -1}
+	}
+	// All that the stream has is newer than what was read last.
+	loss := &LossError{Cause: LossTrimmed, From: position, To: s.first}
+	gone := s.added - s.length
+	switch {
+	case s.added == 0: // not told
+		loss.Count = -1
+	case gone <= 0, ordinal > gone:
+		// So many were read, but so many have not gone: it is another stream.
+		loss.Cause, loss.Count = LossRecreated, -1
+	case ordinal < 0:
+		loss.Count = gone
+	case ordinal == gone:
+		return nil // what was read, and no more
+	default:
+		loss.Count = gone - ordinal
+		loss.Exact = compareIDs(s.deleted, position) <= 0 // else some may be holes that were never to be read
+	}
+	return loss
+}
+
+// compareIDs compares IDs as the server gives them; one that is none counts as 0-0.
+func compareIDs(a, b string) int {
+	x, _ := offset.Parse(a)
+	y, _ := offset.Parse(b)
+	return x.Compare(y)
+}
+
+// before returns the ID directly before one that is not 0-0.
+func before(id string) string {
+	parsed, err := offset.Parse(id)
+	if err != nil {
+		return id
+	}
+	if parsed.Seq--; parsed.Seq == ^uint64(0) {
+		parsed.Ms--
+	}
+	return parsed.String()
+}
+
+// checkRole finds out whether the server that a reader is connected to was made a
+// replica that has lost its master: it would answer reads for ever, with nothing.
+// The connection is dropped then, so that the next one is made to the right server.
+func checkRole(ctx context.Context, r *reader) error {
+	if _, cluster := r.UniversalClient.(*redis.ClusterClient); cluster {
+		return nil // there, such a server refers to the right one
+	}
+	reply, err := r.Do(ctx, "ROLE").Slice()
+	if err != nil {
+		if isAnswer(err) {
+			return nil // no right to ask; what can be found out without is
+		}
+		return err
+	}
+	if len(reply) > 3 && reply[0] == "slave" && reply[3] != "connected" {
+		r.sockets.drop()
+		return errStale
+	}
+	return nil
+}
+
+// errStale is what a read fails with on a server that is not the master any more.
+var errStale = errors.New("the server has become a replica, and is cut off from its master; connecting anew")
