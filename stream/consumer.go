@@ -34,11 +34,14 @@ type Consumer[T any] struct {
 //
 // The client's user needs the Redis rights
 //
-//	~<topic> +xread                  and with FromEnd +xrevrange
+//	~<topic> +xread +xrange +xinfo|stream   and, with a Start, +xrevrange
+//	+role                                   (of the server it reads from)
 //	~<dead letters> +xrange +xadd    for dead letters; +eval +evalsha spare a
 //	                                 round trip and the payload's way back
 //
-// and those of the store.
+// and those of the store. Without +xinfo|stream losses are not found, and without
+// +role neither is a master that has become a replica and answers for ever, with nothing;
+// everything else works.
 func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offset.Store, handle Handler[T], opts ...Option) (*Consumer[T], error) {
 	return newLogConsumer(logConsumer, client, topic, store, handle, single(handle), opts)
 }
@@ -53,7 +56,7 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 //
 //	~<topic> +xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create
 //	         +xgroup|delconsumer +xinfo|groups +xinfo|consumers +xrange
-//	         +eval +evalsha +client|id +client|unblock
+//	         +eval +evalsha +client|id +client|unblock +role
 //	~<dead letters> +xadd            for dead letters
 func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle Handler[T], opts ...Option) (*Consumer[T], error) {
 	return newGroupConsumer(groupConsumer, client, topic, group, handle, single(handle), opts)

@@ -15,12 +15,17 @@ func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
 	}
 }
 
+// WithInspection has the place in a stream looked at more often.
+func WithInspection(every time.Duration) Option {
+	return option{"WithInspection", anyConsumer, func(c *config) { c.inspectEvery = every }}
+}
+
 type fakeFeed struct {
 	feed
 	next func() []Entry
 }
 
-func (f *fakeFeed) fetch(ctx context.Context, _ string, take taker) error {
+func (f *fakeFeed) fetch(ctx context.Context, _ place, take taker, _ func(context.Context) error) error {
 	entries := f.next()
 	if len(entries) == 0 {
 		<-ctx.Done()

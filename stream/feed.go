@@ -2,19 +2,26 @@ package stream
 
 import (
 	"context"
+	"hash/maphash"
+	"math/bits"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/codec"
 )
 
 // feed is where the entries of one stream come from: a connection of the
 // consumer's own, or one that it shares with others.
 type feed interface {
-	// fetch waits for entries behind position and gives them to take. It returns
-	// after the block time, or when take wants no more.
-	fetch(ctx context.Context, position string, take taker) error
+	// fetch waits for entries behind a place and gives them to take. It returns
+	// after the block time, or when take wants no more; with errNoWitness if it
+	// finds that the entry at the place is gone. Now and then, when nothing comes,
+	// it calls idle, and returns its error.
+	fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error
 	// mayBeHandedBack reports whether, in group mode, a consumer may have handed
 	// back entries of the stream.
 	mayBeHandedBack() bool
@@ -25,17 +32,51 @@ type feed interface {
 	close() error
 }
 
-// taker takes entries that were asked for at the given time. It returns the
-// position behind them, and whether there is room for more now. It is called by
-// one goroutine at a time.
-type taker func(entries []Entry, at time.Time) (position string, more bool)
+// taker takes entries that were asked for at the given time, and reports whether
+// there is room for more now. It is called by one goroutine at a time, in log mode
+// perhaps at the same time as idle.
+type taker func(entries []Entry, at time.Time) (more bool)
+
+// place is where to read on: behind an entry's ID or, in group mode, with ">".
+type place struct {
+	id string
+	// witnessed says that the stream has had an entry with this ID, and sum tells
+	// that entry from another one: a stream that is deleted and filled again within
+	// a millisecond has the same IDs. 0 is not known.
+	witnessed bool
+	sum       uint64
+}
+
+func placeAfter(group string, entries []Entry) place {
+	if group != "" {
+		return place{id: ">"}
+	}
+	last := entries[len(entries)-1]
+	return place{id: strings.Clone(last.ID), witnessed: true, sum: sumOf(last.Fields)}
+}
+
+// is reports whether an entry is the one at the place.
+func (p place) is(id string, fields codec.Fields) bool {
+	return id == p.id && (p.sum == 0 || p.sum == sumOf(fields))
+}
+
+var sumSeed = maphash.MakeSeed()
+
+// sumOf returns a hash of fields, whatever their order.
+func sumOf(fields codec.Fields) (sum uint64) {
+	for name, value := range fields {
+		text, _ := value.(string)
+		sum += maphash.String(sumSeed, name) ^ bits.RotateLeft64(maphash.String(sumSeed, text), 1)
+	}
+	return sum
+}
 
 // asker is who reads, and how much at a time. Those that are equal, and use one
 // client, may read together.
 type asker struct {
 	group, consumer string // empty in log mode
 	count           int
-	block           time.Duration
+	block, inspect  time.Duration
 }
 
 // read reads streams from positions: first all names, then all positions. With
@@ -45,17 +86,38 @@ func (a asker) read(ctx context.Context, r *reader, streams []string, wait bool)
 	if !wait {
 		block = -1
 	}
+	return a.readAtMost(ctx, r, streams, a.count, block)
+}
+
+func (a asker) readAtMost(ctx context.Context, r *reader, streams []string, count int, block time.Duration) ([]batch, error) {
 	if a.group == "" {
-		return r.read(ctx, &redis.XReadArgs{Streams: streams, Count: int64(a.count), Block: block})
+		return r.read(ctx, &redis.XReadArgs{Streams: streams, Count: int64(count), Block: block})
 	}
 	return r.readGroup(ctx, &redis.XReadGroupArgs{
-		Group: a.group, Consumer: a.consumer, Streams: streams, Count: int64(a.count), Block: block,
+		Group: a.group, Consumer: a.consumer, Streams: streams, Count: int64(count), Block: block,
 	})
+}
+
+// readNow reads one stream, without waiting for entries. It asks for the entry at
+// the place as well: only if that is still there can nothing have been trimmed away
+// behind it, which XREAD itself does not tell.
+func (a asker) readNow(ctx context.Context, r *reader, stream string, from place) ([]Entry, error) {
+	if !from.witnessed {
+		return entriesOf(a.read(ctx, r, []string{stream, from.id}, false))
+	}
+	entries, err := entriesOf(a.readAtMost(ctx, r, []string{stream, before(from.id)}, a.count+1, -1))
+	if err != nil {
+		return nil, err
+	}
+	if len(entries) == 0 || !from.is(entries[0].ID, entries[0].Fields) {
+		return nil, errNoWitness
+	}
+	return entries[1:], nil
 }
 
 // newFeed makes a feed for the run, whose reading ends with ctx.
 func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
-	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block}
+	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
 	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
 		return s.join(r.client, r.stream, a)
 	}
@@ -63,7 +125,7 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error)
 	if err != nil {
 		return nil, err
 	}
-	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader}
+	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader, eager: true}
 	f.end = f.reader.sockets.close
 	if group != "" {
 		f.end = sync.OnceFunc(f.unblock)
@@ -84,20 +146,55 @@ type ownFeed struct {
 	forget func() bool
 	// reading is set while a read is on its way.
 	reading atomic.Bool
+
+	// The reading goroutine's own.
+
+	// eager is set when the stream may have a batch ready, or may have lost what
+	// was there: at the start, behind a full batch, after a failure, and after a
+	// pause. Then it is not waited for.
+	eager bool
+	// looked is when it was looked whether all is as it should be.
+	looked time.Time
 }
 
-func (f *ownFeed) fetch(ctx context.Context, position string, take taker) error {
+func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) (err error) {
 	f.reading.Store(true)
 	defer f.reading.Store(false)
 	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
 		return ctx.Err()
 	}
+	defer func() {
+		if err != nil {
+			f.eager = true
+			dropIfStale(f.reader, err)
+		}
+	}()
 	at := time.Now()
-	entries, err := entriesOf(f.read(ctx, f.reader, []string{f.stream, position}, true))
-	if len(entries) > 0 {
-		take(entries, at)
+	var entries []Entry
+	if f.eager && from.witnessed {
+		f.eager = false
+		if entries, err = f.readNow(ctx, f.reader, f.stream, from); err != nil {
+			return err
+		}
 	}
-	return err
+	if len(entries) == 0 {
+		if entries, err = entriesOf(f.read(ctx, f.reader, []string{f.stream, from.id}, true)); err != nil {
+			return err
+		}
+	}
+	if len(entries) > 0 {
+		more := take(entries, at)
+		f.eager = len(entries) == f.count || !more
+		return nil
+	}
+	if now := time.Now(); now.Sub(f.looked) >= f.inspect {
+		f.looked = now
+		if err := checkRole(ctx, f.reader); err != nil {
+			return err
+		}
+		return idle(ctx)
+	}
+	return nil
 }
 
 func (f *ownFeed) mayBeHandedBack() bool { return true }

@@ -90,10 +90,10 @@ func (s *groupSource) fetch(ctx context.Context) error {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err := s.feed.fetch(ctx, ">", func(entries []Entry, at time.Time) (string, bool) {
-		s.last = entries[len(entries)-1].ID
-		return ">", s.window.addRead(entries, at)
-	})
+	err := s.feed.fetch(ctx, place{id: ">"}, func(entries []Entry, at time.Time) bool {
+		s.last = strings.Clone(entries[len(entries)-1].ID)
+		return s.window.addRead(entries, at)
+	}, func(context.Context) error { return nil })
 	if err != nil {
 		s.astray = true
 		return s.mend(ctx, err)

@@ -147,7 +147,7 @@ func (h *hub) watchHandedBack(ctx context.Context) {
 }
 
 // readNow reads one stream, without waiting for entries.
-func (h *hub) readNow(ctx context.Context, stream, position string) (entries []Entry, at time.Time, err error) {
+func (h *hub) readNow(ctx context.Context, stream string, from place) (entries []Entry, at time.Time, err error) {
 	if !h.gate.enter(ctx) {
 		return nil, at, ctx.Err()
 	}
@@ -170,7 +170,8 @@ func (h *hub) readNow(ctx context.Context, stream, position string) (entries []E
 		defer context.AfterFunc(ctx, func() { time.AfterFunc(unblockTimeout, r.sockets.drop) })()
 	}
 	at = time.Now()
-	entries, err = entriesOf(h.read(ctx, r, []string{stream, position}, false))
+	entries, err = h.asker.readNow(ctx, r, stream, from)
+	dropIfStale(r, err)
 	return entries, at, err
 }
 
@@ -186,24 +187,34 @@ type member struct {
 	handedBack atomic.Bool
 }
 
-func (m *member) fetch(ctx context.Context, position string, take taker) error {
+func (m *member) fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error {
 	if m.eager {
-		entries, at, err := m.hub.readNow(ctx, m.stream, position)
-		m.eager = err != nil || len(entries) == m.hub.count
+		entries, at, err := m.hub.readNow(ctx, m.stream, from)
+		m.eager = err != nil
 		if len(entries) > 0 {
-			take(entries, at)
+			m.eager = !take(entries, at) || len(entries) == m.hub.count
 		}
 		return err
 	}
-	w := &waiter{stream: m.stream, position: position, take: take, out: make(chan struct{}), since: time.Now()}
+	w := &waiter{stream: m.stream, from: from, take: take, out: make(chan struct{}), since: time.Now()}
 	m.hub.hot.join(w)
-	select {
-	case <-w.out:
-		m.eager = w.err != nil || w.full
-		return w.err
-	case <-ctx.Done():
-		m.hub.withdraw(w)
-		return ctx.Err()
+	look := time.NewTicker(m.hub.inspect)
+	defer look.Stop()
+	for {
+		select {
+		case <-w.out:
+			m.eager = true // it was full, or there was no room, or it failed
+			return w.err
+		case <-ctx.Done():
+			m.hub.withdraw(w)
+			return ctx.Err()
+		case <-look.C:
+			if err := idle(ctx); err != nil {
+				m.hub.withdraw(w)
+				m.eager = true
+				return err
+			}
+		}
 	}
 }
 

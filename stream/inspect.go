@@ -5,16 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
 )
-
-// inspectEvery is how often the place of a consumer that has nothing to do is
-// looked at.
-const inspectEvery = 30 * time.Second
 
 // errNoWitness is what a feed returns when the entry that was read last is not in
 // the stream any more, so that there may be a gap behind it.
@@ -34,9 +29,9 @@ type survey struct {
 	witness bool
 }
 
-// surveyOf asks for a survey, with a look for the entry at the position.
-func surveyOf(ctx context.Context, client redis.UniversalClient, stream, position string) (survey, error) {
-	witness, err := client.XRangeN(ctx, stream, position, position, 1).Result()
+// surveyOf asks for a survey, with a look for the entry at the place.
+func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, from place) (survey, error) {
+	found, err := client.XRangeN(ctx, stream, from.id, from.id, 1).Result()
 	if err != nil {
 		return survey{}, fmt.Errorf("looking for the last entry that was read: %w", err)
 	}
@@ -49,7 +44,8 @@ func surveyOf(ctx context.Context, client redis.UniversalClient, stream, positio
 	}
 	return survey{
 		first: info.FirstEntry.ID, last: info.LastGeneratedID, length: info.Length,
-		added: info.EntriesAdded, deleted: info.MaxDeletedEntryID, witness: len(witness) > 0,
+		added: info.EntriesAdded, deleted: info.MaxDeletedEntryID,
+		witness: len(found) > 0 && from.is(found[0].ID, found[0].Values),
 	}, nil
 }
 

@@ -5,18 +5,17 @@ import (
 	"time"
 )
 
-// waiter is a stream that waits in a lane for entries behind its position. Its
-// fields are guarded by the hub's lock, but for those that never change, and for
-// the position, which is the lane's.
+// waiter is a stream that waits in a lane for entries behind a place. Its fields
+// are guarded by the hub's lock, but for those that never change, and for the
+// place, which is the lane's.
 type waiter struct {
-	stream   string
-	position string
-	take     taker
-	// out is closed at the end: when take wants no more, withdraw has been called,
-	// or the read has failed with err. full says that there may be a batch more.
-	out  chan struct{}
-	err  error
-	full bool
+	stream string
+	from   place
+	take   taker
+	// out is closed at the end: when take wants no more or there may be a batch
+	// ready, when withdraw has been called, or when the read has failed with err.
+	out chan struct{}
+	err error
 
 	lane      *lane
 	since     time.Time // when something came for the last time
@@ -41,6 +40,7 @@ type lane struct {
 	reads                int
 	reading, interrupted bool
 	demoted              time.Time // when that was looked at
+	looked               time.Time // when the server's role was, run's own
 }
 
 func newLane(h *hub, r *reader) *lane {
@@ -120,10 +120,15 @@ func (l *lane) run(ctx context.Context) {
 			streams = append(streams, w.stream)
 		}
 		for _, w := range asked {
-			streams = append(streams, w.position)
+			streams = append(streams, w.from.id)
 		}
 		at := time.Now()
 		batches, err := l.hub.read(ctx, l.reader, streams, true)
+		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
+			l.looked = at
+			err = checkRole(ctx, l.reader)
+		}
+		dropIfStale(l.reader, err)
 		l.hub.mu.Lock()
 		l.reading = false
 		l.hub.mu.Unlock()
@@ -154,7 +159,7 @@ func (l *lane) ask() []*waiter {
 func (l *lane) askEach(ctx context.Context, asked []*waiter) {
 	for i, w := range asked {
 		at := time.Now()
-		batches, err := l.hub.read(ctx, l.reader, []string{w.stream, w.position}, false)
+		batches, err := l.hub.read(ctx, l.reader, []string{w.stream, w.from.id}, false)
 		l.answer(asked[i:i+1], batches, err, at)
 	}
 }
@@ -176,17 +181,15 @@ func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time)
 		if got := entries[w.stream]; len(got) > 0 && (!w.withdrawn || h.group != "") {
 			w.taking = true
 			h.mu.Unlock()
-			var position string
-			position, more = w.take(got, at)
+			more = w.take(got, at) && len(got) < h.count
 			h.mu.Lock()
 			w.taking = false
-			w.position, w.since = position, now
-			w.full = len(got) == h.count
+			w.from, w.since = placeAfter(h.group, got), now
 			busy = append(busy, w)
 		} else if now.Sub(w.since) > coldAfter {
 			idle = append(idle, w)
 		}
-		if err != nil || w.withdrawn || !more || w.full {
+		if err != nil || w.withdrawn || !more {
 			l.dismissLocked(w, err)
 		}
 	}

@@ -2,7 +2,11 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"math"
+	"slices"
+	"sync"
 	"time"
 
 	"millrace/offset"
@@ -17,10 +21,21 @@ type logSource struct {
 	// that is not Redis may be slow, and must not hold up those of others.
 	turns *sharing
 
-	// position is the ID of the last entry that was read; the reading
-	// goroutine's own once it has begun.
-	position string
+	mu   sync.Mutex // because a shared reader takes, while this one looks around
+	from place      // behind the last entry that was read
+	// ordinal is which entry of all that were ever added that was, -1 if that is
+	// not known.
+	ordinal int64
+	// known are some of the last entries that were read, the newest last, at the end
+	// of a batch each.
+	known []place
+	// lost is what was found, until the reader has gone on behind it.
+	lost *LossError
 }
+
+// maxKnown is how many entries are remembered to find the common part of a stream's
+// histories, before and after a failover.
+const maxKnown = 64
 
 func openLog(store offset.Store) func(context.Context, *run) (source, error) {
 	return func(ctx context.Context, r *run) (source, error) {
@@ -28,7 +43,7 @@ func openLog(store offset.Store) func(context.Context, *run) (source, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := &logSource{run: r, store: store, feed: feed}
+		s := &logSource{run: r, store: store, feed: feed, ordinal: -1}
 		if _, ok := store.(*offset.Redis); ok {
 			s.turns = r.sharing
 		}
@@ -47,32 +62,70 @@ func (s *logSource) find(ctx context.Context) error {
 		return fmt.Errorf("loading the offset %q: %w", s.label, err)
 	}
 	if found {
-		if _, err := offset.Parse(id); err != nil {
+		parsed, err := offset.Parse(id)
+		if err != nil {
 			return fmt.Errorf("%w: the store's offset %q is no entry ID: %w", offset.ErrCorrupt, s.label, err)
 		}
-	} else {
-		if id, err = s.config.start.resolve(ctx, s.client, s.stream); err != nil {
-			return err
-		}
-		if id != beginning || s.config.start.end {
-			if err := s.store.Save(ctx, s.label, id); err != nil {
-				return fmt.Errorf("saving the offset %q to start at: %w", s.label, err)
-			}
+		// What FromTime has stored is no entry's.
+		s.setPlace(place{id: id, witnessed: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
+		s.log().Info("consumer started", "offset", id)
+		return s.count(ctx)
+	}
+	from, err := s.config.start.resolve(ctx, s.client, s.stream)
+	if err != nil {
+		return err
+	}
+	if from.id != beginning || s.config.start.end {
+		if err := s.store.Save(ctx, s.label, from.id); err != nil {
+			return fmt.Errorf("saving the offset %q to start at: %w", s.label, err)
 		}
 	}
-	s.position = id
-	s.log().Info("consumer started", "offset", id)
-	return nil
+	s.setPlace(from)
+	s.log().Info("consumer started", "offset", from.id)
+	return s.count(ctx)
+}
+
+func (s *logSource) setPlace(from place) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.from, s.ordinal = from, -1
+}
+
+func (s *logSource) place() place {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.from
 }
 
 func (s *logSource) fetch(ctx context.Context) error {
+	if s.lost != nil {
+		if err := s.goOn(ctx); err != nil {
+			return err
+		}
+	}
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	return s.feed.fetch(ctx, s.position, func(entries []Entry, at time.Time) (string, bool) {
-		s.position = entries[len(entries)-1].ID
-		return s.position, s.window.addRead(entries, at)
-	})
+	err := s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
+	if errors.Is(err, errNoWitness) {
+		return s.inspect(ctx)
+	}
+	return err
+}
+
+// take puts entries that were read into the window.
+func (s *logSource) take(entries []Entry, at time.Time) (more bool) {
+	s.mu.Lock()
+	s.from = placeAfter("", entries)
+	if s.ordinal >= 0 {
+		s.ordinal += int64(len(entries))
+	}
+	if len(s.known) == maxKnown {
+		s.known = slices.Delete(s.known, 0, maxKnown/2)
+	}
+	s.known = append(s.known, s.from)
+	s.mu.Unlock()
+	return s.window.addRead(entries, at)
 }
 
 func (s *logSource) begin(_ context.Context, one *held) bool {

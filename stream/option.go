@@ -81,6 +81,9 @@ type config struct {
 	interval      time.Duration
 
 	lossPolicy LossPolicy // log mode only
+	// inspectEvery is how often the place of a consumer that has nothing to do is
+	// looked at.
+	inspectEvery time.Duration
 
 	// With a batch handler only: messages in a batch, and batches at once.
 	bulk     int
@@ -110,9 +113,12 @@ func defaults(r role, stream string) config {
 		concurrency: 1,
 		interval:    time.Second,
 		lossPolicy:  ResumeAtKnown,
-		bulk:        100,
-		bulkWait:    100 * time.Millisecond,
-		claimIdle:   30 * time.Second,
+
+		inspectEvery: 30 * time.Second,
+
+		bulk:      100,
+		bulkWait:  100 * time.Millisecond,
+		claimIdle: 30 * time.Second,
 	}
 }
 

@@ -33,7 +33,7 @@ func (w *window) newlyEndedLocked() int { return w.unsettledLocked() - w.inFligh
 
 // feedLocked settles at once if that makes the room that the reader waits for.
 func (w *window) feedLocked() {
-	if !w.starved || w.newlyEndedLocked() == 0 {
+	if !w.starved && !w.draining || w.newlyEndedLocked() == 0 {
 		return
 	}
 	if w.roomLocked()+w.unsettledLocked() >= w.batch || w.working == 0 {

@@ -18,6 +18,10 @@ import (
 type Start struct {
 	end   bool
 	after *string // the offset before the first entry to deliver; nil is the beginning
+
+	// After a loss only, see [LossPolicy].
+	known bool
+	back  *time.Duration
 }
 
 // FromBeginning starts at the first entry that the stream holds.
@@ -61,22 +65,37 @@ func (s Start) problem() error {
 	return nil
 }
 
-// resolve returns the concrete offset to start after.
-func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream string) (string, error) {
+// resolve returns the concrete place to start behind.
+func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream string) (place, error) {
+	start, upTo := place{id: beginning}, "+"
 	switch {
 	case s.end:
-		// The last entry, not "$": that would be a new place at every look.
-		last, err := client.XRevRangeN(ctx, stream, "+", "-", 1).Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return "", fmt.Errorf("looking up the end of %s: %w", stream, err)
-		}
-		if len(last) > 0 {
-			return last[0].ID, nil
-		}
 	case s.after != nil:
-		return *s.after, nil
+		start.id, upTo = *s.after, *s.after
+	default:
+		return start, nil
 	}
-	return beginning, nil
+	// An entry, not "$", which would be a new place at every look, and not an ID
+	// that no entry has, which could not be told from one that was lost.
+	last, err := client.XRevRangeN(ctx, stream, upTo, "-", 1).Result()
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return start, fmt.Errorf("looking up where to start in %s: %w", stream, err)
+	}
+	if len(last) == 0 {
+		return start, nil
+	}
+	if s.after != nil {
+		// Behind the end an ID stays what it is: what is added below it meanwhile is
+		// not wanted.
+		end, err := client.XRevRangeN(ctx, stream, "+", "-", 1).Result()
+		if err != nil {
+			return start, fmt.Errorf("looking up the end of %s: %w", stream, err)
+		}
+		if len(end) > 0 && end[0].ID == last[0].ID && last[0].ID != *s.after {
+			return start, nil
+		}
+	}
+	return place{id: last[0].ID, witnessed: true}, nil
 }
 
 // beginning is the offset before every entry.

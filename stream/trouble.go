@@ -35,6 +35,19 @@ func beyondMending(err error, starting bool) (advice string) {
 	return ""
 }
 
+// isStale reports whether an answer says that the server is not, or not any more,
+// the master: go-redis keeps the connection to it.
+func isStale(err error) bool {
+	return hasCode(err, "READONLY") || hasCode(err, "MASTERDOWN") || hasCode(err, "UNBLOCKED force unblock")
+}
+
+// dropIfStale has the next read find the server anew.
+func dropIfStale(r *reader, err error) {
+	if isStale(err) {
+		r.sockets.drop()
+	}
+}
+
 // isAnswer reports whether an error is what the server said, so that it is there.
 func isAnswer(err error) bool {
 	var answer redis.Error

@@ -28,6 +28,8 @@ type window struct {
 	idle    int // workers that wait
 	stopped bool
 	starved bool // the reader waits for room
+	// draining is set while the reader waits for everything to be settled.
+	draining bool
 
 	// What may be settled. In log mode that is the contiguous part of line, all
 	// that is held in the order of the stream, whose processing has ended: the
@@ -376,6 +378,27 @@ func (w *window) oldestLocked() (oldest *held) {
 		}
 	}
 	return oldest
+}
+
+// drain waits until all that is held has ended and is settled. It is for the
+// reader, in log mode, which adds nothing meanwhile.
+func (w *window) drain(ctx context.Context) error {
+	defer context.AfterFunc(ctx, func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.room.Broadcast()
+	})()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.line) > 0 && ctx.Err() == nil {
+		if w.newlyEndedLocked() > 0 {
+			poke(w.settle)
+		}
+		w.draining = true
+		w.room.Wait()
+	}
+	w.draining = false
+	return ctx.Err()
 }
 
 // stop ends every next.

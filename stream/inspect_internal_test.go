@@ -1,0 +1,57 @@
+package stream
+
+import "testing"
+
+func TestDiagnose(t *testing.T) {
+	t.Parallel()
+	whole := survey{first: "1-0", last: "9-0", length: 9, added: 9, deleted: "0-0"}
+	for name, row := range map[string]struct {
+		position string
+		ordinal  int64
+		change   func(*survey)
+		want     *LossError
+	}{
+		"all is there":               {"5-0", 5, func(s *survey) { s.witness = true }, nil},
+		"deleted":                    {"5-0", 5, func(s *survey) { *s = survey{missing: true} }, &LossError{Cause: LossRecreated, Count: -1}},
+		"ahead":                      {"10-0", 10, nil, &LossError{Cause: LossAhead, To: "1-0", Count: -1}},
+		"ahead of an empty stream":   {"10-0", 10, func(s *survey) { s.first, s.length = "", 0 }, &LossError{Cause: LossAhead, Count: -1}},
+		"deleted itself":             {"5-0", 5, func(s *survey) { s.deleted = "5-0" }, nil},
+		"replaced":                   {"5-5", 5, nil, &LossError{Cause: LossReplaced, To: "1-0", Count: -1}},
+		"trimmed to the place":       {"5-0", 5, func(s *survey) { s.first, s.length = "6-0", 4 }, nil},
+		"trimmed behind the place":   {"5-0", 5, func(s *survey) { s.first, s.length = "8-0", 2 }, &LossError{Cause: LossTrimmed, To: "8-0", Count: 2, Exact: true}},
+		"trimmed to nothing":         {"5-0", 5, func(s *survey) { s.first, s.length = "", 0 }, &LossError{Cause: LossTrimmed, Count: 4, Exact: true}},
+		"trimmed, and holes":         {"5-0", 5, func(s *survey) { s.first, s.length, s.deleted = "8-0", 2, "7-0" }, &LossError{Cause: LossTrimmed, To: "8-0", Count: 2}},
+		"trimmed, not counted":       {"5-0", -1, func(s *survey) { s.first, s.length = "8-0", 2 }, &LossError{Cause: LossTrimmed, To: "8-0", Count: 7}},
+		"another one":                {"5-0", 50, func(s *survey) { s.first, s.length = "8-0", 2 }, &LossError{Cause: LossRecreated, To: "8-0", Count: -1}},
+		"another one, untrimmed":     {"5-0", -1, func(s *survey) { s.first, s.length, s.added = "8-0", 2, 2 }, &LossError{Cause: LossRecreated, To: "8-0", Count: -1}},
+		"a server that does not say": {"5-0", -1, func(s *survey) { s.first, s.length, s.added, s.deleted = "8-0", 2, 0, "" }, &LossError{Cause: LossTrimmed, To: "8-0", Count: -1}},
+		"numbers, not texts":         {"10-0", 2, func(s *survey) { s.first, s.last, s.length, s.added = "9-0", "11-0", 2, 2 }, &LossError{Cause: LossReplaced, To: "9-0", Count: -1}},
+	} {
+		seen := whole
+		if row.change != nil {
+			row.change(&seen)
+		}
+		got := diagnose(row.position, row.ordinal, seen)
+		if got != nil {
+			if got.From != row.position {
+				t.Errorf("%s: lost from %s, want %s", name, got.From, row.position)
+			}
+			got.From = ""
+		}
+		if (got == nil) != (row.want == nil) || got != nil && *got != *row.want {
+			t.Errorf("%s: diagnosed %+v, want %+v", name, got, row.want)
+		}
+	}
+}
+
+func TestBefore(t *testing.T) {
+	t.Parallel()
+	for id, want := range map[string]string{"5-3": "5-2", "5-0": "4-18446744073709551615", "0-1": "0-0"} {
+		if got := before(id); got != want {
+			t.Errorf("before %s is %s, want %s", id, got, want)
+		}
+		if got := after(want); got != id {
+			t.Errorf("after %s is %s, want %s", want, got, id)
+		}
+	}
+}

@@ -1,0 +1,386 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+	"millrace/stream"
+	"millrace/stream/streamtest"
+)
+
+// losses are those that a consumer has told of.
+type losses struct {
+	mu   sync.Mutex
+	list []stream.LossError
+}
+
+// policy notes the loss and decides like next.
+func (l *losses) policy(next stream.LossPolicy) stream.Option {
+	return stream.WithLossPolicy(func(ctx context.Context, loss *stream.LossError) (stream.Start, error) {
+		l.mu.Lock()
+		l.list = append(l.list, *loss)
+		l.mu.Unlock()
+		return next(ctx, loss)
+	})
+}
+
+func (l *losses) get() []stream.LossError {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.list)
+}
+
+// addAs adds an order under an ID of the test's choice.
+func addAs(t testing.TB, client redis.UniversalClient, id, order string) {
+	t.Helper()
+	if err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: id, Values: []string{"id", order, "amount", "1"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Whatever happens to a stream behind a consumer's back is told, once, with its
+// cause, and what the stream still has is handled.
+func TestLosses(t *testing.T) {
+	t.Parallel()
+	del := func(t *testing.T, client *redis.Client) {
+		t.Helper()
+		if err := client.Del(t.Context(), orders.Name).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill := func(t *testing.T, client *redis.Client, from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			add(t, client, fmt.Sprint(i))
+		}
+	}
+	for name, row := range map[string]struct {
+		harm  func(t *testing.T, client *redis.Client) // behind ten entries that were handled
+		cause stream.LossCause
+		count int64 // while the consumer runs: with the ten that it has not read
+		exact bool
+		want  []string // handled afterwards, among others that are handled again
+	}{
+		"trimmed": {func(t *testing.T, client *redis.Client) {
+			fill(t, client, 10, 30)
+			if err := client.XTrimMaxLen(t.Context(), orders.Name, 5).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}, stream.LossTrimmed, 25, true, []string{"25", "29"}},
+		"trimmed to nothing": {func(t *testing.T, client *redis.Client) {
+			fill(t, client, 10, 30)
+			if err := client.XTrimMaxLen(t.Context(), orders.Name, 0).Err(); err != nil {
+				t.Fatal(err)
+			}
+			fill(t, client, 30, 31)
+		}, stream.LossTrimmed, 30, true, []string{"30"}},
+		"deleted and made again": {func(t *testing.T, client *redis.Client) {
+			del(t, client)
+			fill(t, client, 10, 15)
+		}, stream.LossRecreated, -1, false, []string{"10", "14"}},
+		"flushed": {func(t *testing.T, client *redis.Client) {
+			fill(t, client, 10, 15)
+			if err := client.Del(t.Context(), orders.Name).Err(); err != nil {
+				t.Fatal(err)
+			}
+		}, stream.LossRecreated, -1, false, nil},
+		"ahead": {func(t *testing.T, client *redis.Client) {
+			del(t, client)
+			addAs(t, client, "5-1", "early")
+			addAs(t, client, "5-2", "birds")
+		}, stream.LossAhead, -1, false, []string{"early", "birds"}},
+		"replaced": {func(t *testing.T, client *redis.Client) {
+			del(t, client)
+			addAs(t, client, "5-1", "early")
+			addAs(t, client, "9999999999999-0", "late")
+		}, stream.LossReplaced, -1, false, []string{"early", "late"}},
+	} {
+		for when, running := range map[string]bool{"while it runs": true, "while it is down": false} {
+			for _, alone := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s %s alone=%t", name, when, alone), func(t *testing.T) {
+					t.Parallel()
+					server := streamtest.StartRedis(t, "--appendonly", "no")
+					client := server.Client()
+					store, err := offset.NewRedis(client, "")
+					if err != nil {
+						t.Fatal(err)
+					}
+					fill(t, client, 0, 10)
+					var told losses
+					var out logs
+					rec := newRecorder()
+					hold := make(chan struct{})
+					rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
+						if msg.Value.ID == "hold" {
+							<-hold
+						}
+						return nil
+					}
+					run := func() (stop func() error) {
+						consumer := newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithLogger(out.Logger()),
+							stream.WithBatchSize(10), stream.WithWindow(10), stream.WithBlock(20*time.Millisecond), stream.WithInspection(30*time.Millisecond))
+						if alone {
+							return start(t, consumer)
+						}
+						var r stream.Runner
+						r.Add(consumer)
+						return start(t, &r)
+					}
+					stop := run()
+					rec.await(t, 10)
+					eventually(t, "the offset is saved", func() bool {
+						id, _, _ := store.Load(t.Context(), orders.Name)
+						last := client.XRevRangeN(t.Context(), orders.Name, "+", "-", 1).Val()
+						return len(last) == 1 && last[0].ID == id
+					})
+					if !running {
+						if err := stop(); err != nil {
+							t.Fatal(err)
+						}
+					} else {
+						// The consumer must have looked around once to be able to count,
+						// and must not be reading while the stream is changed.
+						add(t, client, "hold")
+						rec.await(t, 11)
+						fill(t, client, 100, 110)
+					}
+					row.harm(t, client)
+					if running {
+						close(hold)
+					} else {
+						run()
+					}
+					t.Cleanup(func() {
+						if t.Failed() {
+							t.Logf("handled %v\n%s\n%v", rec.Seen(), out.String(), client.XInfoStream(context.Background(), orders.Name).Val())
+						}
+					})
+					eventually(t, "the loss is told", func() bool { return len(told.get()) > 0 })
+					for _, want := range row.want {
+						eventually(t, "what is there is handled: "+want, func() bool { return slices.Contains(rec.Seen(), want) })
+					}
+					loss := told.get()[0]
+					if running && (loss.Count != row.count || loss.Exact != row.exact) {
+						t.Errorf("told %+v, want %d, exact %t", loss, row.count, row.exact)
+					}
+					// Made again within a millisecond it has an entry with the same ID.
+					sameMs := row.cause == stream.LossRecreated && loss.Cause == stream.LossReplaced
+					if loss.Cause != row.cause && !sameMs || loss.Label != orders.Name || loss.Stream != orders.Name || loss.From == "" {
+						t.Errorf("told %+v, want the cause %q", loss, row.cause)
+					}
+					if len(out.lines("ERROR", "entries lost")) == 0 {
+						t.Errorf("the log does not say so:\n%s", out.String())
+					}
+					t.Log(loss.Error())
+				})
+			}
+		}
+	}
+}
+
+// wantLossOnStop: with StopOnLoss Run returns the loss.
+func TestStopOnLoss(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--appendonly", "no")
+	client := server.Client()
+	store := &offset.Memory{}
+	if err := store.Save(t.Context(), orders.Name, "9999999999999-0"); err != nil {
+		t.Fatal(err)
+	}
+	add(t, client, "a")
+	err := newConsumer(t, client, store, newRecorder().Handle, stream.WithLossPolicy(stream.StopOnLoss)).Run(t.Context())
+	var loss *stream.LossError
+	if !errors.As(err, &loss) || loss.Cause != stream.LossAhead || !strings.Contains(err.Error(), "policy says stop") {
+		t.Errorf("Run returned %v", err)
+	}
+	wrong := errors.New("no, thanks")
+	err = newConsumer(t, client, store, newRecorder().Handle, stream.WithLossPolicy(func(context.Context, *stream.LossError) (stream.Start, error) {
+		return stream.Start{}, wrong
+	})).Run(t.Context())
+	if !errors.As(err, &loss) || !errors.Is(err, wrong) {
+		t.Errorf("Run returned %v, want the loss and the policy's error", err)
+	}
+}
+
+// Where a policy goes on, and that the offset follows it, also backwards.
+func TestLossPolicies(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		policy stream.LossPolicy
+		want   []string
+	}{
+		"first":    {stream.ResumeAtFirst, []string{"1", "2", "3", "4", "new"}},
+		"known":    {nil, []string{"1", "2", "3", "4", "new"}}, // after a restart nothing is known
+		"end":      {stream.ResumeAtEnd, []string{"new"}},
+		"back":     {stream.ResumeBack(1500 * time.Millisecond), []string{"3", "4", "new"}},
+		"callback": {func(context.Context, *stream.LossError) (stream.Start, error) { return stream.FromID("3000-0"), nil }, []string{"4", "new"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t, "--appendonly", "no")
+			client := server.Client()
+			store, err := offset.NewRedis(client, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := store.Save(t.Context(), orders.Name, "9000-0"); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 4 {
+				addAs(t, client, fmt.Sprintf("%d000-0", i+1), fmt.Sprint(i+1))
+			}
+			var told losses
+			policy := row.policy
+			if policy == nil {
+				policy = stream.ResumeAtKnown
+			}
+			rec := newRecorder()
+			stop := start(t, newConsumer(t, client, store, rec.Handle, told.policy(policy)))
+			eventually(t, "the loss is told", func() bool { return len(told.get()) == 1 })
+			eventually(t, "the offset follows", func() bool {
+				id, _, _ := store.Load(t.Context(), orders.Name)
+				return id != "9000-0"
+			})
+			addAs(t, client, "5000-0", "new")
+			seen := rec.await(t, len(row.want))
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if !slices.Equal(seen, row.want) {
+				t.Errorf("handled %v, want %v", seen, row.want)
+			}
+			if id, _, _ := store.Load(t.Context(), orders.Name); id != "5000-0" {
+				t.Errorf("the offset is %s, want 5000-0", id)
+			}
+			// A restart finds nothing wrong.
+			stop = start(t, newConsumer(t, client, store, rec.Handle, told.policy(policy)))
+			addAs(t, client, "6000-0", "newer")
+			rec.await(t, len(row.want)+1)
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if n := len(told.get()); n != 1 {
+				t.Errorf("%d losses were told, want 1", n)
+			}
+		})
+	}
+}
+
+// After a failover only what the new timeline has instead is handled, not all of
+// it again: the consumer knows what it has read.
+func TestResumeAtKnownAfterAFailover(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--appendonly", "no")
+	client := server.Client()
+	for i := range 40 {
+		addAs(t, client, fmt.Sprintf("%d-0", i+1), fmt.Sprint(i))
+	}
+	var told losses
+	rec := newRecorder()
+	store := &offset.Memory{}
+	start(t, newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithBatchSize(4),
+		stream.WithBlock(20*time.Millisecond), stream.WithInspection(30*time.Millisecond)))
+	rec.await(t, 40)
+	// The new master has the first 30 of them, and two others.
+	pipe := client.TxPipeline()
+	pipe.Del(t.Context(), orders.Name)
+	for i := range 30 {
+		pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: fmt.Sprintf("%d-0", i+1), Values: []string{"id", fmt.Sprint(i), "amount", "1"}})
+	}
+	pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: "30-1", Values: []string{"id", "other", "amount", "1"}})
+	pipe.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: "30-2", Values: []string{"id", "another", "amount", "1"}})
+	if _, err := pipe.Exec(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the others are handled", func() bool { return slices.Contains(rec.Seen(), "another") })
+	again := rec.Seen()[40:]
+	if len(again) < 2 || len(again) > 2+4 {
+		t.Errorf("handled %v after the failover, want the two others and less than a batch again", again)
+	}
+	if list := told.get(); len(list) != 1 || list[0].Cause != stream.LossAhead {
+		t.Errorf("told %+v, want one that is ahead", list)
+	}
+	eventually(t, "the offset follows", func() bool {
+		id, _, _ := store.Load(t.Context(), orders.Name)
+		return id == "30-2"
+	})
+}
+
+// Nothing is told that is none: trims of what was handled, deletes, restarts, cut
+// connections.
+func TestNoLossInCleanSteps(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--appendonly", "no")
+	client := server.Client()
+	store, err := offset.NewRedis(client, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told losses
+	rec := newRecorder()
+	steps := 10_000
+	if testing.Short() {
+		steps = 1000
+	}
+	run := func() func() error {
+		return start(t, newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithBatchSize(10),
+			stream.WithBlock(5*time.Millisecond), stream.WithInspection(time.Millisecond)))
+	}
+	stop := run()
+	handled, last := 0, ""
+	caughtUp := func() {
+		t.Helper()
+		eventually(t, "the offset is at the end", func() bool {
+			id, _, _ := store.Load(t.Context(), orders.Name)
+			return id == last
+		})
+	}
+	for step := range steps {
+		switch step % 100 {
+		case 20:
+			caughtUp()
+			if err := client.XTrimMinID(t.Context(), orders.Name, last).Err(); err != nil { // keeps the last
+				t.Fatal(err)
+			}
+		case 40:
+			caughtUp()
+			if err := client.XTrimMaxLen(t.Context(), orders.Name, 3).Err(); err != nil {
+				t.Fatal(err)
+			}
+		case 60:
+			caughtUp()
+			if err := client.XDel(t.Context(), orders.Name, last).Err(); err != nil {
+				t.Fatal(err)
+			}
+		case 80:
+			if err := client.ClientKillByFilter(t.Context(), "TYPE", "normal", "SKIPME", "yes").Err(); err != nil {
+				t.Fatal(err)
+			}
+		case 90:
+			if step%1000 == 90 {
+				if err := stop(); err != nil {
+					t.Fatal(err)
+				}
+				stop = run()
+			}
+		}
+		last = add(t, client, fmt.Sprint(step))
+		handled++
+	}
+	rec.await(t, handled)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if list := told.get(); len(list) > 0 {
+		t.Errorf("%d losses were told in %d clean steps, the first: %v", len(list), steps, list[0].Error())
+	}
+}
