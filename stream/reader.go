@@ -20,6 +20,8 @@ import (
 // its reply, so the only way to end it at once is to close the socket under it
 // (measured: 0.1 ms, where waiting for the read takes the block time).
 //
+// It also reads the entries itself, where go-redis would (see [capture]).
+//
 // Its client tries nothing again by itself. A retry below us would hide a
 // broken connection, and in group mode the entries of a reply that was lost.
 type reader struct {
@@ -92,18 +94,30 @@ type batch struct {
 // read is XREAD. No batch and no error mean that there was nothing in time.
 func (r *reader) read(ctx context.Context, args *redis.XReadArgs) ([]batch, error) {
 	reply, err := r.XRead(ctx, args).Result()
-	return batchesOf(reply, err, 0)
+	return r.brought(reply, err)
 }
 
 // readGroup is XREADGROUP, as read is XREAD; each entry has had one delivery.
 func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs) ([]batch, error) {
 	reply, err := r.XReadGroup(ctx, args).Result()
-	return batchesOf(reply, err, 1)
+	batches, err := r.brought(reply, err)
+	for _, one := range batches {
+		for i := range one.entries {
+			one.entries[i].Deliveries = 1
+		}
+	}
+	return batches, err
 }
 
-func batchesOf(reply []redis.XStream, err error, deliveries int64) ([]batch, error) {
+// brought returns what a read has brought: what a socket has caught, of which
+// go-redis knows nothing, or what go-redis has read itself, see [capture].
+func (r *reader) brought(reply []redis.XStream, err error) ([]batch, error) {
+	caught := r.sockets.caught.Swap(nil)
 	if errors.Is(err, redis.Nil) {
-		return nil, nil
+		if caught == nil {
+			return nil, nil
+		}
+		return *caught, nil
 	}
 	if err != nil {
 		return nil, err
@@ -112,7 +126,7 @@ func batchesOf(reply []redis.XStream, err error, deliveries int64) ([]batch, err
 	for i, stream := range reply {
 		entries := make([]Entry, len(stream.Messages))
 		for j, message := range stream.Messages {
-			entries[j] = Entry{Stream: stream.Stream, ID: message.ID, Fields: codec.Fields(message.Values), Deliveries: deliveries}
+			entries[j] = Entry{Stream: stream.Stream, ID: message.ID, Fields: codec.Fields(message.Values)}
 		}
 		batches[i] = batch{stream: stream.Stream, entries: entries}
 	}
@@ -146,6 +160,9 @@ type sockets struct {
 	mu     sync.Mutex
 	open   map[*socket]struct{}
 	closed bool
+	// caught is what a socket has taken out of the reply to the current read. One
+	// place is enough: the reads of a reader follow each other.
+	caught atomic.Pointer[[]batch]
 }
 
 // dialer returns dial, with what it opens kept in s. Both contexts can end the
@@ -170,7 +187,7 @@ func (s *sockets) keep(conn net.Conn) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, net.ErrClosed
 	}
-	kept := &socket{Conn: conn, owner: s}
+	kept := &socket{Conn: newCapture(conn, &s.caught), owner: s}
 	s.open[kept] = struct{}{}
 	return kept, nil
 }
