@@ -13,7 +13,7 @@ type reply struct {
 	known map[string]string
 	// places has what the last entry had, by its place in the entry: most entries
 	// have the same names in the same order, and some of the same values.
-	places []place
+	places []fieldPlace
 
 	// Of the entry that is being read: its texts, ID first, the end of each value
 	// in them, and the values that are not there.
@@ -24,7 +24,7 @@ type reply struct {
 	unusual bool
 }
 
-type place struct {
+type fieldPlace struct {
 	name  string
 	value any // a string, boxed
 }
@@ -44,10 +44,10 @@ const (
 	// ahead is for how many entries there is room before they arrive.
 	ahead = 1 << 10
 
-	maxNameSize  = 99 // of a name to keep
-	maxKnown     = 1 << 10
-	maxPlaces    = 1 << 8
-	maxValueSize = 32 // of a place
+	maxNameSize   = 99 // of a name to keep
+	maxKnownNames = 1 << 10
+	maxPlaces     = 1 << 8
+	maxValueSize  = 32 // of a place
 )
 
 // batches reads a reply that begins with the given type and number of streams: an
@@ -159,7 +159,7 @@ func (r *reply) made(at int) Entry {
 func (r *reply) readPairs(n int) error {
 	for i := range n {
 		if i == len(r.places) {
-			r.places = append(r.places, place{})
+			r.places = append(r.places, fieldPlace{})
 		}
 		one := &r.places[i]
 		if err := r.readName(one); err != nil {
@@ -174,7 +174,7 @@ func (r *reply) readPairs(n int) error {
 	return nil
 }
 
-func (r *reply) readName(at *place) error {
+func (r *reply) readName(at *fieldPlace) error {
 	name, size, err := r.brief(maxNameSize, "a field has no name")
 	if err != nil {
 		return err
@@ -195,14 +195,14 @@ func (r *reply) readName(at *place) error {
 	if r.known == nil {
 		r.known = make(map[string]string)
 	}
-	if len(r.known) < maxKnown {
+	if len(r.known) < maxKnownNames {
 		r.known[at.name] = at.name
 	}
 	return nil
 }
 
 // readValue returns where the value ends in the entry's text, or where else it is.
-func (r *reply) readValue(at *place) (end int, err error) {
+func (r *reply) readValue(at *fieldPlace) (end int, err error) {
 	value, size, err := r.brief(maxShared, "a field has no value")
 	if err != nil {
 		return 0, err

@@ -185,8 +185,8 @@ func TestEntryWithMore(t *testing.T) {
 func TestReplyKeepsLittle(t *testing.T) {
 	t.Parallel()
 	large := strings.Repeat("x", 1<<20)
-	many := make([]string, 0, 8*maxKnown)
-	for i := range 4 * maxKnown {
+	many := make([]string, 0, 8*maxKnownNames)
+	for i := range 4 * maxKnownNames {
 		many = append(many, fmt.Sprint("name ", i), large[:500])
 	}
 	for what, pairs := range map[string][]string{
@@ -207,7 +207,7 @@ func TestReplyKeepsLittle(t *testing.T) {
 		for name := range r.known {
 			kept += len(name)
 		}
-		if kept > 64<<10 || len(r.known) > maxKnown || cap(r.places) > 2*maxPlaces {
+		if kept > 64<<10 || len(r.known) > maxKnownNames || cap(r.places) > 2*maxPlaces {
 			t.Errorf("%s: %d bytes are kept, %d names, %d places", what, kept, len(r.known), cap(r.places))
 		}
 	}
