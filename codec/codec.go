@@ -18,6 +18,14 @@ type Codec[T any] interface {
 	Encode(value T) ([]string, error)
 }
 
+// IntoDecoder is implemented by a [Codec] that can decode into a value that is there
+// already, and spares its caller an allocation with that. [Struct] does.
+type IntoDecoder[T any] interface {
+	// DecodeInto is Decode into value, which is the zero T. After an error it is
+	// whatever it is.
+	DecodeInto(fields Fields, value *T) error
+}
+
 // Checker is implemented by a [Codec] that can tell whether it serves its type.
 // [Struct] and [JSON] do.
 type Checker interface {

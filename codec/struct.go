@@ -76,4 +76,8 @@ func (c structCodec[T]) Decode(fields Fields) (T, error) {
 	return value, nil
 }
 
+func (c structCodec[T]) DecodeInto(fields Fields, value *T) error {
+	return c.plan.decode(fields, value)
+}
+
 func (c structCodec[T]) Encode(value T) ([]string, error) { return c.plan.encode(&value) }

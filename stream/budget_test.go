@@ -72,8 +72,8 @@ func TestAllocationBudget(t *testing.T) {
 		}
 		each := float64(after.Mallocs-before.Mallocs) / entries
 		t.Logf("%s: %.3f allocations for each entry", name, each)
-		if each > 2.2 {
-			t.Errorf("%s: %.3f allocations for each entry, want 2", name, each)
+		if each > 1.2 {
+			t.Errorf("%s: %.3f allocations for each entry, want 1", name, each)
 		}
 	}
 }

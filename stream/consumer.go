@@ -151,27 +151,39 @@ func (c *Consumer[T]) String() string { return c.engine.name }
 // decodeAndHandle is the innermost handler of a chain, the only place where an
 // entry meets its type.
 func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T]) EntryHandler {
+	into, ok := decoder.(codec.IntoDecoder[T])
+	if !ok {
+		into = intoDecoder[T]{decoder}
+	}
 	return func(ctx context.Context, entry *Entry) error {
 		if entry.exhausted {
 			return &MaxDeliveriesError{Deliveries: entry.Deliveries}
 		}
-		value, err := decode(decoder, entry.Fields)
-		if err != nil {
+		msg := &Message[T]{Entry: *entry}
+		if err := decode(into, msg); err != nil {
 			return &DecodeError{Stream: entry.Stream, ID: entry.ID, Err: err}
 		}
-		return handle(ctx, &Message[T]{Entry: *entry, Value: value})
+		return handle(ctx, msg)
 	}
 }
 
 // decode makes a panic of the codec an error of the entry: an entry that the
 // codec cannot survive must not be held for ever.
-func decode[T any](decoder codec.Codec[T], fields codec.Fields) (value T, err error) {
+func decode[T any](decoder codec.IntoDecoder[T], msg *Message[T]) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = newPanicError(p)
 		}
 	}()
-	return decoder.Decode(fields)
+	return decoder.DecodeInto(msg.Fields, &msg.Value)
+}
+
+// intoDecoder makes a codec.IntoDecoder of one that is none.
+type intoDecoder[T any] struct{ codec.Codec[T] }
+
+func (d intoDecoder[T]) DecodeInto(fields codec.Fields, value *T) (err error) {
+	*value, err = d.Decode(fields)
+	return err
 }
 
 func checkTopic[T any](topic Topic[T]) error {

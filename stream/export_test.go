@@ -11,9 +11,14 @@ import (
 // returns nothing.
 func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
 	c.engine.open = func(_ context.Context, r *run) (source, error) {
-		return &logSource{run: r, store: store, feed: &fakeFeed{next: next}}, nil
+		return fakeSource{&logSource{run: r, store: store, feed: &fakeFeed{next: next}, from: place{id: beginning}}}, nil
 	}
 }
+
+// fakeSource asks no server where to start.
+type fakeSource struct{ *logSource }
+
+func (fakeSource) start(context.Context) error { return nil }
 
 // WithInspection has the place in a stream looked at more often.
 func WithInspection(every time.Duration) Option {

@@ -19,6 +19,7 @@ type held struct {
 
 	// The rest is the window's, at all times.
 
+	slab  *slab // what it is a part of
 	state state
 	// behind is the next entry with the same order key. With keyed set the entry
 	// is in the line of its key, which ends with that of window.last.
@@ -40,6 +41,13 @@ type held struct {
 	// lose ends the context of the handler that is at work.
 	lose context.CancelCauseFunc
 	lost bool
+}
+
+// slab is the memory of what came with one read. It is used again when nothing of
+// it is held any more.
+type slab struct {
+	list []held
+	left int
 }
 
 // state is where an entry stands.

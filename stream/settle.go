@@ -91,12 +91,12 @@ func (w *window) settled(n int) {
 	defer w.mu.Unlock()
 	w.stalled, w.inFlight = false, 0
 	if w.byID == nil {
-		w.line, w.ended = dropFirst(w.line, n), w.ended-n
+		w.line, w.ended = w.dropFirstLocked(w.line, n), w.ended-n
 	} else {
 		for _, one := range w.done[:n] {
 			delete(w.byID, one.id)
 		}
-		w.done = dropFirst(w.done, n)
+		w.done = w.dropFirstLocked(w.done, n)
 	}
 	w.room.Signal()
 	w.wakeLocked(w.idle)
@@ -109,8 +109,11 @@ func (w *window) settled(n int) {
 	w.feedLocked()
 }
 
-// dropFirst keeps nothing alive of what it drops.
-func dropFirst(list []*held, n int) []*held {
+// dropFirstLocked keeps nothing alive of what it drops.
+func (w *window) dropFirstLocked(list []*held, n int) []*held {
+	for _, one := range list[:n] {
+		w.dropLocked(one)
+	}
 	clear(list[:n])
 	return list[n:]
 }

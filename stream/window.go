@@ -46,6 +46,8 @@ type window struct {
 	// stalled is set while settling fails: nothing more is begun.
 	stalled bool
 
+	slabs []*slab // to be used again
+
 	// In group mode only. byID has all that is held.
 	byID   map[string]*held
 	parked int
@@ -85,22 +87,24 @@ func newWindow(l limits, group bool) *window {
 // addRead takes in entries that were read at the given time, and reports whether
 // there is room for another batch.
 func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
-	slab := make([]held, len(entries))
+	slab := w.takeSlab(len(entries))
 	for i := range entries {
-		slab[i] = held{id: entries[i].ID, entry: &entries[i], touched: at}
+		one := &slab.list[i]
+		one.id, one.entry, one.touched, one.slab = entries[i].ID, &entries[i], at, slab
 		if w.key != nil {
-			slab[i].key = keyOf(w.key, &entries[i])
+			one.key = keyOf(w.key, &entries[i])
 		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := range slab {
-		one := &slab[i]
+	for i := range slab.list {
+		one := &slab.list[i]
 		if w.byID == nil {
 			w.line = append(w.line, one)
 		} else {
 			// An ID that is held already was given out twice: the group was set back.
 			if _, double := w.byID[one.id]; double {
+				w.dropLocked(one)
 				continue
 			}
 			w.byID[one.id] = one
@@ -109,9 +113,41 @@ func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
 			w.fresh.push(one)
 		}
 	}
-	w.wakeLocked(len(slab))
+	w.wakeLocked(len(slab.list))
 	return w.hasRoomLocked()
 }
+
+// takeSlab returns memory for so many entries.
+func (w *window) takeSlab(entries int) *slab {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for len(w.slabs) > 0 {
+		last := len(w.slabs) - 1
+		s := w.slabs[last]
+		w.slabs = w.slabs[:last]
+		if cap(s.list) >= entries {
+			s.list, s.left = s.list[:entries], entries
+			return s
+		}
+	}
+	return &slab{list: make([]held, entries), left: entries}
+}
+
+// dropLocked forgets an entry that nothing points to any more.
+func (w *window) dropLocked(one *held) {
+	s := one.slab
+	if s == nil {
+		return
+	}
+	*one = held{}
+	if s.left--; s.left == 0 && len(w.slabs) < maxSlabs {
+		w.slabs = append(w.slabs, s)
+	}
+}
+
+// maxSlabs is how many are kept: for one batch that is processed, one that is read
+// ahead, and one that is settled.
+const maxSlabs = 3
 
 // queueUpLocked puts an entry in the line of its key, and reports whether it is
 // the first there, so that it may be begun.
@@ -293,6 +329,7 @@ func (w *window) forgetLocked(one *held) {
 	one.state = done
 	w.releaseLocked(one)
 	delete(w.byID, one.id)
+	w.dropLocked(one)
 	w.room.Broadcast()
 }
 
