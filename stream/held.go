@@ -46,8 +46,9 @@ type held struct {
 // slab is the memory of what came with one read. It is used again when nothing of
 // it is held any more.
 type slab struct {
-	list []held
-	left int
+	list    []held
+	left    int
+	entries []Entry
 }
 
 // state is where an entry stands.

@@ -125,9 +125,10 @@ func defaults(r role, stream string) config {
 // limits returns what the options say about the window.
 func (c *config) limits(group bool) limits {
 	l := limits{
-		// A batch that is read ahead of the one that is processed, and what the
-		// workers have.
-		size:     2*c.batchSize + c.concurrency,
+		// Batches that are processed, being settled, and read ahead, one more because
+		// they do not end at the same time (with two in all, reading waits for the
+		// settling, and a fast consumer loses a twentieth), and what the workers have.
+		size:     4*c.batchSize + c.concurrency,
 		every:    c.batchSize,
 		interval: c.interval,
 		serial:   !group && c.concurrency == 1 && !c.ordered,
@@ -317,7 +318,7 @@ func WithConcurrency(n int) Option {
 
 // WithWindow sets how many entries a consumer holds at the most: those that were
 // read, and are not settled, be they read ahead, at work, held after a failure, or
-// done and not yet covered by a saved offset or an ack. Default: two batches and
+// done and not yet covered by a saved offset or an ack. Default: four batches and
 // one for each concurrent handler. Less than 1, or than the handlers that run at
 // once ([WithConcurrency]), is refused.
 //

@@ -88,6 +88,7 @@ func newWindow(l limits, group bool) *window {
 // there is room for another batch.
 func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
 	slab := w.takeSlab(len(entries))
+	slab.entries = entries
 	for i := range entries {
 		one := &slab.list[i]
 		one.id, one.entry, one.touched, one.slab = entries[i].ID, &entries[i], at, slab
@@ -140,14 +141,18 @@ func (w *window) dropLocked(one *held) {
 		return
 	}
 	*one = held{}
-	if s.left--; s.left == 0 && len(w.slabs) < maxSlabs {
+	if s.left--; s.left > 0 {
+		return
+	}
+	giveEntries(s.entries)
+	s.entries = nil
+	if len(w.slabs) < maxSlabs {
 		w.slabs = append(w.slabs, s)
 	}
 }
 
-// maxSlabs is how many are kept: for one batch that is processed, one that is read
-// ahead, and one that is settled.
-const maxSlabs = 3
+// maxSlabs is how many are kept, as many as the default window has batches.
+const maxSlabs = 4
 
 // queueUpLocked puts an entry in the line of its key, and reports whether it is
 // the first there, so that it may be begun.
