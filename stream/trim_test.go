@@ -148,6 +148,38 @@ func TestTrimToTheOldestPendingThenToTheLastDelivered(t *testing.T) {
 	wantIDs(t, client, "9-0")
 }
 
+// What is pending, and lost already, holds back nothing: nobody can process it.
+func TestTrimPassesWhatIsPendingAndGone(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	addUpTo(t, client, 9)
+	makeGroup(t, client, "billing", "0")
+	deliverTo(t, client, "billing", 7)
+	ack(t, client, "billing", "4-0", "5-0", "7-0")
+	if result := trim(t, client, stream.WithHardMaxLen(6)); result.Capped != 3 || len(result.Losses) != 1 || result.Losses[0].Count != 3 {
+		t.Errorf("got %+v", result)
+	}
+	if result := trim(t, client); result.Floor != "6-0" || result.Trimmed != 2 {
+		t.Errorf("got %+v", result)
+	}
+}
+
+// A group that was put back reads again from there, whatever it has pending.
+func TestTrimToAGroupThatWasPutBack(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	addUpTo(t, client, 9)
+	makeGroup(t, client, "billing", "0")
+	deliverTo(t, client, "billing", 6)
+	ack(t, client, "billing", "1-0", "2-0", "3-0", "4-0")
+	if err := client.XGroupSetID(t.Context(), orders.Name, "billing", "2-0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if result := trim(t, client); result.Floor != "2-0" || result.Trimmed != 1 || result.Positions[0].State != stream.PositionPassed {
+		t.Errorf("got %+v", result)
+	}
+}
+
 func TestTrimToTheSlowestOfGroupsAndLabels(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t).Client()
@@ -365,8 +397,11 @@ func TestHardMaxAge(t *testing.T) {
 	if want := (stream.TrimLoss{Owner: "billing", From: "5-0", To: at(3 * time.Hour), Count: 2}); result.Capped != 2 || len(result.Losses) != 1 || result.Losses[0] != want {
 		t.Errorf("got %+v", result)
 	}
-	if result := trim(t, client, stream.WithHardMaxAge(time.Minute)); result.Trimmed != 0 || result.Remaining != 1 {
-		t.Errorf("the newest: %+v", result)
+	addIDs(t, client, at(30*time.Minute))
+	for _, trimmed := range []int64{1, 0} { // the newest stays
+		if result := trim(t, client, stream.WithHardMaxAge(time.Minute)); result.Trimmed != trimmed || result.Remaining != 1 {
+			t.Errorf("the newest: %+v", result)
+		}
 	}
 }
 

@@ -172,7 +172,9 @@ func parseTrimReply(reply []any) (trimReply, error) {
 }
 
 // addLoss adds what an owner has lost. One that is there already is the same label,
-// once from a store and once from its mirror: it has not lost the entries twice.
+// once from a store and once from a mirror: it has not lost the entries twice. If
+// one is behind, nobody can tell here whether it is the same consumer's, and the
+// greater loss is told.
 func (r *trimReply) addLoss(loss TrimLoss) {
 	for i, other := range r.Losses {
 		if other.Owner == loss.Owner && other.Label == loss.Label {
