@@ -13,9 +13,10 @@ import (
 
 const (
 	// trimStep is about how many entries one run of the script trims, so that the
-	// server is free again in between: that many take about a millisecond.
+	// server is free again in between: that many small ones take 0.1 ms.
 	trimStep = 10_000
-	// trimWalk is how many it trims beyond the floor, each of which it looks at.
+	// trimWalk is how many it trims beyond the floor, each of which it looks at: 2 ms
+	// with five groups.
 	trimWalk = 500
 )
 
