@@ -53,8 +53,11 @@
 // may be tried again. For the second [Producer.PublishOnce] takes a key that the
 // event has anyway, under which it is added once, however often that is tried.
 //
-// Nothing is ever trimmed unless [WithMaxLen], [WithExactMaxLen] or
+// No producer ever trims unless [WithMaxLen], [WithExactMaxLen] or
 // [WithMinIDAge] says so; they drop entries whether they were read or not.
+//
+// A [Trimmer] does ask them: it drops what every group and every known offset has
+// passed. A [Mirror] makes offsets known that are kept outside of the stream.
 //
 // What no producer on Redis can promise: that an entry survives a failover. A
 // replica that takes over may lack the last entries that were acknowledged.

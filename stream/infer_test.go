@@ -51,6 +51,12 @@ func _(ctx context.Context, rdb *redis.Client, cluster *redis.ClusterClient, log
 	if err != nil {
 		return err
 	}
+	trimmer, err := stream.NewTrimmer(rdb, inferredTopic.Name, stream.WithOffsets(store, inferredTopic.Name))
+	if err != nil {
+		return err
+	}
+	var r stream.Runner
+	r.Add(trimmer)
 	id, err := producer.Publish(ctx, inferred{UserID: "u1"})
 	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)

@@ -22,7 +22,8 @@ const (
 	groupConsumer
 	producer
 	batchConsumer // beside one of the first two
-	anyConsumer   = logConsumer | groupConsumer
+	trimmer
+	anyConsumer = logConsumer | groupConsumer
 )
 
 func (r role) String() string {
@@ -33,6 +34,10 @@ func (r role) String() string {
 		return "a consumer in group mode"
 	case producer:
 		return "a producer"
+	case trimmer:
+		return "a trimmer"
+	case anyConsumer | trimmer:
+		return "a consumer or a trimmer"
 	case batchConsumer:
 		return "a consumer with a batch handler"
 	case logConsumer | batchConsumer:
@@ -63,6 +68,7 @@ type config struct {
 	role       role
 	problems   []error // of options that are not for the role
 	retention  retention
+	trimming   trimming
 	onceWindow time.Duration
 	label      string
 	middleware []Middleware
@@ -105,6 +111,7 @@ func defaults(r role, stream string) config {
 		label:      stream,
 		logger:     slog.Default(),
 		onceWindow: 10 * time.Minute,
+		trimming:   trimming{interval: 10 * time.Second, held: 10 * time.Minute},
 		block:      2 * time.Second,
 		batchSize:  500,
 		start:      FromBeginning(),
@@ -163,6 +170,7 @@ func newConfig(r role, stream string, opts []Option) config {
 // ErrInvalidOption.
 func (c *config) validate() error {
 	problems := append(c.problems, c.retention.problems()...)
+	problems = append(problems, c.trimming.validate()...)
 	if c.onceWindow < time.Millisecond {
 		problems = append(problems, invalid("WithIdempotencyWindow(%v): give at least 1ms", c.onceWindow))
 	}
@@ -238,10 +246,10 @@ func WithMiddleware(stack ...Middleware) Option {
 	return option{"WithMiddleware", anyConsumer, func(c *config) { c.middleware = append(c.middleware, stack...) }}
 }
 
-// WithLogger sets the logger of the engine. Default, also for nil:
+// WithLogger sets the logger of the engine, or of a trimmer. Default, also for nil:
 // slog.Default() at the time of construction. Field values are never logged.
 func WithLogger(logger *slog.Logger) Option {
-	return option{"WithLogger", anyConsumer, func(c *config) {
+	return option{"WithLogger", anyConsumer | trimmer, func(c *config) {
 		if logger == nil {
 			logger = slog.Default()
 		}

@@ -25,7 +25,7 @@ func beyondMending(err error, starting bool) (advice string) {
 		return ""
 	case redis.IsAuthError(err):
 		return "Redis refuses the login; check the client's username and password"
-	case redis.IsPermissionError(err):
+	case redis.IsPermissionError(err), hasCode(err, "ERR The user executing the script can't run"): // Redis 7.0, of a script's command
 		return "the Redis user lacks a right; grant it"
 	case hasCode(err, "WRONGTYPE"):
 		return "a key holds another type than is needed; check the topic's name and the store's key"

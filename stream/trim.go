@@ -1,0 +1,303 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+)
+
+// Trimmer drops entries of one stream that everybody has passed: every group, and
+// every consumer in log mode whose offset it knows. It trims up to the oldest entry
+// that is pending anywhere, or the last that was delivered or saved, whichever
+// comes first. That one stays: it is by this entry that a consumer sees that nothing
+// in front of it was lost. [NewTrimmer] makes one.
+//
+// Offsets are known from the groups of a [Mirror], or by [WithOffsets]. It cannot
+// know a consumer in log mode that has neither, and will trim what that has not
+// read. A group that nobody consumes any more holds everything: destroy it.
+//
+// A Trimmer is safe for concurrent use, and any number of them may trim one
+// stream: nothing is remembered from one time to the next.
+type Trimmer struct {
+	config config
+	stream string
+	client redis.UniversalClient
+}
+
+// NewTrimmer makes a trimmer of the stream with the given key, the name of a topic.
+// It does no I/O, starts nothing, and closes nothing. Options for a trimmer are
+// [WithOffsets], [WithHardMaxLen], [WithHardMaxAge], [WithTrimInterval],
+// [WithHeldWarning], [WithTrimReport] and [WithLogger]. Everything that is wrong
+// with the arguments and options comes back in one error, each problem wrapping
+// [ErrInvalidOption].
+//
+// The client is a *redis.Client, sentinel-backed ones included, or a
+// *redis.ClusterClient. Its user needs the Redis rights
+//
+//	~<topic> +xinfo|stream +xinfo|groups +xpending +xtrim +eval +evalsha
+//
+// and with a hard limit +xrange, and +time for [WithHardMaxAge].
+func NewTrimmer(client redis.UniversalClient, stream string, opts ...Option) (*Trimmer, error) {
+	cfg := newConfig(trimmer, stream, opts)
+	if err := errors.Join(checkClient(client), checkStream(stream), cfg.validate()); err != nil {
+		return nil, err
+	}
+	return &Trimmer{config: cfg, stream: stream, client: client}, nil
+}
+
+// String names the trimmer for people: trimmer of orders.
+func (t *Trimmer) String() string { return "trimmer of " + t.stream }
+
+// TrimResult is what a [Trimmer] did and found.
+type TrimResult struct {
+	// Trimmed is how many entries were removed, and Capped how many of them only
+	// because of a hard limit.
+	Trimmed, Capped int64
+	// Remaining is how many entries the stream still has. The last one that
+	// everybody has passed is among them.
+	Remaining int64
+	// Floor is the ID before which everybody has passed everything. It is empty
+	// when nobody is known.
+	Floor string
+	// Positions are all groups and all known offsets, those that are furthest
+	// behind first: the first is what holds back the others.
+	Positions []Position
+	// Losses says whom a hard limit has taken entries from that they had not
+	// passed. It is empty in all other cases.
+	Losses []TrimLoss
+}
+
+// TrimLoss is what a hard limit has taken from a group or a label.
+type TrimLoss struct {
+	// Owner is the name of the group or, if Label is set, the label of the offset.
+	Owner string
+	Label bool
+	// From and To are the IDs of the first and of the last entry that it has lost,
+	// and Count is how many there were, exactly: entries that were not delivered to
+	// it yet, and those that were pending. Others in between it had processed.
+	From, To string
+	Count    int64
+}
+
+// String says what was lost, such as group "billing" lost 3 entries, 1-0 to 5-0.
+func (l TrimLoss) String() string {
+	return fmt.Sprintf("%s lost %d entries, %s to %s", ownerName(l.Owner, l.Label), l.Count, l.From, l.To)
+}
+
+// ErrNoPosition comes from [Trimmer.Trim] when the stream has entries, but no group
+// and no known offset: nothing was trimmed, because who has read what would be a
+// guess. Give [WithOffsets] or [WithHardMaxLen], use a [Mirror], or make the group.
+var ErrNoPosition = errors.New("nothing was trimmed: the stream has no group and no known offset; give WithOffsets or a hard limit, or mirror the offsets")
+
+// Trim trims the stream once. Everything is decided and done on the server in one
+// step, or in several that each look anew where there is much to trim, so that no
+// entry is lost that is delivered, claimed or added meanwhile. A stream that is
+// missing or empty is nothing to trim, and no error.
+//
+// After an error the result says what was done before it. With a hard limit it is
+// possible, if the connection broke, that entries were trimmed that no result
+// reports: the error says so. Trim may be called again after every error. An
+// offset that cannot be loaded is one, and nothing is trimmed.
+func (t *Trimmer) Trim(ctx context.Context) (TrimResult, error) {
+	return t.trim(ctx, nil)
+}
+
+func (t *Trimmer) trim(ctx context.Context, turns *sharing) (result TrimResult, err error) {
+	args, err := t.args(ctx)
+	if err != nil {
+		return result, fmt.Errorf("stream: trimming %s: %w", t.stream, err)
+	}
+	for {
+		var reply trimReply
+		err := turns.inTurn(func(ctx context.Context) (err error) {
+			reply, err = t.step(ctx, args)
+			return err
+		})(ctx)
+		if err != nil {
+			return result, fmt.Errorf("stream: trimming %s: %w", t.stream, err)
+		}
+		result.add(reply.TrimResult)
+		if !reply.more {
+			break
+		}
+	}
+	if len(result.Positions) == 0 && result.Remaining > 0 && !t.config.trimming.capped() {
+		return result, fmt.Errorf("stream: trimming %s: %w", t.stream, ErrNoPosition)
+	}
+	return result, nil
+}
+
+// args loads the offsets. They are older than what the script sees then, and so at
+// or behind where their owners are.
+func (t *Trimmer) args(ctx context.Context) ([]any, error) {
+	maxLen, maxAge := int64(0), int64(0)
+	if limit := t.config.trimming.maxLen; limit != nil {
+		maxLen = *limit
+	}
+	if limit := t.config.trimming.maxAge; limit != nil {
+		maxAge = limit.Milliseconds()
+	}
+	args := []any{trimStep, trimWalk, maxLen, maxAge}
+	for _, known := range t.config.trimming.offsets {
+		id, found, err := known.store.Load(ctx, known.label)
+		if err == nil && found {
+			_, err = offset.Parse(id)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("loading the offset %q: %w", known.label, err)
+		}
+		if !found {
+			id = ""
+		}
+		args = append(args, known.label, id)
+	}
+	return args, nil
+}
+
+// evalOnce is a script that the client does not send again by itself when the
+// reply is lost: the second run would find nothing to do, and what the first had
+// trimmed beyond the floor would be in no report.
+type evalOnce struct{ redis.Cmd }
+
+// NoRetry is asked by go-redis.
+func (*evalOnce) NoRetry() bool { return true }
+
+func (t *Trimmer) step(ctx context.Context, args []any) (trimReply, error) {
+	eval := func(command, script string) ([]any, error) {
+		cmd := &evalOnce{*redis.NewCmd(ctx, append([]any{command, script, 1, t.stream}, args...)...)}
+		if err := t.client.Process(ctx, cmd); err != nil {
+			return nil, err
+		}
+		return cmd.Slice()
+	}
+	reply, err := eval("evalsha", trimHash)
+	if redis.HasErrorPrefix(err, "NOSCRIPT") {
+		reply, err = eval("eval", trimSource)
+	}
+	if err != nil {
+		return trimReply{}, t.unknown(ctx, err)
+	}
+	return parseTrimReply(reply)
+}
+
+// unknown adds to an error that it may hide a loss, if it may.
+func (t *Trimmer) unknown(ctx context.Context, err error) error {
+	var (
+		refusal redis.Error
+		network *net.OpError
+	)
+	unsent := errors.As(err, &refusal) || errors.As(err, &network) && network.Op == "dial" || ctx.Err() != nil && errors.Is(err, ctx.Err())
+	if unsent || !t.config.trimming.capped() {
+		return err
+	}
+	return fmt.Errorf("there is no reply, so that entries may have been lost by the hard limit that no result reports: %w", err)
+}
+
+// add adds what a further step has done.
+func (r *TrimResult) add(step TrimResult) {
+	step.Trimmed += r.Trimmed
+	step.Capped += r.Capped
+	step.Losses = addLosses(r.Losses, step.Losses)
+	*r = step
+}
+
+// addLosses adds later losses to earlier ones of the same owners.
+func addLosses(losses, later []TrimLoss) []TrimLoss {
+next:
+	for _, loss := range later {
+		for i := range losses {
+			if known := &losses[i]; known.Owner == loss.Owner && known.Label == loss.Label {
+				known.Count, known.To = known.Count+loss.Count, loss.To
+				continue next
+			}
+		}
+		losses = append(losses, loss)
+	}
+	return losses
+}
+
+// trimming is what options say to a trimmer. Nil is not given.
+type trimming struct {
+	offsets  []knownOffset
+	maxLen   *int64
+	maxAge   *time.Duration
+	interval time.Duration
+	held     time.Duration
+	report   func(TrimResult)
+	problems []error // of options that are given more than once
+}
+
+type knownOffset struct {
+	store offset.Store
+	label string
+}
+
+func (t *trimming) capped() bool { return t.maxLen != nil || t.maxAge != nil }
+
+func (t *trimming) validate() []error {
+	problems := t.problems
+	if t.maxLen != nil && *t.maxLen < 1 {
+		problems = append(problems, invalid("WithHardMaxLen(%d): give at least 1, or leave it out to keep every entry that somebody has not passed", *t.maxLen))
+	}
+	if t.maxAge != nil && *t.maxAge < time.Millisecond {
+		problems = append(problems, invalid("WithHardMaxAge(%v): give at least 1ms, or leave it out to keep every entry that somebody has not passed", *t.maxAge))
+	}
+	if t.interval <= 0 {
+		problems = append(problems, invalid("WithTrimInterval(%v): give a time above zero", t.interval))
+	}
+	if t.held <= 0 {
+		problems = append(problems, invalid("WithHeldWarning(%v): give a time above zero", t.held))
+	}
+	return problems
+}
+
+// WithOffsets tells a trimmer of consumers in log mode: nothing is trimmed that is
+// not behind the offsets of all these labels in the store, loaded each time. May be
+// given more than once. Default: only groups count, which those of a [Mirror] are.
+// A nil store, no label and a blank label are refused. A label without an offset
+// keeps everything: its consumer may start anywhere.
+func WithOffsets(store offset.Store, labels ...string) Option {
+	return option{"WithOffsets", trimmer, func(c *config) {
+		t := &c.trimming
+		if isNil(store) {
+			t.problems = append(t.problems, invalid("WithOffsets(nil, %q): give the offset.Store that the consumers have", strings.Join(labels, ", ")))
+		}
+		if len(labels) == 0 {
+			t.problems = append(t.problems, invalid("WithOffsets without a label: give those of the consumers, by default the topic's name"))
+		}
+		for _, label := range labels {
+			if isBlank(label) {
+				t.problems = append(t.problems, invalid("WithOffsets with the label %q: give labels that are not blank", label))
+			}
+			t.offsets = append(t.offsets, knownOffset{store, label})
+		}
+	}}
+}
+
+// WithHardMaxLen has a trimmer keep no more than the newest n entries, whoever has
+// not passed the others. Default: none; such entries are never trimmed. Less than
+// 1 is refused. What somebody loses by it is in [TrimResult].Losses and, with
+// [Trimmer.Run], an error in the log. It is the last defense of the server's
+// memory; between two trims there can be more.
+//
+// Trimming beyond the floor looks at each entry, so that it is slower: the server
+// is busy for about 2 milliseconds per 500 entries, and free in between. If all
+// readers are known and none needs the rest, nothing is lost by it.
+func WithHardMaxLen(n int64) Option {
+	return option{"WithHardMaxLen", trimmer, func(c *config) { c.trimming.maxLen = &n }}
+}
+
+// WithHardMaxAge is [WithHardMaxLen] for entries that are older than d, by the
+// clock of the server, which numbers them too. Default: none. Less than a
+// millisecond is refused. The newest entry stays, whatever its age, because it
+// shows consumers that nothing was lost.
+func WithHardMaxAge(d time.Duration) Option {
+	return option{"WithHardMaxAge", trimmer, func(c *config) { c.trimming.maxAge = &d }}
+}

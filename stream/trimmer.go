@@ -1,0 +1,175 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+)
+
+// Run trims at once and then after each interval ([WithTrimInterval]), until ctx is
+// done, and returns nil then. It may be added to a [Runner].
+//
+// What it does is logged, each kind at most every half minute: what was trimmed
+// (Info), and what somebody has lost by a hard limit (Error, one line for each
+// group and label, sums included). If the same owner has stood at the same entry
+// for longer than [WithHeldWarning], that is logged (Warn), and so is a stream of
+// which nobody's position is known, once each time as long.
+//
+// Trouble with Redis and the stores does not end Run: it is logged when it begins,
+// every half minute, and when it is over, and tried again. What no waiting can
+// mend ends it, as with [Consumer.Run]. Run returns promptly when ctx is done, but
+// for a command that waits for its reply then, which the client's ReadTimeout
+// bounds.
+func (t *Trimmer) Run(ctx context.Context) error {
+	if ctx == nil {
+		return errors.New("stream: Run was given no context; pass the one whose end is to stop the trimmer")
+	}
+	log := t.config.logger.With("stream", t.stream)
+	watch := trimWatch{log: log, patience: t.config.trimming.held}
+	defer watch.end()
+	turns := sharingOf(ctx)
+	var trouble incident
+	const what = "trimming"
+	for first := true; ; first = false {
+		result, err := t.trim(ctx, turns)
+		watch.see(result, err, time.Now())
+		if report := t.config.trimming.report; report != nil {
+			report(result)
+		}
+		wait := t.config.trimming.interval
+		switch {
+		case err == nil || errors.Is(err, ErrNoPosition):
+			if trouble.failures > 0 {
+				trouble.over(log, what)
+				trouble = incident{}
+			}
+		case ctx.Err() != nil:
+			return nil
+		default:
+			if advice := beyondMending(err, first); advice != "" {
+				return fmt.Errorf("%w; %s", err, advice)
+			}
+			trouble.add(log, what, err)
+			wait = min(wait, recovery.Delay(trouble.failures))
+		}
+		if !sleep(ctx, wait) {
+			return nil
+		}
+	}
+}
+
+// trimWatch decides what a trimmer logs, and how often.
+type trimWatch struct {
+	log      *slog.Logger
+	patience time.Duration
+
+	// What has happened since it was last logged, and when that was.
+	trimmed                int64
+	losses                 []TrimLoss
+	loggedTrim, loggedLoss time.Time
+	last                   TrimResult
+
+	// Who holds back the others, since when, and when that was logged.
+	holder        *Position
+	since, warned time.Time
+}
+
+func (w *trimWatch) see(result TrimResult, err error, now time.Time) {
+	w.trimmed += result.Trimmed
+	w.losses = addLosses(w.losses, result.Losses)
+	w.last = result
+	if len(w.losses) > 0 && now.Sub(w.loggedLoss) >= incidentLogInterval {
+		w.tellLosses(now)
+	}
+	if w.trimmed > 0 && now.Sub(w.loggedTrim) >= incidentLogInterval {
+		w.tellTrimmed(now)
+	}
+	if err == nil || errors.Is(err, ErrNoPosition) {
+		w.watchHolder(result, err, now)
+	}
+}
+
+func (w *trimWatch) tellLosses(now time.Time) {
+	for _, loss := range w.losses {
+		w.log.With(ownerAttr(loss.Owner, loss.Label)...).Error("entries lost: trimmed by the hard limit before they were processed",
+			"entries", loss.Count, "from", loss.From, "to", loss.To)
+	}
+	w.losses, w.loggedLoss = nil, now
+}
+
+func (w *trimWatch) tellTrimmed(now time.Time) {
+	w.log.Info("stream trimmed", "entries", w.trimmed, "remaining", w.last.Remaining, "floor", w.last.Floor)
+	w.trimmed, w.loggedTrim = 0, now
+}
+
+// watchHolder warns of a position that does not move while there is more behind it.
+func (w *trimWatch) watchHolder(result TrimResult, err error, now time.Time) {
+	if errors.Is(err, ErrNoPosition) {
+		if w.warned.IsZero() || now.Sub(w.warned) >= w.patience {
+			w.log.Warn("the stream is not trimmed", "remaining", result.Remaining, "err", err)
+			w.warned = now
+		}
+		w.holder = nil
+		return
+	}
+	if result.Remaining <= 1 || len(result.Positions) == 0 {
+		w.holder, w.warned = nil, time.Time{}
+		return
+	}
+	if holder := result.Positions[0]; w.holder == nil || *w.holder != holder {
+		w.holder, w.since, w.warned = &holder, now, time.Time{}
+		return
+	}
+	if now.Sub(w.since) < w.patience || !w.warned.IsZero() && now.Sub(w.warned) < w.patience {
+		return
+	}
+	w.warned = now
+	w.log.With(ownerAttr(w.holder.Owner, w.holder.Label)...).Warn("trimming is held back: "+w.holder.State.advice(),
+		"entry_id", w.holder.ID, "lasts", now.Sub(w.since), "remaining", result.Remaining)
+}
+
+func (s PositionState) advice() string {
+	switch s {
+	case PositionPending:
+		return "the entry is pending; see what becomes of it, or destroy the group if nobody needs it"
+	case PositionMissing:
+		return "there is no offset under the label; see whether it is the right one, and its consumer runs"
+	case PositionAhead:
+		return "the position is beyond the end of the stream, which is not the one that was read; see where its consumer shall start"
+	default:
+		return "this is the last entry that was passed; see whether its consumers run, or remove the group or label if nobody needs it"
+	}
+}
+
+// end logs what has not been.
+func (w *trimWatch) end() {
+	if len(w.losses) > 0 {
+		w.tellLosses(time.Time{})
+	}
+	if w.trimmed > 0 {
+		w.tellTrimmed(time.Time{})
+	}
+}
+
+// WithTrimInterval sets how long [Trimmer.Run] waits between two trims. Default:
+// 10 seconds. Zero or less is refused. A trim that finds nothing to do is three
+// commands on the server, and one more for each group with something pending.
+func WithTrimInterval(d time.Duration) Option {
+	return option{"WithTrimInterval", trimmer, func(c *config) { c.trimming.interval = d }}
+}
+
+// WithHeldWarning sets after what time [Trimmer.Run] warns of an owner that stands
+// at the same entry, while there are others behind it, and how often. Default: 10
+// minutes. Zero or less is refused.
+func WithHeldWarning(d time.Duration) Option {
+	return option{"WithHeldWarning", trimmer, func(c *config) { c.trimming.held = d }}
+}
+
+// WithTrimReport has [Trimmer.Run] call a function with the result of each trim, one
+// that failed included, for metrics and alarms: see [TrimResult].Losses. Default, also for
+// nil: none. It must return soon; nothing is trimmed meanwhile.
+func WithTrimReport(report func(TrimResult)) Option {
+	return option{"WithTrimReport", trimmer, func(c *config) { c.trimming.report = report }}
+}
