@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"millrace/offset"
@@ -36,7 +37,7 @@ func (f *fakeFeed) fetch(ctx context.Context, _ place, take taker, _ func(contex
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	take(entries, time.Now())
+	take(slices.Clone(entries), time.Now()) // its memory is used again
 	return nil
 }
 

@@ -83,11 +83,11 @@ func (m *Mirror) show(ctx context.Context, label, id, back string) error {
 	return nil
 }
 
-// compareIDs is for scripts: above(a, b) is whether an ID comes after another. The
+// luaCompareIDs is for scripts: above(a, b) is whether an ID comes after another. The
 // parts stay strings: a Lua number is a double, in which two sequence numbers above
 // 2^53 can be equal. Decimal numbers without leading zeros are ordered by length,
 // then by their digits.
-const compareIDs = `
+const luaCompareIDs = `
 local function over(a, b)
   if #a ~= #b then return #a > #b end
   return a > b
@@ -108,7 +108,7 @@ end
 
 // mirrorScript moves the group in ARGV[1] to the ID in ARGV[2], and makes it, and
 // the stream, if it is missing. It moves it back only if ARGV[3] says so.
-var mirrorScript = redis.NewScript(compareIDs + `
+var mirrorScript = redis.NewScript(luaCompareIDs + `
 local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
 if groups.err then
   if not string.find(groups.err, 'no such key', 1, true) then return groups end

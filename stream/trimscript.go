@@ -32,7 +32,7 @@ const (
 //
 // XTRIM's ~ takes whole nodes, as many as fit in the LIMIT. Where that leaves
 // much of the LIMIT, at most a node remains, which the exact form then takes.
-const trimSource = compareIDs + `
+const trimSource = luaCompareIDs + `
 local key, step, walk = KEYS[1], tonumber(ARGV[1]), tonumber(ARGV[2])
 local maxlen, maxage = tonumber(ARGV[3]), tonumber(ARGV[4])
 
