@@ -179,6 +179,7 @@ type member struct {
 	hub    *hub
 	stream string
 	leave  func()
+	worked func()
 	// eager is set when the stream may have a batch ready, and is not to be waited
 	// for together with others.
 	eager bool
@@ -195,7 +196,7 @@ func (m *member) fetch(ctx context.Context, position string, take taker) error {
 		}
 		return err
 	}
-	w := &waiter{stream: m.stream, position: position, take: take, out: make(chan struct{}), since: time.Now()}
+	w := &waiter{stream: m.stream, position: position, take: take, worked: m.worked, out: make(chan struct{}), since: time.Now()}
 	m.hub.hot.join(w)
 	select {
 	case <-w.out:

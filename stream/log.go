@@ -61,6 +61,7 @@ func (s *logSource) find(ctx context.Context) error {
 		}
 	}
 	s.position = id
+	s.window.startAt(id)
 	s.log().Info("consumer started", "offset", id)
 	return nil
 }
@@ -71,7 +72,7 @@ func (s *logSource) fetch(ctx context.Context) error {
 	}
 	return s.feed.fetch(ctx, s.position, func(entries []Entry, at time.Time) (string, bool) {
 		s.position = entries[len(entries)-1].ID
-		return s.position, s.window.addRead(entries, at)
+		return s.position, s.take(entries, at)
 	})
 }
 
