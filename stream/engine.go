@@ -24,6 +24,8 @@ type engine struct {
 	group    bool
 	// open makes the source of a run, whose reading ends with the context.
 	open func(ctx context.Context, r *run) (source, error)
+	// lag asks Redis how far it is behind.
+	lag func(ctx context.Context, e *engine) (Lag, error)
 	// attrs say in the log whose line it is.
 	attrs []any
 }
@@ -146,13 +148,13 @@ func (e *engine) handling(ctx context.Context) (context.Context, context.CancelF
 // read fetches until ctx is done, and returns nil then. It returns an error only if
 // the first read shows what no waiting can mend.
 func (r *run) read(ctx context.Context) error {
-	failed := false
 	fetch := func(ctx context.Context) error {
 		err := r.source.fetch(ctx)
 		if err == nil {
-			r.readWorked(failed)
+			r.readWorked()
+		} else if ctx.Err() == nil {
+			r.meter.update(func(m *meter) { m.unreadable = true })
 		}
-		failed = err != nil
 		return err
 	}
 	for first := true; ; first = false {
@@ -162,14 +164,14 @@ func (r *run) read(ctx context.Context) error {
 	}
 }
 
-// readWorked notes that the server has answered a read, be it the first after one
-// that failed.
-func (r *run) readWorked(again bool) {
+// readWorked notes that the server has answered a read.
+func (r *run) readWorked() {
 	r.meter.update(func(m *meter) {
-		m.lastRead = time.Now()
-		if again {
+		if m.unreadable {
+			m.unreadable = false
 			m.reconnects++
 		}
+		m.lastRead = time.Now()
 	})
 }
 
@@ -258,12 +260,12 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead fu
 // count as such, because later the same words may come from an operator's
 // mistake or a failover, and a consumer that has worked once should outlast it.
 func (e *engine) persist(ctx context.Context, what string, do func(context.Context) error, starting bool) error {
-	trouble := e.newOutage(what)
-	defer trouble.abandon()
+	var trouble *outage // made when there is some: most of this works at once
+	defer func() { trouble.abandon() }()
 	for {
 		err := do(ctx)
 		if err == nil {
-			trouble.ends(e.log())
+			trouble.ends()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -272,7 +274,10 @@ func (e *engine) persist(ctx context.Context, what string, do func(context.Conte
 		if advice := beyondMending(err, starting); advice != "" {
 			return fmt.Errorf("stream: %s failed for %s: %s: %w", what, e.stream, advice, err)
 		}
-		trouble.goesOn(e.log(), err)
+		if trouble == nil {
+			trouble = e.newOutage(what, e.log())
+		}
+		trouble.goesOn(err)
 		if !sleep(ctx, recovery.Delay(trouble.failures)) {
 			return ctx.Err()
 		}

@@ -57,7 +57,7 @@ func (a asker) read(ctx context.Context, r *reader, streams []string, wait bool)
 func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
 	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block}
 	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
-		return s.join(r.client, r.stream, a, func() { r.readWorked(false) })
+		return s.join(r.client, r.stream, a, r.readWorked)
 	}
 	reader, err := newReader(ctx, r.client, group != "")
 	if err != nil {

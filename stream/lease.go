@@ -20,7 +20,7 @@ func (s *groupSource) tend(ctx context.Context) {
 	idle := s.claimIdle
 	tick := time.NewTicker(min(time.Second, max(idle/4, time.Millisecond)))
 	defer tick.Stop()
-	renewing, taking := s.newOutage("keeping what is pending"), s.newOutage("taking over what others have left")
+	renewing, taking := s.newOutage("keeping what is pending", s.log()), s.newOutage("taking over what others have left", s.log())
 	defer renewing.abandon()
 	defer taking.abandon()
 	var claimed, reaped time.Time
@@ -66,9 +66,9 @@ func (s *groupSource) note(ctx context.Context, trouble *outage, err error) {
 	case err != nil && groupGone(err):
 		s.window.suspect() // the reader makes it again
 	case err != nil:
-		trouble.goesOn(s.log(), err)
+		trouble.goesOn(err)
 	default:
-		trouble.ends(s.log())
+		trouble.ends()
 	}
 }
 

@@ -30,10 +30,12 @@ type meter struct {
 	// lastRead is when a read came back without an error, reading since when one is
 	// on its way, zero while there is no room for what it would bring.
 	lastRead, reading time.Time
+	unreadable        bool // the last read failed
 	// settling is since when a single try to settle is on its way.
 	settling time.Time
 	outages  []*outage
 	lastError
+	anchor anchor
 }
 
 // tally is what a window counts, and where it is.
@@ -102,6 +104,7 @@ func (m *meter) begin(r *run) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.run, m.since, m.ended, m.started = r, time.Now(), nil, false
+	m.unreadable = false
 	m.reading, m.settling = time.Time{}, time.Time{}
 }
 
@@ -113,6 +116,9 @@ func (m *meter) end(err error) {
 		m.oldest = "" // it was handed back
 	}
 	m.run, m.since, m.ended = nil, time.Time{}, err
+	if m.anchor.run != nil {
+		m.anchor = anchor{} // it counts what that run has read
+	}
 }
 
 // update changes what is in m.
@@ -164,16 +170,19 @@ func (r *run) loseEntry(id string) {
 type outage struct {
 	incident
 	*engine
+	log  *slog.Logger
 	what string
 	err  error
 }
 
 // newOutage returns one that has not begun.
-func (e *engine) newOutage(what string) *outage { return &outage{engine: e, what: what} }
+func (e *engine) newOutage(what string, log *slog.Logger) *outage {
+	return &outage{engine: e, log: log, what: what}
+}
 
 // goesOn notes a failure, and logs it now and then.
-func (o *outage) goesOn(log *slog.Logger, err error) {
-	o.add(log, o.what, err)
+func (o *outage) goesOn(err error) {
+	o.add(o.log, o.what, err)
 	begins := o.failures == 1
 	o.meter.update(func(m *meter) {
 		o.err = err
@@ -189,11 +198,11 @@ func (o *outage) goesOn(log *slog.Logger, err error) {
 }
 
 // ends notes that it works, and logs that if it did not before.
-func (o *outage) ends(log *slog.Logger) {
-	if o.failures == 0 {
+func (o *outage) ends() {
+	if o == nil || o.failures == 0 {
 		return
 	}
-	o.over(log, o.what)
+	o.over(o.log, o.what)
 	event := o.event()
 	o.abandon()
 	if len(o.observers.recovery) > 0 {
@@ -203,7 +212,7 @@ func (o *outage) ends(log *slog.Logger) {
 
 // abandon is for when nobody tries any more.
 func (o *outage) abandon() {
-	if o.failures == 0 {
+	if o == nil || o.failures == 0 {
 		return
 	}
 	o.meter.update(func(m *meter) {

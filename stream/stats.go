@@ -120,7 +120,7 @@ func (m *meter) behind(e *engine, t tally, now time.Time) time.Duration {
 		return ageOf(t.oldest, now)
 	case m.run != nil && t.full:
 		return ageOf(t.position, now) // what comes next is younger
-	case m.run != nil && m.silence(e, now) == 0 && !m.lastRead.Before(m.since):
+	case m.run != nil && !m.unreadable && m.silence(e, now) == 0 && !m.lastRead.Before(m.since):
 		return 0
 	case !m.lastRead.IsZero():
 		return now.Sub(m.lastRead)
