@@ -367,3 +367,48 @@ func TestObserverAndStatsInGroupMode(t *testing.T) {
 		t.Errorf("the last end: %q", got)
 	}
 }
+
+// An entry over the limit of deliveries that nobody takes, and one that another
+// consumer takes away from a handler.
+func TestObserverSeesWhatIsParkedAndWhatIsClaimed(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	ctx := context.Background()
+	fixed(t, client, "stubborn")
+	seen := &recorded{}
+	r := newRecorder()
+	r.handle = func(ctx context.Context, msg *stream.Message[order]) error {
+		if msg.Value.ID == "slow" {
+			<-ctx.Done()
+		}
+		return errors.New("no")
+	}
+	consumer, err := stream.NewGroupConsumer(client, orders, "g", r.Handle,
+		stream.WithLogger(slog.New(slog.DiscardHandler)), stream.WithObserver(seen), stream.WithMaxDeliveries(1),
+		stream.WithClaimIdle(100*time.Millisecond), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := start(t, consumer)
+	eventually(t, "it is parked", func() bool { s := consumer.Stats(); return s.Parked == 1 && s.Working == 0 })
+	if s := consumer.Stats(); s.Discarded != 0 || s.Held != 0 || s.Window != 0 || s.Failed != 1 || s.Redelivered != 1 {
+		t.Errorf("stats: %+v", s)
+	}
+	id := addTo1(t, client, orders.Name, "slow")
+	eventually(t, "a handler is at work", func() bool { return consumer.Stats().Working == 1 })
+	if err := client.XClaim(ctx, &redis.XClaimArgs{Stream: orders.Name, Group: "g", Consumer: "thief", Messages: []string{id}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is given up", func() bool { return consumer.Stats().Window == 0 })
+	for _, want := range []string{"end 1-0 1 held", "end 1-0 2 parked", "end " + id + " 1 claimed"} {
+		if n := strings.Count(strings.Join(seen.all(), "\n"), want); n != 1 {
+			t.Errorf("%q was seen %d times, want once, in %q", want, n, seen.all())
+		}
+	}
+	if s := consumer.Stats(); s.Handled != 0 || s.Failed != 1 {
+		t.Errorf("stats: %+v", s)
+	}
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+}

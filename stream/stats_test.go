@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"sync"
@@ -218,4 +219,42 @@ func TestStatsArePlain(t *testing.T) {
 	if !reflect.TypeFor[stream.Stats]().Comparable() {
 		t.Error("Stats cannot be compared")
 	}
+}
+
+// What is done and not acked yet does not count for how far behind a consumer is.
+func TestStatsOfAGroupAreBehindWhatIsNotDone(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		r := newRecorder()
+		r.handle = func(ctx context.Context, msg *stream.Message[order]) error {
+			if msg.Value.ID == "slow" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		consumer, err := stream.NewGroupConsumer(client, orders, "g", r.Handle, stream.WithLogger(slog.New(slog.DiscardHandler)),
+			stream.WithConcurrency(2), stream.WithCheckpoint(100, time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := start(t, consumer)
+		fixed(t, client, "first")
+		time.Sleep(5 * time.Second)
+		now := time.Now()
+		if _, err := client.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+			p.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: fmt.Sprintf("%d-0", now.Add(-10*time.Second).UnixMilli()), Values: []string{"id", "a"}})
+			p.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: fmt.Sprintf("%d-0", now.Add(-2*time.Second).UnixMilli()), Values: []string{"id", "slow"}})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if got := consumer.Stats(); got.Behind != 7*time.Second || got.Window != 2 || got.Handled != 2 {
+			t.Errorf("stats: %+v", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
