@@ -324,7 +324,7 @@ func TestObserverAndStatsInGroupMode(t *testing.T) {
 	stop := start(t, consumer)
 	eventually(t, "all has ended", func() bool {
 		s := consumer.Stats()
-		return s.Handled == 2 && s.DeadLettered == 1 && s.Absorbed == 1 && s.Discarded == 1 && s.Lost == 1 && s.Window == 0
+		return s.Handled == 2 && s.DeadLettered == 1 && s.Absorbed == 1 && s.Discarded == 1 && s.Lost == 1 && s.Window == 0 && len(seen.of("claim")) == 1
 	})
 	s := consumer.Stats()
 	// 5-0 is delivered a second and a third time, both fail, and a fourth.
@@ -353,7 +353,7 @@ func TestObserverAndStatsInGroupMode(t *testing.T) {
 		t.Errorf("stats after the stop: %+v", s)
 	}
 	stop = start(t, consumer)
-	eventually(t, "it is taken over", func() bool { return consumer.Stats().Working == 1 })
+	eventually(t, "it is taken over", func() bool { return consumer.Stats().Working == 1 && len(seen.of("claim")) == 2 })
 	if got := seen.of("claim"); !slices.Equal(got, []string{"claim 4 false", "claim 1 true"}) {
 		t.Errorf("claims: %q", got)
 	}
