@@ -36,6 +36,7 @@ func TestAllocationBudget(t *testing.T) {
 	t.Cleanup(func() { _ = client.Close() })
 	for name, opts := range map[string][]stream.Option{
 		"one at a time":    nil,
+		"observed":         {stream.WithObserver(&recorded{silent: true})},
 		"concurrent":       {stream.WithConcurrency(4)},
 		"in order of keys": {stream.WithConcurrency(4), stream.WithOrderKey(stream.Field("trade_id"))},
 	} {

@@ -76,7 +76,8 @@ func newLogConsumer[T any](r role, client redis.UniversalClient, topic Topic[T],
 	if problems != nil {
 		return nil, problems
 	}
-	c.engine.open = openLog(store)
+	c.engine.open, c.engine.lag = openLog(store), lagOfLog(store)
+	c.engine.identity = Identity{Stream: topic.Name, Label: c.engine.label}
 	c.engine.name = fmt.Sprintf("%s as %q", topic.Name, c.engine.label)
 	c.engine.attrs = append(c.engine.attrs, "label", c.engine.label)
 	return c, nil
@@ -91,8 +92,9 @@ func newGroupConsumer[T any](r role, client redis.UniversalClient, topic Topic[T
 	if problems != nil {
 		return nil, problems
 	}
-	c.engine.open = openGroup(group)
+	c.engine.open, c.engine.lag = openGroup(group), lagOfGroup(group)
 	c.engine.group = true
+	c.engine.identity = Identity{Stream: topic.Name, Group: group}
 	c.engine.name = fmt.Sprintf("%s in group %q", topic.Name, group)
 	c.engine.attrs = append(c.engine.attrs, "group", group)
 	return c, nil

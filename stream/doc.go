@@ -128,8 +128,8 @@
 // what has the same key.
 //
 // What a consumer has read and not settled is its window. It is bounded: by default
-// two batches, one that is processed and one that is read ahead, and one entry for
-// each handler. In log mode entries that are done count until the offset has passed
+// four batches, which are processed, settled and read ahead, and one entry for each
+// handler. In log mode entries that are done count until the offset has passed
 // them, so that one entry that is stuck, while others go on, fills the window in the
 // end. Nothing is read then, and the log says which entry it is.
 //
@@ -168,6 +168,29 @@
 // left for the next run or another consumer. Run returns when the handlers at work
 // have returned and everything is settled, however long the block time is.
 //
+// # Observing
+//
+// [Consumer.Stats] tells what a consumer has done and what it has in hand, without
+// asking Redis: every entry that was absorbed, skipped, dead-lettered, discarded or
+// lost is counted there, besides being logged. Its lag in time grows while nothing can
+// be read. [Consumer.Lag] asks Redis, for a whole group, and for a number of entries;
+// where that cannot be known it says so instead of giving a number.
+//
+// [Consumer.Health] and [Runner.Health] are for health checks:
+//
+//	http.HandleFunc("/readyz", func(w http.ResponseWriter, _ *http.Request) {
+//		if h := runner.Health(); !h.Ready {
+//			http.Error(w, h.Reason, http.StatusServiceUnavailable)
+//		}
+//	})
+//
+// Ready is for alerts, and for holding up a rollout. Live is for deciding to start the
+// process anew, which does not help while Redis is away: it stays true then.
+//
+// [WithObserver] takes values that are told of each delivery, read, settling, claim,
+// loss and trouble, one method for each ([Observer]). Metrics and traces are built on
+// that; where there is no observer it costs nothing.
+//
 // # Testing
 //
 // A handler is a function: call it with a [Message] literal. Package
@@ -175,7 +198,8 @@
 //
 // # What is a bug in your code
 //
-// A handler that changes a message's Entry.Fields; a handler
+// A handler that changes a message's Entry.Fields; an observer that waits for
+// something, or ends its goroutine; a handler
 // that returns nil before the work is done, such as by starting a goroutine; a
 // dead-letter stream or a label that two topics share by mistake.
 package stream

@@ -11,17 +11,21 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// engine runs one consumer, whatever its type. It holds nothing that changes; all
-// of that is in a run.
+// engine runs one consumer, whatever its type. What changes is in a run, but for the
+// meter, which outlives it.
 type engine struct {
 	config
-	name   string // for people
-	stream string
-	client redis.UniversalClient
-	chain  EntryHandler
-	group  bool
+	meter    meter
+	identity Identity
+	name     string // for people
+	stream   string
+	client   redis.UniversalClient
+	chain    EntryHandler
+	group    bool
 	// open makes the source of a run, whose reading ends with the context.
 	open func(ctx context.Context, r *run) (source, error)
+	// lag asks Redis how far it is behind.
+	lag func(ctx context.Context, e *engine) (Lag, error)
 	// attrs say in the log whose line it is.
 	attrs []any
 }
@@ -76,6 +80,8 @@ func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
 	defer fail(nil)
 	r := &run{engine: e, window: newWindow(e.limits(e.group), e.group), sharing: sharingOf(ctx)}
+	e.meter.begin(r)
+	defer func() { e.meter.end(err) }()
 	defer r.window.close()
 	if r.source, err = e.open(ctx, r); err != nil {
 		return err
@@ -85,6 +91,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	if err := e.persist(ctx, "finding the place to start", r.source.start, true); err != nil {
 		return unlessDone(ctx, err)
 	}
+	e.meter.update(func(m *meter) { m.started = true })
 	defer e.log().Info("consumer stopped")
 
 	defer context.AfterFunc(ctx, r.window.stop)() // nothing more is begun
@@ -141,45 +148,76 @@ func (e *engine) handling(ctx context.Context) (context.Context, context.CancelF
 // read fetches until ctx is done, and returns nil then. It returns an error only if
 // the first read shows what no waiting can mend.
 func (r *run) read(ctx context.Context) error {
+	fetch := func(ctx context.Context) error {
+		err := r.source.fetch(ctx)
+		if err == nil {
+			r.readWorked()
+		} else if ctx.Err() == nil {
+			r.meter.update(func(m *meter) { m.unreadable = true })
+		}
+		return err
+	}
 	for first := true; ; first = false {
-		if err := r.persist(ctx, "reading", r.source.fetch, first); err != nil {
+		if err := r.persist(ctx, "reading", fetch, first); err != nil {
 			return unlessDone(ctx, err)
 		}
 	}
 }
 
+// readWorked notes that the server has answered a read.
+func (r *run) readWorked() {
+	r.meter.update(func(m *meter) {
+		if m.unreadable {
+			m.unreadable = false
+			m.reconnects++
+		}
+		m.lastRead = time.Now()
+	})
+}
+
+// take takes in entries that were read at the given time, and reports whether there
+// is room for another batch.
+func (r *run) take(entries []Entry, at time.Time) (more bool) {
+	n, last := len(entries), entries[len(entries)-1].ID
+	more = r.window.addRead(entries, at)
+	if len(r.observers.read) > 0 {
+		event := Read{Identity: r.identity, Entries: n, LastID: last}
+		tell(r.engine, r.observers.read, func(o ReadObserver) { o.OnRead(event) })
+	}
+	return more
+}
+
 // awaitRoom waits until a batch fits into the window; it reports false if ctx is
 // done before.
 func (r *run) awaitRoom(ctx context.Context) bool {
-	return r.window.awaitRoom(ctx, r.reportFull)
-}
-
-// reportFull says that nothing more is read, and which entry is in the way. It is
-// called with the window locked.
-func (r *run) reportFull(oldest *held) {
-	stands := "is at work"
-	if oldest.state == waiting {
-		stands = "failed, and waits to be delivered again"
-	} else if oldest.state != working {
-		stands = "waits to be begun or settled"
+	r.meter.update(func(m *meter) { m.reading = time.Time{} })
+	if !r.window.awaitRoom(ctx, r.reportFull) {
+		return false
 	}
-	r.log().Warn("reading paused: the window is full behind an entry that "+stands, "entry_id", oldest.id, "window", r.window.size)
+	r.meter.update(func(m *meter) { m.reading = time.Now() })
+	return true
 }
 
-// verdict is what is to become of an entry whose processing came back.
-type verdict int
-
-const (
-	passed      verdict = iota // its processing has ended
-	failed                     // it is to be delivered again, later
-	interrupted                // it was broken off by a stop, which is no failure
-)
+// reportFull says that nothing more is read, and which entry is in the way.
+func (r *run) reportFull(id string, stands state) {
+	how := "is at work"
+	if stands == waiting {
+		how = "failed, and waits to be delivered again"
+	} else if stands != working {
+		how = "waits to be begun or settled"
+	}
+	r.log().Warn("reading paused: the window is full behind an entry that "+how, "entry_id", id, "window", r.window.size)
+	if len(r.observers.full) > 0 {
+		event := Full{Identity: r.identity, EntryID: id, Size: r.window.size}
+		tell(r.engine, r.observers.full, func(o FullObserver) { o.OnFull(event) })
+	}
+}
 
 // judge decides what a failure of the chain means, logs it, and carries it
 // out if it is a dead letter: dead settles that. The order matters: a dead
 // letter's cause is often one of the others. ctx is the handler's; an error means
 // that it ended before the dead letter was written.
-func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead func(*DeadLetterError) error) (verdict, error) {
+func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead func(*DeadLetterError) error) (Outcome, error) {
 	log := e.log().With("entry_id", entry.ID, "attempt", entry.Deliveries)
 	var panicked *PanicError
 	if errors.As(failure, &panicked) {
@@ -194,27 +232,27 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead fu
 	switch {
 	case errors.As(failure, &letter) && ctx.Err() == nil:
 		if err := dead(letter); err != nil {
-			return failed, err
+			return OutcomeInterrupted, err
 		}
 		log.Warn("entry passed: it is in the dead letters now", "dead_letter_stream", letter.target(e.stream), "err", letter.Err)
-		return passed, nil
+		return OutcomeDeadLettered, nil
 	case errors.As(failure, &letter):
 		// What failed may have failed because of the stop.
 	case errors.As(failure, &skip):
 		log.Info("entry passed: skipped", "reason", skip.Reason)
-		return passed, nil
+		return OutcomeSkipped, nil
 	case errors.As(failure, &wrong):
 		log.Warn("entry passed: it cannot be decoded", "err", wrong.Err)
-		return passed, nil
+		return OutcomeAbsorbed, nil
 	}
 	if ctx.Err() != nil {
 		log.Info("entry left: stopped while it was processed")
-		return interrupted, nil
+		return OutcomeInterrupted, nil
 	}
 	if !errors.As(failure, &exhausted) { // group mode tells what becomes of those
 		log.Error("entry held: it failed and will be delivered again", "err", failure)
 	}
-	return failed, nil
+	return OutcomeHeld, nil
 }
 
 // persist does something until it works. It gives up when ctx is done, and on
@@ -222,13 +260,12 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead fu
 // count as such, because later the same words may come from an operator's
 // mistake or a failover, and a consumer that has worked once should outlast it.
 func (e *engine) persist(ctx context.Context, what string, do func(context.Context) error, starting bool) error {
-	var trouble incident
+	var trouble *outage // made when there is some: most of this works at once
+	defer func() { trouble.abandon() }()
 	for {
 		err := do(ctx)
 		if err == nil {
-			if trouble.failures > 0 {
-				trouble.over(e.log(), what)
-			}
+			trouble.ends()
 			return nil
 		}
 		if ctx.Err() != nil {
@@ -237,7 +274,10 @@ func (e *engine) persist(ctx context.Context, what string, do func(context.Conte
 		if advice := beyondMending(err, starting); advice != "" {
 			return fmt.Errorf("stream: %s failed for %s: %s: %w", what, e.stream, advice, err)
 		}
-		trouble.add(e.log(), what, err)
+		if trouble == nil {
+			trouble = e.newOutage(what, e.log())
+		}
+		trouble.goesOn(err)
 		if !sleep(ctx, recovery.Delay(trouble.failures)) {
 			return ctx.Err()
 		}

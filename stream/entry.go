@@ -65,6 +65,7 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 		return s.fetchUnowned(ctx, one)
 	case outcome == "gone":
 		s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", one.id)
+		s.loseEntry(one.id)
 	default:
 		s.log().Info("entry given up before it was processed: another consumer has it", "entry_id", one.id)
 	}
@@ -87,6 +88,7 @@ func (s *groupSource) fetchUnowned(ctx context.Context, one *held) bool {
 		return false
 	case len(found) == 0:
 		s.log().Warn("entry lost: the stream no longer has it", "entry_id", one.id)
+		s.loseEntry(one.id)
 		s.window.forget(one)
 		return false
 	}

@@ -119,7 +119,7 @@ func (a asker) readNow(ctx context.Context, r *reader, stream string, from place
 func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
 	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
 	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
-		return s.join(r.client, r.stream, a)
+		return s.join(r.client, r.stream, a, r.readWorked)
 	}
 	reader, err := newReader(ctx, r.client, group != "")
 	if err != nil {

@@ -73,6 +73,7 @@ func (s *groupSource) find(ctx context.Context) error {
 	for _, group := range groups {
 		if group.Name == s.group {
 			s.last = group.LastDeliveredID
+			s.window.startAt(s.last)
 			s.log().Info("consumer started", "made_group", made, "last_delivered", s.last)
 			return nil
 		}
@@ -92,7 +93,7 @@ func (s *groupSource) fetch(ctx context.Context) error {
 	}
 	err := s.feed.fetch(ctx, place{id: ">"}, func(entries []Entry, at time.Time) bool {
 		s.last = strings.Clone(entries[len(entries)-1].ID)
-		return s.window.addRead(entries, at)
+		return s.take(entries, at)
 	}, func(context.Context) error { return nil })
 	if err != nil {
 		s.astray = true
@@ -196,6 +197,7 @@ func (s *groupSource) stop(ctx context.Context) error {
 		if n == 0 {
 			break
 		}
+		s.meter.update(func(m *meter) { m.handedBack += int64(n) })
 	}
 	if err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && !groupGone(err) {
 		return fail(err)

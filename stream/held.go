@@ -21,6 +21,12 @@ type held struct {
 
 	slab  *slab // what it is a part of
 	state state
+	// outcome is that of the delivery that is ending, repeated whether it was not
+	// the first: its worker sets them before it gives the entry back.
+	outcome  Outcome
+	repeated bool
+	// failed is set once the entry was held.
+	failed bool
 	// behind is the next entry with the same order key. With keyed set the entry
 	// is in the line of its key, which ends with that of window.last.
 	behind *held

@@ -180,6 +180,7 @@ type member struct {
 	hub    *hub
 	stream string
 	leave  func()
+	worked func()
 	// eager is set when the stream may have a batch ready, and is not to be waited
 	// for together with others.
 	eager bool
@@ -196,7 +197,7 @@ func (m *member) fetch(ctx context.Context, from place, take taker, idle func(co
 		}
 		return err
 	}
-	w := &waiter{stream: m.stream, from: from, take: take, out: make(chan struct{}), since: time.Now()}
+	w := &waiter{stream: m.stream, from: from, take: take, worked: m.worked, out: make(chan struct{}), since: time.Now()}
 	m.hub.hot.join(w)
 	look := time.NewTicker(m.hub.inspect)
 	defer look.Stop()

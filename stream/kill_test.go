@@ -24,7 +24,7 @@ const killedAddr = "MILLRACE_TEST_KILLED_CONSUMER"
 
 const (
 	killedBatch  = 20
-	killedWindow = 2*killedBatch + 1 // the default
+	killedWindow = 4*killedBatch + 1 // the default
 )
 
 // A consumer process is killed with SIGKILL again and again. Every entry is
@@ -74,7 +74,7 @@ func TestConcurrentConsumerKilled(t *testing.T) {
 	}
 	server := streamtest.StartRedis(t)
 	client := server.Client()
-	const total, window = 3000, 2*killedBatch + 8
+	const total, window = 3000, 4*killedBatch + 8
 	for i := range total {
 		add(t, client, fmt.Sprint(i))
 	}

@@ -185,15 +185,21 @@ func eventually(t testing.TB, what string, holds func() bool) {
 func bubble(t *testing.T, test func(t *testing.T, client *redis.Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		server := miniredis.NewMiniRedis()
-		client := redis.NewClient(&redis.Options{
-			Addr:   "127.0.0.1:1", // an IP literal: a name would be looked up outside of the bubble
-			Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
-		})
-		t.Cleanup(server.Close)
-		t.Cleanup(func() { _ = client.Close() })
+		client, _ := inMemory(t)
 		test(t, client)
 	})
+}
+
+// inMemory returns a client of a Redis in memory, for use in a bubble.
+func inMemory(t *testing.T) (*redis.Client, *miniredis.Miniredis) {
+	server := miniredis.NewMiniRedis()
+	client := redis.NewClient(&redis.Options{
+		Addr:   "127.0.0.1:1", // an IP literal: a name would be looked up outside of the bubble
+		Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
+	})
+	t.Cleanup(server.Close)
+	t.Cleanup(func() { _ = client.Close() })
+	return client, server
 }
 
 func parse(t testing.TB, text string) time.Duration {

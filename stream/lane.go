@@ -12,6 +12,7 @@ type waiter struct {
 	stream string
 	from   place
 	take   taker
+	worked func() // is called for each read that worked
 	// out is closed at the end: when take wants no more or there may be a batch
 	// ready, when withdraw has been called, or when the read has failed with err.
 	out chan struct{}
@@ -177,6 +178,9 @@ func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time)
 	now := time.Now()
 	for _, w := range asked {
 		w.asked = false
+		if err == nil {
+			w.worked()
+		}
 		more := true
 		if got := entries[w.stream]; len(got) > 0 && (!w.withdrawn || h.group != "") {
 			w.taking = true

@@ -20,7 +20,9 @@ func (s *groupSource) tend(ctx context.Context) {
 	idle := s.claimIdle
 	tick := time.NewTicker(min(time.Second, max(idle/4, time.Millisecond)))
 	defer tick.Stop()
-	var renewing, taking incident
+	renewing, taking := s.newOutage("keeping what is pending", s.log()), s.newOutage("taking over what others have left", s.log())
+	defer renewing.abandon()
+	defer taking.abandon()
 	var claimed, reaped time.Time
 	cursor := beginning
 	var more <-chan struct{} // set while there was more to take over than could be begun
@@ -29,7 +31,7 @@ func (s *groupSource) tend(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.note(ctx, &renewing, "keeping what is pending", s.sharing.inTurn(s.renewAll)(ctx))
+			s.note(ctx, renewing, s.sharing.inTurn(s.renewAll)(ctx))
 		case <-more:
 			claimed = time.Time{}
 		}
@@ -49,7 +51,7 @@ func (s *groupSource) tend(ctx context.Context) {
 			err = s.sharing.inTurn(s.reap)(ctx)
 			reaped = now
 		}
-		s.note(ctx, &taking, "taking over what others have left", err)
+		s.note(ctx, taking, err)
 		more = nil
 		if full && err == nil {
 			more = s.window.hungry
@@ -58,16 +60,15 @@ func (s *groupSource) tend(ctx context.Context) {
 }
 
 // note keeps the result of something that is tried again at the next tick.
-func (s *groupSource) note(ctx context.Context, trouble *incident, what string, err error) {
+func (s *groupSource) note(ctx context.Context, trouble *outage, err error) {
 	switch {
 	case ctx.Err() != nil:
 	case err != nil && groupGone(err):
 		s.window.suspect() // the reader makes it again
 	case err != nil:
-		trouble.add(s.log(), what, err)
-	case trouble.failures > 0:
-		trouble.over(s.log(), what)
-		*trouble = incident{}
+		trouble.goesOn(err)
+	default:
+		trouble.ends()
 	}
 }
 
@@ -123,6 +124,7 @@ func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
 	*full = len(ids) == room
 	if n := s.window.addTaken(ids, false, at); n > 0 {
 		s.log().Info("took over entries that a consumer handed back", "entries", n)
+		s.took(n, true)
 	}
 	return nil
 }
@@ -136,6 +138,7 @@ func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (str
 	defer func() {
 		if taken > 0 {
 			s.log().Warn("claimed entries of consumers that seem to be dead", "entries", taken)
+			s.took(taken, false)
 		}
 	}()
 	for {
@@ -155,6 +158,7 @@ func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (str
 		if len(reply) > 2 {
 			for _, id := range texts(reply[2]) {
 				s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", id)
+				s.loseEntry(id)
 			}
 		}
 		if cursor == beginning || cursor == "" {

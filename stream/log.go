@@ -89,6 +89,7 @@ func (s *logSource) setPlace(from place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.from, s.ordinal = from, -1
+	s.window.startAt(from.id)
 }
 
 func (s *logSource) place() place {
@@ -125,7 +126,7 @@ func (s *logSource) take(entries []Entry, at time.Time) (more bool) {
 	}
 	s.known = append(s.known, s.from)
 	s.mu.Unlock()
-	return s.window.addRead(entries, at)
+	return s.run.take(entries, at)
 }
 
 func (s *logSource) begin(_ context.Context, one *held) bool {

@@ -72,6 +72,7 @@ type config struct {
 	onceWindow time.Duration
 	label      string
 	middleware []Middleware
+	observers  observers
 	logger     *slog.Logger
 	block      time.Duration
 	batchSize  int

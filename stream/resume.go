@@ -82,6 +82,7 @@ func (s *logSource) inspect(ctx context.Context) error {
 	loss.Stream, loss.Label = s.stream, s.label
 	s.log().Error("entries lost", "cause", string(loss.Cause), "from", loss.From, "to", loss.To, "count", loss.Count, "exact", loss.Exact)
 	s.lost = loss
+	s.lose(max(1, loss.Count), loss)
 	return s.goOn(ctx)
 }
 

@@ -79,6 +79,7 @@ func (w *window) settleable() []*held {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.inFlight, w.lastSettled = w.unsettledLocked(), time.Now()
+	w.noteTime()
 	if w.byID == nil {
 		return w.line[:w.ended:w.ended]
 	}
@@ -89,8 +90,9 @@ func (w *window) settleable() []*held {
 func (w *window) settled(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stalled, w.inFlight = false, 0
+	w.stalled, w.inFlight, w.movedAt = false, 0, time.Now()
 	if w.byID == nil {
+		w.settledAt = w.line[n-1].id
 		w.line, w.ended = w.dropFirstLocked(w.line, n), w.ended-n
 	} else {
 		for _, one := range w.done[:n] {
@@ -149,12 +151,11 @@ func (r *run) settleNow(ctx context.Context) error {
 	if len(list) == 0 {
 		return nil
 	}
-	what := "saving the offset"
-	if r.group {
-		what = "acking entries"
-	}
-	err := r.persist(ctx, what, func(ctx context.Context) error {
+	begun := time.Now()
+	err := r.persist(ctx, settlingWhat(r.group), func(ctx context.Context) error {
+		r.meter.update(func(m *meter) { m.settling = time.Now() })
 		err := r.source.settle(ctx, list)
+		r.meter.update(func(m *meter) { m.settling = time.Time{} })
 		if err != nil {
 			r.window.stall()
 		}
@@ -163,8 +164,30 @@ func (r *run) settleNow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.window.settled(len(list))
+	r.settled(list, begun)
 	return nil
+}
+
+// settlingWhat says what settling is.
+func settlingWhat(group bool) string {
+	if group {
+		return "acking entries"
+	}
+	return "saving the offset"
+}
+
+// settled takes out of the window what was settled.
+func (r *run) settled(list []*held, begun time.Time) {
+	n, last := len(list), list[len(list)-1].id // before they leave the list
+	r.window.settled(n)
+	if len(r.observers.settle) == 0 {
+		return
+	}
+	event := Settlement{Identity: r.identity, Entries: n, Duration: time.Since(begun)}
+	if !r.group {
+		event.LastID = last
+	}
+	tell(r.engine, r.observers.settle, func(o SettleObserver) { o.OnSettle(event) })
 }
 
 // settleLast settles when everything else has stopped, in one try.
@@ -173,5 +196,10 @@ func (r *run) settleLast(ctx context.Context) error {
 	if len(list) == 0 {
 		return nil
 	}
-	return r.source.settle(ctx, list)
+	begun := time.Now()
+	if err := r.source.settle(ctx, list); err != nil {
+		return err
+	}
+	r.settled(list, begun)
+	return nil
 }

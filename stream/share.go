@@ -54,8 +54,9 @@ func mayShare(client redis.UniversalClient, stream string) bool {
 	return !cluster || hashTag(stream) != stream
 }
 
-// join makes a feed of a hub that other consumers read with, too.
-func (s *sharing) join(client redis.UniversalClient, stream string, a asker) (feed, error) {
+// join makes a feed of a hub that other consumers read with, too. worked is called
+// when a read for the stream has worked, without the feed's fetch coming back.
+func (s *sharing) join(client redis.UniversalClient, stream string, a asker, worked func()) (feed, error) {
 	key := hubKey{client: client, asker: a}
 	if _, cluster := client.(*redis.ClusterClient); cluster {
 		key.tag = hashTag(stream)
@@ -72,6 +73,7 @@ func (s *sharing) join(client redis.UniversalClient, stream string, a asker) (fe
 			s.hubs[key] = h
 		}
 		if m := h.enroll(stream); m != nil {
+			m.worked = worked
 			m.leave = func() { s.leave(key, stream) }
 			return m, nil
 		}

@@ -31,6 +31,9 @@ type window struct {
 	// draining is set while the reader waits for everything to be settled.
 	draining bool
 
+	tally
+	starvedSince, movedAt time.Time // the latter is when something was settled
+
 	// What may be settled. In log mode that is the contiguous part of line, all
 	// that is held in the order of the stream, whose processing has ended: the
 	// first ended of them. In group mode it is done.
@@ -113,6 +116,10 @@ func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
 		if w.queueUpLocked(one) {
 			w.fresh.push(one)
 		}
+	}
+	if n := len(slab.list); n > 0 {
+		w.read += int64(n)
+		w.position, w.full = slab.list[n-1].id, n >= w.batch
 	}
 	w.wakeLocked(len(slab.list))
 	return w.hasRoomLocked()
@@ -208,6 +215,7 @@ func (w *window) next(lose context.CancelCauseFunc) *held {
 		if w.working == 0 && w.newlyEndedLocked() > 0 {
 			w.settleWithinLocked(lull)
 		}
+		w.noteTime()
 		w.idle++
 		w.ready.Wait()
 		w.idle--
@@ -297,6 +305,7 @@ func (w *window) end(one *held, to state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.working--
+	w.countLocked(one)
 	one.lose = nil
 	if one.lost {
 		w.forgetLocked(one)
@@ -305,6 +314,7 @@ func (w *window) end(one *held, to state) {
 	one.state = to
 	switch to {
 	case waiting:
+		one.failed = true
 		heap.Push(&w.waiting, one)
 		w.becomeDueLocked()
 		// What is done is recorded before the wait: nobody knows how long the
@@ -327,6 +337,7 @@ func (w *window) forget(one *held) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.working--
+	w.countLocked(one)
 	w.forgetLocked(one)
 }
 
@@ -341,7 +352,7 @@ func (w *window) forgetLocked(one *held) {
 // awaitRoom waits until a batch more may be held and everything that is to be
 // delivered again now has been begun; it reports false if ctx is done before.
 // full is called from time to time while the window is.
-func (w *window) awaitRoom(ctx context.Context, full func(oldest *held)) bool {
+func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands state)) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.hasRoomLocked() {
@@ -352,6 +363,7 @@ func (w *window) awaitRoom(ctx context.Context, full func(oldest *held)) bool {
 		defer w.mu.Unlock()
 		w.room.Broadcast()
 	})()
+	w.starvedSince = time.Now()
 	complaint := w.complainLocked(full)
 	defer func() { complaint.Stop() }()
 	for !w.hasRoomLocked() {
@@ -384,21 +396,25 @@ func (w *window) roomLocked() int {
 const complaintInterval = 10 * time.Second
 
 // complainLocked calls full, now and then, while the oldest entry stays the same.
-func (w *window) complainLocked(full func(oldest *held)) *time.Timer {
+func (w *window) complainLocked(full func(oldest string, stands state)) *time.Timer {
 	oldest := w.oldestLocked()
 	var timer *time.Timer
 	timer = time.AfterFunc(complaintInterval, func() {
 		w.mu.Lock()
-		defer w.mu.Unlock()
 		if !w.starved {
+			w.mu.Unlock()
 			return
 		}
-		if now := w.oldestLocked(); now != oldest {
-			oldest = now
-		} else if oldest != nil {
-			full(oldest)
+		now, id, stands := w.oldestLocked(), "", unread
+		if now == oldest && now != nil {
+			id, stands = now.id, now.state
 		}
+		oldest = now
 		timer.Reset(complaintInterval)
+		w.mu.Unlock()
+		if id != "" {
+			full(id, stands) // it may ask the window something
+		}
 	})
 	return timer
 }

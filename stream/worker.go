@@ -59,32 +59,84 @@ func (r *run) deliver(ctx context.Context, one *held) {
 	if !r.source.begin(ctx, one) {
 		return
 	}
+	one.repeated = one.entry.Deliveries > 1
+	begun := r.begun(one)
 	failure, returned := errGoexit, false
 	defer func() {
 		if !returned {
-			r.conclude(ctx, one, failure)
+			r.conclude(ctx, one, failure, begun)
 		}
 	}()
 	failure = r.chain(ctx, one.entry)
 	returned = true
 	if failure == nil && ctx.Err() == nil {
-		r.window.end(one, done)
+		r.end(one, OutcomeHandled, nil, r.sinceBegun(begun))
 		return
 	}
-	r.conclude(ctx, one, failure)
+	r.conclude(ctx, one, failure, begun)
+}
+
+// begun tells that an entry is about to be processed, and returns the time if
+// somebody wants to know how long that takes.
+func (r *run) begun(one *held) (at time.Time) {
+	if len(r.observers.delivery) > 0 {
+		event := r.delivery(one)
+		tell(r.engine, r.observers.delivery, func(o DeliveryObserver) { o.OnDelivery(event) })
+	}
+	if len(r.observers.end) > 0 {
+		at = time.Now()
+	}
+	return at
+}
+
+func (r *run) sinceBegun(begun time.Time) time.Duration {
+	if begun.IsZero() {
+		return 0
+	}
+	return time.Since(begun)
+}
+
+func (r *run) delivery(one *held) Delivery {
+	return Delivery{Identity: r.identity, EntryID: one.id, Attempt: one.entry.Deliveries}
+}
+
+// end takes an entry back from its worker after a delivery.
+func (r *run) end(one *held, outcome Outcome, failure error, took time.Duration) {
+	r.noteEnd(one, outcome, failure, took)
+	if r.group && (outcome == OutcomeHeld || outcome == OutcomeParked) {
+		one.entry = nil // it is fetched anew; until then nobody needs the payload
+	}
+	r.window.end(one, outcome.state())
+}
+
+// noteEnd comes before the window knows, so that nobody is told that an entry was
+// settled before its end.
+func (r *run) noteEnd(one *held, outcome Outcome, failure error, took time.Duration) {
+	one.outcome = outcome
+	if len(r.observers.end) > 0 {
+		event := End{Delivery: r.delivery(one), Outcome: outcome, Duration: took, Err: failure}
+		tell(r.engine, r.observers.end, func(o EndObserver) { o.OnEnd(event) })
+	}
+	switch outcome {
+	case OutcomeAbsorbed, OutcomeDeadLettered, OutcomeDiscarded, OutcomeHeld, OutcomeParked:
+		attempt := one.entry.Deliveries
+		r.meter.update(func(m *meter) {
+			m.lastError = lastError{at: time.Now(), what: one.id, outcome: outcome, attempt: attempt}
+		})
+	}
 }
 
 // conclude decides what becomes of an entry whose processing failed, or came back
 // when its context had ended.
-func (r *run) conclude(ctx context.Context, one *held, failure error) {
-	entry := one.entry
+func (r *run) conclude(ctx context.Context, one *held, failure error, begun time.Time) {
+	entry, took := one.entry, r.sinceBegun(begun)
 	switch {
 	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
 		r.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", one.id, "attempt", entry.Deliveries)
-		r.window.end(one, broken)
+		r.end(one, OutcomeClaimed, failure, took)
 		return
 	case failure == nil:
-		r.window.end(one, done)
+		r.end(one, OutcomeHandled, nil, took)
 		return
 	}
 	settled := false
@@ -93,25 +145,22 @@ func (r *run) conclude(ctx context.Context, one *held, failure error) {
 		return err
 	})
 	switch {
-	case err != nil || outcome == interrupted:
-		r.window.end(one, broken)
-	case outcome == passed && settled:
+	case err == ErrClaimed: //nolint:errorlint // our own, never wrapped
+		outcome = OutcomeClaimed
+	case settled:
+		r.noteEnd(one, outcome, failure, took)
 		r.window.forget(one)
-	case outcome == passed:
-		r.window.end(one, done)
+		return
+	case outcome != OutcomeHeld:
 	case entry.exhausted && r.discard:
 		r.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
-		r.window.end(one, done)
+		outcome = OutcomeDiscarded
 	case entry.exhausted:
 		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
-		one.entry = nil
-		r.window.end(one, parked)
+		outcome = OutcomeParked
 	default:
 		one.due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
 		one.deliveries = entry.Deliveries
-		if r.group {
-			one.entry = nil // it is fetched anew; until then nobody needs the payload
-		}
-		r.window.end(one, waiting)
 	}
+	r.end(one, outcome, failure, took)
 }

@@ -1,0 +1,143 @@
+package stream
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// Health is whether a consumer, or a Runner's consumers, are well at one moment.
+type Health struct {
+	// Live says that nothing is stuck: Run is at work, and neither a read nor a
+	// settling has been on its way for half a minute longer than it should be. It
+	// stays true while Redis is away, since starting the process anew does not
+	// bring it back.
+	Live bool
+	// Ready says that all is well: the consumer is live, its last read worked, and
+	// was not long ago; nothing is failing just now; and the window has not been
+	// full for half a minute behind an entry that fails. It becomes true when the
+	// first read has come back, which on an idle stream takes the block time
+	// ([WithBlock]). A server that stands still shows two seconds after a read
+	// should have come back, so after four by default.
+	Ready bool
+	// Reason says, for people, what is wrong, in one line; empty if nothing is. It can
+	// be there although all is well: when the window has been full for half a minute
+	// behind a handler that is at work. How long one may take only you know. It
+	// holds no field values.
+	Reason string
+}
+
+const (
+	// stuckAfter is how much longer than it should something takes that is stuck.
+	stuckAfter = 30 * time.Second
+	// settlePatience is patience for one try to settle, whose time is the store's.
+	settlePatience = 4 * time.Second
+)
+
+// Health returns whether the consumer is well. It asks nobody but the consumer
+// itself, never waits, and may be called at any time, before and after Run as well.
+func (c *Consumer[T]) Health() Health { return c.engine.health() }
+
+func (e *engine) health() Health {
+	m := &e.meter
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.run == nil {
+		if m.ended != nil {
+			return Health{Reason: "Run has ended: " + plain(m.ended)}
+		}
+		return Health{Reason: "not running"}
+	}
+	h := Health{Live: true, Ready: true}
+	var reasons []string
+	say := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
+	now := time.Now()
+	if m.run.window.isStopped() {
+		h.Ready = false
+		say("stopping")
+	}
+	for _, o := range m.outages {
+		h.Ready = false
+		say("%s has been failing for %v: %s", o.what, now.Sub(o.since).Round(time.Second), plain(o.err))
+	}
+	switch silence := m.silence(e, now); {
+	case silence > 0:
+		h.Ready = false
+		h.Live = silence < e.block+stuckAfter
+		say("no read has come back for %v", silence.Round(time.Second))
+	case len(reasons) > 0:
+	case !m.started:
+		h.Ready = false
+		say("starting")
+	case m.lastRead.Before(m.since):
+		h.Ready = false
+		say("starting: the first read is on its way")
+	}
+	if !m.settling.IsZero() {
+		if took := now.Sub(m.settling); took > settlePatience {
+			h.Ready = false
+			h.Live = h.Live && took < stuckAfter
+			say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))
+		}
+	}
+	if id, failing, stuck := m.run.window.stuck(now); stuck > stuckAfter {
+		if failing {
+			h.Ready = false
+			say("nothing is read: the window has been full for %v behind entry %s, which fails", stuck.Round(time.Second), id)
+		} else {
+			say("nothing is read: the window has been full for %v behind entry %s", stuck.Round(time.Second), id)
+		}
+	}
+	h.Reason = strings.Join(reasons, "; ")
+	return h
+}
+
+// stuck returns for how long the reader has waited for room without anything having
+// been settled, and the entry that is in the way.
+func (w *window) stuck(now time.Time) (id string, failing bool, since time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	oldest := w.oldestLocked()
+	if !w.starved || oldest == nil {
+		return "", false, 0
+	}
+	last := w.starvedSince
+	if w.movedAt.After(last) {
+		last = w.movedAt
+	}
+	return oldest.id, oldest.failed, now.Sub(last)
+}
+
+func (w *window) isStopped() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.stopped
+}
+
+// Health returns whether everything that was added, and has a method Health like
+// this one, is well: live and ready if all are, and the reasons of all that have one,
+// each with its name. A Runner to which nothing was added is neither. It may be
+// called at any time.
+func (r *Runner) Health() Health {
+	r.mu.Lock()
+	added := r.added[:len(r.added):len(r.added)]
+	r.mu.Unlock()
+	if len(added) == 0 {
+		return Health{Reason: "not running: nothing was added"}
+	}
+	all := Health{Live: true, Ready: true}
+	var reasons []string
+	for _, one := range added {
+		member, ok := one.(interface{ Health() Health })
+		if !ok || isNil(one) {
+			continue
+		}
+		h := member.Health()
+		all.Live, all.Ready = all.Live && h.Live, all.Ready && h.Ready
+		if h.Reason != "" {
+			reasons = append(reasons, nameOf(one)+": "+h.Reason)
+		}
+	}
+	all.Reason = strings.Join(reasons, "; ")
+	return all
+}

@@ -1,0 +1,242 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+)
+
+// Lag is how far a consumer in log mode, or the whole group in group mode, is behind
+// its stream.
+type Lag struct {
+	// Time is the age of the oldest entry that is not done, by the clock here and the
+	// entry's ID; zero when there is none. IDs that publishers chose make it
+	// meaningless.
+	Time time.Duration
+	// Pending is, in group mode, how many entries Redis has given to consumers of the
+	// group that have not acked them, be they at work, held, parked, or left by a
+	// consumer that died.
+	Pending int64
+
+	entries int64
+	known   bool
+}
+
+// Entries returns how many entries are not done, those that are pending included,
+// and whether that is known. If it is not, it returns zero, which means nothing.
+//
+// Redis can only subtract counters, which are wrong once entries were trimmed before
+// they were read, or deleted; it does not say so. Here a number is known when it
+// follows from what the stream has: when there is nothing behind the position, or
+// nothing up to it, and from then on for as long as no entry behind it can have been
+// trimmed or deleted. So it is usually known for a consumer that has been caught up
+// once since Lag was first called, and never below Redis 7.
+func (l Lag) Entries() (n int64, known bool) { return l.entries, l.known }
+
+// Lag asks Redis, through the client that the consumer was made with, how far the
+// consumer is behind. It may be called at any time, also while no Run is at work; in
+// log mode the store is asked for the offset then. [Consumer.Stats] has a lag in time
+// that needs no Redis, and in group mode is that of the one consumer.
+//
+// It takes the Redis rights
+//
+//	~<topic> +xinfo|stream +xread                     in log mode; while no Run is
+//	                                                  at work with FromEnd +xrevrange
+//	~<topic> +xinfo|stream +xinfo|groups +xpending    in group mode
+//	         +xrange +multi +exec
+func (c *Consumer[T]) Lag(ctx context.Context) (Lag, error) {
+	lag, err := c.engine.lag(ctx, &c.engine)
+	if err != nil {
+		return Lag{}, fmt.Errorf("stream: looking up the lag of %s: %w", c.engine.name, err)
+	}
+	return lag, nil
+}
+
+// lagOfLog returns what gives the lag in log mode.
+func lagOfLog(store offset.Store) func(context.Context, *engine) (Lag, error) {
+	return func(ctx context.Context, e *engine) (Lag, error) {
+		// The place first: what is read after that only makes it an older one.
+		at, err := e.standing(ctx, store)
+		if err != nil {
+			return Lag{}, err
+		}
+		info, err := e.client.XInfoStream(ctx, e.stream).Result()
+		if hasCode(err, "ERR no such key") {
+			info, err = &redis.XInfoStream{}, nil
+		}
+		if err != nil {
+			return Lag{}, err
+		}
+		unread, known := e.countBehind(info, at.position, info.EntriesAdded-at.read, at.run, at.run != nil)
+		lag := Lag{entries: unread + at.undone, known: known}
+		if !known {
+			lag.entries = 0
+		}
+		if at.oldest == "" && (!known || unread > 0) {
+			if at.oldest, err = e.firstRead(ctx, at.position); err != nil {
+				return Lag{}, err
+			}
+		}
+		lag.Time = ageOf(at.oldest, time.Now())
+		return lag, nil
+	}
+}
+
+// standing is where a consumer in log mode is: what it has read, how many entries that
+// were, and how many of them are not done.
+type standing struct {
+	run              *run
+	position, oldest string
+	read, undone     int64
+}
+
+// standing returns where the Run at work is, or the stored offset.
+func (e *engine) standing(ctx context.Context, store offset.Store) (at standing, err error) {
+	e.meter.update(func(m *meter) {
+		if m.run != nil {
+			at = m.run.window.standing()
+			at.run = m.run
+		}
+	})
+	if at.position != "" {
+		return at, nil
+	}
+	id, found, err := store.Load(ctx, e.label)
+	if err == nil && !found {
+		var from place
+		from, err = e.start.resolve(ctx, e.client, e.stream)
+		id = from.id
+	}
+	return standing{position: id}, err
+}
+
+func (w *window) standing() standing {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	at := standing{position: w.position, oldest: w.oldestUndoneLocked(), read: w.read}
+	for _, one := range w.line[w.ended:] {
+		if one.state != done {
+			at.undone++
+		}
+	}
+	return at
+}
+
+// firstRead returns the ID of the first entry behind a position, "" if there is none.
+// It is XREAD, the one command that a consumer in log mode has the right to anyway.
+func (e *engine) firstRead(ctx context.Context, position string) (string, error) {
+	found, err := e.client.XRead(ctx, &redis.XReadArgs{Streams: []string{e.stream, position}, Count: 1, Block: -1}).Result()
+	if err == redis.Nil || err == nil && len(found) == 0 { //nolint:errorlint // go-redis returns it as it is
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	return found[0].Messages[0].ID, nil
+}
+
+// lagOfGroup returns what gives the lag in group mode.
+func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
+	return func(ctx context.Context, e *engine) (Lag, error) {
+		var (
+			info    *redis.XInfoStreamCmd
+			groups  *redis.XInfoGroupsCmd
+			pending *redis.XPendingCmd
+		)
+		// In one step, or the numbers would not be of one moment.
+		_, err := e.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			info, groups, pending = p.XInfoStream(ctx, e.stream), p.XInfoGroups(ctx, e.stream), p.XPending(ctx, e.stream, group)
+			return nil
+		})
+		if err != nil {
+			return Lag{}, err
+		}
+		for _, of := range groups.Val() {
+			if of.Name != group {
+				continue
+			}
+			unread, known := e.countBehind(info.Val(), of.LastDeliveredID, of.Lag, nil, of.Lag >= 0)
+			lag := Lag{Pending: pending.Val().Count, known: known}
+			if known {
+				lag.entries = unread + lag.Pending
+			}
+			oldest := pending.Val().Lower
+			if lag.Pending == 0 && (!known || unread > 0) {
+				found, err := e.client.XRangeN(ctx, e.stream, after(of.LastDeliveredID), "+", 1).Result()
+				if err != nil {
+					return Lag{}, err
+				}
+				if len(found) > 0 {
+					oldest = found[0].ID
+				}
+			}
+			lag.Time = ageOf(oldest, time.Now())
+			return lag, nil
+		}
+		return Lag{}, fmt.Errorf("there is no group %q", group)
+	}
+}
+
+// anchor is a moment at which it was known how many entries were behind a position,
+// and so by how much a guess that is made with counters was wrong. Later guesses are
+// wrong by the same, as long as no entry behind it was removed before it was read.
+type anchor struct {
+	run *run // whose entries were counted, in log mode
+	// from is the position, and reach the last entry that was added then if nothing
+	// was behind the position.
+	from, reach          offset.ID
+	added, removed, less int64
+}
+
+// countBehind returns how many entries the stream has behind a position, and whether
+// that is known. guess is what counters say, usable if they do.
+func (e *engine) countBehind(info *redis.XInfoStream, position string, guess int64, of *run, usable bool) (n int64, known bool) {
+	at, err := offset.Parse(position)
+	if err != nil {
+		return 0, false
+	}
+	usable = usable && info.EntriesAdded > 0
+	now := anchor{run: of, from: at, reach: at, added: info.EntriesAdded, removed: info.EntriesAdded - info.Length}
+	first, firstErr := offset.Parse(info.FirstEntry.ID)
+	last, lastErr := offset.Parse(info.LastEntry.ID)
+	generated, generatedErr := offset.Parse(info.LastGeneratedID)
+	deleted, _ := offset.Parse(info.MaxDeletedEntryID)
+
+	e.meter.mu.Lock()
+	defer e.meter.mu.Unlock()
+	before := e.meter.anchor
+	e.meter.anchor = anchor{}
+	switch {
+	case generatedErr == nil && generated.Compare(at) < 0:
+		return 0, false // it is another stream than the one that was read
+	case info.Length == 0 || lastErr == nil && last.Compare(at) <= 0:
+		if generatedErr == nil {
+			now.reach = generated
+		}
+	case firstErr != nil || lastErr != nil:
+		return 0, false
+	case first.Compare(at) > 0:
+		n = info.Length
+	case !usable:
+		return 0, false
+	case before.added > 0 && before.run == of && at.Compare(before.from) >= 0 && info.EntriesAdded >= before.added &&
+		(now.removed == before.removed || // nothing at all was removed since
+			first.Compare(before.reach) <= 0 && deleted.Compare(before.reach) <= 0): // nothing behind it
+		n = guess - before.less
+	case of == nil && now.removed == 0:
+		n = guess
+	default:
+		return 0, false
+	}
+	if n < 0 || n > info.Length {
+		return 0, false // the counters were set by hand
+	}
+	if now.less = guess - n; usable {
+		e.meter.anchor = now
+	}
+	return n, true
+}

@@ -1,0 +1,226 @@
+package stream
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// meter keeps what the Stats and the Health of a consumer are made of, over all of
+// its runs. What is counted for every entry is in the window of the run, under the
+// lock that is held there anyway. That lock may be taken under this one, and never
+// the other way round.
+type meter struct {
+	panicked atomic.Int64 // when a panic of an observer was logged
+
+	mu sync.Mutex
+	// run is the one at work, nil while there is none. ended is the error of the
+	// last one.
+	run     *run
+	since   time.Time
+	ended   error
+	started bool // the place to start has been found
+	// tally is of the runs before.
+	tally
+	claimed, handedBack, lost, reconnects int64
+
+	// lastRead is when a read came back without an error, reading since when one is
+	// on its way, zero while there is no room for what it would bring.
+	lastRead, reading time.Time
+	unreadable        bool // the last read failed
+	// settling is since when a single try to settle is on its way.
+	settling time.Time
+	outages  []*outage
+	lastError
+	anchor anchor
+}
+
+// tally is what a window counts, and where it is.
+type tally struct {
+	outcomes          [outcomes]int64
+	read, redelivered int64
+	// position is the last entry that was read, or where reading began, settledAt
+	// the saved offset.
+	position, settledAt string
+	// full is set when the last read brought all that it may: there may be more.
+	full bool
+	// handledAt is when lastHandled ended. The clock is not asked for every entry:
+	// it is asked when a worker finds nothing to do, and when something is settled;
+	// noted is how many had been handled then.
+	lastHandled string
+	handledAt   time.Time
+	noted       int64
+	// oldest is the first entry that is not done; it is looked for when asked.
+	oldest string
+}
+
+func (t *tally) noteTime() {
+	if n := t.outcomes[OutcomeHandled]; n != t.noted {
+		t.noted, t.handledAt = n, time.Now()
+	}
+}
+
+// plus returns the tally of earlier runs and of the one that followed them.
+func (t tally) plus(next tally) tally {
+	for i := range t.outcomes {
+		next.outcomes[i] += t.outcomes[i]
+	}
+	next.read += t.read
+	next.redelivered += t.redelivered
+	if next.position == "" { // it found no place to begin
+		next.position, next.settledAt, next.full, next.oldest = t.position, t.settledAt, t.full, t.oldest
+	}
+	if next.lastHandled == "" {
+		next.lastHandled, next.handledAt = t.lastHandled, t.handledAt
+	}
+	return next
+}
+
+// lastError is the last thing that went wrong: something that was tried again, or an
+// entry. The text of an entry's error is its handler's, and may hold anything.
+type lastError struct {
+	at      time.Time
+	what    string
+	err     error
+	outcome Outcome
+	attempt int64
+}
+
+func (l *lastError) text() string {
+	switch {
+	case l.err != nil:
+		return l.what + " failed: " + plain(l.err)
+	case l.what != "":
+		return fmt.Sprintf("entry %s was %v at attempt %d; the log has its error", l.what, l.outcome, l.attempt)
+	}
+	return ""
+}
+
+// begin and end are the first and the last of a run.
+func (m *meter) begin(r *run) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.run, m.since, m.ended, m.started = r, time.Now(), nil, false
+	m.unreadable = false
+	m.reading, m.settling = time.Time{}, time.Time{}
+}
+
+func (m *meter) end(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tally = m.plus(m.run.window.tallied())
+	if m.run.group {
+		m.oldest = "" // it was handed back
+	}
+	m.run, m.since, m.ended = nil, time.Time{}, err
+	if m.anchor.run != nil {
+		m.anchor = anchor{} // it counts what that run has read
+	}
+}
+
+// update changes what is in m.
+func (m *meter) update(do func(m *meter)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	do(m)
+}
+
+// patience is how much longer than it should a read may take.
+const patience = 2 * time.Second
+
+// silence returns how long no read has come back, zero if that is as it should be.
+func (m *meter) silence(e *engine, now time.Time) time.Duration {
+	if m.reading.IsZero() {
+		return 0 // the window is full, or it has not begun
+	}
+	last := m.reading
+	if m.lastRead.After(last) {
+		last = m.lastRead
+	}
+	if d := now.Sub(last); d > e.block+patience {
+		return d
+	}
+	return 0
+}
+
+// took notes entries that became ours.
+func (r *run) took(entries int, handedBack bool) {
+	r.meter.update(func(m *meter) { m.claimed += int64(entries) })
+	if len(r.observers.claim) > 0 {
+		event := Claim{Identity: r.identity, Entries: entries, HandedBack: handedBack}
+		tell(r.engine, r.observers.claim, func(o ClaimObserver) { o.OnClaim(event) })
+	}
+}
+
+// lose notes entries that are lost. Whoever calls it writes the log.
+func (r *run) lose(entries int64, err error) {
+	r.meter.update(func(m *meter) { m.lost += entries })
+	tell(r.engine, r.observers.loss, func(o LossObserver) { o.OnLoss(r.identity, err) })
+}
+
+// loseEntry is lose for one that is known.
+func (r *run) loseEntry(id string) {
+	r.lose(1, fmt.Errorf("stream: entry %s of %s is lost: it was pending, but the stream no longer has it", id, r.stream))
+}
+
+// outage is an incident that Stats, Health and the observers know of.
+type outage struct {
+	incident
+	*engine
+	log  *slog.Logger
+	what string
+	err  error
+}
+
+// newOutage returns one that has not begun.
+func (e *engine) newOutage(what string, log *slog.Logger) *outage {
+	return &outage{engine: e, log: log, what: what}
+}
+
+// goesOn notes a failure, and logs it now and then.
+func (o *outage) goesOn(err error) {
+	o.add(o.log, o.what, err)
+	begins := o.failures == 1
+	o.meter.update(func(m *meter) {
+		o.err = err
+		if begins {
+			m.outages = append(m.outages, o)
+		}
+		m.lastError = lastError{at: time.Now(), what: o.what, err: err}
+	})
+	if begins && len(o.observers.trouble) > 0 {
+		event := o.event()
+		tell(o.engine, o.observers.trouble, func(to TroubleObserver) { to.OnTrouble(event) })
+	}
+}
+
+// ends notes that it works, and logs that if it did not before.
+func (o *outage) ends() {
+	if o == nil || o.failures == 0 {
+		return
+	}
+	o.over(o.log, o.what)
+	event := o.event()
+	o.abandon()
+	if len(o.observers.recovery) > 0 {
+		tell(o.engine, o.observers.recovery, func(to RecoveryObserver) { to.OnRecovery(event) })
+	}
+}
+
+// abandon is for when nobody tries any more.
+func (o *outage) abandon() {
+	if o == nil || o.failures == 0 {
+		return
+	}
+	o.meter.update(func(m *meter) {
+		m.outages = slices.DeleteFunc(m.outages, func(other *outage) bool { return other == o })
+	})
+	o.incident = incident{}
+}
+
+func (o *outage) event() Trouble {
+	return Trouble{Identity: o.identity, What: o.what, Err: o.err, Failures: o.failures, Since: o.since}
+}

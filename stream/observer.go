@@ -1,0 +1,204 @@
+package stream
+
+import "time"
+
+// Observer is told what happens in a consumer, so that metrics and traces can be
+// made of it. It is a value of any type that has one or more of the methods of
+// [DeliveryObserver], [EndObserver], [ReadObserver], [SettleObserver],
+// [ClaimObserver], [LossObserver], [TroubleObserver], [RecoveryObserver] and
+// [FullObserver]. See [WithObserver].
+//
+// The methods are called where the thing happens, by several goroutines at once,
+// and the consumer waits for them: they must be safe for concurrent use, and quick.
+// They may call [Consumer.Stats] and [Consumer.Health]. A panic is logged, and
+// changes nothing.
+//
+// What has to be in the context of a handler, such as a span, is for a [Middleware].
+type Observer interface{}
+
+// DeliveryObserver is an [Observer] of deliveries, as they begin.
+type DeliveryObserver interface{ OnDelivery(Delivery) }
+
+// EndObserver is an [Observer] of deliveries, as they end.
+type EndObserver interface{ OnEnd(End) }
+
+// ReadObserver is an [Observer] of reads that brought something.
+type ReadObserver interface{ OnRead(Read) }
+
+// SettleObserver is an [Observer] of offsets saved and entries acked.
+type SettleObserver interface{ OnSettle(Settlement) }
+
+// ClaimObserver is an [Observer] of entries that are taken over, in group mode.
+type ClaimObserver interface{ OnClaim(Claim) }
+
+// LossObserver is an [Observer] of entries that Redis no longer has. The error says
+// what is known, without field values.
+type LossObserver interface{ OnLoss(Identity, error) }
+
+// TroubleObserver is an [Observer] of something that begins to fail. While it goes
+// on failing, nothing more is told.
+type TroubleObserver interface{ OnTrouble(Trouble) }
+
+// RecoveryObserver is an [Observer] of trouble that is over.
+type RecoveryObserver interface{ OnRecovery(Trouble) }
+
+// FullObserver is an [Observer] of windows that are full, and have not moved for
+// ten seconds; it is told again every ten seconds while that lasts.
+type FullObserver interface{ OnFull(Full) }
+
+// Identity says which consumer it is.
+type Identity struct {
+	// Stream is the topic's name.
+	Stream string
+	// Label is set in log mode, Group in group mode.
+	Label, Group string
+}
+
+// Delivery is an entry that is about to be processed.
+type Delivery struct {
+	Identity
+	EntryID string
+	Attempt int64 // 1 is the first; see [Entry]
+}
+
+// End is what became of a [Delivery].
+type End struct {
+	Delivery
+	Outcome Outcome
+	// Duration is how long the middleware and the handler took.
+	Duration time.Duration
+	// Err is what they returned. What a handler puts into its own errors is in
+	// there, too.
+	Err error
+}
+
+// Read is a read that brought entries.
+type Read struct {
+	Identity
+	Entries int
+	LastID  string
+}
+
+// Settlement is a number of entries whose processing has ended, and that it was
+// recorded: by an offset in log mode, by acks in group mode. In group mode an entry
+// whose dead letter was written and acked in one step is in none.
+type Settlement struct {
+	Identity
+	Entries int
+	// LastID is the offset that was saved; empty in group mode.
+	LastID string
+	// Duration is how long it took, failures included.
+	Duration time.Duration
+}
+
+// Claim is a number of entries that became this consumer's.
+type Claim struct {
+	Identity
+	Entries int
+	// HandedBack says that their consumer gave them back when it stopped; if it is
+	// false, it seems to have died.
+	HandedBack bool
+}
+
+// Trouble is something that fails and is tried again until it works.
+type Trouble struct {
+	Identity
+	// What fails: "reading", "saving the offset", "acking entries", "writing to
+	// the dead letters" and others, for people.
+	What string
+	// Err is the last error.
+	Err error
+	// Failures is how often it has failed.
+	Failures int64
+	Since    time.Time
+}
+
+// Full is a window that is full and does not move.
+type Full struct {
+	Identity
+	// EntryID is the entry in the way, the oldest that is not settled.
+	EntryID string
+	// Size is the window's; see [WithWindow].
+	Size int
+}
+
+// WithObserver has the consumer tell observers what happens in it. Default: none,
+// which costs nothing. An [Observer] with none of the methods is refused, nil
+// included. Given more than once, all are told, in order. One observer may serve
+// many consumers: what it is told says whose it is.
+func WithObserver(list ...Observer) Option {
+	return option{"WithObserver", anyConsumer, func(c *config) {
+		for _, observer := range list {
+			if !c.observers.add(observer) {
+				c.problems = append(c.problems, invalid("WithObserver: a %T has none of the methods of an observer; give one, such as OnEnd(stream.End), and a pointer if the methods want one", observer))
+			}
+		}
+	}}
+}
+
+// observers has each observer in the lists of what it is told: whether somebody
+// wants to know is looked up for every entry.
+type observers struct {
+	delivery []DeliveryObserver
+	end      []EndObserver
+	read     []ReadObserver
+	settle   []SettleObserver
+	claim    []ClaimObserver
+	loss     []LossObserver
+	trouble  []TroubleObserver
+	recovery []RecoveryObserver
+	full     []FullObserver
+}
+
+func (o *observers) add(observer Observer) bool {
+	if isNil(observer) {
+		return false
+	}
+	// Not ||, which would stop at the first.
+	found := 0
+	found += enlist(&o.delivery, observer)
+	found += enlist(&o.end, observer)
+	found += enlist(&o.read, observer)
+	found += enlist(&o.settle, observer)
+	found += enlist(&o.claim, observer)
+	found += enlist(&o.loss, observer)
+	found += enlist(&o.trouble, observer)
+	found += enlist(&o.recovery, observer)
+	found += enlist(&o.full, observer)
+	return found > 0
+}
+
+func enlist[O any](list *[]O, observer Observer) int {
+	one, ok := observer.(O)
+	if !ok {
+		return 0
+	}
+	*list = append(*list, one)
+	return 1
+}
+
+// tell calls observers one after the other. It must not be called with a lock held:
+// they may ask for Stats.
+func tell[O any](e *engine, list []O, call func(O)) {
+	for _, one := range list {
+		e.outlast(func() { call(one) })
+	}
+}
+
+// outlast calls an observer. A panic is logged, but not each time: it may come with
+// every entry.
+func (e *engine) outlast(call func()) {
+	defer func() {
+		value := recover()
+		if value == nil {
+			return
+		}
+		now, last := time.Now().UnixNano(), e.meter.panicked.Load()
+		if last != 0 && now-last < int64(incidentLogInterval) || !e.meter.panicked.CompareAndSwap(last, now) {
+			return
+		}
+		panicked := newPanicError(value)
+		e.log().Error("an observer panicked; it should be mended, and changes nothing here", "err", panicked, "stack", string(panicked.Stack))
+	}()
+	call()
+}

@@ -1,0 +1,60 @@
+package stream
+
+import "fmt"
+
+// Outcome is what became of an entry that was delivered. See the package
+// documentation, "Delivery".
+type Outcome uint8
+
+// The outcomes. After the first five the entry is passed; with all others it is not.
+const (
+	// OutcomeHandled means that the handler returned nil.
+	OutcomeHandled Outcome = iota + 1
+	// OutcomeAbsorbed means that the entry could not be decoded.
+	OutcomeAbsorbed
+	// OutcomeSkipped means that it was of no concern; see [Skip].
+	OutcomeSkipped
+	// OutcomeDeadLettered means that it is in the dead-letter stream.
+	OutcomeDeadLettered
+	// OutcomeDiscarded means that it was over the limit of deliveries; see
+	// [WithDiscard].
+	OutcomeDiscarded
+	// OutcomeHeld means that it failed, and is delivered again after a wait.
+	OutcomeHeld
+	// OutcomeParked means that it is over the limit of deliveries, and left
+	// pending; see [WithMaxDeliveries].
+	OutcomeParked
+	// OutcomeInterrupted means that a stop broke its processing off.
+	OutcomeInterrupted
+	// OutcomeClaimed means that another consumer had claimed it meanwhile; see
+	// [ErrClaimed].
+	OutcomeClaimed
+
+	outcomes // how many there are, and one
+)
+
+var outcomeNames = [outcomes]string{
+	"none", "handled", "absorbed", "skipped", "dead-lettered", "discarded", "held", "parked", "interrupted", "claimed",
+}
+
+// String returns the outcome as one word, the value of a metric's label.
+func (o Outcome) String() string {
+	if o < outcomes {
+		return outcomeNames[o]
+	}
+	return fmt.Sprintf("Outcome(%d)", uint8(o))
+}
+
+// state returns where the window has an entry after the outcome.
+func (o Outcome) state() state {
+	switch o {
+	case OutcomeHeld:
+		return waiting
+	case OutcomeParked:
+		return parked
+	case OutcomeInterrupted, OutcomeClaimed:
+		return broken
+	default:
+		return done
+	}
+}

@@ -1,0 +1,207 @@
+package stream
+
+import (
+	"strings"
+	"time"
+
+	"millrace/offset"
+)
+
+// Stats is what a consumer has done, and what it has in hand, at one moment. Counts
+// are of all Runs of the consumer since it was constructed; nothing sets them back.
+// No field value is in it, so that it may be published.
+type Stats struct {
+	// Since is when the Run at work began, zero while there is none.
+	Since time.Time
+
+	// Position is the ID of the last entry that was read, or behind which reading
+	// began; empty before that.
+	Position string
+	// Settled is the offset that was saved, or found, last: everything up to there
+	// is done. It is empty in group mode, where Redis keeps what is not.
+	Settled string
+	// LastHandled is the ID of the entry whose handling succeeded last, and
+	// LastHandledAt when that was, exactly if the consumer had nothing else to do
+	// then, and else when it was recorded. Empty and zero before the first.
+	LastHandled   string
+	LastHandledAt time.Time
+	// Behind is how far the consumer is behind, in time: the age of the oldest entry
+	// that it has read and not done, by the clock here and the entry's ID; zero when
+	// there is none and the last read has shown that no more is there. While it
+	// cannot read, or does not run, it is the time since it last did, when entries
+	// may have come that it does not know of: the worst case. It is zero before the
+	// first Run. IDs that publishers chose make it meaningless. Entries over the
+	// limit of deliveries do not count. [Consumer.Lag] asks Redis.
+	Behind time.Duration
+
+	// Working is how many handlers are at work, Held how many entries have failed
+	// and wait to be delivered again, Parked how many are over the limit of
+	// deliveries and left pending.
+	Working, Held, Parked int
+	// Window is how many entries are read and not settled, without those that are
+	// parked, and WindowSize how many that may be; see [WithWindow]. All five are
+	// zero while no Run is at work.
+	Window, WindowSize int
+
+	// Read counts entries that were read. Those that were pending on the consumer
+	// when it started, or were claimed, are not among them.
+	Read int64
+	// Handled counts deliveries whose handler succeeded. An entry is among them
+	// twice if it had to be delivered again although it was done, after a crash say.
+	Handled int64
+	// Absorbed counts entries passed because they could not be decoded, Skipped
+	// those of no concern, DeadLettered those written to a dead-letter stream, and
+	// Discarded those over the limit of deliveries that [WithDiscard] acked.
+	Absorbed, Skipped, DeadLettered, Discarded int64
+	// Failed counts deliveries that failed, so that the entry is delivered again.
+	Failed int64
+	// Redelivered counts deliveries that had an end and were not the first of their
+	// entry ([Entry.Deliveries]).
+	Redelivered int64
+	// Lost counts entries that Redis no longer had.
+	Lost int64
+	// Claimed counts entries taken over from consumers that died or stopped,
+	// HandedBack those that were pending here when Run returned, and given back.
+	Claimed, HandedBack int64
+	// Reconnects counts how often reading worked again after it had failed.
+	Reconnects int64
+
+	// LastError says what went wrong last, and LastErrorAt when. It may be long over:
+	// [Consumer.Health] tells of now. Of what a handler returned it says only that
+	// there was an error.
+	LastError   string
+	LastErrorAt time.Time
+}
+
+// Stats returns what the consumer has done and has in hand. It asks nobody but the
+// consumer itself, and never waits for Redis or a handler. It may be called at any
+// time: before, during, after and between Runs. In group mode it looks at each entry
+// in the window.
+func (c *Consumer[T]) Stats() Stats { return c.engine.stats() }
+
+func (e *engine) stats() Stats {
+	m := &e.meter
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := Stats{
+		Since:       m.since,
+		Lost:        m.lost,
+		Claimed:     m.claimed,
+		HandedBack:  m.handedBack,
+		Reconnects:  m.reconnects,
+		LastError:   m.text(),
+		LastErrorAt: m.at,
+	}
+	t := m.tally
+	if m.run != nil {
+		w := m.run.window
+		t = t.plus(w.tallied())
+		s.Working, s.Held, s.Parked, s.Window, s.WindowSize = w.inHand()
+	}
+	s.Position, s.LastHandled, s.LastHandledAt = t.position, t.lastHandled, t.handledAt
+	if !e.group {
+		s.Settled = t.settledAt
+	}
+	s.Behind = m.behind(e, t, time.Now())
+	s.Read, s.Redelivered = t.read, t.redelivered
+	s.Handled = t.outcomes[OutcomeHandled]
+	s.Absorbed = t.outcomes[OutcomeAbsorbed]
+	s.Skipped = t.outcomes[OutcomeSkipped]
+	s.DeadLettered = t.outcomes[OutcomeDeadLettered]
+	s.Discarded = t.outcomes[OutcomeDiscarded]
+	s.Failed = t.outcomes[OutcomeHeld]
+	return s
+}
+
+// behind returns how far behind the consumer is; see Stats.
+func (m *meter) behind(e *engine, t tally, now time.Time) time.Duration {
+	switch {
+	case t.oldest != "":
+		return ageOf(t.oldest, now)
+	case m.run != nil && t.full:
+		return ageOf(t.position, now) // what comes next is younger
+	case m.run != nil && !m.unreadable && m.silence(e, now) == 0 && !m.lastRead.Before(m.since):
+		return 0
+	case !m.lastRead.IsZero():
+		return now.Sub(m.lastRead)
+	case m.run != nil:
+		return now.Sub(m.since)
+	}
+	return 0
+}
+
+// ageOf returns how long ago an entry got its ID. Clocks differ: it is not negative.
+func ageOf(id string, now time.Time) time.Duration {
+	parsed, err := offset.Parse(id)
+	if err != nil {
+		return 0
+	}
+	return max(0, now.Sub(time.UnixMilli(int64(parsed.Ms)))) //nolint:gosec // beyond what int64 holds nothing is sensible
+}
+
+// plain returns the text of an error of Redis or a store, without the arguments of
+// a command that the server does not know: they may be an entry's fields.
+func plain(err error) string {
+	text, _, _ := strings.Cut(err.Error(), ", with args beginning with")
+	return text
+}
+
+// tallied returns what the window has counted so far.
+func (w *window) tallied() tally {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.noteTime()
+	t := w.tally
+	t.oldest = w.oldestUndoneLocked()
+	return t
+}
+
+// oldestUndoneLocked returns the ID of the first entry, in the order of the stream,
+// whose processing has not ended, "" if there is none.
+func (w *window) oldestUndoneLocked() string {
+	if w.byID == nil {
+		if w.ended < len(w.line) {
+			return w.line[w.ended].id
+		}
+		return ""
+	}
+	oldest, text := offset.ID{}, ""
+	for id, one := range w.byID {
+		if one.state == done || one.state == parked || one.lost {
+			continue
+		}
+		if parsed, err := offset.Parse(id); err == nil && (text == "" || parsed.Compare(oldest) < 0) {
+			oldest, text = parsed, id
+		}
+	}
+	return text
+}
+
+// inHand returns what the window holds.
+func (w *window) inHand() (working, held, parked, used, size int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.working, len(w.waiting), w.parked, w.size - w.roomLocked(), w.size
+}
+
+// startAt notes the place at which reading begins.
+func (w *window) startAt(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.position, w.settledAt = id, id
+}
+
+// countLocked counts a delivery that has ended.
+func (w *window) countLocked(one *held) {
+	if one.outcome == 0 {
+		return // it was not delivered
+	}
+	w.outcomes[one.outcome]++
+	if one.repeated {
+		w.redelivered++
+	}
+	if one.outcome == OutcomeHandled {
+		w.lastHandled = one.id
+	}
+	one.outcome, one.repeated = 0, false
+}

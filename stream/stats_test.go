@@ -1,0 +1,260 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+	"millrace/stream"
+)
+
+func TestStatsCountWhatBecameOfEntries(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		fixed(t, client, "a", "", "skip", "bury", "once", "b")
+		consumer := newConsumer(t, client, &offset.Memory{}, fates().Handle, stream.WithMiddleware(buryPermanent))
+		if got := consumer.Stats(); got != (stream.Stats{}) {
+			t.Errorf("before Run: %+v", got)
+		}
+		begun := time.Now()
+		stop := start(t, consumer)
+		time.Sleep(10 * time.Second)
+		want := stream.Stats{
+			Since: begun, Position: "6-0", Settled: "6-0", LastHandled: "6-0", WindowSize: 2001,
+			Read: 6, Handled: 3, Absorbed: 1, Skipped: 1, DeadLettered: 1, Failed: 1, Redelivered: 1,
+			LastError: "entry 5-0 was held at attempt 1; the log has its error",
+		}
+		got := consumer.Stats()
+		if wait := got.LastHandledAt.Sub(got.LastErrorAt); wait < 50*time.Millisecond || wait > time.Second || got.LastErrorAt.Before(begun) {
+			t.Errorf("last handled at %v, last error at %v, begun at %v", got.LastHandledAt, got.LastErrorAt, begun)
+		}
+		got.LastHandledAt, got.LastErrorAt = time.Time{}, time.Time{}
+		if got != want {
+			t.Errorf("got  %+v\nwant %+v", got, want)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+
+		// After Run nothing is in hand, and all that was counted is still there.
+		want.Since, want.WindowSize = time.Time{}, 0
+		got = consumer.Stats()
+		got.LastHandledAt, got.LastErrorAt, got.Behind = time.Time{}, time.Time{}, 0
+		if got != want {
+			t.Errorf("after Run: got  %+v\nwant %+v", got, want)
+		}
+
+		// A second Run goes on with the counts.
+		client.XAdd(context.Background(), &redis.XAddArgs{Stream: orders.Name, ID: "7-0", Values: []string{"id", "c"}})
+		stop = start(t, consumer)
+		time.Sleep(10 * time.Second)
+		got = consumer.Stats()
+		if got.Read != 7 || got.Handled != 4 || got.Absorbed != 1 || got.Settled != "7-0" || got.LastHandled != "7-0" || got.Since.IsZero() {
+			t.Errorf("in the second Run: %+v", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStatsTellWhatIsInHandAndHowFarBehind(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		release := make(chan struct{})
+		r := newRecorder()
+		r.handle = func(ctx context.Context, msg *stream.Message[order]) error {
+			switch msg.Value.ID {
+			case "slow":
+				select {
+				case <-release:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			case "bad":
+				return errors.New("secret of the handler")
+			}
+			return nil
+		}
+		store := &offset.Memory{}
+		consumer := newConsumer(t, client, store, r.Handle, stream.WithConcurrency(2), stream.WithBackoff(stream.Backoff{Min: time.Hour, Max: time.Hour}))
+		stop := start(t, consumer)
+		time.Sleep(3 * time.Second)
+		if got := consumer.Stats(); got.Behind != 0 || got.Position != "0-0" {
+			t.Errorf("idle: %+v", got)
+		}
+		for _, id := range []string{"a", "slow", "bad", "b"} {
+			add(t, client, id)
+		}
+		time.Sleep(7 * time.Second)
+		got := consumer.Stats()
+		if got.Working != 1 || got.Held != 1 || got.Window != 3 || got.WindowSize != 2002 || got.Handled != 2 || got.Failed != 1 {
+			t.Errorf("two in hand: %+v", got)
+		}
+		if got.Behind != 7*time.Second {
+			t.Errorf("behind %v, want 7s", got.Behind)
+		}
+		if strings.Contains(fmt.Sprintf("%+v", got), "secret") {
+			t.Errorf("the handler's error is in %+v", got)
+		}
+		close(release)
+		time.Sleep(time.Second)
+		if got := consumer.Stats(); got.Working != 0 || got.Held != 1 || got.Window != 2 || got.Behind != 8*time.Second {
+			t.Errorf("one in hand: %+v", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(time.Minute)
+		if got := consumer.Stats(); got.Behind != 68*time.Second || got.Held != 0 {
+			t.Errorf("stopped: %+v", got)
+		}
+	})
+}
+
+// Of a server that is away, nobody knows what it holds.
+func TestStatsGrowOlderWhileNothingCanBeRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client, server := inMemory(t)
+		consumer := newConsumer(t, client, &offset.Memory{}, newRecorder().Handle)
+		stop := start(t, consumer)
+		time.Sleep(5 * time.Second)
+		server.SetError("LOADING Redis is loading the dataset in memory")
+		time.Sleep(time.Minute)
+		got := consumer.Stats()
+		if got.Behind < 58*time.Second || got.Behind > time.Minute+2*time.Second {
+			t.Errorf("behind %v after a minute", got.Behind)
+		}
+		if !strings.HasPrefix(got.LastError, "reading failed: LOADING") || time.Since(got.LastErrorAt) > 2*time.Second || got.Reconnects != 0 {
+			t.Errorf("away: %+v", got)
+		}
+		server.SetError("")
+		time.Sleep(5 * time.Second)
+		if got := consumer.Stats(); got.Behind != 0 || got.Reconnects != 1 {
+			t.Errorf("back: %+v", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What only Redis' answer could leak: the arguments of a command it does not know.
+func TestStatsLeaveArgumentsOut(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		client, server := inMemory(t)
+		consumer := newConsumer(t, client, &offset.Memory{}, newRecorder().Handle)
+		stop := start(t, consumer)
+		time.Sleep(3 * time.Second)
+		server.SetError("ERR unknown command 'XADD', with args beginning with: 'orders' '*' 'secret'")
+		time.Sleep(5 * time.Second)
+		if got := consumer.Stats().LastError + consumer.Health().Reason; strings.Contains(got, "secret") || !strings.Contains(got, "unknown command") {
+			t.Errorf("said: %s", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestStatsUnderLoad(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		const entries = 2000
+		for i := range entries {
+			add(t, client, fmt.Sprint(i))
+		}
+		r := newRecorder()
+		r.handle = func(_ context.Context, msg *stream.Message[order]) error {
+			if msg.Deliveries == 1 && strings.HasSuffix(msg.ID, "7") {
+				return errors.New("once more")
+			}
+			return nil
+		}
+		consumer := newConsumer(t, client, &offset.Memory{}, r.Handle, stream.WithConcurrency(8), stream.WithBatchSize(50),
+			stream.WithObserver(&recorded{silent: true}), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}))
+		stop := start(t, consumer)
+		var watchers sync.WaitGroup
+		for range 3 {
+			watchers.Go(func() {
+				var before stream.Stats
+				for before.Handled < entries {
+					now := consumer.Stats()
+					_ = consumer.Health()
+					if now.Handled < before.Handled || now.Read < before.Read || now.Handled > now.Read || now.Window > now.WindowSize || now.Window < 0 {
+						t.Errorf("after %+v\ncame %+v", before, now)
+						return
+					}
+					before = now
+					time.Sleep(10 * time.Microsecond)
+				}
+			})
+		}
+		watchers.Wait()
+		got := consumer.Stats()
+		if got.Failed != got.Redelivered || got.Read != entries || got.Handled != entries {
+			t.Errorf("in the end: %+v", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// Stats is a plain value: it can be compared, copied and published.
+func TestStatsArePlain(t *testing.T) {
+	t.Parallel()
+	if !reflect.TypeFor[stream.Stats]().Comparable() {
+		t.Error("Stats cannot be compared")
+	}
+}
+
+// What is done and not acked yet does not count for how far behind a consumer is.
+func TestStatsOfAGroupAreBehindWhatIsNotDone(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		r := newRecorder()
+		r.handle = func(ctx context.Context, msg *stream.Message[order]) error {
+			if msg.Value.ID == "slow" {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}
+		consumer, err := stream.NewGroupConsumer(client, orders, "g", r.Handle, stream.WithLogger(slog.New(slog.DiscardHandler)),
+			stream.WithConcurrency(2), stream.WithCheckpoint(100, time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop := start(t, consumer)
+		fixed(t, client, "first")
+		time.Sleep(5 * time.Second)
+		now := time.Now()
+		if _, err := client.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+			p.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: fmt.Sprintf("%d-0", now.Add(-10*time.Second).UnixMilli()), Values: []string{"id", "a"}})
+			p.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: fmt.Sprintf("%d-0", now.Add(-2*time.Second).UnixMilli()), Values: []string{"id", "slow"}})
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Second)
+		if got := consumer.Stats(); got.Behind != 7*time.Second || got.Window != 2 || got.Handled != 2 {
+			t.Errorf("stats: %+v", got)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
