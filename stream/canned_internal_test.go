@@ -72,7 +72,7 @@ func (c *canned) next() []step {
 // cannedReader returns a reader of a canned server.
 func cannedReader(t testing.TB, c *canned) *reader {
 	t.Helper()
-	r, err := newReader(context.Background(), c.client(t), false)
+	r, err := newReader(context.Background(), c.client(t), time.Second, false)
 	if err != nil {
 		t.Fatal(err)
 	}

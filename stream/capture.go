@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // capture stands between go-redis and a connection of a reader, and takes the
@@ -31,8 +32,8 @@ type capture struct {
 	failed error
 }
 
-func newCapture(conn net.Conn, caught *atomic.Pointer[[]batch]) *capture {
-	return &capture{Conn: conn, caught: caught, reply: reply{wire: wire{conn: conn}}}
+func newCapture(conn net.Conn, silence time.Duration, caught *atomic.Pointer[[]batch]) *capture {
+	return &capture{Conn: conn, caught: caught, reply: reply{wire: wire{conn: watched{conn, silence}}}}
 }
 
 func (c *capture) Write(p []byte) (int, error) {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/push"
@@ -197,7 +198,7 @@ func TestCommandIsWrittenInParts(t *testing.T) {
 		c := &canned{protocol: 2, replies: [][]step{steps(aReply(2, 1, "x")), steps(aReply(2, 1, "y"))}}
 		opts := c.options()
 		opts.WriteBufferSize, opts.ReadBufferSize = buffer, buffer
-		r, err := newReader(t.Context(), redis.NewClient(opts), false)
+		r, err := newReader(t.Context(), redis.NewClient(opts), time.Second, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -229,7 +230,7 @@ func TestClusterRedirects(t *testing.T) {
 			},
 			Dialer: func(_ context.Context, _, addr string) (net.Conn, error) { return nodes[addr].dial(addr), nil },
 		})
-		r, err := newReader(t.Context(), client, false)
+		r, err := newReader(t.Context(), client, time.Second, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -250,7 +251,7 @@ func TestClusterRedirects(t *testing.T) {
 // same error.
 func TestCaptureStaysFailed(t *testing.T) {
 	t.Parallel()
-	c := newCapture(&cannedConn{server: &canned{replies: [][]step{steps("*1\r\n*3\r\n" + aReply(2, 1, "x"))}}}, new(atomic.Pointer[[]batch]))
+	c := newCapture(&cannedConn{server: &canned{replies: [][]step{steps("*1\r\n*3\r\n" + aReply(2, 1, "x"))}}}, time.Minute, new(atomic.Pointer[[]batch]))
 	if _, err := io.WriteString(c, "*4\r\n$5\r\nXRead\r\n$7\r\nSTREAMS\r\n$1\r\ns\r\n$1\r\n0\r\n"); err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,8 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 // The client's user needs the Redis rights
 //
 //	~<topic> +xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create
-//	         +xgroup|delconsumer +xinfo|groups +xinfo|consumers +xrange
+//	         +xgroup|delconsumer +xgroup|setid +xinfo|groups +xinfo|consumers
+//	         +xinfo|stream +xrange
 //	         +eval +evalsha +client|id +client|unblock +role
 //	~<dead letters> +xadd            for dead letters
 func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle Handler[T], opts ...Option) (*Consumer[T], error) {

@@ -121,7 +121,7 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error)
 	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
 		return s.join(r.client, r.stream, a, r.readWorked)
 	}
-	reader, err := newReader(ctx, r.client, group != "")
+	reader, err := newReader(ctx, r.client, r.block, group != "")
 	if err != nil {
 		return nil, err
 	}

@@ -164,6 +164,11 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if made != nil {
 		return fmt.Errorf("making the group %q again: %w", s.group, made)
 	}
+	loss := &LossError{Stream: s.stream, Group: s.group, Cause: LossGroup, From: s.last, Count: -1}
+	if from != s.last {
+		loss.Cause = LossRecreated
+	}
+	s.lose(1, loss)
 	s.last = from
 	s.log().Warn("the group was gone and has been made again: what was pending on consumers that do not run any more is lost", "from", from, "err", err)
 	return nil

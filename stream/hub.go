@@ -46,7 +46,7 @@ func newHub(s *sharing, client redis.UniversalClient, a asker) (*hub, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &hub{asker: a, sharing: s, client: client, members: make(map[string]*member), end: cancel}
 	open := func() (*reader, error) {
-		r, err := newReader(ctx, client, true)
+		r, err := newReader(ctx, client, a.block, true)
 		if err == nil {
 			h.closers = append(h.closers, r)
 		}

@@ -2,9 +2,12 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
 )
@@ -39,6 +42,9 @@ func (s *groupSource) tend(ctx context.Context) {
 		var err error
 		if s.feed.mayBeHandedBack() || more != nil {
 			err = s.sharing.inTurn(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) })(ctx)
+		}
+		if err == nil && now.Sub(claimed) >= idle/2 {
+			err = s.sharing.inTurn(s.findUnread)(ctx)
 		}
 		if err == nil && now.Sub(claimed) >= idle/2 {
 			err = s.sharing.inTurn(func(ctx context.Context) (err error) {
@@ -165,6 +171,32 @@ func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (str
 			return beginning, nil
 		}
 	}
+}
+
+// findUnread finds out whether entries were trimmed away before the group has read
+// them, which no read tells.
+func (s *groupSource) findUnread(ctx context.Context) error {
+	reply, err := unreadScript.Run(ctx, s.client, []string{s.stream}, s.group).Slice()
+	switch {
+	case errors.Is(err, redis.Nil), err == nil && len(reply) != 4:
+		return nil
+	case err != nil && (lacksRight(err) || hasCode(err, "ERR")):
+		return nil // without the right, or on a server without the counters, it cannot be known
+	case err != nil:
+		return fmt.Errorf("looking for entries that were trimmed unread: %w", err)
+	}
+	count, _ := reply[0].(int64)
+	from, _ := reply[1].(string)
+	to, _ := reply[2].(string)
+	s.tellLoss(&LossError{Cause: LossTrimmed, From: from, To: to, Count: count, Exact: reply[3] == int64(1)})
+	return nil
+}
+
+// tellLoss logs and counts a loss.
+func (s *groupSource) tellLoss(loss *LossError) {
+	loss.Stream, loss.Group = s.stream, s.group
+	s.log().Error("entries lost", "cause", string(loss.Cause), "from", loss.From, "to", loss.To, "count", loss.Count, "exact", loss.Exact)
+	s.lose(max(1, loss.Count), loss)
 }
 
 // reap removes the names of consumers that died.

@@ -8,8 +8,10 @@ import (
 
 // LossError tells of entries that a consumer will never see, or of a place in a
 // stream that is no more. It is found at the start, after every trouble with the
-// server, when a consumer lags, and now and then while it idles. It goes to the log,
-// as an error, to the policy of [WithLossPolicy], and out of Run if that says stop.
+// server, when a consumer lags, and now and then while it idles. It goes to the log
+// and to observers ([LossObserver]), in log mode to the policy of [WithLossPolicy],
+// and out of Run if that says stop. A consumer in group mode always goes on: its
+// place is the group's.
 type LossError struct {
 	// Stream is the topic's name, and Label or Group the consumer's.
 	Stream, Label, Group string
@@ -43,6 +45,9 @@ const (
 	// which there are older ones and newer ones: after a failover or a restart
 	// others were added in its place.
 	LossReplaced LossCause = "the stream has other entries in the place of those that were read"
+	// LossGroup is that the group was deleted, and with it the note of what was
+	// pending on consumers that do not run any more.
+	LossGroup LossCause = "the group was deleted"
 	// LossPending is that an entry was pending, and is not in the stream any more.
 	LossPending LossCause = "a pending entry was trimmed or deleted"
 )

@@ -163,7 +163,7 @@ func (r *run) lose(entries int64, err error) {
 
 // loseEntry is lose for one that is known.
 func (r *run) loseEntry(id string) {
-	r.lose(1, fmt.Errorf("stream: entry %s of %s is lost: it was pending, but the stream no longer has it", id, r.stream))
+	r.lose(1, &LossError{Stream: r.stream, Label: r.identity.Label, Group: r.identity.Group, Cause: LossPending, From: id, To: id, Count: 1, Exact: true})
 }
 
 // outage is an incident that Stats, Health and the observers know of.

@@ -31,8 +31,8 @@ type SettleObserver interface{ OnSettle(Settlement) }
 // ClaimObserver is an [Observer] of entries that are taken over, in group mode.
 type ClaimObserver interface{ OnClaim(Claim) }
 
-// LossObserver is an [Observer] of entries that Redis no longer has. The error says
-// what is known, without field values.
+// LossObserver is an [Observer] of entries that Redis no longer has. The error is a
+// [*LossError].
 type LossObserver interface{ OnLoss(Identity, error) }
 
 // TroubleObserver is an [Observer] of something that begins to fail. While it goes

@@ -334,7 +334,7 @@ func TestObserverAndStatsInGroupMode(t *testing.T) {
 	if got := seen.of("claim"); !slices.Equal(got, []string{"claim 4 false"}) {
 		t.Errorf("claims: %q", got)
 	}
-	if got := seen.of("loss"); len(got) != 1 || !strings.HasPrefix(got[0], "loss orders/g stream: entry 4-0 of orders is lost") {
+	if got := seen.of("loss"); len(got) != 1 || !strings.HasPrefix(got[0], `loss orders/g stream: entries of orders lost for group "g": a pending entry was trimmed or deleted (from 4-0 to 4-0; 1)`) {
 		t.Errorf("losses: %q", got)
 	}
 	for _, want := range []string{"end 1-0 2 handled", "end 2-0 2 dead-lettered", "end 3-0 2 absorbed", "end 5-0 2 held", "end 5-0 3 held", "end 5-0 4 discarded", "end 6-0 1 handled"} {

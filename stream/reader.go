@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -31,11 +32,11 @@ type reader struct {
 	clientID atomic.Int64
 }
 
-// newReader derives a reader from the user's client, one that knows its client ID
-// if it is to be identified. When ctx is done it opens no new connection; those it
-// has are closed with [sockets.close].
-func newReader(ctx context.Context, client redis.UniversalClient, identified bool) (*reader, error) {
-	r := &reader{sockets: &sockets{open: make(map[*socket]struct{})}}
+// newReader derives a reader from the user's client, for reads that wait for at most
+// the block time, one that knows its client ID if it is to be identified. When ctx is
+// done it opens no new connection; those it has are closed with [sockets.close].
+func newReader(ctx context.Context, client redis.UniversalClient, block time.Duration, identified bool) (*reader, error) {
+	r := &reader{sockets: &sockets{open: make(map[*socket]struct{}), silence: block + patience}}
 	identify := func(own onConnect) onConnect {
 		if !identified {
 			return own
@@ -55,20 +56,22 @@ func newReader(ctx context.Context, client redis.UniversalClient, identified boo
 		opts.OnConnect = identify(opts.OnConnect)
 		opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
 		opts.MaxRetries, opts.DialerRetries = -1, 1
-		opts.ReadTimeout, opts.WriteTimeout = given(opts.ReadTimeout), given(opts.WriteTimeout)
+		opts.DialTimeout, opts.ReadTimeout = atMost(opts.DialTimeout), atMost(opts.ReadTimeout)
+		opts.WriteTimeout = given(opts.WriteTimeout)
 		opts.ClientSideCacheConfig, opts.ClientSideCache = nil, nil
 		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		r.UniversalClient = redis.NewClient(&opts)
 	case *redis.ClusterClient:
 		opts := *client.Options()
 		if opts.Dialer == nil { // unlike a single client's options, these keep it unset
-			opts.Dialer = redis.NewDialer(&redis.Options{DialTimeout: opts.DialTimeout, TLSConfig: opts.TLSConfig})
+			opts.Dialer = redis.NewDialer(&redis.Options{DialTimeout: atMost(opts.DialTimeout), TLSConfig: opts.TLSConfig})
 		}
 		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
 		opts.OnConnect = identify(opts.OnConnect)
 		opts.PoolSize, opts.MinIdleConns = 1, 0
 		opts.MaxRetries, opts.DialerRetries = -1, 1
-		opts.ReadTimeout, opts.WriteTimeout = given(opts.ReadTimeout), given(opts.WriteTimeout)
+		opts.DialTimeout, opts.ReadTimeout = atMost(opts.DialTimeout), atMost(opts.ReadTimeout)
+		opts.WriteTimeout = given(opts.WriteTimeout)
 		// A replica may be behind, or cut off from its master without saying so.
 		opts.ReadOnly, opts.RouteByLatency, opts.RouteRandomly = false, false, false
 		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
@@ -141,6 +144,35 @@ func entriesOf(batches []batch, err error) ([]Entry, error) {
 	return batches[0].entries, nil
 }
 
+// answerTimeout is how long a reader waits at the most for a connection, or for an
+// answer other than to a read. A server that stands still and comes back is asked
+// again as soon after that.
+const answerTimeout = time.Second
+
+// atMost returns the timeout, or the shorter one that is enough for a reader.
+func atMost(timeout time.Duration) time.Duration {
+	if timeout <= 0 {
+		return answerTimeout
+	}
+	return min(timeout, answerTimeout)
+}
+
+// watched is a connection that fails when nothing comes for too long. go-redis would
+// wait for ten seconds longer than the server may take, and a connection whose other
+// end is gone without a word would look like an idle stream for that time. What
+// counts is the silence: a reply that is large, and slow, goes on.
+type watched struct {
+	net.Conn
+	silence time.Duration
+}
+
+func (w watched) Read(p []byte) (int, error) {
+	if err := w.SetReadDeadline(time.Now().Add(w.silence)); err != nil {
+		return 0, err
+	}
+	return w.Conn.Read(p)
+}
+
 // given undoes what go-redis made of a timeout when it took in the options: it
 // stores "none" as 0, which in new options would mean the default.
 func given[D ~int64](timeout D) D {
@@ -160,6 +192,8 @@ type sockets struct {
 	mu     sync.Mutex
 	open   map[*socket]struct{}
 	closed bool
+	// silence is how long nothing may come while a read is on its way.
+	silence time.Duration
 	// caught is what a socket has taken out of the reply to the current read. One
 	// place is enough: the reads of a reader follow each other.
 	caught atomic.Pointer[[]batch]
@@ -187,7 +221,7 @@ func (s *sockets) keep(conn net.Conn) (net.Conn, error) {
 		_ = conn.Close()
 		return nil, net.ErrClosed
 	}
-	kept := &socket{Conn: newCapture(conn, &s.caught), owner: s}
+	kept := &socket{Conn: newCapture(conn, s.silence, &s.caught), owner: s}
 	s.open[kept] = struct{}{}
 	return kept, nil
 }

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -13,7 +14,7 @@ type Reader struct{ reader *reader }
 // NewReader derives a reader from a client, for as long as the test runs.
 func NewReader(t testing.TB, client redis.UniversalClient) Reader {
 	t.Helper()
-	r, err := newReader(context.Background(), client, false)
+	r, err := newReader(context.Background(), client, time.Second, false)
 	if err != nil {
 		t.Fatal(err)
 	}

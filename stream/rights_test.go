@@ -22,9 +22,9 @@ func TestLeastRights(t *testing.T) {
 	const shared = " +client|id +client|unblock"
 	for mode, rights := range map[string]string{
 		"log in a Runner":   "+xread +xrevrange +xinfo|stream +role +xrange +xadd +eval +evalsha +hget +hset" + shared,
-		"group in a Runner": "+xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create +xgroup|delconsumer +xinfo|groups +xinfo|consumers +xrange +xadd +eval +evalsha +role" + shared,
+		"group in a Runner": "+xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create +xgroup|delconsumer +xgroup|setid +xinfo|stream +xinfo|groups +xinfo|consumers +xrange +xadd +eval +evalsha +role" + shared,
 		"log":               "+xread +xrevrange +xinfo|stream +role +xrange +xadd +eval +evalsha +hget +hset",
-		"group":             "+xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create +xgroup|delconsumer +xinfo|groups +xinfo|consumers +xrange +xadd +eval +evalsha +client|id +client|unblock +role",
+		"group":             "+xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create +xgroup|delconsumer +xgroup|setid +xinfo|stream +xinfo|groups +xinfo|consumers +xrange +xadd +eval +evalsha +client|id +client|unblock +role",
 	} {
 		t.Run(mode, func(t *testing.T) {
 			t.Parallel()

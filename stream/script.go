@@ -68,6 +68,38 @@ for _, key in ipairs(KEYS) do
 end
 return found`)
 
+// unreadScript finds entries that have gone before anybody of the group has read
+// them: trimming moves no counter of the group, so that it lags behind what was ever
+// added once all that is left is read, or even before, if nothing that was read is
+// left. It corrects the counter, and with that Redis' own lag, so that of all
+// consumers one finds each loss. It returns false if there is none, or how many, the
+// last ID that was delivered, the first that there is, and whether entries were
+// deleted by ID, which counts in the same way.
+var unreadScript = redis.NewScript(`
+local function named(pairs)
+  local of = {}
+  for i = 1, #pairs, 2 do of[pairs[i]] = pairs[i + 1] end
+  return of
+end
+local group
+for _, pairs in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local one = named(pairs)
+  if one.name == ARGV[1] then group = one end
+end
+local stream = named(redis.call('XINFO', 'STREAM', KEYS[1]))
+local added, read = stream['entries-added'], group and group['entries-read']
+if not added or not read then return false end
+local last, lost = group['last-delivered-id'], 0
+if last == stream['last-generated-id'] then
+  lost = added - read
+elseif #redis.call('XRANGE', KEYS[1], '-', last, 'COUNT', 1) == 0 then
+  lost = added - stream.length - read
+end
+if lost <= 0 then return false end
+redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], last, 'ENTRIESREAD', read + lost)
+local first = redis.call('XRANGE', KEYS[1], '(' .. last, '+', 'COUNT', 1)
+return {lost, last, first[1] and first[1][1] or '', stream['max-deleted-entry-id'] == '0-0' and 1 or 0}`)
+
 // leaveScript removes the consumer from the group, unless something is pending on
 // it: that would be lost with it.
 var leaveScript = redis.NewScript(`

@@ -25,7 +25,7 @@ func beyondMending(err error, starting bool) (advice string) {
 		return ""
 	case redis.IsAuthError(err):
 		return "Redis refuses the login; check the client's username and password"
-	case redis.IsPermissionError(err), hasCode(err, "ERR The user executing the script can't run"): // Redis 7.0, of a script's command
+	case lacksRight(err):
 		return "the Redis user lacks a right; grant it"
 	case hasCode(err, "WRONGTYPE"):
 		return "a key holds another type than is needed; check the topic's name and the store's key"
@@ -33,6 +33,11 @@ func beyondMending(err error, starting bool) (advice string) {
 		return "the server lacks a command that is needed; Redis 6.2 or later has it"
 	}
 	return ""
+}
+
+// lacksRight reports whether the user may not do something.
+func lacksRight(err error) bool {
+	return redis.IsPermissionError(err) || hasCode(err, "ERR The user executing the script can't run") // Redis 7.0, of a script's command
 }
 
 // isStale reports whether an answer says that the server is not, or not any more,

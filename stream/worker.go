@@ -7,29 +7,22 @@ import (
 	"time"
 )
 
-// work runs the workers until the window is stopped.
-func (r *run) work(stopping, handling context.Context) {
-	var workers sync.WaitGroup
-	for range r.concurrency {
-		workers.Go(func() { r.employ(stopping, handling) })
-	}
-	workers.Wait()
-}
-
-// employ has one worker after another work, until the window is stopped. There is
-// more than one if a handler ends its goroutine (runtime.Goexit, as a test's
-// FailNow does): without another one the consumer would go quiet.
-func (r *run) employ(stopping, handling context.Context) {
-	for over := false; !over; {
-		var worker sync.WaitGroup
-		worker.Go(func() {
-			for lost := true; lost; {
-				lost = r.workOn(stopping, handling)
+// employ starts a worker, which works until the window is stopped. A handler may end
+// its goroutine (runtime.Goexit, as a test's FailNow does): then another one takes
+// its place, or the consumer would go quiet.
+func (r *run) employ(workers *sync.WaitGroup, stopping, handling context.Context) {
+	workers.Go(func() {
+		over := false
+		defer func() {
+			if !over {
+				r.employ(workers, stopping, handling)
 			}
-			over = true
-		})
-		worker.Wait()
-	}
+		}()
+		for lost := true; lost; {
+			lost = r.workOn(stopping, handling)
+		}
+		over = true
+	})
 }
 
 // workOn processes one entry after another, until stopping is done. It returns
