@@ -26,7 +26,7 @@ func Logging(logger *slog.Logger) stream.Middleware {
 	}
 	return func(next stream.EntryHandler) stream.EntryHandler {
 		return func(ctx context.Context, entry *stream.Entry) error {
-			begun := time.Now()
+			begun := time.Since(origin)
 			err := next(ctx, entry)
 			level, message := slog.LevelDebug, "entry handled"
 			if err != nil {
@@ -39,7 +39,7 @@ func Logging(logger *slog.Logger) stream.Middleware {
 				slog.String("stream", entry.Stream),
 				slog.String("entry_id", entry.ID),
 				slog.Int64("attempt", entry.Deliveries),
-				slog.Duration("duration", time.Since(begun)),
+				slog.Duration("duration", time.Since(origin)-begun),
 			}
 			if err != nil {
 				attrs = append(attrs, slog.Any("err", err))
@@ -49,6 +49,10 @@ func Logging(logger *slog.Logger) stream.Middleware {
 		}
 	}
 }
+
+// origin makes a clock of which only the differences count, at half of the cost of
+// time.Now.
+var origin = time.Now()
 
 // outcome tells a failure from the others. It is not for nil: what errors.As looks
 // into is allocated whether there is anything to look for or not.

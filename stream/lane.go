@@ -185,10 +185,11 @@ func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time)
 		if got := entries[w.stream]; len(got) > 0 && (!w.withdrawn || h.group != "") {
 			w.taking = true
 			h.mu.Unlock()
+			from := placeAfter(h.group, got) // before its memory may be used again
 			more = w.take(got, at) && len(got) < h.count
 			h.mu.Lock()
 			w.taking = false
-			w.from, w.since = placeAfter(h.group, got), now
+			w.from, w.since = from, now
 			busy = append(busy, w)
 		} else if now.Sub(w.since) > coldAfter {
 			idle = append(idle, w)

@@ -98,12 +98,23 @@ func (s *sharing) inTurn(do func(context.Context) error) func(context.Context) e
 	return func(ctx context.Context) error {
 		select {
 		case s.commands <- struct{}{}:
-			defer func() { <-s.commands }()
-			return do(ctx)
+			return elsewhere(func() error {
+				defer func() { <-s.commands }()
+				return do(ctx)
+			})
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// elsewhere does something on a goroutine of its own, and waits for it. A command
+// takes more of a stack than all else that a consumer's goroutines do, and what a
+// stack has once grown to it keeps, a thousand times.
+func elsewhere(do func() error) error {
+	result := make(chan error, 1)
+	go func() { result <- do() }()
+	return <-result
 }
 
 // isAboutOneStream reports whether an answer of the server to a read of many
