@@ -128,8 +128,8 @@
 // what has the same key.
 //
 // What a consumer has read and not settled is its window. It is bounded: by default
-// four batches, which are processed, settled and read ahead, and one entry for each
-// handler. In log mode entries that are done count until the offset has passed
+// four batches (two in group mode), which are processed, settled and read ahead, and
+// one entry for each handler. In log mode entries that are done count until the offset has passed
 // them, so that one entry that is stuck, while others go on, fills the window in the
 // end. Nothing is read then, and the log says which entry it is.
 //

@@ -182,17 +182,17 @@ const fewEntries = 16
 // take takes in entries that were read at the given time, and reports whether there
 // is room for another batch.
 func (r *run) take(entries []Entry, at time.Time) (more bool) {
-	n, last := len(entries), entries[len(entries)-1].ID
+	n := len(entries)
+	if len(r.observers.read) > 0 {
+		event := Read{Identity: r.identity, Entries: n, LastID: entries[n-1].ID}
+		tell(r.engine, r.observers.read, func(o ReadObserver) { o.OnRead(event) })
+	}
 	more = r.window.addRead(entries, at)
 	if n < fewEntries {
 		// The worker that was woken is next in line behind this goroutine, which would
 		// first send the next read: a third of the time that an entry takes from XADD
 		// to its handler. With many, to have the read on its way is worth more.
 		runtime.Gosched()
-	}
-	if len(r.observers.read) > 0 {
-		event := Read{Identity: r.identity, Entries: n, LastID: last}
-		tell(r.engine, r.observers.read, func(o ReadObserver) { o.OnRead(event) })
 	}
 	return more
 }

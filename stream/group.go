@@ -28,6 +28,9 @@ type groupSource struct {
 	astray, begun bool
 	// last is the ID of the last entry that was read.
 	last string
+	// lastRead is the same, once something was read, with what tells the entry from
+	// another one of that ID.
+	lastRead place
 }
 
 func openGroup(group string) func(context.Context, *run) (source, error) {
@@ -92,7 +95,8 @@ func (s *groupSource) fetch(ctx context.Context) error {
 		return ctx.Err()
 	}
 	err := s.feed.fetch(ctx, place{id: ">"}, func(entries []Entry, at time.Time) bool {
-		s.last = strings.Clone(entries[len(entries)-1].ID)
+		s.lastRead = placeAfter("", entries)
+		s.last = s.lastRead.id
 		return s.take(entries, at)
 	}, func(context.Context) error { return nil })
 	if err != nil {
@@ -153,7 +157,10 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 		if err != nil {
 			return fmt.Errorf("looking for the last entry that was read: %w", err)
 		}
-		if len(witness) > 0 {
+		// In a stream that was made again within a millisecond, another entry can have
+		// its ID.
+		same := s.lastRead.id != s.last || len(witness) > 0 && s.lastRead.is(s.last, witness[0].Values)
+		if len(witness) > 0 && same {
 			from = s.last
 		}
 	}

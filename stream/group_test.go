@@ -589,7 +589,7 @@ func TestGroupExhaustedEntriesTakeNoRoom(t *testing.T) {
 }
 
 // A slow handler stops the reading in group mode too: what a consumer has taken
-// from the others is four batches.
+// from the others is two batches.
 func TestGroupReadsNoMoreThanTheWindow(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
@@ -601,8 +601,8 @@ func TestGroupReadsNoMoreThanTheWindow(t *testing.T) {
 		rec.handle = func(context.Context, *stream.Message[order]) error { <-release; return nil }
 		start(t, newGroup(t, client, rec.Handle, stream.WithBatchSize(10)))
 		time.Sleep(time.Hour)
-		if n := len(pending(t, client)); n != 40 {
-			t.Errorf("%d entries are pending while the first is processed, want 40", n)
+		if n := len(pending(t, client)); n != 20 {
+			t.Errorf("%d entries are pending while the first is processed, want 20", n)
 		}
 		close(release)
 		time.Sleep(time.Minute)

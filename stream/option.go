@@ -142,6 +142,10 @@ func (c *config) limits(group bool) limits {
 		serial:   !group && c.concurrency == 1 && !c.ordered,
 		key:      c.orderKey,
 	}
+	if group {
+		// What one consumer of a group holds, the others do not get.
+		l.size -= 2 * c.batchSize
+	}
 	if c.window != nil {
 		l.size = *c.window
 	}
@@ -327,7 +331,8 @@ func WithConcurrency(n int) Option {
 
 // WithWindow sets how many entries a consumer holds at the most: those that were
 // read, and are not settled, be they read ahead, at work, held after a failure, or
-// done and not yet covered by a saved offset or an ack. Default: four batches and
+// done and not yet covered by a saved offset or an ack. Default: four batches in log
+// mode, two in group mode, where what one consumer holds the others do not get, and
 // one for each concurrent handler. Less than 1, or than the handlers that run at
 // once ([WithConcurrency]), is refused.
 //
