@@ -105,7 +105,7 @@ func (e *engine) run(parent context.Context) (err error) {
 
 	var workers, others sync.WaitGroup
 	for range r.concurrency {
-		r.employ(&workers, ctx, handling)
+		r.employ(ctx, handling, &workers)
 	}
 	others.Go(func() {
 		if err := r.keepSettling(tending); err != nil {

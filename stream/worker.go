@@ -10,12 +10,12 @@ import (
 // employ starts a worker, which works until the window is stopped. A handler may end
 // its goroutine (runtime.Goexit, as a test's FailNow does): then another one takes
 // its place, or the consumer would go quiet.
-func (r *run) employ(workers *sync.WaitGroup, stopping, handling context.Context) {
+func (r *run) employ(stopping, handling context.Context, workers *sync.WaitGroup) {
 	workers.Go(func() {
 		over := false
 		defer func() {
 			if !over {
-				r.employ(workers, stopping, handling)
+				r.employ(stopping, handling, workers)
 			}
 		}()
 		for lost := true; lost; {
