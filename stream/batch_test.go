@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -155,6 +156,7 @@ func TestBatchThatFails(t *testing.T) {
 		start(t, construct(rec.Handle, stream.WithBatch(10, time.Second),
 			stream.WithMiddleware(middleware.DeadLetter(middleware.DeadLetterConfig{}), middleware.Retry(middleware.RetryConfig{Attempts: 2, Backoff: stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}}))))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		// Twice in place, then all are given up.
 		if seen := rec.Seen(); len(seen) != 2 || len(seen[0]) != 10 || len(seen[1]) != 10 {
 			t.Errorf("batches %v, want two of ten", seen)
@@ -196,6 +198,7 @@ func TestBatchWithResultsOfItsOwn(t *testing.T) {
 		}
 		start(t, construct(rec.Handle, stream.WithBatch(6, time.Second), stream.WithMiddleware(middleware.DeadLetter(middleware.DeadLetterConfig{}))))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		want := [][]string{{"0", "1", "2", "3", "4", "5"}, {"1"}, {"1"}}
 		if seen := rec.Seen(); fmt.Sprint(seen) != fmt.Sprint(want) {
 			t.Errorf("batches %v, want %v", seen, want)
@@ -226,6 +229,7 @@ func TestBisect(t *testing.T) {
 		}
 		start(t, construct(stream.Bisect(rec.Handle), stream.WithBatch(16, time.Second), stream.WithMiddleware(middleware.DeadLetter(middleware.DeadLetterConfig{}))))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(done) != 15 || len(rec.Seen()) != 9 {
 			t.Errorf("%d entries are done, want 15, with %d calls, want 9", len(done), len(rec.Seen()))
 		}
@@ -258,6 +262,7 @@ func TestBatchHandlerThatMisbehaves(t *testing.T) {
 				}
 				start(t, construct(rec.Handle, stream.WithBatch(4, time.Second)))
 				time.Sleep(time.Minute)
+				synctest.Wait()
 				if n := settled(ids); n != 4 || calls < 2 {
 					t.Errorf("%d entries are settled after %d calls, want 4", n, calls)
 				}
@@ -287,6 +292,7 @@ func TestBatchesAtOnce(t *testing.T) {
 		}
 		start(t, construct(rec.Handle, stream.WithBatch(10, 10*time.Millisecond), stream.WithConcurrency(3)))
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if n := settled(ids); n != 100 || most != 3 {
 			t.Errorf("%d entries are settled, want 100; %d batches at once, want 3", n, most)
 		}

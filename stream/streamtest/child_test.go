@@ -53,7 +53,7 @@ func TestChildrenKilledAtPoints(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		over := recorder.Inject(history.Fault{Name: point, Repeats: batch})
+		over := recorder.Inject(history.Fault{Name: point, Repeats: 4*batch + 1}) // the window
 		child := streamtest.StartChild(t, childAddr+"="+server.Addr, childPoint+"="+point, childHistory+"="+path)
 		child.AwaitKilled()
 		over()
