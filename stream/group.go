@@ -153,14 +153,17 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	// come again. If it is not, everything in it is new.
 	from := beginning
 	if s.last != beginning {
-		witness, err := s.client.XRange(ctx, s.stream, s.last, s.last).Result()
-		if err != nil {
-			return fmt.Errorf("looking for the last entry that was read: %w", err)
-		}
 		// In a stream that was made again within a millisecond, another entry can have
 		// its ID.
-		same := s.lastRead.id != s.last || len(witness) > 0 && s.lastRead.is(s.last, witness[0].Values)
-		if len(witness) > 0 && same {
+		last := place{id: s.last}
+		if s.lastRead.id == s.last {
+			last = s.lastRead
+		}
+		there, err := last.isIn(ctx, s.client, s.stream)
+		if err != nil {
+			return err
+		}
+		if there {
 			from = s.last
 		}
 	}

@@ -25,7 +25,7 @@ type hub struct {
 	client  redis.UniversalClient
 	end     context.CancelFunc
 	lanes   sync.WaitGroup
-	closers []*reader
+	readers []*reader // of the lanes, and those that are taken in turns
 	gate    gate
 	turns   chan *reader
 
@@ -45,33 +45,20 @@ const (
 func newHub(s *sharing, client redis.UniversalClient, a asker) (*hub, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &hub{asker: a, sharing: s, client: client, members: make(map[string]*member), end: cancel}
-	open := func() (*reader, error) {
+	turns := min(runtime.GOMAXPROCS(0), 3)
+	for range turns + 2 {
 		r, err := newReader(ctx, client, a.block, true)
-		if err == nil {
-			h.closers = append(h.closers, r)
-		}
-		return r, err
-	}
-	h.turns = make(chan *reader, min(runtime.GOMAXPROCS(0), 3))
-	for range cap(h.turns) {
-		r, err := open()
 		if err != nil {
 			cancel()
 			return nil, err
 		}
+		h.readers = append(h.readers, r)
+	}
+	h.hot, h.cold = newLane(h, h.readers[0]), newLane(h, h.readers[1])
+	h.turns = make(chan *reader, turns)
+	for _, r := range h.readers[2:] {
 		h.turns <- r
 	}
-	hot, err := open()
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	cold, err := open()
-	if err != nil {
-		cancel()
-		return nil, err
-	}
-	h.hot, h.cold = newLane(h, hot), newLane(h, cold)
 	h.hot.demote, h.cold.promote = h.cold, h.hot
 	h.lanes.Go(func() { h.hot.run(ctx) })
 	h.lanes.Go(func() { h.cold.run(ctx) })
@@ -84,7 +71,7 @@ func newHub(s *sharing, client redis.UniversalClient, a asker) (*hub, error) {
 // close ends the lanes and their connections. Nobody is waiting in them any more.
 func (h *hub) close() {
 	h.end()
-	for _, r := range h.closers {
+	for _, r := range h.readers {
 		_ = r.Close() // it was only read with: nothing can be lost in it
 	}
 	h.lanes.Wait()
@@ -159,16 +146,15 @@ func (h *hub) readNow(ctx context.Context, stream string, from place) (entries [
 	case <-ctx.Done():
 		return nil, at, ctx.Err()
 	}
-	// It comes back at once, unless the server stands still.
-	forget := context.AfterFunc(ctx, func() {
+	// It comes back at once, unless the server stands still. In group mode it is
+	// given a moment, for what it may bring.
+	defer context.AfterFunc(ctx, func() {
 		if h.group == "" {
 			r.sockets.drop()
+		} else {
+			time.AfterFunc(unblockTimeout, r.sockets.drop)
 		}
-	})
-	defer forget()
-	if h.group != "" {
-		defer context.AfterFunc(ctx, func() { time.AfterFunc(unblockTimeout, r.sockets.drop) })()
-	}
+	})()
 	at = time.Now()
 	entries, err = h.asker.readNow(ctx, r, stream, from)
 	dropIfStale(r, err)

@@ -31,9 +31,9 @@ type survey struct {
 
 // surveyOf asks for a survey, with a look for the entry at the place.
 func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, from place) (survey, error) {
-	found, err := client.XRangeN(ctx, stream, from.id, from.id, 1).Result()
+	witness, err := from.isIn(ctx, client, stream)
 	if err != nil {
-		return survey{}, fmt.Errorf("looking for the last entry that was read: %w", err)
+		return survey{}, err
 	}
 	info, err := client.XInfoStream(ctx, stream).Result()
 	if err != nil {
@@ -45,8 +45,17 @@ func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, 
 	return survey{
 		first: info.FirstEntry.ID, last: info.LastGeneratedID, length: info.Length,
 		added: info.EntriesAdded, deleted: info.MaxDeletedEntryID,
-		witness: len(found) > 0 && from.is(found[0].ID, found[0].Values),
+		witness: witness,
 	}, nil
+}
+
+// isIn reports whether a stream has the entry at the place.
+func (p place) isIn(ctx context.Context, client redis.UniversalClient, stream string) (bool, error) {
+	found, err := client.XRangeN(ctx, stream, p.id, p.id, 1).Result()
+	if err != nil {
+		return false, fmt.Errorf("looking for the last entry that was read: %w", err)
+	}
+	return len(found) > 0 && p.is(found[0].ID, found[0].Values), nil
 }
 
 // diagnose says what was lost of a stream that was read up to position, the

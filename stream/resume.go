@@ -147,11 +147,11 @@ func (s *logSource) lastKnown(ctx context.Context) (place, error) {
 	known := s.known
 	s.mu.Unlock()
 	for _, one := range slices.Backward(known) {
-		found, err := s.client.XRangeN(ctx, s.stream, one.id, one.id, 1).Result()
+		there, err := one.isIn(ctx, s.client, s.stream)
 		if err != nil {
-			return place{}, fmt.Errorf("looking for what is left of what was read: %w", err)
+			return place{}, err
 		}
-		if len(found) > 0 && one.is(found[0].ID, found[0].Values) {
+		if there {
 			return one, nil
 		}
 	}

@@ -358,11 +358,7 @@ func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands 
 	if w.hasRoomLocked() {
 		return ctx.Err() == nil
 	}
-	defer context.AfterFunc(ctx, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.room.Broadcast()
-	})()
+	defer context.AfterFunc(ctx, w.wakeReader)()
 	w.starvedSince = time.Now()
 	complaint := w.complainLocked(full)
 	defer func() { complaint.Stop() }()
@@ -377,6 +373,13 @@ func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands 
 	}
 	w.starved = false
 	return ctx.Err() == nil
+}
+
+// wakeReader has the reader look again, at a context that is done.
+func (w *window) wakeReader() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.room.Broadcast()
 }
 
 func (w *window) hasRoomLocked() bool {
@@ -441,11 +444,7 @@ func (w *window) oldestLocked() (oldest *held) {
 // drain waits until all that is held has ended and is settled. It is for the
 // reader, in log mode, which adds nothing meanwhile.
 func (w *window) drain(ctx context.Context) error {
-	defer context.AfterFunc(ctx, func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.room.Broadcast()
-	})()
+	defer context.AfterFunc(ctx, w.wakeReader)()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(w.line) > 0 && ctx.Err() == nil {
