@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -27,17 +28,20 @@ type fuzzed struct {
 	Extra map[string]string `mapstructure:",remain"`
 }
 
-// FuzzStructDecode puts one text into one field after the other, and into a field
-// of any name. It must not panic, and what is decoded must survive a round trip.
+// FuzzStructDecode puts a text into one field, of any name or of one that there
+// is. It must not panic, and what is decoded must survive a round trip.
 func FuzzStructDecode(f *testing.F) {
-	for _, text := range []string{"", "1", "-7", "1e3", "true", "1m", "2024-02-03T04:05:06.7+01:00", `[{"mail":"a@b.ch","more":{"k":"v"}}]`, `{"a":[null,1]}`, "\xff\x00", " x "} {
-		f.Add("name", text)
+	for i, text := range []string{"", "1", "-7", "1e3", "true", "1m", "2024-02-03T04:05:06.7+01:00", `[{"mail":"a@b.ch","more":{"k":"v"}}]`, `{"a":[null,1]}`, "\xff\x00", " x "} {
+		for at := range uint16(13) {
+			f.Add("name", text, at+uint16(i)*13)
+		}
 	}
 	c := codec.Struct[fuzzed]()
-	f.Fuzz(func(t *testing.T, name, text string) {
-		for _, name := range []string{name, "s", "n", "u", "f", "b", "d", "t", "m", "raw", "j", "a", "-"} {
-			roundTrip(t, c, codec.Fields{name: text, "s": "x"}, func(v *fuzzed) { v.T = v.T.UTC() })
-		}
+	f.Fuzz(func(t *testing.T, name, text string, at uint16) {
+		names := [...]string{name, "s", "n", "u", "f", "b", "d", "t", "m", "raw", "j", "a", "-"}
+		name = names[int(at)%len(names)]
+		roundTrip(t, c, codec.Fields{"s": "x", name: text}, func(v *fuzzed) { v.T = v.T.UTC() })
+		wantNoCanary(t, c, name, text, int(at)/len(names))
 	})
 }
 
@@ -54,10 +58,10 @@ type fuzzedDocument struct {
 
 // FuzzJSONDecode is FuzzStructDecode for whole documents.
 func FuzzJSONDecode(f *testing.F) {
-	for _, text := range []string{"{}", "null", `{"s":"x","n":1,"f":1.5,"a":[{}],"p":{"p":{}},"m":{"1":null},"u":5}`, `{"l":[{"mail":"a@b.ch"}]}`, `{"n":300}`, `{"s":"\ud800"}`, `{"a":1,"a":2}`, `[9007199254740993]`, `{"a":{"a":[{},{"b":1e5,"B":[]}]}}`} {
-		f.Add(text)
+	for i, text := range []string{"{}", "null", `{"s":"x","n":1,"f":1.5,"a":[{}],"p":{"p":{}},"m":{"1":null},"u":5}`, `{"l":[{"mail":"a@b.ch"}]}`, `{"n":300}`, `{"s":"\ud800"}`, `{"a":1,"a":2}`, `[9007199254740993]`, `{"a":{"a":[{},{"b":1e5,"B":[]}]}}`} {
+		f.Add(text, uint16(i))
 	}
-	f.Fuzz(func(t *testing.T, text string) {
+	f.Fuzz(func(t *testing.T, text string, at uint16) {
 		normal := func(v *fuzzedDocument) {
 			for ; v != nil; v = v.P {
 				for key, at := range v.M {
@@ -75,6 +79,7 @@ func FuzzJSONDecode(f *testing.F) {
 		if taken := err == nil; taken != fits && !strings.Contains(fmt.Sprint(err), "surrogate") {
 			t.Fatalf("%q: %v, by tokens it is taken: %v", text, err, fits)
 		}
+		wantNoCanary(t, codec.JSON[fuzzedDocument]{}, "payload", text, int(at))
 	})
 }
 
@@ -82,7 +87,9 @@ func FuzzJSONDecode(f *testing.F) {
 // that are equal.
 func roundTrip[T any](t *testing.T, c codec.Codec[T], fields codec.Fields, normal func(*T)) {
 	t.Helper()
-	first, err := c.Decode(fields)
+	var first T
+	var err error
+	wantBounded(t, fields, func() { first, err = c.Decode(fields) })
 	if err != nil {
 		return
 	}
@@ -98,5 +105,51 @@ func roundTrip[T any](t *testing.T, c codec.Codec[T], fields codec.Fields, norma
 	normal(&second)
 	if !reflect.DeepEqual(first, second) {
 		t.Fatalf("%q: %+v came back as %+v", fields, first, second)
+	}
+}
+
+// wantBounded fails the test if decoding fields of text takes too long, three times
+// in a row because the machine may have other work, or too much memory.
+func wantBounded(t *testing.T, fields codec.Fields, decode func()) {
+	t.Helper()
+	size := 0
+	for name, text := range fields {
+		size += len(name) + len(text.(string))
+	}
+	var took time.Duration
+	for range 3 {
+		begun, room := time.Now(), allocated()
+		decode()
+		took, room = time.Since(begun), allocated()-room
+		if limit := uint64(1<<20 + 64*size); room > limit { //nolint:gosec // a length is not negative
+			t.Fatalf("%.200q: %d bytes were allocated for %d, at most %d are right", fields, room, size, limit)
+		}
+		if took <= 100*time.Millisecond {
+			return
+		}
+	}
+	t.Fatalf("%.200q: it takes %v to decode %d bytes", fields, took, size)
+}
+
+// allocated is how many bytes the process has allocated so far. It does not stop the
+// world, as runtime.ReadMemStats does: that would take longer than all the rest.
+func allocated() uint64 {
+	sample := []metrics.Sample{{Name: "/gc/heap/allocs:bytes"}}
+	metrics.Read(sample)
+	return sample[0].Value.Uint64()
+}
+
+// wantNoCanary decodes text with a canary at some place in it, which must not come
+// out in the error.
+func wantNoCanary[T any](t *testing.T, c codec.Codec[T], name, text string, place int) {
+	t.Helper()
+	canary := []string{"S3CR3T", "98769876"}[place%2]
+	if strings.Contains(name, canary) {
+		return // names may be told
+	}
+	place = place / 2 % (len(text) + 1)
+	_, err := c.Decode(codec.Fields{name: text[:place] + canary + text[place:]})
+	if err != nil && strings.Contains(fmt.Sprintf("%v %+v", err, err), canary) {
+		t.Fatalf("the value of %q is in the error: %v", name, err)
 	}
 }

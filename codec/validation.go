@@ -83,7 +83,7 @@ func isNotBlank(field validator.FieldLevel) bool { return isNotBlankValue(field.
 func isNotBlankValue(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.String:
-		return strings.TrimSpace(v.String()) != ""
+		return strings.Trim(strings.TrimSpace(v.String()), "\x1c\x1d\x1e\x1f") != "" // ASCII's separators count as blank there
 	case reflect.Map, reflect.Slice, reflect.Array, reflect.Chan:
 		return v.Len() > 0
 	}

@@ -39,14 +39,14 @@ func parseFile(data []byte) (map[string]ID, error) {
 		label, _ := key.(string)
 		text, ok := value.(string)
 		if !ok {
-			return nil, fmt.Errorf("label %q holds no string", label)
+			return nil, fmt.Errorf("label %s holds no string", quoteStart(label))
 		}
 		id, err := parse(text)
 		if err != nil {
-			return nil, fmt.Errorf("label %q: %w", label, err)
+			return nil, fmt.Errorf("label %s: %w", quoteStart(label), err)
 		}
 		if _, twice := offsets[label]; twice {
-			return nil, fmt.Errorf("label %q is there twice", label)
+			return nil, fmt.Errorf("label %s is there twice", quoteStart(label))
 		}
 		offsets[label] = id
 	}

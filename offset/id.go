@@ -47,8 +47,8 @@ func parsePart(s string) (uint64, bool) {
 	return n, err == nil
 }
 
-// quoteStart keeps error texts short when a whole document was stored or passed
-// in place of an ID.
+// quoteStart keeps error texts short when a whole document was stored or passed in
+// place of an ID or a label.
 func quoteStart(s string) string {
 	const longestID = 41
 	if len(s) <= longestID {

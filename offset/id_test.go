@@ -1,6 +1,7 @@
 package offset_test
 
 import (
+	"fmt"
 	"math/big"
 	"regexp"
 	"strings"
@@ -86,6 +87,9 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("Parse(%q): %v, want ok = %t; Parse(%q): %v, want ok = %t", a, aErr, aOK, b, bErr, bOK)
 		}
 		if aErr != nil || bErr != nil {
+			if text := fmt.Sprint(aErr, bErr); len(text) > 1500 {
+				t.Fatalf("errors of %d bytes", len(text))
+			}
 			return
 		}
 		if aID.String() != a || bID.String() != b {

@@ -54,6 +54,7 @@ func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, 
 		return "", false, nil
 	}
 	if err != nil {
+		r.relocate(err)
 		return "", false, fmt.Errorf("offset: load label %q from hash %q: %w", label, r.key, err)
 	}
 	if _, err := parse(id); err != nil {
@@ -98,6 +99,7 @@ func (r *Redis) Save(ctx context.Context, label, id string) error {
 	}
 	readable, err := saveScript.Run(ctx, r.client, []string{r.key}, label, id).Bool()
 	if err != nil {
+		r.relocate(err)
 		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
 	}
 	if !readable {
@@ -106,12 +108,23 @@ func (r *Redis) Save(ctx context.Context, label, id string) error {
 	return nil
 }
 
+// relocate has a client of a cluster look anew who has what, after an error that no
+// server has answered with: by default it would go on for up to a minute to ask a node
+// that is dead, though another has taken over.
+func (r *Redis) relocate(err error) {
+	var answer redis.Error
+	if cluster, ok := r.client.(*redis.ClusterClient); ok && err != nil && !errors.As(err, &answer) {
+		cluster.ReloadState(context.Background()) // it does not wait
+	}
+}
+
 // Reset implements [Resetter]. Errors of the client and of Redis are wrapped; the
 // call may be repeated.
 func (r *Redis) Reset(ctx context.Context, label, id string) error {
 	_, err := parse(id)
 	if err == nil {
 		err = r.client.HSet(ctx, r.key, label, id).Err()
+		r.relocate(err)
 	}
 	if err != nil {
 		return fmt.Errorf("offset: reset label %q in hash %q: %w", label, r.key, err)
