@@ -41,6 +41,9 @@ func Run(t *testing.T, test func(t *testing.T, b *Bubble)) {
 			// that outlives the bubble, and the next bubble is dead.
 			Addr:   "127.0.0.1:1",
 			Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
+			// So many that nobody waits for one: go-redis waits with timers that it keeps
+			// for all clients, and one of a bubble ends the process when it is used outside.
+			PoolSize: 1 << 12,
 		})
 		t.Cleanup(server.Close)
 		t.Cleanup(func() { _ = client.Close() })

@@ -20,7 +20,15 @@ type Cluster struct {
 	Nodes []*Redis
 
 	t testing.TB
+	// elected is when a node was made a primary by a failover.
+	elected map[*Redis]time.Time
 }
+
+// electionMemory is for how long a node remembers an election that it has won, four
+// times the node timeout. Until then it takes the votes of that for those of a new one
+// (Redis 7.0), becomes a primary that nobody has elected, and has to give way again,
+// while clients of the old primary are kept waiting for five seconds.
+const electionMemory = 4 * time.Second
 
 // StartCluster starts a cluster for the test, and waits until all nodes agree
 // about it. The given arguments are added to the command line of each node.
@@ -30,7 +38,7 @@ type Cluster struct {
 // by default.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
-	c := &Cluster{t: t}
+	c := &Cluster{t: t, elected: make(map[*Redis]time.Time)}
 	args = append([]string{
 		"--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
 		// However old its data, a replica takes over: in a test it is the only one.
@@ -103,10 +111,17 @@ func (c *Cluster) Replica(key string) *Redis {
 // Failover makes the primary that serves a key give way to its replica, in the
 // given way, and waits until the nodes that run agree about that. It returns the
 // old primary, for a Start or Thaw. Before the next failover, call
-// [Cluster.AwaitAgreed]: there has to be a replica again.
+// [Cluster.AwaitAgreed]: there has to be a replica again. It waits until four seconds
+// have passed since the replica was a primary's successor for the last time.
 func (c *Cluster) Failover(key string, how Failover) (old *Redis) {
 	c.t.Helper()
 	old, replica := c.Primary(key), c.Replica(key)
+	awaitNil(c.t, "the replica forgets its last election", func() error {
+		if time.Since(c.elected[replica]) < electionMemory {
+			return errors.New("not yet")
+		}
+		return nil
+	})
 	how.strike(old)
 	var again time.Time
 	awaitNil(c.t, how.String()+" failover", func() error {
@@ -122,6 +137,7 @@ func (c *Cluster) Failover(key string, how Failover) (old *Redis) {
 		}
 		return err
 	})
+	c.elected[replica] = time.Now()
 	c.AwaitAgreed()
 	return old
 }

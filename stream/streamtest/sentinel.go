@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -113,20 +114,21 @@ func (s *Sentinel) Failover(how Failover) (old *Redis) {
 	s.t.Helper()
 	old = s.Primary()
 	how.strike(old)
-	asked := how != Planned
+	var again time.Time
 	awaitNil(s.t, how.String()+" failover", func() error {
-		if !asked {
-			// Refused while a sentinel does not know of a replica in good health.
-			if _, err := s.anySentinel().ask("SENTINEL", "FAILOVER", sentinelName); err != nil {
-				return err
-			}
-			asked = true
-		}
 		primary, err := s.named()
 		switch {
 		case err != nil:
 			return err
 		case primary == old:
+			if how == Planned && time.Now().After(again) {
+				// Refused while a sentinel does not know of a replica in good health, and
+				// given up without a word when the replica does not obey in time.
+				if _, err := s.anySentinel().ask("SENTINEL", "FAILOVER", sentinelName); err != nil {
+					return err
+				}
+				again = time.Now().Add(5 * time.Second)
+			}
 			return errors.New("the sentinels still name the old primary")
 		}
 		role, _, _, err := primary.role()

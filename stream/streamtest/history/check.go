@@ -62,7 +62,7 @@ type check struct {
 	faults         []*span
 	entries        map[offset.ID]*checked
 	log            []*checked // what the stream has in the end
-	reports        []Event
+	reports        []int      // where in the history they are
 	findings       Findings
 }
 
@@ -129,7 +129,7 @@ func (c *check) gather() error {
 		switch event.Kind {
 		case Published, Delivered, Handled:
 		case Reported:
-			c.reports = append(c.reports, event)
+			c.reports = append(c.reports, i)
 			continue
 		default:
 			continue

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/stream/streamtest/history"
 )
@@ -16,6 +17,7 @@ import (
 //
 //	+1 acknowledged   >1 delivered   =1 handled   !1 failed   ~1 dead letter
 //	s1 saving, saved  l1 loaded      r1-2 reported, r without a range
+//	b1 resetting, reset (back)      d1 resetting, of which nobody knows more
 //	{kill:2 a fault that may repeat two   {fail:loses   }kill over
 //
 // An entry's number is its ID's; a letter behind it is its key.
@@ -41,6 +43,10 @@ func story(words string) []history.Event {
 			h = append(h, event)
 		case 's':
 			h = append(h, entry(history.Saving), entry(history.Saved))
+		case 'b':
+			h = append(h, entry(history.Resetting), entry(history.Reset))
+		case 'd':
+			h = append(h, entry(history.Resetting))
 		case 'l':
 			h = append(h, entry(history.Loaded))
 		case 'r':
@@ -130,11 +136,17 @@ func TestCheck(t *testing.T) {
 		{"reported", anyOrder, "+1 +2 r1-2", "", ""},
 		{"reported without a range", anyOrder, "+1 r", "", ""},
 		{"another one is reported", anyOrder, "+1 r2-3", "", "silent:1"},
+		{"published after a report", anyOrder, "+1 r +2", "", "silent:2"},
 
 		{"loaded lower", inOrder, ">1 =1 >2 =2 s2 l1", "1 2", "moved back:1"},
 		{"saved lower", inOrder, ">1 =1 >2 =2 s2 s1", "1 2", "moved back:1"},
 		{"loaded lower after a failover", inOrder, ">1 =1 >2 =2 s2 {fail:loses }fail l1", "1 2", "moved back:1:fail"},
 		{"one finding for each way back", inOrder, ">1 =1 >2 =2 >3 =3 s3 l1 s1 s2 s3", "1 2 3", "moved back:1"},
+		{"reset after a report", inOrder, ">1 =1 >2 =2 s2 r b0 l0 >1 =1 s1", "1 2", "repeated:1"},
+		{"reset, and tried again", inOrder, ">1 =1 >2 =2 s2 r d0 d0 b0 l0", "1 2", ""},
+		{"reset without a report", inOrder, ">1 =1 >2 =2 s2 b1 l1", "1 2", "moved back:1"},
+		{"reset once more without a report", inOrder, ">1 =1 >2 =2 s2 r b1 s2 b1 l1", "1 2", "moved back:1"},
+		{"loaded lower than it was reset", inOrder, ">1 =1 >2 =2 s2 r b1 l0", "1 2", "moved back:0"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()
@@ -167,6 +179,51 @@ func TestCheck(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A hundred thousand entries, and hundreds of faults, are judged in a moment: with
+// time that grows as their square this test would take hours.
+func TestCheckOfALongHistory(t *testing.T) {
+	t.Parallel()
+	const entries, faults = 100_000, 500
+	var events []history.Event
+	var log []string
+	add := func(kind history.Kind, n int, passed bool) {
+		events = append(events, history.Event{Kind: kind, By: "me", Key: fmt.Sprint(n % 10), ID: fmt.Sprint(n, "-0"), Passed: passed})
+	}
+	for n := range entries {
+		if n%(entries/faults) == 0 {
+			name := fmt.Sprint("fault ", n)
+			events = append(events, history.Event{Kind: history.FaultBegun, Text: name, May: &history.Fault{Name: name, Repeats: 50, Loses: n == 0}},
+				history.Event{Kind: history.FaultOver, Text: name})
+		}
+		add(history.Published, n+1, false)
+		add(history.Delivered, n+1, false)
+		add(history.Handled, n+1, true)
+		if n%7 == 0 {
+			add(history.Saving, n+1, false)
+			add(history.Saved, n+1, false)
+		}
+		if n%5 == 0 {
+			add(history.Handled, max(1, n-500), true) // again
+		}
+		if n%2 == 0 {
+			log = append(log, fmt.Sprint(n+1, "-0")) // the others are gone
+		}
+	}
+	events = append(events, history.Event{Kind: history.Reported})
+	begun := time.Now()
+	findings, err := history.Rules{Order: history.InOrder}.Check(events, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(findings.Of(history.Repeated)); n != entries/5 {
+		t.Errorf("%d repeats were found, want %d", n, entries/5)
+	}
+	if took := time.Since(begun); took > 20*time.Second {
+		t.Errorf("the check took %v", took)
+	}
+	t.Logf("%d events, %d findings, checked in %v", len(events), len(findings), time.Since(begun))
 }
 
 func TestCheckRefuses(t *testing.T) {

@@ -30,6 +30,11 @@ const (
 	Saving Kind = "saving"
 	// Saved: the store has said that it is.
 	Saved Kind = "saved"
+	// Resetting: the offset ID is about to be stored under Label, back from a higher
+	// one perhaps.
+	Resetting Kind = "resetting"
+	// Reset: the store has said that it is.
+	Reset Kind = "reset"
 	// Loaded: the offset ID was found under Label.
 	Loaded Kind = "loaded"
 	// FaultBegun: the fault named Text, with what May be seen of it, begins.

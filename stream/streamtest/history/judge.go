@@ -26,9 +26,18 @@ func (c *check) offsets() error {
 		at int
 	}
 	highest := make(map[string]saved) // by label
+	told := make(map[string]bool)     // who has reported a loss
 	done := 0                         // how many entries of the log, from its start, need no more looking at
 	for i, event := range c.events {
-		if event.Kind != Saving && event.Kind != Saved && event.Kind != Loaded {
+		switch event.Kind {
+		case Saving, Saved, Loaded, Resetting:
+		case Reported:
+			told[event.By] = true
+			continue
+		case Reset:
+			told[event.By] = false
+			continue
+		default:
 			continue
 		}
 		id, err := offset.Parse(event.ID)
@@ -37,7 +46,7 @@ func (c *check) offsets() error {
 		}
 		high := highest[event.Label]
 		switch {
-		case event.Kind == Saved && id.Compare(high.id) > 0:
+		case event.Kind == Saved && id.Compare(high.id) > 0, event.Kind == Resetting && told[event.By]:
 			highest[event.Label] = saved{id, i}
 		case event.Kind != Saved && id.Compare(high.id) < 0:
 			by := between(c.faults, high.at, i, func(s *span) bool { return s.Loses })
@@ -158,9 +167,14 @@ func (c *check) known(entry *checked) string {
 	return "never delivered"
 }
 
-// reported says whether a report of a loss speaks of an entry.
+// reported says whether a report of a loss speaks of an entry. One without an end
+// speaks of what was there, and not of what was published after it.
 func (c *check) reported(entry *checked) bool {
-	for _, event := range c.reports {
+	for _, at := range c.reports {
+		event := c.events[at]
+		if at < entry.published {
+			continue
+		}
 		from, _ := offset.Parse(event.ID) // 0-0, if it is open
 		to, err := offset.Parse(event.To)
 		if entry.id.Compare(from) >= 0 && (err != nil || entry.id.Compare(to) <= 0) {

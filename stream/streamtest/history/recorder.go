@@ -82,7 +82,7 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 			}
 			r.Add(Event{Kind: Delivered, By: by, ID: entry.ID, Key: key})
 			err := next(ctx, entry)
-			event := Event{Kind: Handled, By: by, ID: entry.ID, Key: key, Passed: passes(err)}
+			event := Event{Kind: Handled, By: by, ID: entry.ID, Key: key, Passed: passes(ctx, err)}
 			if err != nil {
 				event.Text = err.Error()
 			}
@@ -92,21 +92,27 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 	}
 }
 
-// passes reports whether an outcome ends the processing of an entry.
-func passes(err error) bool {
+// passes reports whether an outcome ends the processing of an entry. After a stop,
+// failures do not.
+func passes(ctx context.Context, err error) bool {
 	var (
 		skip       *stream.SkipError
 		decode     *stream.DecodeError
 		deadLetter *stream.DeadLetterError
 	)
-	return err == nil || errors.As(err, &skip) || errors.As(err, &decode) || errors.As(err, &deadLetter)
+	return err == nil || errors.As(err, &skip) || ctx.Err() == nil && (errors.As(err, &decode) || errors.As(err, &deadLetter))
 }
 
 // Store returns a store that records what is loaded from and saved to another
 // one, by the consumer that by names. A save is recorded before it is tried,
-// as one that fails may have succeeded all the same, and when it has succeeded.
+// as one that fails may have succeeded all the same, and when it has succeeded. It
+// is an [offset.Resetter], of which the same is recorded, if the other one is.
 func (r *Recorder) Store(by string, store offset.Store) offset.Store {
-	return &recordedStore{Store: store, recorder: r, by: by}
+	recorded := &recordedStore{Store: store, recorder: r, by: by}
+	if resetter, ok := store.(offset.Resetter); ok {
+		return &recordedResetter{recorded, resetter}
+	}
+	return recorded
 }
 
 type recordedStore struct {
@@ -128,6 +134,20 @@ func (s *recordedStore) Save(ctx context.Context, label, id string) error {
 	err := s.Store.Save(ctx, label, id)
 	if err == nil {
 		s.recorder.Add(Event{Kind: Saved, By: s.by, Label: label, ID: id})
+	}
+	return err
+}
+
+type recordedResetter struct {
+	*recordedStore
+	resetter offset.Resetter
+}
+
+func (s *recordedResetter) Reset(ctx context.Context, label, id string) error {
+	s.recorder.Add(Event{Kind: Resetting, By: s.by, Label: label, ID: id})
+	err := s.resetter.Reset(ctx, label, id)
+	if err == nil {
+		s.recorder.Add(Event{Kind: Reset, By: s.by, Label: label, ID: id})
 	}
 	return err
 }

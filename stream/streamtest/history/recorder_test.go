@@ -46,6 +46,22 @@ func TestRecorderKeepsWhatHappens(t *testing.T) {
 	if id, found, err := store.Load(t.Context(), "label"); id != "5-0" || !found || err != nil {
 		t.Errorf("loaded %q, %t, %v", id, found, err)
 	}
+	resetter, ok := store.(offset.Resetter)
+	if !ok {
+		t.Fatal("the recorder hides that offsets can be set back")
+	}
+	if err := resetter.Reset(t.Context(), "label", "4-0"); err != nil {
+		t.Error(err)
+	}
+	if err := resetter.Reset(t.Context(), "label", "x"); err == nil {
+		t.Error("a refused reset looks like a success")
+	}
+	if id, found, err := store.Load(t.Context(), "label"); id != "4-0" || !found || err != nil {
+		t.Errorf("loaded %q, %t, %v after a reset", id, found, err)
+	}
+	if _, ok := recorder.Store("me", struct{ offset.Store }{&offset.Memory{}}).(offset.Resetter); ok {
+		t.Error("the recorder sets offsets back where the store cannot")
+	}
 	recorder.Inject(history.Fault{Name: "cut", Repeats: 3})()
 	recorder.Report("me", "gap", "1-0", "2-0")
 
@@ -70,10 +86,27 @@ func TestRecorderKeepsWhatHappens(t *testing.T) {
 		"delivered me 2-0 A", "handled me 2-0 A passed", "delivered me 3-0 A", "handled me 3-0 A passed",
 		"delivered me 4-0 A", "handled me 4-0 A", "delivered me 5-0 A", "handled me 5-0 A", "delivered me 6-0 A", "handled me 6-0 A",
 		"saving me label 5-0", "saved me label 5-0", "saving me label x", "loaded me label 5-0",
+		"resetting me label 4-0", "reset me label 4-0", "resetting me label x", "loaded me label 4-0",
 		"fault begun", "fault over", "reported me 1-0 2-0",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("recorded\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// What comes back after a stop, other than success, is left for the next run.
+func TestRecorderKnowsOfStops(t *testing.T) {
+	t.Parallel()
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	var recorder history.Recorder
+	for _, outcome := range []error{&stream.DecodeError{Err: errors.New("no")}, &stream.DeadLetterError{Err: errors.New("no")}, nil} {
+		handle := recorder.Middleware("me")(func(context.Context, *stream.Entry) error { return outcome })
+		_ = handle(stopped, &stream.Entry{ID: "1-0"})
+		events, _ := recorder.Events()
+		if last := events[len(events)-1]; last.Passed != (outcome == nil) {
+			t.Errorf("after a stop, %v passes an entry: %t", outcome, last.Passed)
+		}
 	}
 }
 

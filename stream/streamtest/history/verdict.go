@@ -26,8 +26,9 @@ const (
 	// Silent: Redis acknowledged the entry and does not have it in the end, it was
 	// not handled, and no report speaks of it.
 	Silent Verdict = "silent"
-	// MovedBack: the offset was loaded or saved as the entry's ID after a higher
-	// one had been saved.
+	// MovedBack: the offset was loaded, saved or reset as the entry's ID after a
+	// higher one had been saved. A reset by who has reported a loss since its last
+	// reset is none.
 	MovedBack Verdict = "moved back"
 )
 
