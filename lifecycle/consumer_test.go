@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -14,29 +13,22 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"millrace/lifecycle"
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/streamtest"
 )
 
 // bubble runs a test in virtual time, with a Redis of its own in memory and a
 // configuration that is complete.
 func bubble(t *testing.T, test func(t *testing.T, config lifecycle.Config, out *bytes.Buffer)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		server := miniredis.NewMiniRedis()
-		client := redis.NewClient(&redis.Options{
-			Addr:   "127.0.0.1:1",
-			Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
-		})
-		t.Cleanup(server.Close)
-		t.Cleanup(func() { _ = client.Close() })
+	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {
 		var out bytes.Buffer
 		test(t, lifecycle.Config{
-			Client: client, Stream: lifecycle.DefaultStream, BlockTimeout: time.Second, OffsetStore: &offset.Memory{},
+			Client: b.Client, Stream: lifecycle.DefaultStream, BlockTimeout: time.Second, OffsetStore: &offset.Memory{},
 			Logger: slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		}, &out)
 	})

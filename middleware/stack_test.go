@@ -4,17 +4,15 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"net"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"millrace/middleware"
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/streamtest"
 )
 
 type payment struct {
@@ -26,14 +24,8 @@ type payment struct {
 // number of attempts, and nothing stands still.
 func TestTheStackInItsOrder(t *testing.T) {
 	t.Parallel()
-	synctest.Test(t, func(t *testing.T) {
-		server := miniredis.NewMiniRedis()
-		client := redis.NewClient(&redis.Options{
-			Addr:   "127.0.0.1:1",
-			Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
-		})
-		t.Cleanup(server.Close)
-		t.Cleanup(func() { _ = client.Close() })
+	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {
+		client := b.Client
 		for _, id := range []string{"good", "flaky", "hopeless", "permanent", "panics", "slow", "", "last"} {
 			err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: "payments", Values: []string{"id", id}}).Err()
 			if err != nil {

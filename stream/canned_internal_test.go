@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,7 +101,7 @@ func (c *cannedConn) Write(p []byte) (int, error) {
 		}
 		c.in = rest
 		switch name {
-		case "xread", "xreadgroup":
+		case "xread", "xreadgroup", "xinfo":
 			c.out = append(c.out, c.server.next()...)
 		case "hello":
 			if c.server.protocol == 3 {
@@ -210,10 +211,29 @@ func aReply(protocol, entries int, value string) string {
 
 // readOnce is a read of the stream s.
 func readOnce(r *reader) ([]batch, error) {
-	return r.read(context.Background(), &redis.XReadArgs{Streams: []string{"s", "0"}, Count: 10})
+	batches, err := r.read(context.Background(), &redis.XReadArgs{Streams: []string{"s", "0"}, Count: 10}, everything)
+	return unmeasured(batches), err
 }
 
 // barely is what go-redis reads, in our form.
 func barely(client *redis.Client) ([]batch, error) {
-	return (&reader{sockets: &sockets{}}).brought(client.XRead(context.Background(), &redis.XReadArgs{Streams: []string{"s", "0"}, Count: 10}).Result())
+	reply, err := client.XRead(context.Background(), &redis.XReadArgs{Streams: []string{"s", "0"}, Count: 10}).Result()
+	batches, err := (&reader{sockets: &sockets{}}).brought(reply, err, everything)
+	return unmeasured(batches), err
+}
+
+// unmeasured returns batches without what is known of their size.
+func unmeasured(batches []batch) []batch {
+	if batches == nil {
+		return nil
+	}
+	plain := make([]batch, len(batches))
+	for i, b := range batches {
+		b.bytes, b.entries = 0, slices.Clone(b.entries)
+		for j := range b.entries {
+			b.entries[j].size = 0
+		}
+		plain[i] = b
+	}
+	return plain
 }

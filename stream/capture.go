@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net"
 	"sync/atomic"
-	"time"
 )
 
 // capture stands between go-redis and a connection of a reader, and takes the
@@ -20,25 +19,51 @@ import (
 // OnConnect, would be noticed, and find nothing.
 type capture struct {
 	net.Conn
-	caught *atomic.Pointer[[]batch]
-	reply  reply
+	*exchange
+	reply reply
 	// armed is set while the reply to take has not come.
-	armed bool
+	armed atomic.Bool
 	// first is what go-redis gets before anything else.
 	first bytes.Buffer
 	// failed is why a reply was not read to its end. It stays: go-redis, which
 	// looks for notifications first, reads once more after an error, and that
 	// would begin in the middle of the reply.
 	failed error
+
+	// Where eager says so, a read is sent ahead: see ahead.go. asked is the command that
+	// asks for entries, ahead whether go-redis has not written it yet.
+	eager func() bool
+	asked []byte
+	ahead bool
 }
 
-func newCapture(conn net.Conn, silence time.Duration, caught *atomic.Pointer[[]batch]) *capture {
-	return &capture{Conn: conn, caught: caught, reply: reply{wire: wire{conn: watched{conn, silence}}}}
+// exchange is what a reader and the captures of its connections tell each other
+// past go-redis. One is enough: the reads of a reader follow each other.
+type exchange struct {
+	// wanted is how much may be taken out of the reply to the current read.
+	wanted atomic.Pointer[intakes]
+	caught atomic.Pointer[[]batch] // what was
+}
+
+func newCapture(conn net.Conn, s *sockets) *capture {
+	return &capture{Conn: conn, exchange: &s.exchange, eager: s.eager, reply: reply{wire: wire{conn: watched{conn, s.silence}}}}
 }
 
 func (c *capture) Write(p []byte) (int, error) {
-	if asksForEntries(p) {
-		c.armed = true
+	sent, err := c.isAhead(p)
+	if err != nil {
+		return 0, err
+	}
+	switch {
+	case sent:
+		c.armed.Store(true)
+		return len(p), nil
+	case asksForEntries(p):
+		c.armed.Store(true)
+		c.asked = c.asked[:0]
+	}
+	if c.armed.Load() && c.eager != nil {
+		c.asked = append(c.asked, p...) // it may be written in parts
 	}
 	return c.Conn.Write(p)
 }
@@ -54,7 +79,7 @@ func asksForEntries(p []byte) bool {
 }
 
 func (c *capture) Read(p []byte) (int, error) {
-	if c.armed && c.first.Len() == 0 && c.failed == nil {
+	if c.armed.Load() && c.first.Len() == 0 && c.failed == nil {
 		c.failed = c.take()
 	}
 	if c.failed != nil {
@@ -63,7 +88,7 @@ func (c *capture) Read(p []byte) (int, error) {
 	n := 0
 	if c.first.Len() > 0 {
 		n, _ = c.first.Read(p)
-		if c.armed {
+		if c.armed.Load() {
 			return n, nil
 		}
 	}
@@ -91,8 +116,17 @@ func (c *capture) take() error {
 		return c.reply.skip(1, &c.first)
 	case '*', '%':
 	default:
-		c.armed = false
+		c.armed.Store(false)
 		return nil
+	}
+	c.reply.intakes = everything // for a read of the user's own
+	if wanted := c.wanted.Load(); wanted != nil {
+		c.reply.intakes = *wanted
+	}
+	if c.eager != nil && c.eager() {
+		if err := c.askAhead(); err != nil {
+			return err
+		}
 	}
 	kind, streams, err := c.reply.head()
 	if err != nil {
@@ -105,7 +139,10 @@ func (c *capture) take() error {
 		}
 		c.caught.Store(&batches)
 	}
-	c.armed = false
+	if !c.ahead {
+		c.reply.shrink()
+	}
+	c.armed.Store(false)
 	c.first.WriteString("*-1\r\n") // null, in RESP3 too
 	return nil
 }

@@ -203,8 +203,8 @@ func TestCommandIsWrittenInParts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, value := range []string{"x", "y"} {
-			got, err := r.read(t.Context(), &redis.XReadArgs{Streams: []string{strings.Repeat("s", 1000), "0"}})
-			if err != nil || !reflect.DeepEqual(got, want(1, value)) {
+			got, err := r.read(t.Context(), &redis.XReadArgs{Streams: []string{strings.Repeat("s", 1000), "0"}}, everything)
+			if err != nil || !reflect.DeepEqual(unmeasured(got), want(1, value)) {
 				t.Errorf("in parts of %d: %v, %v", buffer, got, err)
 			}
 		}
@@ -234,12 +234,12 @@ func TestClusterRedirects(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := r.readGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}})
+		got, err := r.readGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}}, everything)
 		wanted := want(2, "x")
 		for i := range wanted[0].entries {
 			wanted[0].entries[i].Deliveries = 1
 		}
-		if err != nil || !reflect.DeepEqual(got, wanted) {
+		if err != nil || !reflect.DeepEqual(unmeasured(got), wanted) {
 			t.Errorf("%s: %v, %v", word, got, err)
 		}
 		_ = r.Close()
@@ -251,7 +251,7 @@ func TestClusterRedirects(t *testing.T) {
 // same error.
 func TestCaptureStaysFailed(t *testing.T) {
 	t.Parallel()
-	c := newCapture(&cannedConn{server: &canned{replies: [][]step{steps("*1\r\n*3\r\n" + aReply(2, 1, "x"))}}}, time.Minute, new(atomic.Pointer[[]batch]))
+	c := newCapture(&cannedConn{server: &canned{replies: [][]step{steps("*1\r\n*3\r\n" + aReply(2, 1, "x"))}}}, &sockets{silence: time.Minute})
 	if _, err := io.WriteString(c, "*4\r\n$5\r\nXRead\r\n$7\r\nSTREAMS\r\n$1\r\ns\r\n$1\r\n0\r\n"); err != nil {
 		t.Fatal(err)
 	}

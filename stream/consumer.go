@@ -108,7 +108,7 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
 	}
-	handler, err := chain(decodeAndHandle(topic.Codec, adapt(&cfg)), cfg.middleware)
+	handler, err := chain(decodeAndHandle(topic.Codec, adapt(&cfg), cfg.maxEntry), cfg.middleware)
 	problems := errors.Join(
 		checkClient(client),
 		checkTopic(topic),
@@ -153,14 +153,18 @@ func (c *Consumer[T]) String() string { return c.engine.name }
 
 // decodeAndHandle is the innermost handler of a chain, the only place where an
 // entry meets its type.
-func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T]) EntryHandler {
+func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T], maxEntry *int) EntryHandler {
 	into, ok := decoder.(codec.IntoDecoder[T])
 	if !ok {
 		into = intoDecoder[T]{decoder}
 	}
+	most := sizeLimit(maxEntry)
 	return func(ctx context.Context, entry *Entry) error {
 		if entry.exhausted {
 			return &MaxDeliveriesError{Deliveries: entry.Deliveries}
+		}
+		if size := int64(entry.size); size > most {
+			return &DecodeError{Stream: entry.Stream, ID: entry.ID, Err: &EntrySizeError{Size: size, Limit: most}}
 		}
 		msg := &Message[T]{Entry: *entry}
 		if err := decode(into, msg); err != nil {

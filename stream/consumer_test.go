@@ -104,7 +104,7 @@ func TestConsumerLeavesTheClientToItsOwner(t *testing.T) {
 	if err := client.Ping(t.Context()).Err(); err != nil {
 		t.Errorf("after Run the client does not work: %v", err)
 	}
-	eventually(t, "the reader's connection is closed", func() bool {
+	streamtest.Await(t, "the reader's connection is closed", func() bool {
 		list, err := client.ClientList(t.Context()).Result()
 		return err == nil && strings.Count(list, "\n") == 1
 	})
@@ -178,7 +178,7 @@ func TestAPanickingCodecIsADecodeError(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := start(t, consumer)
-	eventually(t, "both are passed", func() bool { return len(out.lines("WARN", "cannot be decoded")) == 2 })
+	streamtest.Await(t, "both are passed", func() bool { return len(out.lines("WARN", "cannot be decoded")) == 2 })
 	if err := stop(); err != nil {
 		t.Error(err)
 	}

@@ -15,9 +15,10 @@ import (
 )
 
 // The fields that a dead letter has besides those of the original entry, which
-// come first and are as they were, byte for byte. These are the last six of
-// every dead letter, in this order, so that the original can be restored even
-// if it had fields of the same names.
+// come first and are as they were, byte for byte; of an entry that the server no
+// longer has they are what was read, sorted by name, and of a name that repeats the
+// last value. These are the last six of every dead letter, in this order, so that the
+// original can be restored even if it had fields of the same names.
 const (
 	// DeadLetterPrefix begins the name of each of them.
 	DeadLetterPrefix = "millrace."
@@ -73,7 +74,7 @@ func (e *DeadLetterError) target(stream string) string {
 // moveScript copies an entry on the server, which keeps what the client's map
 // of fields has lost, their order and repeated names, and sends no payload back
 // and forth. It returns false if the entry is no longer there.
-var moveScript = redis.NewScript(`
+var moveScript = newOnceScript(`
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if #found == 0 then return false end
 local fields = found[1][2]
@@ -97,7 +98,8 @@ type mover func(ctx context.Context, letter deadLetter) (bool, error)
 // writeDeadLetter writes an entry to its dead-letter stream, and tries until
 // that has succeeded or ctx is done: the entry is held, but not processed again
 // for a failure that is not its own. A write whose reply is lost is written
-// again, so that an entry may be there twice, with the same DeadLetterID.
+// again, so that an entry may be there twice, with the same DeadLetterID. With
+// errGone there is nothing left to write, which has been told.
 func (r *run) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLetterError, ownerField, owner string, move mover) error {
 	letter := deadLetter{entry: entry, client: dead.Client, target: dead.target(r.stream), added: []string{
 		DeadLetterOrigin, r.stream,
@@ -111,7 +113,8 @@ func (r *run) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLette
 	if letter.client != nil {
 		turns = nil // another server, which may be slow
 	}
-	return r.persist(ctx, "writing to the dead letters", turns.inTurn(func(ctx context.Context) error {
+	gone := false
+	err := r.persist(ctx, "writing to the dead letters", turns.inTurn(func(ctx context.Context) error {
 		if letter.target == r.stream && letter.client == nil {
 			return errors.New("the dead-letter stream is the topic itself; give middleware.DeadLetter another one")
 		}
@@ -121,8 +124,19 @@ func (r *run) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLette
 				return err
 			}
 		}
-		return r.moveThroughHere(ctx, letter)
+		err := r.moveThroughHere(ctx, letter)
+		if gone = errors.Is(err, errGone); gone {
+			return nil
+		}
+		relocate(letter.client, err)
+		return err
 	}), false)
+	if err == nil && gone {
+		r.log().Error("entry lost: it is over the limit of size, and the stream no longer has it for its dead letter", "entry_id", entry.ID)
+		r.loseEntry(entry.ID)
+		return errGone
+	}
+	return err
 }
 
 // move is the mover of log mode.
@@ -134,17 +148,17 @@ func (e *engine) move(ctx context.Context, letter deadLetter) (bool, error) {
 // moveOnServer runs a script that moves an entry, and returns its reply, which is
 // empty where a script cannot move it. args come before the fields that the
 // letter gets.
-func (e *engine) moveOnServer(ctx context.Context, script *redis.Script, letter deadLetter, args ...any) (string, error) {
+func (e *engine) moveOnServer(ctx context.Context, script onceScript, letter deadLetter, args ...any) (string, error) {
 	for _, text := range letter.added {
 		args = append(args, text)
 	}
-	reply, err := script.Run(ctx, e.client, []string{e.stream, letter.target}, args...).Text()
-	switch {
+	reply, err := script.run(ctx, e.client, []string{e.stream, letter.target}, args...).Text()
+	switch v := classify(err); {
 	case err == nil:
 		return reply, nil
 	case errors.Is(err, redis.Nil), // trimmed away since it was read
-		hasCode(err, "CROSSSLOT"),
-		redis.IsPermissionError(err),                      // no scripts for this user
+		v.code == "CROSSSLOT",
+		v.withheld, // no scripts for this user
 		strings.Contains(err.Error(), "too many results"): // more fields than a script can pass on
 		return "", nil
 	default:
@@ -154,12 +168,23 @@ func (e *engine) moveOnServer(ctx context.Context, script *redis.Script, letter 
 
 // moveThroughHere fetches the entry once more, undecoded, and adds it to the
 // target.
-func (e *engine) moveThroughHere(ctx context.Context, letter deadLetter) error {
+func (r *run) moveThroughHere(ctx context.Context, letter deadLetter) error {
 	client := letter.client
 	if client == nil {
-		client = e.client
+		client = r.client
 	}
-	pairs, err := e.original(ctx, letter.entry)
+	if letter.entry.Fields == nil {
+		// It is over the limit of size: no more than one of those at a time.
+		r.carrying.Lock()
+		defer r.carrying.Unlock()
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+	pairs, err := r.original(ctx, letter.entry)
+	if errors.Is(err, errGone) {
+		return err
+	}
 	if err != nil {
 		return fmt.Errorf("fetching the entry for %s: %w", letter.target, err)
 	}
@@ -171,6 +196,10 @@ func (e *engine) moveThroughHere(ctx context.Context, letter deadLetter) error {
 	}
 	return nil
 }
+
+// errGone is what becomes of a dead letter whose entry is in the stream no more, and
+// was too large to be kept here. Without what it is about it would be none.
+var errGone = errors.New("the entry was trimmed or deleted before it could be copied")
 
 // original returns the entry's field-value pairs as the server has them or, if
 // it no longer does, as they were read.
@@ -186,6 +215,9 @@ func (e *engine) original(ctx context.Context, entry *Entry) ([]any, error) {
 			}
 		}
 	}
+	if entry.Fields == nil {
+		return nil, errGone
+	}
 	var pairs []any
 	for _, name := range slices.Sorted(maps.Keys(entry.Fields)) {
 		pairs = append(pairs, name, entry.Fields[name])
@@ -193,14 +225,14 @@ func (e *engine) original(ctx context.Context, entry *Entry) ([]any, error) {
 	return pairs, nil
 }
 
-// cut shortens text to at most the given number of bytes, and leaves valid
-// UTF-8.
+// cut shortens text to at most the given number of bytes of valid UTF-8.
 func cut(text string, size int) string {
+	text = strings.ToValidUTF8(text, "\uFFFD") // first: it can make the text longer
 	if len(text) > size {
-		for size > 0 && !utf8.RuneStart(text[size]) {
+		for !utf8.RuneStart(text[size]) {
 			size--
 		}
 		text = text[:size]
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
+	return text
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/middleware"
 	"millrace/offset"
 	"millrace/stream"
 	"millrace/stream/streamtest"
@@ -77,7 +79,7 @@ func TestDeadLetterKeepsTheOriginalByteForByte(t *testing.T) {
 				begun := time.Now().Add(-time.Second)
 				store := &offset.Memory{}
 				stop := start(t, newConsumer(t, client, store, rec.Handle, stream.WithLabel("me")))
-				eventually(t, "the entry is passed", func() bool {
+				streamtest.Await(t, "the entry is passed", func() bool {
 					saved, _, _ := store.Load(t.Context(), "me")
 					return saved == id
 				})
@@ -127,7 +129,7 @@ func TestDeadLetterOfATrimmedEntry(t *testing.T) {
 		return &stream.DeadLetterError{Err: errors.New("no")}
 	}
 	start(t, newConsumer(t, client, &offset.Memory{}, rec.Handle))
-	eventually(t, "it is in the dead letters", func() bool {
+	streamtest.Await(t, "it is in the dead letters", func() bool {
 		return client.XLen(t.Context(), "{orders}:dead").Val() == 1
 	})
 	if letter := deadLetters(t, client, "{orders}:dead")[0]; !slices.Equal(letter[:4], []string{"a", "1", "id", "x"}) {
@@ -156,7 +158,7 @@ func TestEntryIsHeldWhileItsDeadLetterFails(t *testing.T) {
 		return nil
 	}
 	stop := start(t, newConsumer(t, client, store, rec.Handle, stream.WithLogger(out.Logger())))
-	eventually(t, "the failed write is logged", func() bool { return len(out.lines("WARN", "dead letters failed", "WRONGTYPE")) > 0 })
+	streamtest.Await(t, "the failed write is logged", func() bool { return len(out.lines("WARN", "dead letters failed", "WRONGTYPE")) > 0 })
 	if seen := rec.Seen(); !slices.Equal(seen, []string{"good", "bad"}) {
 		t.Errorf("delivered %v while the write fails", seen)
 	}
@@ -173,9 +175,53 @@ func TestEntryIsHeldWhileItsDeadLetterFails(t *testing.T) {
 	if err := client.Del(t.Context(), "{orders}:dead").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "both are in the dead letters", func() bool { return client.XLen(t.Context(), "{orders}:dead").Val() == 2 })
+	streamtest.Await(t, "both are in the dead letters", func() bool { return client.XLen(t.Context(), "{orders}:dead").Val() == 2 })
 	if letter := deadLetters(t, client, "{orders}:dead")[0]; !slices.Contains(letter, bad) {
 		t.Errorf("the first dead letter is %q", letter)
+	}
+}
+
+// A stop comes while an entry is found not to be decodable. The dead-letter middleware
+// does nothing after a stop, and that must not pass the entry: the next run makes a
+// dead letter of it.
+func TestUndecodableEntryAtAStop(t *testing.T) {
+	t.Parallel()
+	for _, group := range []bool{false, true} {
+		t.Run(fmt.Sprint("group ", group), func(t *testing.T) {
+			t.Parallel()
+			client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+			store := &offset.Memory{}
+			run := func(ctx context.Context, then func()) error {
+				middlewares := stream.WithMiddleware(middleware.DeadLetter(middleware.DeadLetterConfig{}), func(next stream.EntryHandler) stream.EntryHandler {
+					return func(ctx context.Context, entry *stream.Entry) error {
+						err := next(ctx, entry)
+						then()
+						return err
+					}
+				})
+				if group {
+					return newGroup(t, client, newRecorder().Handle, middlewares).Run(ctx)
+				}
+				return newConsumer(t, client, store, newRecorder().Handle, middlewares).Run(ctx)
+			}
+			id := addFields(t, client, "id", "x", "amount", "many")
+			ctx, cancel := context.WithCancel(t.Context())
+			if err := run(ctx, cancel); err != nil {
+				t.Fatal(err)
+			}
+			if saved, found, _ := store.Load(t.Context(), orders.Name); found || len(deadLetters(t, client, "{orders}:dead")) > 0 {
+				t.Errorf("after the stop the offset is %q, and there are dead letters %v", saved, deadLetters(t, client, "{orders}:dead"))
+			}
+			ctx, cancel = context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- run(ctx, func() {}) }()
+			streamtest.Await(t, "the entry is a dead letter", func() bool { return client.XLen(t.Context(), "{orders}:dead").Val() > 0 })
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			streamtest.AssertDeadLettered(t, client, "{orders}:dead", id)
+		})
 	}
 }
 
@@ -186,7 +232,7 @@ func TestDeadLettersIntoTheTopicItselfAreRefused(t *testing.T) {
 	var out logs
 	rec := giveUp(stream.DeadLetterError{Stream: "orders"})
 	start(t, newConsumer(t, client, &offset.Memory{}, rec.Handle, stream.WithLogger(out.Logger())))
-	eventually(t, "it is logged", func() bool { return len(out.lines("WARN", "the topic itself")) > 0 })
+	streamtest.Await(t, "it is logged", func() bool { return len(out.lines("WARN", "the topic itself")) > 0 })
 	if n := client.XLen(t.Context(), "orders").Val(); n != 1 {
 		t.Errorf("the topic has %d entries", n)
 	}
@@ -201,7 +247,7 @@ func TestDeadLetterWithoutScripts(t *testing.T) {
 	addFields(t, client, pairs...)
 	rec := giveUp(stream.DeadLetterError{})
 	start(t, newConsumer(t, client, &offset.Memory{}, rec.Handle))
-	eventually(t, "it is in the dead letters", func() bool { return client.XLen(t.Context(), "{orders}:dead").Val() == 1 })
+	streamtest.Await(t, "it is in the dead letters", func() bool { return client.XLen(t.Context(), "{orders}:dead").Val() == 1 })
 	if letter := deadLetters(t, client, "{orders}:dead")[0]; !slices.Equal(letter[:4], pairs) {
 		t.Errorf("the dead letter is %q", letter)
 	}
@@ -229,5 +275,76 @@ func TestDeadLetterStreamSharesTheSlot(t *testing.T) {
 		if same != !slices.Contains([]string{"{}a", "a}b", "with space {}"}, key) {
 			t.Errorf("%q and %q: same slot is %v", key, got, same)
 		}
+	}
+}
+
+// A slot that moves refuses what needs two keys, of which one is not there yet.
+func TestDeadLettersOutlastAMovingSlot(t *testing.T) {
+	t.Parallel()
+	server, other := streamtest.StartRedis(t, "--cluster-enabled", "yes"), streamtest.StartRedis(t, "--cluster-enabled", "yes")
+	admin, target := server.Client(), other.Client()
+	command(t, admin, "CLUSTER", "ADDSLOTSRANGE", "0", "16383")
+	host, port, _ := net.SplitHostPort(other.Addr)
+	command(t, admin, "CLUSTER", "MEET", host, port)
+	id := target.Do(t.Context(), "CLUSTER", "MYID").Val()
+	eventually(t, "they have met", func() bool {
+		return strings.Contains(admin.ClusterNodes(t.Context()).Val(), fmt.Sprint(id))
+	})
+	clusterUp(t, admin)
+	slot := admin.ClusterKeySlot(t.Context(), orders.Name).Val()
+	add(t, admin, "a")
+	command(t, admin, "CLUSTER", "SETSLOT", slot, "MIGRATING", id)
+	for _, mode := range bothModes() {
+		var out logs
+		consumer := mode.make(t, admin, orders.Name, giveUp(stream.DeadLetterError{Stream: "{orders}:" + mode.name}).Handle, stream.WithLogger(out.Logger()))
+		stop := start(t, consumer)
+		eventually(t, "it is refused", func() bool { return len(out.lines("writing to the dead letters", "TRYAGAIN")) > 0 })
+		command(t, admin, "CLUSTER", "SETSLOT", slot, "STABLE")
+		eventually(t, "the dead letter is there", func() bool { return consumer.Stats().DeadLettered == 1 })
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if n := len(deadLetters(t, admin, "{orders}:"+mode.name)); n != 1 {
+			t.Errorf("%s mode: %d dead letters, want 1", mode.name, n)
+		}
+		command(t, admin, "CLUSTER", "SETSLOT", slot, "MIGRATING", id)
+	}
+	if ids := pending(t, admin); len(ids) != 0 {
+		t.Errorf("pending: %v", ids)
+	}
+}
+
+// A script that writes a dead letter and may not ack has written it nevertheless:
+// it must not be run again and again.
+func TestADeadLetterWithoutTheRightToAck(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--user", "app", "on", ">right", "~*", "&*", "+@all", "-xack")
+	admin := server.Client()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "app", Password: "right"})
+	t.Cleanup(func() { _ = client.Close() })
+	add(t, admin, "a")
+	consumer := newGroup(t, client, giveUp(stream.DeadLetterError{}).Handle)
+	stop := start(t, consumer)
+	var at time.Time
+	for range 5 {
+		eventually(t, "it is refused", func() bool {
+			stats := consumer.Stats()
+			if !stats.LastErrorAt.After(at) || !strings.Contains(stats.LastError, "lacks a right") {
+				return false
+			}
+			at = stats.LastErrorAt
+			return true
+		})
+	}
+	if n := len(deadLetters(t, admin, "{orders}:dead")); n != 2 {
+		t.Errorf("%d dead letters, want the script's and one that was written without it", n)
+	}
+	command(t, admin, "ACL", "SETUSER", "app", "+xack")
+	settled(t, admin)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if n := len(deadLetters(t, admin, "{orders}:dead")); n != 2 {
+		t.Errorf("%d dead letters in the end, want no more", n)
 	}
 }

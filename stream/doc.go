@@ -111,9 +111,27 @@
 //
 // When the group is gone, because the stream was deleted, flushed or evicted, or
 // Redis came back empty, it is made again, behind the last entry that this
-// consumer has read if the stream still has that, else at its beginning. What
-// other consumers had pending, and did not live to finish, is lost with it; the
-// log says so.
+// consumer has read if the stream still has that, else at its beginning. What the
+// consumers hold that live is handled, as long as the stream has it, and told as
+// lost otherwise. What others had pending, and did not live to finish, is lost with
+// the group; the log says so.
+//
+// # Losses
+//
+// Redis says nothing of entries that are trimmed or deleted before they are read, nor
+// of a stream that is made again, or goes back, while somebody reads it. A consumer
+// finds out, and tells it as a [LossError], with the range, and with the number as far
+// as that can be known: before it reads the first entry, after trouble with the
+// server, and while it runs every half minute in log mode, every half of the claim
+// idle time in group mode.
+//
+// A consumer in log mode knows what it has read, and an offset in a store outlives the
+// stream. In group mode the group's place is in the stream itself, and what several
+// consumers have read is known to none of them, so that some things cannot be known:
+// that a stream or a group was deleted, or a group set to another place, while no
+// consumer ran; that entries were deleted by ID which nobody had read, if they are
+// passed before the next look; and what was pending on a consumer that does not run,
+// and was removed by hand.
 //
 // # Ordering and concurrency
 //
@@ -132,6 +150,18 @@
 // one entry for each handler. In log mode entries that are done count until the offset has passed
 // them, so that one entry that is stuck, while others go on, fills the window in the
 // end. Nothing is read then, and the log says which entry it is.
+//
+// # Memory
+//
+// A backlog of any length takes no more than the window: so many entries
+// ([WithWindow]), and 64 MiB of names and values ([WithWindowBytes]), or the one entry
+// that is larger than that. What the handlers keep is their own. How many entries a
+// read asks for follows from how large the last ones were, and what comes
+// nevertheless is not kept: log mode reads it again, and group mode, on which it is
+// pending now, fetches it when it is begun.
+//
+// [WithMaxEntryBytes] is for topics that others can write to. An entry over it takes
+// no memory, is never decoded, and comes out of the chain as a [DecodeError].
 //
 // # Batches
 //
@@ -154,11 +184,74 @@
 //
 // Trouble with Redis and the store does not end Run. It is logged when it
 // begins, every half minute, and when it is over, and tried again after 50
-// milliseconds to a second, for ever. What no waiting can mend ends Run, with
-// an error that says what to do; see [Consumer.Run].
+// milliseconds to half a second, for ever. An error that is not known is such trouble.
 //
-// No field's value is in any error or log line of this module. What a handler
-// puts into its own errors is logged, and becomes part of a dead letter.
+//	no connection, no answer, LOADING, BUSY,    it is waited for
+//	CLUSTERDOWN, TRYAGAIN, OOM, MISCONF,
+//	NOREPLICAS, too many clients
+//	READONLY, MASTERDOWN, a master that was     the connection is dropped, so that
+//	made a replica                              the master is found
+//	NOGROUP, the stream is gone                 the group is made again
+//	NOAUTH, WRONGPASS, NOPERM, WRONGTYPE,       Run returns at the start, with what
+//	a command that the server lacks             to do; later the log, Stats and
+//	                                            Health say that, and it is waited for
+//	the loss policy says stop, a stored offset  Run returns, with what to do
+//	that is none
+//
+// No field's value is in any error or log line of this module. What a handler, or a
+// codec of your own, puts into its errors and panics is logged, and becomes part of a
+// dead letter.
+//
+// # Faults
+//
+// What becomes of entries, and when delivery goes on, in each of them. Package
+// [millrace/stream/faults] injects all of these, and accounts for every entry.
+//
+//   - A handler fails, panics, or never returns: its entry is held, and delivered
+//     again when it has returned. In log mode what is behind it waits, with an order
+//     key only what has the same key; in group mode nothing does.
+//   - The consumer's process is killed: nothing is lost, and at most the window is
+//     handled again, in log mode by the next run of it, in group mode by another
+//     consumer after the claim idle time.
+//   - Redis is killed or restarted with all that it had acknowledged, or connections
+//     are cut, anywhere in a reply: nothing is lost. A consumer in log mode that
+//     lives handles nothing again; one in group mode only what was claimed from it,
+//     because the fault lasted longer than the claim idle time. Reading, settling and
+//     dead letters are tried again, each after at most half a second.
+//   - Redis stands still, or a network swallows everything: the same. It is noticed
+//     when nothing has come for two seconds longer than the block time.
+//   - Redis refuses what a consumer needs (out of memory, no disk, no replicas, still
+//     loading, a right that was taken away): delivery goes on until the window is
+//     full of what cannot be settled, and then waits. At the start, what no waiting
+//     mends ends Run.
+//   - Redis comes back empty, or without the last that it had acknowledged; a stream
+//     or group is deleted; entries are trimmed or deleted before they were read; the
+//     clock goes back, so that new entries have lower IDs: what is lost is told, with
+//     what is known of it ([LossError]), and everything that the stream has is
+//     handled. In log mode that is found at the start, at the first read after any
+//     trouble, with every read of a backlog, and after half a minute of idleness; in
+//     group mode by the next read, or within half the claim idle time.
+//   - A failover, by sentinels or in a cluster: delivery goes on within three seconds of
+//     the election, also if the old master stands still. Everything that the new one has
+//     is handled. What it lacks, and was handled, cannot be undone; where this consumer
+//     has read it, that is told. In log mode about as much can be handled again as has
+//     vanished, in group mode what was acked and had not reached the replica. A slot
+//     that moves loses nothing. In a cluster, a command on its way to a master that
+//     stands still is waited for twice as long as the client's ReadTimeout says: there
+//     it should be no more than half a second, where go-redis' default is five.
+//
+// It costs a connection for each Run (a few for a Runner), the last entry of every
+// batch read twice in log mode (it proves that nothing behind it was trimmed away),
+// and three small commands in half a minute of idleness, in group mode one or two a
+// second. While a read waits, the sentinels or the cluster are asked once a second who
+// the master is.
+//
+// What nothing on Redis can promise: that the effect of a handler happens only once
+// (keep a key of the event with the effect, or the offset in the same transaction);
+// that Redis keeps what it has acknowledged, in a failover, or without an
+// append-only file that is synced always; an order across the consumers of a group,
+// or across a claim; and that an entry that was trimmed before it was read can be
+// brought back.
 //
 // # Shutdown
 //

@@ -32,14 +32,18 @@ type engine struct {
 }
 
 // run is one Run of a consumer. The goroutine of Run reads ahead into the window,
-// workers process what is in there, and one goroutine settles what has ended.
+// workers process what is in there, and the settler settles what has ended.
 type run struct {
 	*engine
 	window  *window
 	source  source
 	sharing *sharing // nil is alone
-	// settleMu is held while something is settled.
-	settleMu sync.Mutex
+	// settler has one settling on its way while the next entries are processed,
+	// tender does what is to be done from time to time.
+	settler, tender errand
+	// settleMu is held while something is settled, carrying while a large entry that
+	// is not kept in memory passes through here.
+	settleMu, carrying sync.Mutex
 }
 
 // source is the one seam between log mode and group mode: where entries come
@@ -59,7 +63,7 @@ type source interface {
 	bury(ctx context.Context, one *held, dead *DeadLetterError) (settled bool, err error)
 	// settle records, once, that the processing of entries has ended.
 	settle(ctx context.Context, ended []*held) error
-	// tend does what else there is to do while the consumer runs.
+	// tend does what there is to do from time to time while the consumer runs.
 	tend(ctx context.Context)
 	// stop settles what is left, when everything else is over.
 	stop(ctx context.Context) error
@@ -75,15 +79,17 @@ const stopTimeout = time.Second
 
 // recovery is how long to wait before Redis or a store is tried again. Its Max
 // is what a consumer can add to an outage.
-var recovery = Backoff{Min: 50 * time.Millisecond, Max: time.Second}
+var recovery = Backoff{Min: 50 * time.Millisecond, Max: 500 * time.Millisecond}
 
 func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
-	defer fail(nil)
 	r := &run{engine: e, window: newWindow(e.limits(e.group), e.group), sharing: sharingOf(ctx)}
 	e.meter.begin(r)
-	defer func() { e.meter.end(err) }()
-	defer r.window.close()
+	defer func() {
+		r.window.close()
+		e.meter.end(err)
+		fail(nil)
+	}()
 	if r.source, err = e.open(ctx, r); err != nil {
 		return err
 	}
@@ -93,41 +99,52 @@ func (e *engine) run(parent context.Context) (err error) {
 		return unlessDone(ctx, err)
 	}
 	e.meter.update(func(m *meter) { m.started = true })
-	defer e.log().Info("consumer stopped")
+	defer func() { e.log().Info("consumer stopped") }()
+	if r.consume(ctx, fail); parent.Err() == nil {
+		return context.Cause(ctx) // what no waiting can mend
+	}
+	return r.stop(ctx)
+}
 
+// stop settles what is left. What stopped the consumer must not stop this too.
+func (r *run) stop(ctx context.Context) error {
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return r.source.stop(stopping)
+}
+
+// consume reads, processes and settles until ctx is done, and until the handlers in
+// flight have returned. It fails with what no waiting can mend.
+func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 	defer context.AfterFunc(ctx, r.window.stop)() // nothing more is begun
-	handling, endHandling := e.handling(ctx)
+	handling, endHandling := r.handling(ctx)
 	defer endHandling()
 	// What has ended is settled, and what is held is kept, for as long as a
 	// handler outlasts the stop.
 	tending, stopTending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTending()
 
-	var workers, others sync.WaitGroup
-	for range r.concurrency {
-		r.employ(ctx, handling, &workers)
-	}
-	others.Go(func() {
-		if err := r.keepSettling(tending); err != nil {
+	r.settler.do = func() {
+		if err := unlessDone(tending, r.settleNow(tending)); err != nil {
 			fail(err)
 		}
-	})
-	others.Go(func() { r.source.tend(tending) })
+	}
+	r.window.settle = r.settler.ask
+	if r.group {
+		r.tender.do = func() { r.source.tend(tending) }
+		r.tender.every(tendInterval(r.claimIdle))
+	}
+	var workers sync.WaitGroup
+	r.window.employ = func() { r.employ(ctx, handling, &workers) }
 	if err := r.read(ctx); err != nil {
 		fail(err)
 	}
 	r.source.interrupt()
+	r.window.stop() // nobody is employed any more
 	workers.Wait()
 	stopTending()
-	others.Wait()
-
-	if parent.Err() == nil {
-		return context.Cause(ctx) // what no waiting can mend
-	}
-	// What stopped the consumer must not stop this too.
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
-	defer cancel()
-	return r.source.stop(stopping)
+	r.settler.end()
+	r.tender.end()
 }
 
 // handling returns the context of handlers: it ends the drain timeout after ctx.
@@ -181,13 +198,13 @@ const fewEntries = 16
 
 // take takes in entries that were read at the given time, and reports whether there
 // is room for another batch.
-func (r *run) take(entries []Entry, at time.Time) (more bool) {
-	n := len(entries)
+func (r *run) take(b batch, at time.Time) (more bool) {
+	n := b.len() // before the memory of the entries may be used again
 	if len(r.observers.read) > 0 {
-		event := Read{Identity: r.identity, Entries: n, LastID: entries[n-1].ID}
+		event := Read{Identity: r.identity, Entries: n, LastID: b.lastID()}
 		tell(r.engine, r.observers.read, func(o ReadObserver) { o.OnRead(event) })
 	}
-	more = r.window.addRead(entries, at)
+	more = r.window.addRead(b, at)
 	if n < fewEntries {
 		// The worker that was woken is next in line behind this goroutine, which would
 		// first send the next read: a third of the time that an entry takes from XADD
@@ -209,16 +226,20 @@ func (r *run) awaitRoom(ctx context.Context) bool {
 }
 
 // reportFull says that nothing more is read, and which entry is in the way.
-func (r *run) reportFull(id string, stands state) {
+func (r *run) reportFull(id string, stands state, bytes int64) {
 	how := "is at work"
 	if stands == waiting {
 		how = "failed, and waits to be delivered again"
 	} else if stands != working {
 		how = "waits to be begun or settled"
 	}
-	r.log().Warn("reading paused: the window is full behind an entry that "+how, "entry_id", id, "window", r.window.size)
+	what := "the window is full"
+	if bytes > int64(r.window.bytes/2) {
+		what = "the window is full of large entries"
+	}
+	r.log().Warn("reading paused: "+what+" behind an entry that "+how, "entry_id", id, "window", r.window.size, "bytes", bytes, "window_bytes", r.window.bytes)
 	if len(r.observers.full) > 0 {
-		event := Full{Identity: r.identity, EntryID: id, Size: r.window.size}
+		event := Full{Identity: r.identity, EntryID: id, Size: r.window.size, Bytes: bytes, SizeBytes: int64(r.window.bytes)}
 		tell(r.engine, r.observers.full, func(o FullObserver) { o.OnFull(event) })
 	}
 }
@@ -241,7 +262,11 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead fu
 	)
 	switch {
 	case errors.As(failure, &letter) && ctx.Err() == nil:
-		if err := dead(letter); err != nil {
+		err := dead(letter)
+		if errors.Is(err, errGone) {
+			return OutcomeAbsorbed, nil
+		}
+		if err != nil {
 			return OutcomeInterrupted, err
 		}
 		log.Warn("entry passed: it is in the dead letters now", "dead_letter_stream", letter.target(e.stream), "err", letter.Err)
@@ -251,7 +276,7 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead fu
 	case errors.As(failure, &skip):
 		log.Info("entry passed: skipped", "reason", skip.Reason)
 		return OutcomeSkipped, nil
-	case errors.As(failure, &wrong):
+	case errors.As(failure, &wrong) && ctx.Err() == nil: // after a stop, nobody makes a dead letter of it
 		log.Warn("entry passed: it cannot be decoded", "err", wrong.Err)
 		return OutcomeAbsorbed, nil
 	}
@@ -281,8 +306,8 @@ func (e *engine) persist(ctx context.Context, what string, do func(context.Conte
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if advice := beyondMending(err, starting); advice != "" {
-			return fmt.Errorf("stream: %s failed for %s: %s: %w", what, e.stream, advice, err)
+		if classify(err).ends(starting) {
+			return fmt.Errorf("stream: %s failed for %s: %w", what, e.stream, explain(err))
 		}
 		if trouble == nil {
 			trouble = e.newOutage(what, e.log())
@@ -291,6 +316,7 @@ func (e *engine) persist(ctx context.Context, what string, do func(context.Conte
 		if !sleep(ctx, recovery.Delay(trouble.failures)) {
 			return ctx.Err()
 		}
+		relocate(e.client, err) // once more: before, there may have been no other master
 	}
 }
 

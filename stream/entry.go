@@ -5,18 +5,19 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"millrace/codec"
 )
 
-// begin fetches an entry that is delivered again, and counts the delivery.
+// begin fetches an entry that is delivered again, or was read without its fields,
+// and counts the delivery.
 func (s *groupSource) begin(ctx context.Context, one *held) bool {
 	if one.entry == nil {
-		// It may be what made a consumer crash: what is done is acked before, or
-		// it would be charged with that crash as well, and in the end be over the
-		// limit without a fault of its own.
-		_ = s.settleNow(ctx) // the only error is that ctx is done: then the stop acks
+		if !one.free {
+			// It may be what made a consumer crash: what is done is acked before, or
+			// it would be charged with that crash as well, and in the end be over the
+			// limit without a fault of its own.
+			_ = s.settleNow(ctx) // the only error is that ctx is done: then the stop acks
+		}
 		if !s.fetchAgain(ctx, one) || !s.window.queueUp(one) {
 			return false
 		}
@@ -33,27 +34,15 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 		charge = 0
 	}
 	var outcome string
-	err := s.persist(ctx, "fetching an entry to deliver it again", s.sharing.inTurn(func(ctx context.Context) error {
-		at := time.Now()
-		reply, err := beginScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, one.id, charge).Slice()
-		switch {
-		case err != nil && groupGone(err):
-			// The reader makes the group again, but may be waiting for us.
-			s.window.suspect()
-			outcome = "lost"
-			return nil
-		case err != nil:
-			return err
+	err := s.persist(ctx, "fetching an entry to deliver it again", s.sharing.inTurn(func(ctx context.Context) (err error) {
+		outcome, err = s.beginAgain(ctx, one, charge)
+		if err == nil && outcome == "dropped" && !s.window.isSuspect(one) {
+			// This consumer may have been removed from the group. Then it is taken back.
+			if err = s.renewSince(ctx, time.Now()); err == nil {
+				outcome, err = s.beginAgain(ctx, one, charge)
+			}
 		}
-		outcome, _ = reply[0].(string)
-		if outcome == "ours" {
-			count, _ := reply[1].(int64)
-			pairs, _ := reply[2].([]any)
-			one.entry = &Entry{Stream: s.stream, ID: one.id, Fields: fieldsOf(pairs), Deliveries: count}
-			one.free = false
-			s.window.touch([]string{one.id}, at)
-		}
-		return nil
+		return err
 	}), false)
 	switch {
 	case err != nil: // stopped
@@ -61,7 +50,7 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 		return false
 	case outcome == "ours":
 		return true
-	case outcome == "lost" && s.window.isSuspect(one):
+	case outcome == "dropped" && !s.window.isLost(one):
 		return s.fetchUnowned(ctx, one)
 	case outcome == "gone":
 		s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", one.id)
@@ -73,13 +62,35 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 	return false
 }
 
+// beginAgain runs the script that counts the delivery.
+func (s *groupSource) beginAgain(ctx context.Context, one *held, charge int) (outcome string, err error) {
+	at := time.Now()
+	reply, err := beginScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, one.id, charge, s.most()).Slice()
+	switch {
+	case classify(err).class == gone:
+		// The reader makes the group again, but may be waiting for us.
+		s.window.suspect()
+		return "dropped", nil
+	case err != nil:
+		return "", err
+	}
+	outcome, _ = reply[0].(string)
+	if outcome == "ours" {
+		count, _ := reply[1].(int64)
+		s.window.load(one, s.fetched(one.id, reply[2:], count))
+		one.free = false
+		s.window.touch([]string{one.id}, at)
+	}
+	return outcome, nil
+}
+
 // fetchUnowned fetches an entry whose group has gone, and with it the note that
 // the entry is ours. Nobody else knows of it either, so it is processed as long
 // as the stream has it.
 func (s *groupSource) fetchUnowned(ctx context.Context, one *held) bool {
-	var found []redis.XMessage
+	var found []any
 	err := s.persist(ctx, "fetching an entry to deliver it again", s.sharing.inTurn(func(ctx context.Context) (err error) {
-		found, err = s.client.XRange(ctx, s.stream, one.id, one.id).Result()
+		found, err = fetchScript.Run(ctx, s.client, []string{s.stream}, one.id, s.most()).Slice()
 		return err
 	}), false)
 	switch {
@@ -92,8 +103,28 @@ func (s *groupSource) fetchUnowned(ctx context.Context, one *held) bool {
 		s.window.forget(one)
 		return false
 	}
-	one.entry = &Entry{Stream: s.stream, ID: one.id, Fields: codec.Fields(found[0].Values), Deliveries: one.deliveries + 1}
+	s.window.load(one, s.fetched(one.id, found, one.deliveries+1))
 	return true
+}
+
+// most is how large an entry may be for a script to return its fields, 0 is no
+// limit.
+func (s *groupSource) most() int {
+	if s.maxEntry == nil {
+		return 0
+	}
+	return *s.maxEntry
+}
+
+// fetched makes an entry of what a script has found: its size and, if it is not too
+// large, its names and values.
+func (s *groupSource) fetched(id string, found []any, deliveries int64) *Entry {
+	size, _ := found[0].(int64)
+	entry := &Entry{Stream: s.stream, ID: id, Deliveries: deliveries, size: uint32(size)} //nolint:gosec // Redis takes no entry of a gigabyte
+	if pairs, ok := found[1].([]any); ok {
+		entry.Fields = fieldsOf(pairs)
+	}
+	return entry
 }
 
 func fieldsOf(pairs []any) codec.Fields {
@@ -108,11 +139,29 @@ func fieldsOf(pairs []any) codec.Fields {
 // bury moves an entry to its dead-letter stream and acks it in one step, where the
 // keys allow.
 func (s *groupSource) bury(ctx context.Context, one *held, dead *DeadLetterError) (acked bool, err error) {
-	taken := false
+	taken, unknown := false, false
+	// If it is acked, it is so until it is forgotten.
+	defer func() { s.window.setMoving(one, acked) }()
 	err = s.writeDeadLetter(ctx, one.entry, dead, DeadLetterGroup, s.group, func(ctx context.Context, letter deadLetter) (bool, error) {
-		reply, err := s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, one.id)
+		move := func() (string, error) {
+			s.window.setMoving(one, true)
+			return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, one.id)
+		}
+		reply, err := move()
+		switch {
+		case err != nil:
+			unknown = unknown || !neverRan(ctx, err)
+		case reply == "dropped" && unknown:
+			reply = "moved" // by the try before, whose reply was lost
+		case reply == "dropped" && !s.window.isSuspect(one):
+			// This consumer may have been removed from the group. Then it is taken back.
+			s.window.setMoving(one, false)
+			if err = s.renewSince(ctx, time.Now()); err == nil {
+				reply, err = move()
+			}
+		}
 		acked = reply == "moved"
-		taken = reply == "lost" && !s.window.isSuspect(one)
+		taken = reply == "lost" || reply == "dropped" && s.window.isLost(one)
 		return acked || taken, err
 	})
 	if taken {
@@ -126,12 +175,14 @@ func (s *groupSource) bury(ctx context.Context, one *held, dead *DeadLetterError
 func (s *groupSource) settle(ctx context.Context, list []*held) error {
 	ids, late := s.window.split(list, time.Now().Add(-s.claimIdle/2))
 	if len(late) > 0 {
-		lost, _, err := s.renew(ctx, late)
-		if err != nil && !groupGone(err) { // without a group there is nobody to take anything from
+		limit := time.Now().Add(-s.claimIdle)
+		r, err := s.renew(ctx, late)
+		if err != nil && classify(err).class != gone { // without a group there is nobody to take anything from
 			return err
 		}
+		r.lost = append(r.lost, s.window.claimable(r.dropped, limit)...)
 		for _, id := range late {
-			if slices.Contains(lost, id) {
+			if slices.Contains(r.lost, id) {
 				s.log().Warn("entry finished, but another consumer has claimed it; the result does not count", "entry_id", id)
 			} else {
 				ids = append(ids, id)

@@ -31,8 +31,9 @@ var ErrClaimed = errors.New("stream: the entry was claimed by another consumer")
 type DecodeError struct {
 	// Stream and ID say which entry it was.
 	Stream, ID string
-	// Err is the codec's error; with the codecs of this module
-	// [millrace/codec.FieldErrors].
+	// Err is the codec's error, with the codecs of this module
+	// [millrace/codec.FieldErrors]; or, of an entry that never got to the codec, an
+	// [*EntrySizeError].
 	Err error
 }
 
@@ -40,8 +41,21 @@ func (e *DecodeError) Error() string {
 	return fmt.Sprintf("cannot decode entry %s of %s: %v", e.ID, e.Stream, e.Err)
 }
 
-// Unwrap returns the codec's error.
+// Unwrap returns Err.
 func (e *DecodeError) Unwrap() error { return e.Err }
+
+// EntrySizeError is the Err of the [DecodeError] of an entry that is larger than
+// [WithMaxEntryBytes] allows. Its fields were not kept, and [Entry.Fields] is nil:
+// have middleware.DeadLetter move it out of the way, whole, or allow more.
+type EntrySizeError struct {
+	// Size is that of the entry's field names and values together, in bytes, and
+	// Limit what is allowed.
+	Size, Limit int64
+}
+
+func (e *EntrySizeError) Error() string {
+	return fmt.Sprintf("its names and values have %d bytes, and no more than %d are allowed (WithMaxEntryBytes)", e.Size, e.Limit)
+}
 
 // EncodeError says that a value cannot be published: it does not keep the rules
 // of its type, or has a form that cannot be written. It comes from the methods of

@@ -14,7 +14,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
@@ -23,13 +22,8 @@ import (
 
 // A health check of all consumers in a process.
 func ExampleRunner_Health() {
-	server, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Close()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = client.Close() }()
+	client, closeClient := exampleClient()
+	defer closeClient()
 	consumer, err := stream.NewConsumer(client, Signups, &offset.Memory{},
 		func(context.Context, *stream.Message[Signup]) error { return nil },
 		stream.WithBlock(10*time.Millisecond), stream.WithLogger(slog.New(slog.DiscardHandler)))
@@ -96,13 +90,8 @@ func (c *counter) OnEnd(e stream.End) {
 }
 
 func ExampleWithObserver() {
-	server, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Close()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = client.Close() }()
+	client, closeClient := exampleClient()
+	defer closeClient()
 	for i, plan := range []string{"free", "paid", "gold", "free"} {
 		client.XAdd(context.Background(), &redis.XAddArgs{Stream: Signups.Name, ID: fmt.Sprintf("%d-0", i+1), Values: []string{"user_id", "ada", "plan", plan}})
 	}

@@ -22,14 +22,22 @@ type Signup struct {
 
 var Signups = stream.Topic[Signup]{Name: "signups"}
 
-func ExampleNewConsumer() {
+// exampleClient returns a client of a Redis in memory, which stands for yours.
+func exampleClient() (client *redis.Client, closeClient func()) {
 	server, err := miniredis.Run()
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer server.Close()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = client.Close() }()
+	client = redis.NewClient(&redis.Options{Addr: server.Addr()})
+	return client, func() {
+		_ = client.Close()
+		server.Close()
+	}
+}
+
+func ExampleNewConsumer() {
+	client, closeClient := exampleClient()
+	defer closeClient()
 	for _, user := range []string{"ada", "grace"} {
 		client.XAdd(context.Background(), &redis.XAddArgs{Stream: Signups.Name, Values: []string{"user_id", user, "plan", "free"}})
 	}
@@ -57,13 +65,8 @@ func ExampleNewConsumer() {
 
 // A sink that takes all of a batch or nothing, and one signup that it does not take.
 func ExampleNewBatchConsumer() {
-	server, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Close()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = client.Close() }()
+	client, closeClient := exampleClient()
+	defer closeClient()
 	for _, user := range []string{"ada", "bobby", "grace", "edsger"} {
 		client.XAdd(context.Background(), &redis.XAddArgs{Stream: Signups.Name, Values: []string{"user_id", user, "plan", "free"}})
 	}
@@ -97,13 +100,8 @@ func ExampleNewBatchConsumer() {
 }
 
 func ExampleProducer() {
-	server, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Close()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = client.Close() }()
+	client, closeClient := exampleClient()
+	defer closeClient()
 
 	ctx := context.Background()
 	producer, err := stream.NewProducer(client, Signups, stream.WithMaxLen(1_000_000))
@@ -131,13 +129,8 @@ func ExampleProducer() {
 
 // Each value has a result of its own.
 func ExampleProducer_PublishAll() {
-	server, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Close()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = client.Close() }()
+	client, closeClient := exampleClient()
+	defer closeClient()
 	producer, err := stream.NewProducer(client, Signups)
 	if err != nil {
 		log.Fatal(err)

@@ -12,7 +12,7 @@ import (
 // returns nothing.
 func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
 	c.engine.open = func(_ context.Context, r *run) (source, error) {
-		return fakeSource{&logSource{run: r, store: store, feed: &fakeFeed{next: next}, from: place{id: beginning}}}, nil
+		return fakeSource{&logSource{run: r, store: store, feed: &fakeFeed{next: next}, from: place{id: beginning}, looked: time.Now()}}, nil
 	}
 }
 
@@ -37,7 +37,7 @@ func (f *fakeFeed) fetch(ctx context.Context, _ place, take taker, _ func(contex
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	take(slices.Clone(entries), time.Now()) // its memory is used again
+	take(batch{entries: slices.Clone(entries)}, time.Now()) // their memory is used again
 	return nil
 }
 

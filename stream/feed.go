@@ -4,6 +4,7 @@ import (
 	"context"
 	"hash/maphash"
 	"math/bits"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,32 +33,30 @@ type feed interface {
 	close() error
 }
 
-// taker takes entries that were asked for at the given time, and reports whether
-// there is room for more now. It is called by one goroutine at a time, in log mode
-// perhaps at the same time as idle.
-type taker func(entries []Entry, at time.Time) (more bool)
+// taker takes entries that were asked for at the given time, at least one, and
+// reports whether there is room for more now. It is called by one goroutine at a
+// time, in log mode perhaps at the same time as idle.
+type taker func(b batch, at time.Time) (more bool)
 
 // place is where to read on: behind an entry's ID or, in group mode, with ">".
 type place struct {
 	id string
 	// witnessed says that the stream has had an entry with this ID, and sum tells
 	// that entry from another one: a stream that is deleted and filled again within
-	// a millisecond has the same IDs. 0 is not known.
+	// a millisecond has the same IDs. 0 is not known, nor that of an entry over the
+	// limit of size: it is told by its ID alone.
 	witnessed bool
 	sum       uint64
 }
 
-func placeAfter(group string, entries []Entry) place {
-	if group != "" {
-		return place{id: ">"}
-	}
+func placeAfter(entries []Entry) place {
 	last := entries[len(entries)-1]
 	return place{id: strings.Clone(last.ID), witnessed: true, sum: sumOf(last.Fields)}
 }
 
 // is reports whether an entry is the one at the place.
-func (p place) is(id string, fields codec.Fields) bool {
-	return id == p.id && (p.sum == 0 || p.sum == sumOf(fields))
+func (p place) is(entry Entry) bool {
+	return entry.ID == p.id && (p.sum == 0 || entry.Fields == nil || p.sum == sumOf(entry.Fields))
 }
 
 var sumSeed = maphash.MakeSeed()
@@ -79,55 +78,64 @@ type asker struct {
 	block, inspect  time.Duration
 }
 
-// read reads streams from positions: first all names, then all positions. With
-// wait it waits for the block time if there is nothing yet.
-func (a asker) read(ctx context.Context, r *reader, streams []string, wait bool) ([]batch, error) {
-	block := a.block
-	if !wait {
-		block = -1
-	}
-	return a.readAtMost(ctx, r, streams, a.count, block)
-}
+// noWait is the block time of a read that does not wait for entries.
+const noWait = -1
 
-func (a asker) readAtMost(ctx context.Context, r *reader, streams []string, count int, block time.Duration) ([]batch, error) {
+// read reads streams from positions: first all names, then all positions. If there
+// is nothing yet it waits for the block time. Of each stream it asks for as many
+// entries as count says, and takes in what is wanted.
+func (a asker) read(ctx context.Context, r *reader, streams []string, block time.Duration, count int, want intakes) (batches []batch, err error) {
 	if a.group == "" {
-		return r.read(ctx, &redis.XReadArgs{Streams: streams, Count: int64(count), Block: block})
+		batches, err = r.read(ctx, &redis.XReadArgs{Streams: streams, Count: int64(count), Block: block}, want)
+	} else {
+		batches, err = r.readGroup(ctx, &redis.XReadGroupArgs{
+			Group: a.group, Consumer: a.consumer, Streams: streams, Count: int64(count), Block: block,
+		}, want)
 	}
-	return r.readGroup(ctx, &redis.XReadGroupArgs{
-		Group: a.group, Consumer: a.consumer, Streams: streams, Count: int64(count), Block: block,
-	})
+	for i := range batches {
+		b := &batches[i]
+		b.more = b.len() >= count || len(b.left) > 0
+	}
+	return batches, err
 }
 
 // readNow reads one stream, without waiting for entries. It asks for the entry at
 // the place as well: only if that is still there can nothing have been trimmed away
 // behind it, which XREAD itself does not tell.
-func (a asker) readNow(ctx context.Context, r *reader, stream string, from place) ([]Entry, error) {
+func (a asker) readNow(ctx context.Context, r *reader, stream string, from place, p pace) (batch, error) {
 	if !from.witnessed {
-		return entriesOf(a.read(ctx, r, []string{stream, from.id}, false))
+		return only(a.read(ctx, r, []string{stream, from.id}, noWait, p.count, p.wanted))
 	}
-	entries, err := entriesOf(a.readAtMost(ctx, r, []string{stream, before(from.id)}, a.count+1, -1))
+	want := p.intake
+	want.least++
+	b, err := only(a.read(ctx, r, []string{stream, before(from.id)}, noWait, p.count+1, want.wanted))
 	if err != nil {
-		return nil, err
+		return batch{}, err
 	}
-	if len(entries) == 0 || !from.is(entries[0].ID, entries[0].Fields) {
-		return nil, errNoWitness
+	if len(b.entries) == 0 || !from.is(b.entries[0]) {
+		return batch{}, errNoWitness
 	}
-	return entries[1:], nil
+	b.bytes -= max(b.entries[0].bytes(), int64(b.entries[0].size))
+	b.entries = slices.Delete(b.entries, 0, 1) // not a part of it: the memory is used again
+	return b, nil
 }
 
 // newFeed makes a feed for the run, whose reading ends with ctx.
 func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
 	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
+	p := newPace(r.intake(), a.count)
 	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
-		return s.join(r.client, r.stream, a, r.readWorked)
+		return s.join(r.client, r.stream, a, p, r.readWorked)
 	}
 	reader, err := newReader(ctx, r.client, r.block, group != "")
 	if err != nil {
 		return nil, err
 	}
-	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader, eager: true}
+	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader, pace: p, eager: true}
 	f.end = f.reader.sockets.close
-	if group != "" {
+	if group == "" {
+		f.reader.sockets.eager = r.window.hasRoomAhead
+	} else {
 		f.end = sync.OnceFunc(f.unblock)
 	}
 	f.forget = context.AfterFunc(ctx, f.end)
@@ -149,6 +157,7 @@ type ownFeed struct {
 
 	// The reading goroutine's own.
 
+	pace pace
 	// eager is set when the stream may have a batch ready, or may have lost what
 	// was there: at the start, behind a full batch, after a failure, and after a
 	// pause. Then it is not waited for.
@@ -166,25 +175,26 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(c
 	defer func() {
 		if err != nil {
 			f.eager = true
-			dropIfStale(f.reader, err)
+			f.reader.dropIfStale(err)
 		}
 	}()
 	at := time.Now()
-	var entries []Entry
+	var b batch
 	if f.eager && from.witnessed {
 		f.eager = false
-		if entries, err = f.readNow(ctx, f.reader, f.stream, from); err != nil {
+		if b, err = f.readNow(ctx, f.reader, f.stream, from, f.pace); err != nil {
 			return err
 		}
 	}
-	if len(entries) == 0 {
-		if entries, err = entriesOf(f.read(ctx, f.reader, []string{f.stream, from.id}, true)); err != nil {
+	if b.len() == 0 {
+		if b, err = only(f.read(ctx, f.reader, []string{f.stream, from.id}, f.block, f.pace.count, f.pace.wanted)); err != nil {
 			return err
 		}
 	}
-	if len(entries) > 0 {
-		more := take(entries, at)
-		f.eager = len(entries) == f.count || !more
+	if b.len() > 0 {
+		f.pace.learn(b)
+		room := take(b, at)
+		f.eager = b.more || !room
 		return nil
 	}
 	if now := time.Now(); now.Sub(f.looked) >= f.inspect {

@@ -56,7 +56,7 @@ func (g *gate) leave(ctx context.Context, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case err == nil || isAnswer(err):
+	case err == nil || classify(err).answered():
 		g.failures = 0
 	case ctx.Err() == nil:
 		g.failures++

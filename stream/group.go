@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -21,6 +22,12 @@ type groupSource struct {
 	release func()
 	feed    feed
 
+	// alone has something in it while entries are taken over or taken up.
+	alone chan struct{}
+	// unanswered is set when a command that takes over has had no answer: what it has
+	// brought is pending on this consumer, for the reader to take up.
+	unanswered atomic.Bool
+
 	// The reading goroutine's own.
 
 	// astray is set when Redis may have given us entries that never arrived: at
@@ -31,11 +38,25 @@ type groupSource struct {
 	// lastRead is the same, once something was read, with what tells the entry from
 	// another one of that ID.
 	lastRead place
+
+	// troubled is set when a read has failed: another server may answer, or the same
+	// one after a restart. remade is set when the group was made again, or the stream
+	// has gone back.
+	troubled, remade atomic.Bool
+	renewMu          sync.Mutex // held while what is pending is renewed
+
+	// What follows is tend's own.
+
+	renewing, taking *outage // made when there is some
+	claimed, reaped  time.Time
+	cursor           string // of the claim
+	more             bool   // there was more to take over than could be begun
+	sight            sight
 }
 
 func openGroup(group string) func(context.Context, *run) (source, error) {
 	return func(ctx context.Context, r *run) (source, error) {
-		s := &groupSource{run: r, group: group, name: r.consumerName, release: func() {}, astray: true}
+		s := &groupSource{run: r, group: group, name: r.consumerName, release: func() {}, alone: make(chan struct{}, 1), astray: true, cursor: beginning}
 		if s.name == "" {
 			s.name, s.release = takeName(r.stream, group)
 		}
@@ -66,7 +87,7 @@ func (s *groupSource) find(ctx context.Context) error {
 	}
 	err := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
 	made := err == nil
-	if err != nil && !hasCode(err, "BUSYGROUP") {
+	if err != nil && classify(err).code != "BUSYGROUP" {
 		return fmt.Errorf("making the group %q: %w", s.group, err)
 	}
 	groups, err := s.client.XInfoGroups(ctx, s.stream).Result()
@@ -78,15 +99,15 @@ func (s *groupSource) find(ctx context.Context) error {
 			s.last = group.LastDeliveredID
 			s.window.startAt(s.last)
 			s.log().Info("consumer started", "made_group", made, "last_delivered", s.last)
-			return nil
+			return s.firstLook(ctx, made)
 		}
 	}
 	return fmt.Errorf("the group %q vanished while it was looked up", s.group)
 }
 
 func (s *groupSource) fetch(ctx context.Context) error {
-	if s.astray {
-		if err := s.sharing.inTurn(s.adopt)(ctx); err != nil {
+	if s.astray || s.unanswered.Load() {
+		if err := s.sharing.inTurn(s.catchUp)(ctx); err != nil {
 			return s.mend(ctx, err)
 		}
 		s.astray, s.begun = false, true
@@ -94,25 +115,74 @@ func (s *groupSource) fetch(ctx context.Context) error {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err := s.feed.fetch(ctx, place{id: ">"}, func(entries []Entry, at time.Time) bool {
-		s.lastRead = placeAfter("", entries)
+	err := s.feed.fetch(ctx, place{id: ">"}, func(b batch, at time.Time) bool {
+		if len(b.left) == 0 {
+			s.lastRead = placeAfter(b.entries)
+		} else {
+			s.lastRead = place{id: b.lastID(), witnessed: true}
+		}
 		s.last = s.lastRead.id
-		return s.take(entries, at)
-	}, func(context.Context) error { return nil })
+		return s.take(b, at)
+	}, func(context.Context) error {
+		if s.unanswered.Load() {
+			return errUnanswered
+		}
+		return nil
+	})
+	if err == errUnanswered { //nolint:errorlint // our own, never wrapped
+		return nil // the next one takes it up
+	}
 	if err != nil {
 		s.astray = true
+		s.troubled.Store(true)
 		return s.mend(ctx, err)
 	}
 	return nil
 }
 
+// catchUp finds out what has happened while nothing was read.
+func (s *groupSource) catchUp(ctx context.Context) error {
+	if err := s.compareHistory(ctx); err != nil {
+		return err
+	}
+	return s.byItself(s.adopt)(ctx)
+}
+
+// errUnanswered ends a read that waits, for what has been taken over to be taken up.
+var errUnanswered = errors.New("entries that were taken over have not arrived")
+
+// byItself returns do, for what takes over or takes up: of what the one was given and
+// has not put into the window yet, the other would think that nobody knows of it.
+func (s *groupSource) byItself(do func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case s.alone <- struct{}{}:
+			defer func() { <-s.alone }()
+			return do(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
 // adopt takes in what is pending on this consumer's name and not held. At the
 // start that is what a process before us has left; later it is what the reply of
-// a read would have brought that never came, and has not been tried.
+// a read would have brought that never came, and has not been tried, or what that
+// of a command that takes over would have, and others may have tried.
 func (s *groupSource) adopt(ctx context.Context) error {
-	from, adopted := "-", 0
+	defer s.window.watch()()
+	from, adopted, claimed := "-", 0, s.unanswered.Load()
+	defer func() {
+		if adopted > 0 {
+			s.log().Info("took up entries that were pending on this consumer", "entries", adopted)
+		}
+		if adopted > 0 && claimed {
+			s.took(adopted, false)
+		}
+	}()
 	for {
-		at := time.Now()
+		asked := time.Now()
+		at := asked
 		pending, err := s.client.XPendingExt(ctx, &redis.XPendingExtArgs{
 			Stream: s.stream, Group: s.group, Consumer: s.name, Start: from, End: "+", Count: 500,
 		}).Result()
@@ -123,19 +193,17 @@ func (s *groupSource) adopt(ctx context.Context) error {
 		for i, entry := range pending {
 			ids[i] = entry.ID
 			// Its idle time counts from its delivery, not from now.
-			if delivered := time.Now().Add(-entry.Idle); delivered.Before(at) {
+			if delivered := asked.Add(-entry.Idle); delivered.Before(at) {
 				at = delivered
 			}
 		}
-		adopted += s.window.addTaken(ids, s.begun, at)
+		adopted += s.window.addTaken(ids, s.begun && !claimed, at)
 		if len(pending) < 500 {
 			break
 		}
 		from = after(ids[len(ids)-1])
 	}
-	if adopted > 0 {
-		s.log().Info("took up entries that were pending on this consumer", "entries", adopted)
-	}
+	s.unanswered.Store(false)
 	return nil
 }
 
@@ -143,7 +211,7 @@ func (s *groupSource) adopt(ctx context.Context) error {
 // otherwise. The same words can also mean that a cluster has moved the stream to
 // another node; then the group is there when it is looked for.
 func (s *groupSource) mend(ctx context.Context, err error) error {
-	if !groupGone(err) {
+	if classify(err).class != gone {
 		return err
 	}
 	s.window.suspect()
@@ -159,7 +227,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 		if s.lastRead.id == s.last {
 			last = s.lastRead
 		}
-		there, err := last.isIn(ctx, s.client, s.stream)
+		there, err := last.isIn(ctx, s.client, s.stream, s.maxEntry)
 		if err != nil {
 			return err
 		}
@@ -168,34 +236,33 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 		}
 	}
 	made := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
-	if hasCode(made, "BUSYGROUP") {
+	if classify(made).code == "BUSYGROUP" {
 		return err // somebody was faster, or it had only moved: the next read works
 	}
 	if made != nil {
 		return fmt.Errorf("making the group %q again: %w", s.group, made)
 	}
+	s.remade.Store(true)
 	loss := &LossError{Stream: s.stream, Group: s.group, Cause: LossGroup, From: s.last, Count: -1}
 	if from != s.last {
 		loss.Cause = LossRecreated
 	}
+	if next, err := firstOf(ctx, s.client, "xrange", s.stream, after(from), "+"); err == nil {
+		loss.To = next
+	}
 	s.lose(1, loss)
-	s.last = from
+	if from != s.last {
+		s.last, s.lastRead = from, place{}
+		s.window.moveBack(from)
+	}
 	s.log().Warn("the group was gone and has been made again: what was pending on consumers that do not run any more is lost", "from", from, "err", err)
 	return nil
-}
-
-// groupGone reports whether an error says that the stream or the group does not
-// exist: Redis 7.0 says the former to a blocked reader, every version the latter
-// to others.
-func groupGone(err error) bool {
-	text := err.Error()
-	return strings.Contains(text, "NOGROUP") || strings.Contains(text, "UNBLOCKED the stream key no longer exists")
 }
 
 // stop acks what is done, hands back what is not, and leaves the group.
 func (s *groupSource) stop(ctx context.Context) error {
 	fail := func(err error) error {
-		return fmt.Errorf("stream: stopped, but what is pending on consumer %q of group %q could not be settled or handed back; it will be claimed when it has been idle for %v: %w", s.name, s.group, s.claimIdle, err)
+		return fmt.Errorf("stream: stopped, but what is pending on consumer %q of group %q could not be settled or handed back; it will be claimed when it has been idle for %v: %w", s.name, s.group, s.claimIdle, explain(err))
 	}
 	if err := s.settleLast(ctx); err != nil {
 		return fail(err)
@@ -204,7 +271,7 @@ func (s *groupSource) stop(ctx context.Context) error {
 	for {
 		n, err := handBackScript.Run(ctx, s.client, []string{s.stream}, args...).Int()
 		if err != nil {
-			if groupGone(err) {
+			if classify(err).class == gone {
 				return nil // there is nothing to hand back, and nothing to leave
 			}
 			return fail(err)
@@ -214,7 +281,7 @@ func (s *groupSource) stop(ctx context.Context) error {
 		}
 		s.meter.update(func(m *meter) { m.handedBack += int64(n) })
 	}
-	if err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && !groupGone(err) {
+	if err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && classify(err).class != gone {
 		return fail(err)
 	}
 	return nil
@@ -223,6 +290,8 @@ func (s *groupSource) stop(ctx context.Context) error {
 func (s *groupSource) interrupt() { s.feed.interrupt() }
 
 func (s *groupSource) close() error {
+	s.renewing.abandon()
+	s.taking.abandon()
 	s.release() // not before the stop: another consumer may take the name now
 	return s.feed.close()
 }

@@ -137,6 +137,91 @@ func TestGroupGoneWhileEntriesWait(t *testing.T) {
 	settled(t, client)
 }
 
+// The group goes and is made again by another consumer before this one sees that.
+// What this one holds is pending on nobody then, which is not the same as somebody
+// else's: it is handled as long as the stream has it, and told as lost otherwise.
+func TestGroupMadeAgainByAnother(t *testing.T) {
+	t.Parallel()
+	for name, row := range map[string]struct {
+		deleted          bool // the stream, and not only the group
+		claimIdle, lasts time.Duration
+	}{
+		"group destroyed": {false, 5 * time.Second, 0},
+		"stream deleted":  {true, 5 * time.Second, 0},
+		"stream deleted, for longer than others may have claimed": {true, 100 * time.Millisecond, 200 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t, "--appendonly", "no")
+			client, proxy := server.Client(), streamtest.StartProxy(t, server.Addr)
+			const total = 10
+			for i := range total {
+				add(t, client, fmt.Sprint(i))
+			}
+			var healed atomic.Bool
+			var failed atomic.Int64
+			var succeeded sync.Map
+			rec, told := newRecorder(), &lossObserver{}
+			rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
+				if !healed.Load() {
+					failed.Add(1)
+					return errors.New("not yet")
+				}
+				succeeded.Store(msg.Value.ID, true)
+				return nil
+			}
+			start(t, newGroup(t, proxy.Client(), rec.Handle, stream.WithObserver(told), stream.WithBlock(20*time.Millisecond),
+				stream.WithClaimIdle(row.claimIdle), stream.WithBackoff(stream.Backoff{Min: 50 * time.Millisecond, Max: 50 * time.Millisecond})))
+			eventually(t, "all have failed", func() bool { return failed.Load() >= total })
+			proxy.Refuse()
+			healed.Store(true)
+			last := streamtest.EntryIDs(t, client, orders.Name)[total-1]
+			if row.deleted {
+				if err := client.Del(t.Context(), orders.Name).Err(); err != nil {
+					t.Fatal(err)
+				}
+				last = "0"
+			} else if err := client.XGroupDestroy(t.Context(), orders.Name, "billing").Err(); err != nil {
+				t.Fatal(err)
+			}
+			if err := client.XGroupCreateMkStream(t.Context(), orders.Name, "billing", last).Err(); err != nil {
+				t.Fatal(err)
+			}
+			<-time.After(row.lasts)
+			proxy.Pass()
+			add(t, client, "new")
+			eventually(t, "all that there is is handled, and the rest told", func() bool {
+				handled := 0
+				succeeded.Range(func(any, any) bool { handled++; return true })
+				if row.deleted {
+					return handled == 1 && len(told.of(stream.LossPending)) == total
+				}
+				return handled == total+1
+			})
+			for _, loss := range told.get() {
+				switch loss.Cause {
+				case stream.LossPending:
+					if row.deleted && loss.Count == 1 {
+						continue
+					}
+				case stream.LossRecreated: // found when it looks back, after the trouble
+					if row.deleted {
+						continue
+					}
+				case stream.LossConsumer:
+					if !row.deleted {
+						continue
+					}
+				}
+				t.Errorf("told %+v", loss)
+			}
+			if n := len(told.of(stream.LossRecreated)); n > 1 {
+				t.Errorf("told %d times that the stream is another one", n)
+			}
+		})
+	}
+}
+
 func TestGroupIdleForLongerThanTheBlock(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {

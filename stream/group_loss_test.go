@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"testing"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 
 	"millrace/stream"
 	"millrace/stream/streamtest"
@@ -35,79 +35,163 @@ func (o *lossObserver) get() []stream.LossError {
 	return append([]stream.LossError(nil), o.list...)
 }
 
-// What was trimmed before the group has read it, what was pending and is gone, and
-// a group that is gone: each is told, by one of the consumers.
-func TestGroupLosses(t *testing.T) {
+// of returns those with a cause.
+func (o *lossObserver) of(cause stream.LossCause) []stream.LossError {
+	return slices.DeleteFunc(o.get(), func(loss stream.LossError) bool { return loss.Cause != cause })
+}
+
+// A consumer that is removed from the group keeps what it has in hand, be it at work,
+// not begun, or waiting to be delivered again, and handles all of it; and it is
+// pending on it again, in case that it does not come to it.
+func TestRemovedConsumerKeepsWhatItHolds(t *testing.T) {
 	t.Parallel()
-	fill := func(t *testing.T, client *redis.Client, n int) {
-		t.Helper()
-		for i := range n {
-			add(t, client, fmt.Sprint(i))
-		}
+	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+	ids := make(map[string]string)
+	for _, name := range []string{"fails", "is at work", "a", "b", "c", "is given up"} {
+		ids[name] = add(t, client, name)
 	}
-	for name, row := range map[string]struct {
-		harm  func(t *testing.T, client *redis.Client) // with 10 entries handled, 1 at work, and no more room
-		cause stream.LossCause
-		count int64
-		exact bool
-		again int // entries that are to be handled in the end
-	}{
-		"trimmed unread": {func(t *testing.T, client *redis.Client) {
-			fill(t, client, 30)
-			if err := client.XTrimMaxLen(t.Context(), orders.Name, 5).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}, stream.LossTrimmed, 25, true, 5},
-		"trimmed to nothing": {func(t *testing.T, client *redis.Client) {
-			fill(t, client, 30)
-			if err := client.XTrimMaxLen(t.Context(), orders.Name, 0).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}, stream.LossTrimmed, 30, true, 0},
-		"the group is destroyed": {func(t *testing.T, client *redis.Client) {
-			if err := client.XGroupDestroy(t.Context(), orders.Name, "billing").Err(); err != nil {
-				t.Fatal(err)
-			}
-			fill(t, client, 3)
-		}, stream.LossGroup, -1, false, 3},
-		"the stream is deleted": {func(t *testing.T, client *redis.Client) {
-			if err := client.Del(t.Context(), orders.Name).Err(); err != nil {
-				t.Fatal(err)
-			}
-			fill(t, client, 3)
-		}, stream.LossRecreated, -1, false, 3},
-	} {
-		t.Run(name, func(t *testing.T) {
+	told := &lossObserver{}
+	hold := make(chan struct{})
+	rec := newRecorder()
+	rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
+		switch {
+		case msg.Value.ID == "fails" && msg.Deliveries < 3:
+			return errors.New("not yet")
+		case msg.Value.ID == "is at work":
+			<-hold
+		case msg.Value.ID == "is given up":
+			return &stream.DeadLetterError{Err: errors.New("no")}
+		}
+		return nil
+	}
+	consumer := newGroup(t, client, rec.Handle, stream.WithObserver(told), stream.WithClaimIdle(300*time.Millisecond),
+		stream.WithConsumerName("me"), stream.WithBackoff(stream.Backoff{Min: time.Second, Max: time.Second}))
+	stop := start(t, consumer)
+	rec.await(t, 2)
+	if n := client.XGroupDelConsumer(t.Context(), orders.Name, "billing", "me").Val(); n != 6 {
+		t.Fatalf("%d entries were pending", n)
+	}
+	streamtest.Await(t, "the loss is told", func() bool { return len(told.get()) > 0 })
+	streamtest.AssertPending(t, client, orders.Name, "billing", slices.Collect(maps.Values(ids))...)
+	close(hold)
+	rec.await(t, 8)
+	settled(t, client)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	streamtest.AssertDeadLettered(t, client, stream.DeadLetterStream(orders.Name), ids["is given up"])
+	handled := rec.Seen()
+	slices.Sort(handled)
+	if want := []string{"a", "b", "c", "fails", "fails", "fails", "is at work", "is given up"}; !slices.Equal(handled, want) {
+		t.Errorf("handled %q, want %q", handled, want)
+	}
+	want := stream.LossError{
+		Stream: orders.Name, Group: "billing", Cause: stream.LossConsumer, From: ids["fails"], To: ids["is given up"], Count: -1,
+	}
+	if list := told.get(); len(list) != 1 || list[0] != want {
+		t.Errorf("told %+v, want %+v", list, want)
+	}
+}
+
+// It does so whatever comes first after the removal: an entry that is due again, or a
+// dead letter.
+func TestRemovedConsumerBeforeItIsNoticed(t *testing.T) {
+	t.Parallel()
+	for _, outcome := range []string{"again", "dead letter"} {
+		t.Run(outcome, func(t *testing.T) {
 			t.Parallel()
 			client := streamtest.StartRedis(t, "--appendonly", "no").Client()
-			fill(t, client, 10)
+			id := add(t, client, "a")
 			told := &lossObserver{}
-			hold := make(chan struct{})
 			rec := newRecorder()
 			rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
-				if msg.Value.ID == "hold" {
-					<-hold
+				if msg.Deliveries > 1 {
+					return nil
 				}
-				return nil
+				client.XGroupDelConsumer(context.Background(), orders.Name, "billing", "me")
+				if outcome == "dead letter" {
+					return &stream.DeadLetterError{Err: errors.New("no")}
+				}
+				return errors.New("not yet")
 			}
-			consumer := newGroup(t, client, rec.Handle, stream.WithObserver(told), stream.WithBatchSize(1), stream.WithWindow(1),
-				stream.WithBlock(20*time.Millisecond), stream.WithClaimIdle(200*time.Millisecond))
+			consumer := newGroup(t, client, rec.Handle, stream.WithObserver(told), stream.WithConsumerName("me"),
+				stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}))
 			start(t, consumer)
-			add(t, client, "hold")
-			rec.await(t, 11)
-			row.harm(t, client)
-			close(hold)
-			rec.await(t, 11+row.again)
-			eventually(t, "the loss is told", func() bool { return len(told.get()) > 0 })
-			loss := told.get()[0]
-			if loss.Cause != row.cause || loss.Group != "billing" || loss.Count != row.count || loss.Exact != row.exact {
-				t.Errorf("told %+v, want %q, %d, exact %t", loss, row.cause, row.count, row.exact)
+			streamtest.Await(t, "it is done", func() bool {
+				stats := consumer.Stats()
+				return stats.DeadLettered+stats.Handled == 1 && stats.Window == 0
+			})
+			settled(t, client)
+			if outcome == "dead letter" {
+				streamtest.AssertDeadLettered(t, client, stream.DeadLetterStream(orders.Name), id)
 			}
-			if n := consumer.Stats().Lost; n < 1 || row.count > 0 && n != row.count {
-				t.Errorf("%d entries are counted as lost, want %d", n, row.count)
+			if list := told.get(); len(list) != 1 || list[0].Cause != stream.LossConsumer {
+				t.Errorf("told %+v", list)
 			}
-			t.Log(loss.Error())
 		})
+	}
+}
+
+// When the reply to the step that writes a dead letter and acks is lost, the entry is
+// pending on nobody, too: it is neither written twice nor taken for lost.
+func TestGroupDeadLetterWhoseReplyIsLost(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--appendonly", "no")
+	client := server.Client()
+	id := add(t, client, "a")
+	proxy := streamtest.StartProxy(t, server.Addr)
+	proxy.OnRequest("return 'moved'", func() {
+		proxy.OnRequest("", nil)
+		proxy.Cut(streamtest.ToClient, 0)
+	})
+	told := &lossObserver{}
+	consumer := newGroup(t, proxy.Client(), func(context.Context, *stream.Message[order]) error {
+		return &stream.DeadLetterError{Err: errors.New("no")}
+	}, stream.WithObserver(told))
+	start(t, consumer)
+	streamtest.Await(t, "it is done", func() bool {
+		stats := consumer.Stats()
+		return stats.DeadLettered == 1 && stats.Window == 0
+	})
+	settled(t, client)
+	streamtest.AssertDeadLettered(t, client, stream.DeadLetterStream(orders.Name), id)
+	if list := told.get(); len(list) > 0 || consumer.Stats().LastError == "" {
+		t.Errorf("told %+v; the last error is %q", list, consumer.Stats().LastError)
+	}
+}
+
+// An entry that somebody acks by hand, to be rid of it, is given up, and nothing is
+// lost by that.
+func TestGroupEntryAckedByHand(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+	poison := add(t, client, "poison")
+	add(t, client, "is at work")
+	told := &lossObserver{}
+	hold := make(chan struct{})
+	rec := newRecorder()
+	rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
+		if msg.Value.ID == "poison" {
+			return errors.New("no")
+		}
+		<-hold
+		return nil
+	}
+	consumer := newGroup(t, client, rec.Handle, stream.WithObserver(told), stream.WithClaimIdle(300*time.Millisecond),
+		stream.WithBackoff(stream.Backoff{Min: time.Hour, Max: time.Hour}))
+	start(t, consumer)
+	rec.await(t, 2)
+	if err := client.XAck(t.Context(), orders.Name, "billing", poison).Err(); err != nil {
+		t.Fatal(err)
+	}
+	streamtest.Await(t, "it is given up", func() bool { return consumer.Stats().Held == 0 })
+	close(hold)
+	settled(t, client)
+	if list := told.get(); len(list) > 0 {
+		t.Errorf("told %+v", list)
+	}
+	if n := client.Exists(t.Context(), stream.DeadLetterStream(orders.Name)).Val(); n != 0 || len(rec.Seen()) != 2 {
+		t.Errorf("delivered %v", rec.Seen())
 	}
 }
 
@@ -144,7 +228,7 @@ func TestGroupLossIsToldOnce(t *testing.T) {
 	run()
 	rec.await(t, 14)
 	settled(t, client)
-	eventually(t, "the loss is told and the lag is right", func() bool {
+	streamtest.Await(t, "the loss is told and the lag is right", func() bool {
 		return len(told.get()) > 0 && client.XInfoGroups(t.Context(), orders.Name).Val()[0].Lag == 0
 	})
 	for i := range 5 {
@@ -152,51 +236,7 @@ func TestGroupLossIsToldOnce(t *testing.T) {
 	}
 	rec.await(t, 19)
 	settled(t, client)
-	if list := told.get(); len(list) != 1 || list[0].Count != 16 || !list[0].Exact {
-		t.Errorf("told %+v, want one loss of 16", list)
-	}
-}
-
-// Nothing is told that is none: trims of what was handled, deletes, restarts.
-func TestGroupNoLossInCleanSteps(t *testing.T) {
-	t.Parallel()
-	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
-	told := &lossObserver{}
-	rec := newRecorder()
-	run := func() func() error {
-		return start(t, newGroup(t, client, rec.Handle, stream.WithObserver(told), stream.WithBatchSize(10), stream.WithBlock(5*time.Millisecond), stream.WithClaimIdle(10*time.Millisecond)))
-	}
-	stop := run()
-	steps := 10_000
-	if testing.Short() {
-		steps = 1000
-	}
-	for step := range steps {
-		id := add(t, client, fmt.Sprint(step))
-		switch step % 100 {
-		case 20:
-			rec.await(t, step+1)
-			settled(t, client)
-			if err := client.XTrimMaxLen(t.Context(), orders.Name, int64(step%3)).Err(); err != nil {
-				t.Fatal(err)
-			}
-		case 60:
-			rec.await(t, step+1)
-			settled(t, client)
-			if err := client.XDel(t.Context(), orders.Name, id).Err(); err != nil {
-				t.Fatal(err)
-			}
-		case 90:
-			if step%1000 == 90 {
-				if err := stop(); err != nil {
-					t.Fatal(err)
-				}
-				stop = run()
-			}
-		}
-	}
-	rec.await(t, steps)
-	if list := told.get(); len(list) > 0 {
-		t.Errorf("%d losses were told in %d clean steps, the first: %v", len(list), steps, list[0].Error())
+	if list := told.get(); len(list) != 1 || list[0].Count != 16 {
+		t.Errorf("told %+v, want one loss of at most 16", list)
 	}
 }

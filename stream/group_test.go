@@ -64,7 +64,7 @@ func settled(t testing.TB, client redis.UniversalClient) {
 			t.Log("pending:", client.XPendingExt(context.Background(), &redis.XPendingExtArgs{Stream: "orders", Group: "billing", Start: "-", End: "+", Count: 10}))
 		}
 	})
-	eventually(t, "nothing is pending", func() bool {
+	streamtest.Await(t, "nothing is pending", func() bool {
 		groups, err := client.XInfoGroups(context.Background(), "orders").Result()
 		return err == nil && len(groups) == 1 && groups[0].Pending == 0
 	})
@@ -86,7 +86,7 @@ func TestGroupHandlesAllOnce(t *testing.T) {
 			for i, rec := range recs {
 				stops[i] = start(t, newGroup(t, client, rec.Handle, stream.WithConcurrency(concurrency), stream.WithBatchSize(10)))
 			}
-			eventually(t, "all are handled", func() bool {
+			streamtest.Await(t, "all are handled", func() bool {
 				return len(recs[0].Seen())+len(recs[1].Seen())+len(recs[2].Seen()) >= len(want)
 			})
 			settled(t, client)
@@ -259,7 +259,7 @@ func TestGroupLostEntry(t *testing.T) {
 	}
 	add(t, client, "next")
 	rec.await(t, 2)
-	eventually(t, "it is in the log", func() bool { return len(out.lines("WARN", "its result does not count")) == 1 })
+	streamtest.Await(t, "it is in the log", func() bool { return len(out.lines("WARN", "its result does not count")) == 1 })
 	// The thief is dead, too: the entry is claimed back and handled.
 	if seen := rec.await(t, 3); !slices.Contains(seen[1:], "x") {
 		t.Errorf("delivered %v", seen)
@@ -359,14 +359,14 @@ func TestGroupMaxDeliveries(t *testing.T) {
 			start(t, newGroup(t, client, rec.Handle, append(test.opts,
 				stream.WithMaxDeliveries(3), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}),
 				stream.WithClaimIdle(50*time.Millisecond), stream.WithBatchSize(1), stream.WithLogger(out.Logger()))...))
-			eventually(t, "the limit is reached", func() bool { return len(out.lines(test.says)) > 0 })
+			streamtest.Await(t, "the limit is reached", func() bool { return len(out.lines(test.says)) > 0 })
 			for i := range 5 { // a parked entry takes no room
 				add(t, client, fmt.Sprint(i))
 			}
 			if seen := rec.await(t, 8); slices.Index(seen, "0") != 3 {
 				t.Errorf("delivered %v, want the bad one three times", seen)
 			}
-			eventually(t, "the rest is settled", func() bool { return len(pending(t, client)) == test.pending })
+			streamtest.Await(t, "the rest is settled", func() bool { return len(pending(t, client)) == test.pending })
 			if n := client.XLen(t.Context(), "{orders}:dead").Val(); int(n) != test.dead {
 				t.Errorf("%d dead letters", n)
 			}
@@ -472,7 +472,7 @@ func TestGroupStart(t *testing.T) {
 			addWithID(t, client, "2000-0", "2000-0")
 			rec := newRecorder()
 			start(t, newGroup(t, client, rec.Handle, stream.WithStart(test.start)))
-			eventually(t, "the group is there", func() bool {
+			streamtest.Await(t, "the group is there", func() bool {
 				groups, err := client.XInfoGroups(t.Context(), "orders").Result()
 				return err == nil && len(groups) == 1
 			})
@@ -502,41 +502,11 @@ func TestGroupRemovesTheNamesOfTheDead(t *testing.T) {
 	start(t, newGroup(t, client, rec.Handle, stream.WithConsumerName("me"), stream.WithClaimIdle(20*time.Millisecond)))
 	rec.await(t, 3)
 	settled(t, client)
-	eventually(t, "their names are gone", func() bool {
+	streamtest.Await(t, "their names are gone", func() bool {
 		names := consumers(t, client)
 		slices.Sort(names)
 		return slices.Equal(names, []string{"me", "somebody"})
 	})
-}
-
-func TestGroupRunRefusesAtTheStart(t *testing.T) {
-	t.Parallel()
-	server := streamtest.StartRedis(t, "--user", "limited", "on", "nopass", "~*", "&*", "+@all", "-xreadgroup")
-	client := server.Client()
-	if err := client.Set(t.Context(), "text", "x", 0).Err(); err != nil {
-		t.Fatal(err)
-	}
-	limited := redis.NewClient(&redis.Options{Addr: server.Addr, Username: "limited", Password: "any"})
-	defer func() { _ = limited.Close() }()
-	for name, test := range map[string]struct {
-		client *redis.Client
-		key    string
-		says   string
-	}{
-		"key is not a stream": {client, "text", "another type"},
-		"no right to read":    {limited, "orders", "lacks a right"},
-	} {
-		consumer, err := stream.NewGroupConsumer(test.client, stream.Topic[order]{Name: test.key}, "billing", newRecorder().Handle, stream.WithLogger(slog.New(slog.DiscardHandler)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		err = consumer.Run(ctx)
-		if err == nil || ctx.Err() != nil || !strings.Contains(err.Error(), test.says) {
-			t.Errorf("%s: Run returned %v", name, err)
-		}
-		cancel()
-	}
 }
 
 // Behind more entries than one XAUTOCLAIM looks at, none of which is idle, there
@@ -585,7 +555,7 @@ func TestGroupExhaustedEntriesTakeNoRoom(t *testing.T) {
 	if seen := rec.await(t, 11); seen[10] != "good" {
 		t.Errorf("delivered %v", seen)
 	}
-	eventually(t, "only the bad ones are pending", func() bool { return len(pending(t, client)) == 10 })
+	streamtest.Await(t, "only the bad ones are pending", func() bool { return len(pending(t, client)) == 10 })
 }
 
 // A slow handler stops the reading in group mode too: what a consumer has taken

@@ -20,8 +20,9 @@ type Health struct {
 	// ([WithBlock]). A server that stands still shows two seconds after a read
 	// should have come back, so after four by default.
 	Ready bool
-	// Reason says, for people, what is wrong, in one line; empty if nothing is. It can
-	// be there although all is well: when the window has been full for half a minute
+	// Reason says, for people, what is wrong, and what to do about it where they have
+	// to do something, in one line; empty if nothing is. It can be there although all
+	// is well: when the window has been full for half a minute
 	// behind a handler that is at work. How long one may take only you know. It
 	// holds no field values.
 	Reason string
@@ -44,7 +45,7 @@ func (e *engine) health() Health {
 	defer m.mu.Unlock()
 	if m.run == nil {
 		if m.ended != nil {
-			return Health{Reason: "Run has ended: " + plain(m.ended)}
+			return Health{Reason: "Run has ended: " + m.ended.Error()}
 		}
 		return Health{Reason: "not running"}
 	}
@@ -58,7 +59,7 @@ func (e *engine) health() Health {
 	}
 	for _, o := range m.outages {
 		h.Ready = false
-		say("%s has been failing for %v: %s", o.what, now.Sub(o.since).Round(time.Second), plain(o.err))
+		say("%s has been failing for %v: %s", o.what, now.Sub(o.since).Round(time.Second), o.err)
 	}
 	switch silence := m.silence(e, now); {
 	case silence > 0:

@@ -147,12 +147,12 @@ func TestHealthOfARedisThatIsFrozenKilledAndBack(t *testing.T) {
 		} else {
 			stop = start(t, consumer)
 		}
-		eventually(t, "healthy", func() bool { return health().Ready })
+		streamtest.Await(t, "healthy", func() bool { return health().Ready })
 		wantHealth(t, "healthy", health(), true, true, "")
 
 		server.Freeze()
 		frozen := time.Now()
-		eventually(t, "frozen", func() bool { return !health().Ready })
+		streamtest.Await(t, "frozen", func() bool { return !health().Ready })
 		if took := time.Since(frozen); took > 5*time.Second {
 			t.Errorf("a frozen server showed after %v", took)
 		}
@@ -160,12 +160,12 @@ func TestHealthOfARedisThatIsFrozenKilledAndBack(t *testing.T) {
 			t.Errorf("frozen: %+v", h)
 		}
 		server.Thaw()
-		eventually(t, "thawed", func() bool { return health().Ready })
+		streamtest.Await(t, "thawed", func() bool { return health().Ready })
 
 		server.Kill()
-		eventually(t, "killed", func() bool { h := health(); return h.Live && !h.Ready && strings.Contains(h.Reason, "reading") })
+		streamtest.Await(t, "killed", func() bool { h := health(); return h.Live && !h.Ready && strings.Contains(h.Reason, "reading") })
 		server.Start()
-		eventually(t, "back", func() bool { return health() == stream.Health{Live: true, Ready: true} })
+		streamtest.Await(t, "back", func() bool { return health() == stream.Health{Live: true, Ready: true} })
 		if got := consumer.Stats().Reconnects; got < 1 {
 			t.Errorf("%d reconnects", got)
 		}

@@ -21,6 +21,7 @@ type held struct {
 
 	slab  *slab // what it is a part of
 	state state
+	bytes int64 // what its fields take in memory
 	// outcome is that of the delivery that is ending, repeated whether it was not
 	// the first: its worker sets them before it gives the entry back.
 	outcome  Outcome
@@ -44,10 +45,19 @@ type held struct {
 	// suspect is set once the group was gone, or the entry: that it is not pending
 	// on us does then not mean that somebody else has it.
 	suspect bool
+	// moving is set while it is moved to its dead-letter stream, and acked with that.
+	moving bool
+	// dropped is set while the entry is pending on nobody, because the consumer was
+	// removed from the group.
+	dropped bool
 	// lose ends the context of the handler that is at work.
 	lose context.CancelCauseFunc
 	lost bool
 }
+
+// claimable reports whether another consumer may have claimed the entry since the
+// limit: Redis was not told of it.
+func (h *held) claimable(limit time.Time) bool { return !h.suspect && h.touched.Before(limit) }
 
 // slab is the memory of what came with one read. It is used again when nothing of
 // it is held any more.

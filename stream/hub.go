@@ -133,19 +133,32 @@ func (h *hub) watchHandedBack(ctx context.Context) {
 	}
 }
 
-// readNow reads one stream, without waiting for entries.
-func (h *hub) readNow(ctx context.Context, stream string, from place) (entries []Entry, at time.Time, err error) {
+// readNow reads one stream, without waiting for entries, and has take called if there
+// are some.
+func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, take func(b batch, at time.Time)) (err error) {
 	if !h.gate.enter(ctx) {
-		return nil, at, ctx.Err()
+		return ctx.Err()
 	}
-	defer func() { h.gate.leave(ctx, err) }()
-	var r *reader
 	select {
-	case r = <-h.turns:
-		defer func() { h.turns <- r }()
+	case r := <-h.turns:
+		elsewhere(func() {
+			var b batch
+			at := time.Now()
+			b, err = h.readOn(ctx, r, stream, from, p)
+			h.turns <- r
+			h.gate.leave(ctx, err)
+			if b.len() > 0 {
+				take(b, at)
+			}
+		})
 	case <-ctx.Done():
-		return nil, at, ctx.Err()
+		err = ctx.Err()
+		h.gate.leave(ctx, err)
 	}
+	return err
+}
+
+func (h *hub) readOn(ctx context.Context, r *reader, stream string, from place, p pace) (batch, error) {
 	// It comes back at once, unless the server stands still. In group mode it is
 	// given a moment, for what it may bring.
 	defer context.AfterFunc(ctx, func() {
@@ -155,10 +168,9 @@ func (h *hub) readNow(ctx context.Context, stream string, from place) (entries [
 			time.AfterFunc(unblockTimeout, r.sockets.drop)
 		}
 	})()
-	at = time.Now()
-	entries, err = h.asker.readNow(ctx, r, stream, from)
-	dropIfStale(r, err)
-	return entries, at, err
+	b, err := h.asker.readNow(ctx, r, stream, from, p)
+	r.dropIfStale(err)
+	return b, err
 }
 
 // member is the feed of one stream of a hub.
@@ -167,6 +179,7 @@ type member struct {
 	stream string
 	leave  func()
 	worked func()
+	pace   pace // of the reads for this stream alone
 	// eager is set when the stream may have a batch ready, and is not to be waited
 	// for together with others.
 	eager bool
@@ -176,14 +189,19 @@ type member struct {
 
 func (m *member) fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error {
 	if m.eager {
-		entries, at, err := m.hub.readNow(ctx, m.stream, from)
-		m.eager = err != nil
-		if len(entries) > 0 {
-			m.eager = !take(entries, at) || len(entries) == m.hub.count
-		}
+		more := false
+		err := m.hub.readNow(ctx, m.stream, from, m.pace, func(b batch, at time.Time) {
+			m.pace.learn(b)
+			more = !take(b, at) || b.more
+		})
+		m.eager = more || err != nil
 		return err
 	}
-	w := &waiter{stream: m.stream, from: from, take: take, worked: m.worked, out: make(chan struct{}), since: time.Now()}
+	w := &waiter{stream: m.stream, from: from, intake: m.pace.intake, worked: m.worked, out: make(chan struct{}), since: time.Now()}
+	w.take = func(b batch, at time.Time) bool {
+		m.pace.learn(b) // fetch waits meanwhile
+		return take(b, at)
+	}
 	m.hub.hot.join(w)
 	look := time.NewTicker(m.hub.inspect)
 	defer look.Stop()
@@ -196,7 +214,8 @@ func (m *member) fetch(ctx context.Context, from place, take taker, idle func(co
 			m.hub.withdraw(w)
 			return ctx.Err()
 		case <-look.C:
-			if err := idle(ctx); err != nil {
+			var err error
+			if elsewhere(func() { err = idle(ctx) }); err != nil {
 				m.hub.withdraw(w)
 				m.eager = true
 				return err

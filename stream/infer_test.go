@@ -43,7 +43,7 @@ func _(ctx context.Context, rdb *redis.Client, cluster *redis.ClusterClient, log
 	_, err = stream.NewConsumer(cluster, asJSON, &offset.Memory{}, func(_ context.Context, msg *stream.Message[inferred]) error {
 		_ = msg.Value.UserID + msg.ID
 		return nil
-	})
+	}, stream.WithMaxEntryBytes(1<<20), stream.WithWindowBytes(64<<20))
 	if err != nil {
 		return err
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -19,6 +18,7 @@ var errNoWitness = errors.New("the last entry that was read is not in the stream
 type survey struct {
 	missing bool
 	first   string // the first entry, "" if there is none
+	end     string // the last one
 	last    string // the highest ID that was ever given
 	length  int64
 	// added is how many entries were ever added, deleted the highest ID that was
@@ -30,32 +30,37 @@ type survey struct {
 }
 
 // surveyOf asks for a survey, with a look for the entry at the place.
-func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, from place) (survey, error) {
-	witness, err := from.isIn(ctx, client, stream)
+// Of an entry over the limit of size that costs no memory, here as elsewhere.
+func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, from place, maxEntry *int) (survey, error) {
+	witness, err := from.isIn(ctx, client, stream, maxEntry)
 	if err != nil {
 		return survey{}, err
 	}
-	info, err := client.XInfoStream(ctx, stream).Result()
+	info, err := infoOf(ctx, client, stream)
 	if err != nil {
-		if strings.Contains(err.Error(), "no such key") {
+		if classify(err).class == gone {
 			return survey{missing: true}, nil
 		}
 		return survey{}, fmt.Errorf("looking at the stream: %w", err)
 	}
 	return survey{
-		first: info.FirstEntry.ID, last: info.LastGeneratedID, length: info.Length,
+		first: info.FirstEntry.ID, end: info.LastEntry.ID, last: info.LastGeneratedID, length: info.Length,
 		added: info.EntriesAdded, deleted: info.MaxDeletedEntryID,
 		witness: witness,
 	}, nil
 }
 
 // isIn reports whether a stream has the entry at the place.
-func (p place) isIn(ctx context.Context, client redis.UniversalClient, stream string) (bool, error) {
-	found, err := client.XRangeN(ctx, stream, p.id, p.id, 1).Result()
+func (p place) isIn(ctx context.Context, client redis.UniversalClient, stream string, maxEntry *int) (bool, error) {
+	most := sizeLimit(maxEntry)
+	if p.sum == 0 {
+		most = 0 // its ID is all that is known of it
+	}
+	found, err := entryOf(ctx, client, most, "xrange", stream, p.id, p.id)
 	if err != nil {
 		return false, fmt.Errorf("looking for the last entry that was read: %w", err)
 	}
-	return len(found) > 0 && p.is(found[0].ID, found[0].Values), nil
+	return p.is(found), nil
 }
 
 // diagnose says what was lost of a stream that was read up to position, the
@@ -64,7 +69,7 @@ func (p place) isIn(ctx context.Context, client redis.UniversalClient, stream st
 // max-deleted-entry-id (Redis 7.0), so that added-length counts what has gone.
 func diagnose(position string, ordinal int64, s survey) *LossError {
 	switch {
-	case s.missing:
+	case s.missing, s.last == beginning: // in the latter case nothing was added yet
 		return &LossError{Cause: LossRecreated, From: position, Count: -1}
 	case s.witness:
 		return nil
@@ -85,13 +90,14 @@ func diagnose(position string, ordinal int64, s survey) *LossError {
 	case gone <= 0, ordinal > gone:
 		// So many were read, but so many have not gone: it is another stream.
 		loss.Cause, loss.Count = LossRecreated, -1
+	case ordinal < 0 && s.deleted == position:
+		return nil // deleted itself, and nothing behind it was
 	case ordinal < 0:
 		loss.Count = gone
 	case ordinal == gone:
 		return nil // what was read, and no more
 	default:
-		loss.Count = gone - ordinal
-		loss.Exact = compareIDs(s.deleted, position) <= 0 // else some may be holes that were never to be read
+		loss.Count, loss.Exact = gone-ordinal, true
 	}
 	return loss
 }
@@ -117,24 +123,27 @@ func before(id string) string {
 
 // checkRole finds out whether the server that a reader is connected to was made a
 // replica that has lost its master: it would answer reads for ever, with nothing.
-// The connection is dropped then, so that the next one is made to the right server.
 func checkRole(ctx context.Context, r *reader) error {
 	if _, cluster := r.UniversalClient.(*redis.ClusterClient); cluster {
 		return nil // there, such a server refers to the right one
 	}
 	reply, err := r.Do(ctx, "ROLE").Slice()
 	if err != nil {
-		if isAnswer(err) {
+		if classify(err).answered() {
 			return nil // no right to ask; what can be found out without is
 		}
 		return err
 	}
 	if len(reply) > 3 && reply[0] == "slave" && reply[3] != "connected" {
-		r.sockets.drop()
 		return errStale
 	}
 	return nil
 }
+
+// errOtherServer is what a read fails with when it has found less than the server
+// has that the client asks: after a failover, connections to the old master can be
+// left over.
+var errOtherServer = errors.New("the last entry that was read is not on the server that is read from, and is on the one that the client asks: one is not the master; if this lasts, have the client connect anew")
 
 // errStale is what a read fails with on a server that is not the master any more.
 var errStale = errors.New("the server has become a replica, and is cut off from its master; connecting anew")

@@ -12,14 +12,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"millrace/middleware"
 	"millrace/stream"
+	"millrace/stream/streamtest"
 )
 
 type order struct {
@@ -166,40 +165,16 @@ lines:
 	return found
 }
 
-// eventually waits until a condition holds that no channel tells of.
+// eventually is [streamtest.Await].
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(20 * time.Second)
-	for !holds() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("not after 20s: %s", what)
-		}
-	}
+	streamtest.Await(t, what, holds)
 }
 
-// bubble runs a test in virtual time, with a Redis of its own in memory.
+// bubble is [streamtest.Run] for a test that needs nothing of it but the client.
 func bubble(t *testing.T, test func(t *testing.T, client *redis.Client)) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) {
-		client, _ := inMemory(t)
-		test(t, client)
-	})
-}
-
-// inMemory returns a client of a Redis in memory, for use in a bubble.
-func inMemory(t *testing.T) (*redis.Client, *miniredis.Miniredis) {
-	server := miniredis.NewMiniRedis()
-	client := redis.NewClient(&redis.Options{
-		Addr:   "127.0.0.1:1", // an IP literal: a name would be looked up outside of the bubble
-		Dialer: func(context.Context, string, string) (net.Conn, error) { return server.Dial() },
-	})
-	t.Cleanup(server.Close)
-	t.Cleanup(func() { _ = client.Close() })
-	return client, server
+	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) { test(t, b.Client) })
 }
 
 func parse(t testing.TB, text string) time.Duration {
@@ -217,13 +192,20 @@ type readCounter struct{ reads atomic.Int64 }
 // withReadsCounted returns a client whose connections, and those derived from
 // it, count what they send.
 func withReadsCounted(client *redis.Client, counter *readCounter) *redis.Client {
-	opts := *client.Options()
+	opts := optionsOf(client)
 	dial := opts.Dialer
 	opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(ctx, network, addr)
 		return &countingConn{Conn: conn, counter: counter}, err
 	}
-	return redis.NewClient(&opts)
+	return redis.NewClient(opts)
+}
+
+// optionsOf returns a copy of a client's options, for another client.
+func optionsOf(client *redis.Client) *redis.Options {
+	opts := *client.Options()
+	opts.PushNotificationProcessor = nil // the one that is there has been set up for that client
+	return &opts
 }
 
 type countingConn struct {

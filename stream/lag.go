@@ -64,8 +64,8 @@ func lagOfLog(store offset.Store) func(context.Context, *engine) (Lag, error) {
 		if err != nil {
 			return Lag{}, err
 		}
-		info, err := e.client.XInfoStream(ctx, e.stream).Result()
-		if hasCode(err, "ERR no such key") {
+		info, err := infoOf(ctx, e.client, e.stream)
+		if classify(err).class == gone {
 			info, err = &redis.XInfoStream{}, nil
 		}
 		if err != nil {
@@ -129,6 +129,9 @@ func (w *window) standing() standing {
 // firstRead returns the ID of the first entry behind a position, "" if there is none.
 // It is XREAD, the one command that a consumer in log mode has the right to anyway.
 func (e *engine) firstRead(ctx context.Context, position string) (string, error) {
+	if first, ok := glanceAtNext(ctx, e.client, e.stream, position); ok {
+		return first, nil
+	}
 	found, err := e.client.XRead(ctx, &redis.XReadArgs{Streams: []string{e.stream, position}, Count: 1, Block: -1}).Result()
 	if err == redis.Nil || err == nil && len(found) == 0 { //nolint:errorlint // go-redis returns it as it is
 		return "", nil
@@ -143,35 +146,45 @@ func (e *engine) firstRead(ctx context.Context, position string) (string, error)
 func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 	return func(ctx context.Context, e *engine) (Lag, error) {
 		var (
-			info    *redis.XInfoStreamCmd
+			info    = &redis.XInfoStream{}
 			groups  *redis.XInfoGroupsCmd
 			pending *redis.XPendingCmd
 		)
 		// In one step, or the numbers would not be of one moment.
-		_, err := e.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			info, groups, pending = p.XInfoStream(ctx, e.stream), p.XInfoGroups(ctx, e.stream), p.XPending(ctx, e.stream, group)
-			return nil
-		})
-		if err != nil {
-			return Lag{}, err
+		ask := func(first redis.Cmder) error {
+			_, err := e.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+				groups, pending = p.XInfoGroups(ctx, e.stream), p.XPending(ctx, e.stream, group)
+				return p.Process(ctx, first)
+			})
+			return err
+		}
+		brief := glanceAtInfo(ctx, e.stream, info)
+		err := ask(brief.RawWriteToCmd)
+		if !brief.end() || err != nil {
+			whole := redis.NewXInfoStreamCmd(ctx, e.stream)
+			whole.SetFirstKeyPos(2)
+			if err := ask(whole); err != nil {
+				return Lag{}, err
+			}
+			info = whole.Val()
 		}
 		for _, of := range groups.Val() {
 			if of.Name != group {
 				continue
 			}
-			unread, known := e.countBehind(info.Val(), of.LastDeliveredID, of.Lag, nil, of.Lag >= 0)
+			unread, known := e.countBehind(info, of.LastDeliveredID, of.Lag, nil, of.Lag >= 0)
 			lag := Lag{Pending: pending.Val().Count, known: known}
 			if known {
 				lag.entries = unread + lag.Pending
 			}
 			oldest := pending.Val().Lower
 			if lag.Pending == 0 && (!known || unread > 0) {
-				found, err := e.client.XRangeN(ctx, e.stream, after(of.LastDeliveredID), "+", 1).Result()
+				first, err := firstOf(ctx, e.client, "xrange", e.stream, after(of.LastDeliveredID), "+")
 				if err != nil {
 					return Lag{}, err
 				}
-				if len(found) > 0 {
-					oldest = found[0].ID
+				if first != "" {
+					oldest = first
 				}
 			}
 			lag.Time = ageOf(oldest, time.Now())

@@ -66,7 +66,7 @@ func TestLagInLogMode(t *testing.T) {
 		n, known := lag.Entries()
 		return err == nil && known && n == 0 && lag.Time == 0
 	}
-	eventually(t, "caught up", caughtUp)
+	streamtest.Await(t, "caught up", caughtUp)
 
 	// Three are read and seven are not, which nobody but we can tell: no entry of
 	// those that are behind the position was removed.
@@ -74,7 +74,7 @@ func TestLagInLogMode(t *testing.T) {
 	for range 9 {
 		add(t, client, "c")
 	}
-	eventually(t, "the window is full", func() bool { return consumer.Stats().Window >= 2 })
+	streamtest.Await(t, "the window is full", func() bool { return consumer.Stats().Window >= 2 })
 	client.XTrimMaxLen(ctx, orders.Name, 11) // "a", which was handled
 	if lag := wantLag(t, "behind", consumer, 10); lag.Time <= 0 || lag.Time > time.Minute {
 		t.Errorf("behind: %v", lag.Time)
@@ -94,7 +94,7 @@ func TestLagInLogMode(t *testing.T) {
 	client.XTrimMaxLen(ctx, orders.Name, 4)
 	wantLag(t, "trimmed past the position "+position, consumer, 4+int64(consumer.Stats().Window))
 	close(mend)
-	eventually(t, "caught up again", caughtUp)
+	streamtest.Await(t, "caught up again", caughtUp)
 
 	if err := stop(); err != nil {
 		t.Error(err)
@@ -160,7 +160,7 @@ func TestLagInGroupMode(t *testing.T) {
 	}
 
 	stop := start(t, consumer)
-	eventually(t, "caught up", func() bool {
+	streamtest.Await(t, "caught up", func() bool {
 		lag, err := consumer.Lag(ctx)
 		n, known := lag.Entries()
 		return err == nil && known && n == 0 && lag.Time == 0

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"time"
 )
 
@@ -10,6 +11,7 @@ import (
 // place, which is the lane's.
 type waiter struct {
 	stream string
+	intake intake
 	from   place
 	take   taker
 	worked func() // is called for each read that worked
@@ -36,19 +38,21 @@ type lane struct {
 
 	waiters map[string]*waiter // by stream
 	joined  chan struct{}      // has something in it when there is somebody new
-	// reads counts the reads; reading is set while one is on its way, and
-	// interrupted once somebody is ending it.
-	reads                int
-	reading, interrupted bool
-	demoted              time.Time // when that was looked at
-	looked               time.Time // when the server's role was, run's own
+	// reads counts the reads; reading is set while one is on its way, interrupted
+	// once somebody is ending it, and dropped once its connection was closed for that.
+	reads                         int
+	reading, interrupted, dropped bool
+	demoted                       time.Time // when that was looked at
+	looked                        time.Time // when the server's role was, run's own
 }
 
 func newLane(h *hub, r *reader) *lane {
 	return &lane{hub: h, reader: r, waiters: make(map[string]*waiter), joined: make(chan struct{}, 1)}
 }
 
-// join takes a waiter in, and ends the read that is on its way without it.
+// join takes a waiter in, and ends the read that is on its way without it. In group
+// mode, where the server cannot do that, it waits until that has come back by itself:
+// a read whose connection is closed may have brought something.
 func (l *lane) join(w *waiter) {
 	l.hub.mu.Lock()
 	l.joinAndUnlock([]*waiter{w})
@@ -63,7 +67,16 @@ func (l *lane) joinAndUnlock(list []*waiter) {
 	l.interruptAndUnlock(list[0].stream)
 }
 
-// interruptAndUnlock ends the read that is on its way, if there is one.
+// poke puts something into a channel that only tells that there is something.
+func poke(c chan<- struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// interruptAndUnlock ends the read that is on its way, if there is one. Where the server
+// cannot do that, it closes the connection, in group mode only for somebody who leaves.
 func (l *lane) interruptAndUnlock(stream string) {
 	if !l.reading || l.interrupted {
 		l.hub.mu.Unlock()
@@ -74,14 +87,33 @@ func (l *lane) interruptAndUnlock(stream string) {
 	l.hub.mu.Unlock()
 	l.hub.sharing.unblocking.Lock()
 	defer l.hub.sharing.unblocking.Unlock()
-	gaveUp := unblock(l.hub.client, l.reader, stream, func() bool {
+	elsewhere(func() {
+		gaveUp := unblock(l.hub.client, l.reader, stream, func() bool {
+			l.hub.mu.Lock()
+			defer l.hub.mu.Unlock()
+			return l.reading && l.reads == read
+		})
 		l.hub.mu.Lock()
 		defer l.hub.mu.Unlock()
-		return l.reading && l.reads == read
+		switch {
+		case !gaveUp || !l.reading || l.reads != read:
+		case l.hub.group == "" || l.isLeftLocked():
+			l.dropped = true
+			l.reader.sockets.drop()
+		default:
+			l.interrupted = false // somebody may leave yet
+		}
 	})
-	if gaveUp {
-		l.reader.sockets.drop()
+}
+
+// isLeftLocked reports whether somebody is to leave who is waiting here.
+func (l *lane) isLeftLocked() bool {
+	for _, w := range l.waiters {
+		if w.withdrawn {
+			return true
+		}
 	}
+	return false
 }
 
 // withdraw takes a waiter out of its lane. In group mode it returns when the read
@@ -124,22 +156,33 @@ func (l *lane) run(ctx context.Context) {
 			streams = append(streams, w.from.id)
 		}
 		at := time.Now()
-		batches, err := l.hub.read(ctx, l.reader, streams, true)
+		// Each stream that waits here has few entries, if any: it is asked for as many
+		// as ever. One with large entries cannot make the others' reads smaller, and
+		// what does not fit of its own is left.
+		batches, err := l.hub.read(ctx, l.reader, streams, l.hub.block, l.hub.count, intakesOf(asked))
 		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
 			l.looked = at
 			err = checkRole(ctx, l.reader)
 		}
-		dropIfStale(l.reader, err)
+		l.reader.dropIfStale(err)
 		l.hub.mu.Lock()
 		l.reading = false
+		if err != nil && l.dropped && l.hub.group == "" {
+			err = errDropped
+		}
 		l.hub.mu.Unlock()
-		if err != nil && len(asked) > 1 && isAboutOneStream(err) {
+		if len(asked) > 1 && classify(err).ofOne {
 			l.askEach(ctx, asked)
 			continue
 		}
 		l.answer(asked, batches, err, at)
 	}
 }
+
+// errDropped is the failure of a read in log mode whose connection was closed for
+// somebody who has joined. To those who wait it is none: each of them would join again,
+// and end the read of the others in turn.
+var errDropped = errors.New("the read was ended")
 
 // ask returns whom to read for, and notes that it is being done.
 func (l *lane) ask() []*waiter {
@@ -151,8 +194,25 @@ func (l *lane) ask() []*waiter {
 		asked = append(asked, w)
 	}
 	l.reads++
-	l.reading, l.interrupted = len(asked) > 0, false
+	l.reading, l.interrupted, l.dropped = len(asked) > 0, false, false
 	return asked
+}
+
+// intakesOf returns the intakes of a read for waiters.
+func intakesOf(asked []*waiter) intakes {
+	var byStream map[string]*waiter // made when it turns out to be needed: most reads bring nothing
+	return func(stream string) intake {
+		if byStream == nil {
+			byStream = make(map[string]*waiter, len(asked))
+			for _, w := range asked {
+				byStream[w.stream] = w
+			}
+		}
+		if w := byStream[stream]; w != nil {
+			return w.intake
+		}
+		return intake{} // nobody has asked for it
+	}
 }
 
 // askEach reads for each alone: the server refuses a read of many streams for what
@@ -160,33 +220,40 @@ func (l *lane) ask() []*waiter {
 func (l *lane) askEach(ctx context.Context, asked []*waiter) {
 	for i, w := range asked {
 		at := time.Now()
-		batches, err := l.hub.read(ctx, l.reader, []string{w.stream, w.from.id}, false)
+		batches, err := l.hub.read(ctx, l.reader, []string{w.stream, w.from.id}, noWait, l.hub.count, w.intake.wanted)
 		l.answer(asked[i:i+1], batches, err, at)
 	}
 }
 
 // answer gives those who were asked for what there is for them.
 func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time) {
-	entries := make(map[string][]Entry, len(batches))
+	brought := make(map[string]batch, len(batches))
 	for _, b := range batches {
-		entries[b.stream] = b.entries
+		brought[b.stream] = b
 	}
 	h := l.hub
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	var idle, busy []*waiter
 	now := time.Now()
+	dropped := err == errDropped //nolint:errorlint // our own, never wrapped
+	if dropped {
+		err = nil
+	}
 	for _, w := range asked {
 		w.asked = false
-		if err == nil {
+		if err == nil && !dropped {
 			w.worked()
 		}
 		more := true
-		if got := entries[w.stream]; len(got) > 0 && (!w.withdrawn || h.group != "") {
+		if got := brought[w.stream]; got.len() > 0 && (!w.withdrawn || h.group != "") {
 			w.taking = true
 			h.mu.Unlock()
-			from := placeAfter(h.group, got) // before its memory may be used again
-			more = w.take(got, at) && len(got) < h.count
+			from := w.from
+			if h.group == "" {
+				from = placeAfter(got.entries) // before its memory may be used again
+			}
+			more = w.take(got, at) && !got.more
 			h.mu.Lock()
 			w.taking = false
 			w.from, w.since = from, now

@@ -2,9 +2,7 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,102 +14,59 @@ import (
 // name by us has been idle when its name is removed.
 const reapFactor = 20
 
+// tendInterval is how often tend is called.
+func tendInterval(claimIdle time.Duration) time.Duration {
+	return min(time.Second, max(claimIdle/4, time.Millisecond))
+}
+
 // tend does what has to be done from time to time while a consumer in group mode
 // runs: it renews the idle time of what is held, so that nobody claims it, and
 // takes over what others have left.
 func (s *groupSource) tend(ctx context.Context) {
-	idle := s.claimIdle
-	tick := time.NewTicker(min(time.Second, max(idle/4, time.Millisecond)))
-	defer tick.Stop()
-	renewing, taking := s.newOutage("keeping what is pending", s.log()), s.newOutage("taking over what others have left", s.log())
-	defer renewing.abandon()
-	defer taking.abandon()
-	var claimed, reaped time.Time
-	cursor := beginning
-	var more <-chan struct{} // set while there was more to take over than could be begun
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			s.note(ctx, renewing, s.sharing.inTurn(s.renewAll)(ctx))
-		case <-more:
-			claimed = time.Time{}
-		}
-		now, full := time.Now(), false
-		var err error
-		if s.feed.mayBeHandedBack() || more != nil {
-			err = s.sharing.inTurn(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) })(ctx)
-		}
-		if err == nil && now.Sub(claimed) >= idle/2 {
-			err = s.sharing.inTurn(s.findUnread)(ctx)
-		}
-		if err == nil && now.Sub(claimed) >= idle/2 {
-			err = s.sharing.inTurn(func(ctx context.Context) (err error) {
-				cursor, err = s.claim(ctx, cursor, &full)
-				return err
-			})(ctx)
-			claimed = now
-		}
-		if err == nil && now.Sub(reaped) >= idle*reapFactor/2 {
-			err = s.sharing.inTurn(s.reap)(ctx)
-			reaped = now
-		}
-		s.note(ctx, taking, err)
-		more = nil
-		if full && err == nil {
-			more = s.window.hungry
+	s.note(ctx, &s.renewing, "keeping what is pending", s.renewAll(ctx))
+	s.note(ctx, &s.taking, "taking over what others have left", s.takeOver(ctx))
+}
+
+// takeOver takes over what others have left. If that is more than may wait to be
+// begun, it is called again as soon as what waits has been begun.
+func (s *groupSource) takeOver(ctx context.Context) (err error) {
+	now, idle := time.Now(), s.claimIdle
+	more, full := s.more, false
+	s.more = false
+	if s.feed.mayBeHandedBack() || more {
+		err = s.sharing.inTurn(s.byItself(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) }))(ctx)
+	}
+	if due := more || now.Sub(s.claimed) >= idle/2; due && err == nil {
+		if err = s.sharing.inTurn(s.lookAround)(ctx); err == nil {
+			err = s.sharing.inTurn(s.byItself(func(ctx context.Context) error { return s.claim(ctx, &full) }))(ctx)
+			s.claimed = now
 		}
 	}
+	if err == nil && now.Sub(s.reaped) >= idle*reapFactor/2 {
+		err = s.sharing.inTurn(s.reap)(ctx)
+		s.reaped = now
+	}
+	if err == nil && full {
+		s.more = true
+		s.window.whenBegun(s.tender.ask)
+	}
+	return err
 }
 
 // note keeps the result of something that is tried again at the next tick.
-func (s *groupSource) note(ctx context.Context, trouble *outage, err error) {
+func (s *groupSource) note(ctx context.Context, trouble **outage, what string, err error) {
 	switch {
 	case ctx.Err() != nil:
-	case err != nil && groupGone(err):
+	case classify(err).class == gone:
 		s.window.suspect() // the reader makes it again
 	case err != nil:
-		trouble.goesOn(err)
+		if *trouble == nil {
+			*trouble = s.newOutage(what, s.log())
+		}
+		(*trouble).goesOn(err)
 	default:
-		trouble.ends()
+		(*trouble).ends()
 	}
-}
-
-// renewAll renews everything that was not for a third of the claim idle time.
-func (s *groupSource) renewAll(ctx context.Context) error {
-	ids := s.window.untouched(time.Now().Add(-s.claimIdle / 3))
-	for len(ids) > 0 {
-		n := min(len(ids), 200)
-		lost, gone, err := s.renew(ctx, ids[:n])
-		if err != nil {
-			return err
-		}
-		s.window.suspectGone(gone)
-		for _, id := range s.window.loseAll(lost, ErrClaimed) {
-			s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
-		}
-		ids = ids[n:]
-	}
-	return nil
-}
-
-// renew resets the idle time of entries. It returns which are not ours, and which
-// the stream no longer has.
-func (s *groupSource) renew(ctx context.Context, ids []string) (lost, gone []string, err error) {
-	at := time.Now()
-	args := []any{s.group, s.name}
-	for _, id := range ids {
-		args = append(args, id)
-	}
-	reply, err := renewScript.Run(ctx, s.client, []string{s.stream}, args...).Slice()
-	if err != nil {
-		return nil, nil, err
-	}
-	lost, gone = texts(reply[0]), texts(reply[1])
-	// Not those: one that has ended meanwhile would be acked as if it were ours.
-	s.window.touch(slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return slices.Contains(lost, id) }), at)
-	return lost, gone, nil
 }
 
 // takeHandedBack takes over what consumers gave back when they stopped, and notes
@@ -122,9 +77,11 @@ func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
 		*full = true
 		return nil
 	}
+	defer s.window.watch()()
 	at := time.Now()
-	ids, err := takeScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).StringSlice()
+	ids, err := takeScript.run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).StringSlice()
 	if err != nil {
+		s.noteUnanswered(ctx, err)
 		return fmt.Errorf("taking what was handed back: %w", err)
 	}
 	*full = len(ids) == room
@@ -136,10 +93,10 @@ func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
 }
 
 // claim takes over what has been idle for too long, as far as there is room, and
-// returns where to go on; it notes if there may be more. The cursor tells the end,
-// not an empty reply: XAUTOCLAIM looks at a bounded number of entries at a time,
-// none of which may be idle.
-func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (string, error) {
+// notes if there may be more. The cursor tells the end, not an empty reply:
+// XAUTOCLAIM looks at a bounded number of entries at a time, none of which may be
+// idle.
+func (s *groupSource) claim(ctx context.Context, full *bool) error {
 	taken := 0
 	defer func() {
 		if taken > 0 {
@@ -147,19 +104,24 @@ func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (str
 			s.took(taken, false)
 		}
 	}()
+	defer s.window.watch()()
 	for {
 		room := s.window.roomToTake(s.batchSize)
 		if room == 0 {
 			*full = true
-			return cursor, nil
+			return nil
 		}
 		at := time.Now()
-		reply, err := s.client.Do(ctx, "XAUTOCLAIM", s.stream, s.group, s.name,
-			s.claimIdle.Milliseconds(), cursor, "COUNT", room, "JUSTID").Slice()
+		cmd := &once{*redis.NewCmd(ctx, "xautoclaim", s.stream, s.group, s.name,
+			s.claimIdle.Milliseconds(), s.cursor, "count", room, "justid")}
+		_ = s.client.Process(ctx, cmd) // it has the error, too
+		reply, err := cmd.Slice()
 		if err != nil {
-			return beginning, fmt.Errorf("claiming what has been idle: %w", err)
+			s.noteUnanswered(ctx, err)
+			s.cursor = beginning
+			return fmt.Errorf("claiming what has been idle: %w", err)
 		}
-		cursor, _ = reply[0].(string)
+		s.cursor, _ = reply[0].(string)
 		taken += s.window.addTaken(texts(reply[1]), false, at)
 		if len(reply) > 2 {
 			for _, id := range texts(reply[2]) {
@@ -167,36 +129,20 @@ func (s *groupSource) claim(ctx context.Context, cursor string, full *bool) (str
 				s.loseEntry(id)
 			}
 		}
-		if cursor == beginning || cursor == "" {
-			return beginning, nil
+		if s.cursor == beginning || s.cursor == "" {
+			s.cursor = beginning
+			return nil
 		}
 	}
 }
 
-// findUnread finds out whether entries were trimmed away before the group has read
-// them, which no read tells.
-func (s *groupSource) findUnread(ctx context.Context) error {
-	reply, err := unreadScript.Run(ctx, s.client, []string{s.stream}, s.group).Slice()
-	switch {
-	case errors.Is(err, redis.Nil), err == nil && len(reply) != 4:
-		return nil
-	case err != nil && (lacksRight(err) || hasCode(err, "ERR")):
-		return nil // without the right, or on a server without the counters, it cannot be known
-	case err != nil:
-		return fmt.Errorf("looking for entries that were trimmed unread: %w", err)
+// noteUnanswered has the reader take up what a command may have brought that has
+// failed. The client does not send it again by itself: that would bring nothing, as if
+// there had been nothing.
+func (s *groupSource) noteUnanswered(ctx context.Context, err error) {
+	if !neverRan(ctx, err) {
+		s.unanswered.Store(true)
 	}
-	count, _ := reply[0].(int64)
-	from, _ := reply[1].(string)
-	to, _ := reply[2].(string)
-	s.tellLoss(&LossError{Cause: LossTrimmed, From: from, To: to, Count: count, Exact: reply[3] == int64(1)})
-	return nil
-}
-
-// tellLoss logs and counts a loss.
-func (s *groupSource) tellLoss(loss *LossError) {
-	loss.Stream, loss.Group = s.stream, s.group
-	s.log().Error("entries lost", "cause", string(loss.Cause), "from", loss.From, "to", loss.To, "count", loss.Count, "exact", loss.Exact)
-	s.lose(max(1, loss.Count), loss)
 }
 
 // reap removes the names of consumers that died.
@@ -224,14 +170,17 @@ func texts(reply any) []string {
 	return out
 }
 
-// after returns the ID that follows directly.
+// after returns the ID that follows directly, and for the last one of all that
+// itself: what goes through a list from after to after must not begin again.
 func after(id string) string {
 	parsed, err := offset.Parse(id)
 	if err != nil {
 		return id
 	}
 	if parsed.Seq++; parsed.Seq == 0 { // it was the last of its millisecond
-		parsed.Ms++
+		if parsed.Ms++; parsed.Ms == 0 {
+			return id
+		}
 	}
 	return parsed.String()
 }

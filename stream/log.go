@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"sync"
 	"time"
 
@@ -21,21 +20,20 @@ type logSource struct {
 	// that is not Redis may be slow, and must not hold up those of others.
 	turns *sharing
 
-	mu   sync.Mutex // because a shared reader takes, while this one looks around
-	from place      // behind the last entry that was read
-	// ordinal is which entry of all that were ever added that was, -1 if that is
-	// not known.
-	ordinal int64
-	// known are some of the last entries that were read, the newest last, at the end
-	// of a batch each.
-	known []place
-	// lost is what was found, until the reader has gone on behind it.
+	mu    sync.Mutex // because a shared reader takes, while this one looks around
+	from  place      // behind the last entry that was read
+	known history
+	count count
+	// missing is what was found to be lost, until the reading goroutine tells it.
+	missing *LossError
+
+	// The reading goroutine's own.
+
+	// looked is when it was looked whether all is as it should be.
+	looked time.Time
+	// lost is what was told, until the reader has gone on behind it.
 	lost *LossError
 }
-
-// maxKnown is how many entries are remembered to find the common part of a stream's
-// histories, before and after a failover.
-const maxKnown = 64
 
 func openLog(store offset.Store) func(context.Context, *run) (source, error) {
 	return func(ctx context.Context, r *run) (source, error) {
@@ -43,7 +41,7 @@ func openLog(store offset.Store) func(context.Context, *run) (source, error) {
 		if err != nil {
 			return nil, err
 		}
-		s := &logSource{run: r, store: store, feed: feed, ordinal: -1}
+		s := &logSource{run: r, store: store, feed: feed, count: count{ordinal: -1}, looked: time.Now()}
 		if _, ok := store.(*offset.Redis); ok {
 			s.turns = r.sharing
 		}
@@ -54,41 +52,56 @@ func openLog(store offset.Store) func(context.Context, *run) (source, error) {
 // start loads the offset, or finds the configured start if there is none. A
 // start that is not the same at every look is saved at once: a consumer that
 // is restarted before its first entry must not find another one.
-func (s *logSource) start(ctx context.Context) error { return s.turns.inTurn(s.find)(ctx) }
+func (s *logSource) start(ctx context.Context) error {
+	resumed := false
+	err := s.turns.inTurn(func(ctx context.Context) (err error) {
+		resumed, err = s.find(ctx)
+		return err
+	})(ctx)
+	if err != nil {
+		return err
+	}
+	return s.sharing.inTurn(func(ctx context.Context) error {
+		_, err := s.survey(ctx, s.place(), resumed)
+		return err
+	})(ctx)
+}
 
-func (s *logSource) find(ctx context.Context) error {
+// find finds out where to begin, and whether that is the offset of an earlier run.
+func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 	id, found, err := s.store.Load(ctx, s.label)
 	if err != nil {
-		return fmt.Errorf("loading the offset %q: %w", s.label, err)
+		return false, fmt.Errorf("loading the offset %q: %w", s.label, err)
 	}
 	if found {
 		parsed, err := offset.Parse(id)
 		if err != nil {
-			return fmt.Errorf("%w: the store's offset %q is no entry ID: %w", offset.ErrCorrupt, s.label, err)
+			return false, fmt.Errorf("%w: the store's offset %q is no entry ID: %w", offset.ErrCorrupt, s.label, err)
 		}
 		// What FromTime has stored is no entry's.
 		s.setPlace(place{id: id, witnessed: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
 		s.log().Info("consumer started", "offset", id)
-		return s.count(ctx)
+		return true, nil
 	}
 	from, err := s.config.start.resolve(ctx, s.client, s.stream)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if from.id != beginning || s.config.start.end {
 		if err := s.store.Save(ctx, s.label, from.id); err != nil {
-			return fmt.Errorf("saving the offset %q to start at: %w", s.label, err)
+			return false, fmt.Errorf("saving the offset %q to start at: %w", s.label, err)
 		}
 	}
 	s.setPlace(from)
 	s.log().Info("consumer started", "offset", from.id)
-	return s.count(ctx)
+	return false, nil
 }
 
 func (s *logSource) setPlace(from place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.from, s.ordinal = from, -1
+	s.from = from
+	s.count = count{ordinal: -1, sound: from.id}
 	s.window.startAt(from.id)
 }
 
@@ -108,25 +121,30 @@ func (s *logSource) fetch(ctx context.Context) error {
 		return ctx.Err()
 	}
 	err := s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
+	if err == nil && time.Since(s.looked) >= s.inspectEvery {
+		err = s.lookAround(ctx)
+	}
 	if errors.Is(err, errNoWitness) {
 		return s.inspect(ctx)
 	}
+	if err == nil || errors.Is(err, errMissing) {
+		return s.tellMissing(ctx)
+	}
+	s.distrust()
 	return err
 }
 
-// take puts entries that were read into the window.
-func (s *logSource) take(entries []Entry, at time.Time) (more bool) {
+// take puts entries that were read into the window. Those that are left are read
+// again.
+func (s *logSource) take(b batch, at time.Time) (more bool) {
+	b.left = nil
 	s.mu.Lock()
-	s.from = placeAfter("", entries)
-	if s.ordinal >= 0 {
-		s.ordinal += int64(len(entries))
-	}
-	if len(s.known) == maxKnown {
-		s.known = slices.Delete(s.known, 0, maxKnown/2)
-	}
-	s.known = append(s.known, s.from)
+	s.from = placeAfter(b.entries)
+	s.known.add(s.from)
+	s.lack(s.count.read(b.entries))
+	missing := s.missing != nil
 	s.mu.Unlock()
-	return s.run.take(entries, at)
+	return s.run.take(b, at) && !missing
 }
 
 func (s *logSource) begin(_ context.Context, one *held) bool {
@@ -152,7 +170,7 @@ func (s *logSource) tend(context.Context) {}
 
 func (s *logSource) stop(ctx context.Context) error {
 	if err := s.settleLast(ctx); err != nil {
-		return fmt.Errorf("stream: stopped, but the last offset of %s could not be saved; the entries since the one before will be delivered again: %w", s.stream, err)
+		return fmt.Errorf("stream: stopped, but the last offset of %s could not be saved; the entries since the one before will be delivered again: %w", s.stream, explain(err))
 	}
 	return nil
 }

@@ -17,9 +17,12 @@ type LossError struct {
 	Stream, Label, Group string
 	// Cause is what has happened.
 	Cause LossCause
-	// From is the last entry that the consumer had read, To the first one that the
-	// stream has behind it, if any. What was between them is lost; for a pending
-	// entry that is gone, both are that entry.
+	// From is the last entry that the consumer, or the group, had read, To the first
+	// one that the stream has behind it, if any, and what was between them is lost.
+	// Where that is not known so exactly, what is lost is behind From, not behind To,
+	// and not all that was there. For a pending entry that is gone, both are that
+	// entry. With LossAhead, LossReplaced and LossRecreated the entries that were read
+	// last have vanished themselves, From being the last of them.
 	From, To string
 	// Count is how many entries were lost, if Exact is set; otherwise it is the
 	// most that it can be, and -1 if even that is not known.
@@ -48,7 +51,17 @@ const (
 	// LossGroup is that the group was deleted, and with it the note of what was
 	// pending on consumers that do not run any more.
 	LossGroup LossCause = "the group was deleted"
-	// LossPending is that an entry was pending, and is not in the stream any more.
+	// LossMoved is that the group was set to another place further on (XGROUP SETID),
+	// so that it leaves out what nobody had read.
+	LossMoved LossCause = "the group was set to another place"
+	// LossConsumer is that the consumer was removed from the group while entries were
+	// pending on it (XGROUP DELCONSUMER), or that another consumer has made the group
+	// again, and with it the note of them is gone. What it has in hand, from From to To,
+	// it handles all the same.
+	LossConsumer LossCause = "the consumer was removed from the group with entries pending"
+	// LossPending is that an entry was pending, and is not in the stream any more; in
+	// either mode also, that one over the limit of [WithMaxEntryBytes], of which
+	// nothing is kept here, has gone before it could be copied to the dead letters.
 	LossPending LossCause = "a pending entry was trimmed or deleted"
 )
 

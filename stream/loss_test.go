@@ -47,142 +47,156 @@ func addAs(t testing.TB, client redis.UniversalClient, id, order string) {
 	}
 }
 
-// Whatever happens to a stream behind a consumer's back is told, once, with its
-// cause, and what the stream still has is handled.
-func TestLosses(t *testing.T) {
+// Whatever happens to a stream behind the back of a consumer that reads together with
+// others is told, once, with its cause, and what the stream still has is handled. What
+// one that reads alone tells is in the room faults.
+func TestLossesInARunner(t *testing.T) {
 	t.Parallel()
-	del := func(t *testing.T, client *redis.Client) {
-		t.Helper()
-		if err := client.Del(t.Context(), orders.Name).Err(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	fill := func(t *testing.T, client *redis.Client, from, to int) {
+	fill := func(t *testing.T, client redis.Cmdable, from, to int) {
 		t.Helper()
 		for i := from; i < to; i++ {
-			add(t, client, fmt.Sprint(i))
+			client.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, Values: []string{"id", fmt.Sprint(i), "amount", "1"}})
 		}
 	}
 	for name, row := range map[string]struct {
-		harm  func(t *testing.T, client *redis.Client) // behind ten entries that were handled
+		harm  func(t *testing.T, tx redis.Pipeliner) // behind ten entries that were handled
 		cause stream.LossCause
 		count int64 // while the consumer runs: with the ten that it has not read
 		exact bool
 		want  []string // handled afterwards, among others that are handled again
+		// between is set if it is for a consumer that waits for entries.
+		between bool
 	}{
-		"trimmed": {func(t *testing.T, client *redis.Client) {
-			fill(t, client, 10, 30)
-			if err := client.XTrimMaxLen(t.Context(), orders.Name, 5).Err(); err != nil {
-				t.Fatal(err)
+		"trimmed": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			fill(t, tx, 10, 30)
+			tx.XTrimMaxLen(t.Context(), orders.Name, 5)
+		}, stream.LossTrimmed, 25, true, []string{"25", "29"}, false},
+		"trimmed between two reads": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			fill(t, tx, 10, 30)
+			tx.XTrimMaxLen(t.Context(), orders.Name, 5)
+		}, stream.LossTrimmed, 15, true, []string{"25", "29"}, true},
+		"trimmed to nothing": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			fill(t, tx, 10, 30)
+			tx.XTrimMaxLen(t.Context(), orders.Name, 0)
+			fill(t, tx, 30, 31)
+		}, stream.LossTrimmed, 30, true, []string{"30"}, false},
+		"deleted between two reads": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			fill(t, tx, 10, 15)
+			for _, id := range []string{"9999999999990-1", "9999999999990-2"} {
+				tx.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: id, Values: []string{"id", id, "amount", "1"}})
 			}
-		}, stream.LossTrimmed, 25, true, []string{"25", "29"}},
-		"trimmed to nothing": {func(t *testing.T, client *redis.Client) {
-			fill(t, client, 10, 30)
-			if err := client.XTrimMaxLen(t.Context(), orders.Name, 0).Err(); err != nil {
-				t.Fatal(err)
-			}
-			fill(t, client, 30, 31)
-		}, stream.LossTrimmed, 30, true, []string{"30"}},
-		"deleted and made again": {func(t *testing.T, client *redis.Client) {
-			del(t, client)
-			fill(t, client, 10, 15)
-		}, stream.LossRecreated, -1, false, []string{"10", "14"}},
-		"flushed": {func(t *testing.T, client *redis.Client) {
-			fill(t, client, 10, 15)
-			if err := client.Del(t.Context(), orders.Name).Err(); err != nil {
-				t.Fatal(err)
-			}
-		}, stream.LossRecreated, -1, false, nil},
-		"ahead": {func(t *testing.T, client *redis.Client) {
-			del(t, client)
-			addAs(t, client, "5-1", "early")
-			addAs(t, client, "5-2", "birds")
-		}, stream.LossAhead, -1, false, []string{"early", "birds"}},
-		"replaced": {func(t *testing.T, client *redis.Client) {
-			del(t, client)
-			addAs(t, client, "5-1", "early")
-			addAs(t, client, "9999999999999-0", "late")
-		}, stream.LossReplaced, -1, false, []string{"early", "late"}},
+			tx.XDel(t.Context(), orders.Name, "9999999999990-1")
+		}, stream.LossTrimmed, 1, true, []string{"10", "14", "9999999999990-2"}, true},
+		"deleted and made again": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			tx.Del(t.Context(), orders.Name)
+			fill(t, tx, 10, 15)
+		}, stream.LossRecreated, -1, false, []string{"10", "14"}, false},
+		"made again between two reads": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			tx.Del(t.Context(), orders.Name)
+			tx.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: "5-1", Values: []string{"id", "early", "amount", "1"}})
+			tx.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: "9999999999990-0", Values: []string{"id", "late", "amount", "1"}})
+		}, stream.LossRecreated, -1, false, []string{"late", "early"}, true},
+		"flushed": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			fill(t, tx, 10, 15)
+			tx.Del(t.Context(), orders.Name)
+		}, stream.LossRecreated, -1, false, nil, false},
+		"ahead": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			tx.Del(t.Context(), orders.Name)
+			tx.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: "5-1", Values: []string{"id", "early", "amount", "1"}})
+		}, stream.LossAhead, -1, false, []string{"early"}, false},
+		"replaced": {func(t *testing.T, tx redis.Pipeliner) {
+			t.Helper()
+			tx.Del(t.Context(), orders.Name)
+			tx.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: "5-1", Values: []string{"id", "early", "amount", "1"}})
+			tx.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: "9999999999990-0", Values: []string{"id", "late", "amount", "1"}})
+		}, stream.LossReplaced, -1, false, []string{"early", "late"}, false},
 	} {
 		for when, running := range map[string]bool{"while it runs": true, "while it is down": false} {
-			for _, alone := range []bool{true, false} {
-				t.Run(fmt.Sprintf("%s %s alone=%t", name, when, alone), func(t *testing.T) {
-					t.Parallel()
-					server := streamtest.StartRedis(t, "--appendonly", "no")
-					client := server.Client()
-					store, err := offset.NewRedis(client, "")
-					if err != nil {
+			if row.between && !running {
+				continue
+			}
+			t.Run(name+" "+when, func(t *testing.T) {
+				t.Parallel()
+				client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+				store, err := offset.NewRedis(client, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				fill(t, client, 0, 10)
+				var told losses
+				var out logs
+				rec := newRecorder()
+				hold := make(chan struct{})
+				rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
+					if msg.Value.ID == "hold" {
+						<-hold
+					}
+					return nil
+				}
+				run := func() (stop func() error) {
+					var r stream.Runner
+					r.Add(newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithLogger(out.Logger()),
+						stream.WithBatchSize(10), stream.WithWindow(10), stream.WithBlock(20*time.Millisecond), stream.WithInspection(30*time.Millisecond)))
+					return start(t, &r)
+				}
+				stop := run()
+				rec.await(t, 10)
+				streamtest.Await(t, "the offset is saved", func() bool {
+					id, _, _ := store.Load(t.Context(), orders.Name)
+					last := client.XRevRangeN(t.Context(), orders.Name, "+", "-", 1).Val()
+					return len(last) == 1 && last[0].ID == id
+				})
+				switch {
+				case !running:
+					if err := stop(); err != nil {
 						t.Fatal(err)
 					}
-					fill(t, client, 0, 10)
-					var told losses
-					var out logs
-					rec := newRecorder()
-					hold := make(chan struct{})
-					rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
-						if msg.Value.ID == "hold" {
-							<-hold
-						}
-						return nil
+				case !row.between:
+					// It must not be reading while the stream is changed.
+					add(t, client, "hold")
+					rec.await(t, 11)
+					fill(t, client, 100, 110)
+				}
+				tx := client.TxPipeline()
+				row.harm(t, tx)
+				if _, err := tx.Exec(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if running {
+					close(hold)
+				} else {
+					run()
+				}
+				t.Cleanup(func() {
+					if t.Failed() {
+						t.Logf("handled %v\n%s\n%v", rec.Seen(), out.String(), client.XInfoStream(context.Background(), orders.Name).Val())
 					}
-					run := func() (stop func() error) {
-						consumer := newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithLogger(out.Logger()),
-							stream.WithBatchSize(10), stream.WithWindow(10), stream.WithBlock(20*time.Millisecond), stream.WithInspection(30*time.Millisecond))
-						if alone {
-							return start(t, consumer)
-						}
-						var r stream.Runner
-						r.Add(consumer)
-						return start(t, &r)
-					}
-					stop := run()
-					rec.await(t, 10)
-					eventually(t, "the offset is saved", func() bool {
-						id, _, _ := store.Load(t.Context(), orders.Name)
-						last := client.XRevRangeN(t.Context(), orders.Name, "+", "-", 1).Val()
-						return len(last) == 1 && last[0].ID == id
-					})
-					if !running {
-						if err := stop(); err != nil {
-							t.Fatal(err)
-						}
-					} else {
-						// The consumer must have looked around once to be able to count,
-						// and must not be reading while the stream is changed.
-						add(t, client, "hold")
-						rec.await(t, 11)
-						fill(t, client, 100, 110)
-					}
-					row.harm(t, client)
-					if running {
-						close(hold)
-					} else {
-						run()
-					}
-					t.Cleanup(func() {
-						if t.Failed() {
-							t.Logf("handled %v\n%s\n%v", rec.Seen(), out.String(), client.XInfoStream(context.Background(), orders.Name).Val())
-						}
-					})
-					eventually(t, "the loss is told", func() bool { return len(told.get()) > 0 })
-					for _, want := range row.want {
-						eventually(t, "what is there is handled: "+want, func() bool { return slices.Contains(rec.Seen(), want) })
-					}
-					loss := told.get()[0]
-					if running && (loss.Count != row.count || loss.Exact != row.exact) {
-						t.Errorf("told %+v, want %d, exact %t", loss, row.count, row.exact)
-					}
-					// Made again within a millisecond it has an entry with the same ID.
-					sameMs := row.cause == stream.LossRecreated && loss.Cause == stream.LossReplaced
-					if loss.Cause != row.cause && !sameMs || loss.Label != orders.Name || loss.Stream != orders.Name || loss.From == "" {
-						t.Errorf("told %+v, want the cause %q", loss, row.cause)
-					}
-					if len(out.lines("ERROR", "entries lost")) == 0 {
-						t.Errorf("the log does not say so:\n%s", out.String())
-					}
-					t.Log(loss.Error())
 				})
-			}
+				streamtest.Await(t, "the loss is told", func() bool { return len(told.get()) > 0 })
+				for _, want := range row.want {
+					streamtest.Await(t, "what is there is handled: "+want, func() bool { return slices.Contains(rec.Seen(), want) })
+				}
+				loss := told.get()[0]
+				if running && (loss.Count != row.count || loss.Exact != row.exact) {
+					t.Errorf("told %+v, want %d, exact %t", loss, row.count, row.exact)
+				}
+				// Made again within a millisecond it has an entry with the same ID.
+				sameMs := row.cause == stream.LossRecreated && loss.Cause == stream.LossReplaced
+				if loss.Cause != row.cause && !sameMs || loss.Label != orders.Name || loss.Stream != orders.Name || loss.From == "" {
+					t.Errorf("told %+v, want the cause %q", loss, row.cause)
+				}
+				if len(out.lines("ERROR", "entries lost")) == 0 {
+					t.Errorf("the log does not say so:\n%s", out.String())
+				}
+			})
 		}
 	}
 }
@@ -245,8 +259,8 @@ func TestLossPolicies(t *testing.T) {
 			}
 			rec := newRecorder()
 			stop := start(t, newConsumer(t, client, store, rec.Handle, told.policy(policy)))
-			eventually(t, "the loss is told", func() bool { return len(told.get()) == 1 })
-			eventually(t, "the offset follows", func() bool {
+			streamtest.Await(t, "the loss is told", func() bool { return len(told.get()) == 1 })
+			streamtest.Await(t, "the offset follows", func() bool {
 				id, _, _ := store.Load(t.Context(), orders.Name)
 				return id != "9000-0"
 			})
@@ -301,7 +315,7 @@ func TestResumeAtKnownAfterAFailover(t *testing.T) {
 	if _, err := pipe.Exec(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the others are handled", func() bool { return slices.Contains(rec.Seen(), "another") })
+	streamtest.Await(t, "the others are handled", func() bool { return slices.Contains(rec.Seen(), "another") })
 	again := rec.Seen()[40:]
 	if len(again) < 2 || len(again) > 2+4 {
 		t.Errorf("handled %v after the failover, want the two others and less than a batch again", again)
@@ -309,14 +323,14 @@ func TestResumeAtKnownAfterAFailover(t *testing.T) {
 	if list := told.get(); len(list) != 1 || list[0].Cause != stream.LossAhead {
 		t.Errorf("told %+v, want one that is ahead", list)
 	}
-	eventually(t, "the offset follows", func() bool {
+	streamtest.Await(t, "the offset follows", func() bool {
 		id, _, _ := store.Load(t.Context(), orders.Name)
 		return id == "30-2"
 	})
 }
 
-// Nothing is told that is none: trims of what was handled, deletes, restarts, cut
-// connections.
+// Nothing is told that is none, however often it is looked: trims of what was handled,
+// deletes, restarts, cut connections. See also the room faults.
 func TestNoLossInCleanSteps(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t, "--appendonly", "no")
@@ -339,7 +353,7 @@ func TestNoLossInCleanSteps(t *testing.T) {
 	handled, last := 0, ""
 	caughtUp := func() {
 		t.Helper()
-		eventually(t, "the offset is at the end", func() bool {
+		streamtest.Await(t, "the offset is at the end", func() bool {
 			id, _, _ := store.Load(t.Context(), orders.Name)
 			return id == last
 		})
@@ -366,9 +380,18 @@ func TestNoLossInCleanSteps(t *testing.T) {
 				t.Fatal(err)
 			}
 		case 90:
-			if step%1000 == 90 {
+			if step%300 == 90 {
+				caughtUp()
 				if err := stop(); err != nil {
 					t.Fatal(err)
+				}
+				if step%600 == 90 { // with more behind the place
+					if err := client.XDel(t.Context(), orders.Name, last).Err(); err != nil {
+						t.Fatal(err)
+					}
+					add(t, client, "more")
+					add(t, client, "more")
+					handled += 2
 				}
 				stop = run()
 			}

@@ -14,7 +14,9 @@ type Entry struct {
 	ID string
 	// Fields are the entry's field-value pairs. They belong to the entry: a
 	// handler or middleware that wants to change them makes a copy. Where an
-	// entry repeats a field name, the last value is kept.
+	// entry repeats a field name, the last value is kept. They are nil where the
+	// entry is larger than [WithMaxEntryBytes] allows: only middleware, and the
+	// function of [WithOrderKey], ever see such an entry.
 	Fields codec.Fields
 	// Deliveries counts how often the entry has been delivered, this time
 	// included; the first delivery is 1. In group mode it is Redis' own count,
@@ -24,6 +26,20 @@ type Entry struct {
 	// exhausted says that the entry is over the limit of deliveries, and not to
 	// be handled any more.
 	exhausted bool
+	// size is that of its field names and values together, repeated ones included,
+	// also if they are not here. Redis takes no entry of a gigabyte or more.
+	size uint32
+}
+
+// fieldBytes is what a field takes in memory besides its name and value, about.
+const fieldBytes = 64
+
+// bytes is what the fields of the entry take in memory, about.
+func (e *Entry) bytes() int64 {
+	if e.Fields == nil {
+		return 0
+	}
+	return int64(e.size) + fieldBytes*int64(len(e.Fields))
 }
 
 // Message is an entry with its decoded value. The Entry is embedded by value,

@@ -92,7 +92,7 @@ type lastError struct {
 func (l *lastError) text() string {
 	switch {
 	case l.err != nil:
-		return l.what + " failed: " + plain(l.err)
+		return l.what + " failed: " + l.err.Error()
 	case l.what != "":
 		return fmt.Sprintf("entry %s was %v at attempt %d; the log has its error", l.what, l.outcome, l.attempt)
 	}
@@ -161,6 +161,13 @@ func (r *run) lose(entries int64, err error) {
 	tell(r.engine, r.observers.loss, func(o LossObserver) { o.OnLoss(r.identity, err) })
 }
 
+// reportLoss is lose for what is not one entry, with a line in the log.
+func (r *run) reportLoss(log *slog.Logger, loss *LossError) {
+	loss.Stream, loss.Label, loss.Group = r.stream, r.identity.Label, r.identity.Group
+	log.Error("entries lost", "cause", string(loss.Cause), "from", loss.From, "to", loss.To, "count", loss.Count, "exact", loss.Exact)
+	r.lose(max(1, loss.Count), loss)
+}
+
 // loseEntry is lose for one that is known.
 func (r *run) loseEntry(id string) {
 	r.lose(1, &LossError{Stream: r.stream, Label: r.identity.Label, Group: r.identity.Group, Cause: LossPending, From: id, To: id, Count: 1, Exact: true})
@@ -182,6 +189,8 @@ func (e *engine) newOutage(what string, log *slog.Logger) *outage {
 
 // goesOn notes a failure, and logs it now and then.
 func (o *outage) goesOn(err error) {
+	relocate(o.client, err)
+	err = explain(err)
 	o.add(o.log, o.what, err)
 	begins := o.failures == 1
 	o.meter.update(func(m *meter) {

@@ -87,7 +87,7 @@ func (m *Mirror) show(ctx context.Context, label, id, back string) error {
 // parts stay strings: a Lua number is a double, in which two sequence numbers above
 // 2^53 can be equal. Decimal numbers without leading zeros are ordered by length,
 // then by their digits.
-const luaCompareIDs = `
+const luaCompareIDs = luaNamed + `
 local function over(a, b)
   if #a ~= #b then return #a > #b end
   return a > b
@@ -97,12 +97,6 @@ local function above(a, b)
   local ams, aseq = string.match(a, '^(%d+)-(%d+)$')
   local bms, bseq = string.match(b, '^(%d+)-(%d+)$')
   return over(ams, bms) or ams == bms and over(aseq, bseq)
-end
-
-local function named(pairs)
-  local of = {}
-  for i = 1, #pairs, 2 do of[pairs[i]] = pairs[i + 1] end
-  return of
 end
 `
 

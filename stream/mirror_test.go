@@ -195,27 +195,6 @@ func TestMirrorOfManySaves(t *testing.T) {
 	wantShown(t, client, "a", "49-7")
 }
 
-// FuzzMirrorOrder checks the comparing of IDs on the server against that of package
-// offset.
-func FuzzMirrorOrder(f *testing.F) {
-	client := streamtest.StartRedis(f, "--appendfsync", "no").Client()
-	f.Fuzz(func(t *testing.T, aMs, aSeq, bMs, bSeq uint64) {
-		mirror := newMirror(t, client, constStore{})
-		a, b := offset.ID{Ms: aMs, Seq: aSeq}, offset.ID{Ms: bMs, Seq: bSeq}
-		client.Del(t.Context(), orders.Name)
-		for _, id := range []offset.ID{a, b} {
-			if err := mirror.Save(t.Context(), "a", id.String()); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want := a
-		if b.Compare(a) > 0 {
-			want = b
-		}
-		wantShown(t, client, "a", want.String())
-	})
-}
-
 // A trimmer that knows nothing of the store heeds the mirror, and says whose it is.
 func TestTrimHeedsMirrors(t *testing.T) {
 	t.Parallel()

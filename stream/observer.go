@@ -106,7 +106,8 @@ type Trouble struct {
 	// What fails: "reading", "saving the offset", "acking entries", "writing to
 	// the dead letters" and others, for people.
 	What string
-	// Err is the last error.
+	// Err is the last error. Where people have to mend something, its text begins
+	// with what.
 	Err error
 	// Failures is how often it has failed.
 	Failures int64
@@ -120,6 +121,9 @@ type Full struct {
 	EntryID string
 	// Size is the window's; see [WithWindow].
 	Size int
+	// Bytes is what it holds in fields, and SizeBytes what it may; it is full of them
+	// from one half on. See [WithWindowBytes].
+	Bytes, SizeBytes int64
 }
 
 // WithObserver has the consumer tell observers what happens in it. Default: none,

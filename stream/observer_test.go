@@ -322,7 +322,7 @@ func TestObserverAndStatsInGroupMode(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := start(t, consumer)
-	eventually(t, "all has ended", func() bool {
+	streamtest.Await(t, "all has ended", func() bool {
 		s := consumer.Stats()
 		return s.Handled == 2 && s.DeadLettered == 1 && s.Absorbed == 1 && s.Discarded == 1 && s.Lost == 1 && s.Window == 0 && len(seen.of("claim")) == 1
 	})
@@ -345,7 +345,7 @@ func TestObserverAndStatsInGroupMode(t *testing.T) {
 
 	// What it has not finished it hands back, and the next one takes.
 	addTo1(t, client, orders.Name, "slow")
-	eventually(t, "a handler is at work", func() bool { return consumer.Stats().Working == 1 })
+	streamtest.Await(t, "a handler is at work", func() bool { return consumer.Stats().Working == 1 })
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
@@ -353,7 +353,7 @@ func TestObserverAndStatsInGroupMode(t *testing.T) {
 		t.Errorf("stats after the stop: %+v", s)
 	}
 	stop = start(t, consumer)
-	eventually(t, "it is taken over", func() bool { return consumer.Stats().Working == 1 && len(seen.of("claim")) == 2 })
+	streamtest.Await(t, "it is taken over", func() bool { return consumer.Stats().Working == 1 && len(seen.of("claim")) == 2 })
 	if got := seen.of("claim"); !slices.Equal(got, []string{"claim 4 false", "claim 1 true"}) {
 		t.Errorf("claims: %q", got)
 	}
@@ -390,16 +390,16 @@ func TestObserverSeesWhatIsParkedAndWhatIsClaimed(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop := start(t, consumer)
-	eventually(t, "it is parked", func() bool { s := consumer.Stats(); return s.Parked == 1 && s.Working == 0 })
+	streamtest.Await(t, "it is parked", func() bool { s := consumer.Stats(); return s.Parked == 1 && s.Working == 0 })
 	if s := consumer.Stats(); s.Discarded != 0 || s.Held != 0 || s.Window != 0 || s.Failed != 1 || s.Redelivered != 1 {
 		t.Errorf("stats: %+v", s)
 	}
 	id := addTo1(t, client, orders.Name, "slow")
-	eventually(t, "a handler is at work", func() bool { return consumer.Stats().Working == 1 })
+	streamtest.Await(t, "a handler is at work", func() bool { return consumer.Stats().Working == 1 })
 	if err := client.XClaim(ctx, &redis.XClaimArgs{Stream: orders.Name, Group: "g", Consumer: "thief", Messages: []string{id}}).Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is given up", func() bool { return consumer.Stats().Window == 0 })
+	streamtest.Await(t, "it is given up", func() bool { return consumer.Stats().Window == 0 })
 	for _, want := range []string{"end 1-0 1 held", "end 1-0 2 parked", "end " + id + " 1 claimed"} {
 		if n := strings.Count(strings.Join(seen.all(), "\n"), want); n != 1 {
 			t.Errorf("%q was seen %d times, want once, in %q", want, n, seen.all())

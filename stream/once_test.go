@@ -140,7 +140,7 @@ func TestAKeyIsForgottenAfterItsWindow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the key is gone", func() bool { return client.Exists(t.Context(), "{orders}:once:key").Val() == 0 })
+	streamtest.Await(t, "the key is gone", func() bool { return client.Exists(t.Context(), "{orders}:once:key").Val() == 0 })
 	if second, err := producer.PublishOnce(t.Context(), "key", order{ID: "b"}); second == first || err != nil {
 		t.Errorf("got %s, %v after the window", second, err)
 	}
@@ -246,15 +246,7 @@ func TestPublishOnceOverKills(t *testing.T) {
 
 func TestPublishInACluster(t *testing.T) {
 	t.Parallel()
-	server := streamtest.StartRedis(t, "--cluster-enabled", "yes")
-	node := server.Client()
-	if err := node.ClusterAddSlotsRange(t.Context(), 0, 16383).Err(); err != nil {
-		t.Fatal(err)
-	}
-	eventually(t, "the cluster is up", func() bool {
-		info, err := node.ClusterInfo(t.Context()).Result()
-		return err == nil && strings.Contains(info, "cluster_state:ok")
-	})
+	server := startClusterNode(t)
 	proxy := startProxy(t, server)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr}, ReadOnly: true, Dialer: func(context.Context, string, string) (net.Conn, error) {
 		return net.Dial("tcp", proxy.addr)

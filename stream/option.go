@@ -86,6 +86,8 @@ type config struct {
 	// Nil means that it follows from the others; see limits.
 	window, every *int
 	interval      time.Duration
+	windowBytes   int
+	maxEntry      *int // nil is no limit
 
 	lossPolicy LossPolicy // log mode only
 	// inspectEvery is how often the place of a consumer that has nothing to do is
@@ -120,6 +122,7 @@ func defaults(r role, stream string) config {
 
 		concurrency: 1,
 		interval:    time.Second,
+		windowBytes: 64 << 20,
 		lossPolicy:  ResumeAtKnown,
 
 		inspectEvery: 30 * time.Second,
@@ -137,7 +140,9 @@ func (c *config) limits(group bool) limits {
 		// they do not end at the same time (with two in all, reading waits for the
 		// settling, and a fast consumer loses a twentieth), and what the workers have.
 		size:     4*c.batchSize + c.concurrency,
+		bytes:    c.windowBytes,
 		every:    c.batchSize,
+		most:     c.concurrency,
 		interval: c.interval,
 		serial:   !group && c.concurrency == 1 && !c.ordered,
 		key:      c.orderKey,
@@ -201,6 +206,12 @@ func (c *config) validate() error {
 	}
 	if c.window != nil && *c.window < max(c.concurrency, 1) {
 		problems = append(problems, invalid("WithWindow(%d): give at least 1, and at least as many as are processed at once, %d; the handlers above it would have nothing to do", *c.window, c.concurrency))
+	}
+	if c.windowBytes < 1 {
+		problems = append(problems, invalid("WithWindowBytes(%d): give at least 1, and best some times the size of the largest entry", c.windowBytes))
+	}
+	if c.maxEntry != nil && *c.maxEntry < 1 {
+		problems = append(problems, invalid("WithMaxEntryBytes(%d): give at least 1, or leave it out for no limit", *c.maxEntry))
 	}
 	if c.every != nil && *c.every < 1 || c.interval <= 0 {
 		problems = append(problems, invalid("WithCheckpoint(%d, %v): give at least 1, and a time above zero", *c.every, c.interval))
@@ -342,6 +353,42 @@ func WithConcurrency(n int) Option {
 // Entries over the limit of [WithMaxDeliveries] do not count.
 func WithWindow(n int) Option {
 	return option{"WithWindow", anyConsumer, func(c *config) { c.window = &n }}
+}
+
+// WithWindowBytes sets how many bytes of field names and values a consumer holds at
+// the most, with 64 more for each field, which is about what they take in memory.
+// Default: 64 MiB. Less than 1 is refused. It is what bounds memory where entries
+// are large, as [WithWindow] does where they are many; each consumer of a [Runner]
+// has its own.
+//
+// Half of it is what one read may bring: what it brings beyond that is not kept, but
+// read again in log mode, and in group mode fetched when it is begun, one entry for
+// each handler that has nothing to do. How many entries are asked for follows from
+// their size, so that this happens only when they grow at once. While more than half
+// is held, nothing is read; if that lasts, the log says which entry is in the way. An
+// entry that has ended does not count, nor one that was held in group mode. An entry
+// that is larger than all of this is read when there is nothing much besides it.
+func WithWindowBytes(n int) Option {
+	return option{"WithWindowBytes", anyConsumer, func(c *config) { c.windowBytes = n }}
+}
+
+// WithMaxEntryBytes sets how large an entry may be, its field names and values
+// together, in bytes. Default: no limit. Less than 1 is refused.
+//
+// A larger one is a [DecodeError] with an [*EntrySizeError]. It is not decoded, and
+// its fields are not even kept while it is read: it takes no memory, whatever its
+// size. Like every entry that cannot be decoded it goes through the middleware,
+// without its fields: middleware.DeadLetter moves it out of the way whole, on the
+// server or, where that is not possible, one at a time through this process; and if
+// no middleware cares, it is logged and passed.
+//
+// There is no limit by default because none is right for every topic, and an entry
+// that is passed, or a dead letter, for nothing but its size would be a surprise.
+// Memory is bounded without it, by [WithWindowBytes] and the largest entry, for which
+// Redis' own limit is a gigabyte. Give a limit where you know what an entry may have,
+// and somebody else may write to the stream.
+func WithMaxEntryBytes(n int) Option {
+	return option{"WithMaxEntryBytes", anyConsumer, func(c *config) { c.maxEntry = &n }}
 }
 
 // WithCheckpoint sets when what has been processed is recorded, by saving the

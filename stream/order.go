@@ -11,7 +11,7 @@ package stream
 // each entry that was read, before it is decoded; it must be quick, and must not
 // change the entry. All entries for which it returns the same text are in order,
 // the empty text included: an entry without a key is in order with the others that
-// have none.
+// have none. One over the limit of [WithMaxEntryBytes] has no fields to find a key in.
 //
 // In group mode the order is that of one consumer. Entries of one key that
 // different consumers of the group read, or that are claimed from a dead one, are

@@ -8,13 +8,39 @@ import (
 // What the window knows in group mode: Redis keeps who an entry is pending on,
 // and for how long it has been idle; entries can be taken over and lost.
 
+// watch has the window remember what leaves it, until the function that it returns
+// is called: a list of what is pending, which addTaken takes, may name some of that.
+func (w *window) watch() (over func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.watchers++; w.watchers == 1 {
+		w.goneSince = make(map[string]struct{})
+	}
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.watchers--; w.watchers == 0 {
+			w.goneSince = nil
+		}
+	}
+}
+
+// removeLocked takes an entry out of what is held.
+func (w *window) removeLocked(id string) {
+	delete(w.byID, id)
+	if w.goneSince != nil {
+		w.goneSince[id] = struct{}{}
+	}
+}
+
 // addTaken takes in IDs that became ours at the given time, leaves out those that
-// were already, and returns how many are new.
+// were already or have been settled since, and returns how many are new.
 func (w *window) addTaken(ids []string, free bool, at time.Time) (added int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		if _, double := w.byID[id]; double {
+		_, double := w.byID[id]
+		if _, left := w.goneSince[id]; double || left {
 			continue
 		}
 		one := &held{id: id, free: free, touched: at}
@@ -24,6 +50,27 @@ func (w *window) addTaken(ids []string, free bool, at time.Time) (added int) {
 	}
 	w.wakeLocked(added)
 	return added
+}
+
+// addLeftLocked takes in an entry that was read at the given time without its
+// fields. They are fetched when it is begun, in its turn.
+func (w *window) addLeftLocked(left leftover, at time.Time) {
+	if _, double := w.byID[left.id]; double {
+		return
+	}
+	one := &held{id: left.id, key: left.key, free: true, touched: at}
+	w.byID[left.id] = one
+	if w.queueUpLocked(one) {
+		w.fresh.push(one)
+	}
+}
+
+// load gives an entry, which is at work, its fields.
+func (w *window) load(one *held, entry *Entry) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one.entry, one.bytes = entry, entry.bytes()
+	w.loaded += one.bytes
 }
 
 // queueUp puts an entry that has been fetched to be begun in the line of its key.
@@ -62,26 +109,13 @@ func (w *window) split(list []*held, since time.Time) (safe, late []string) {
 	return safe, late
 }
 
-// untouched returns the entries that Redis was told of before the given time,
-// and that are still to be processed.
-func (w *window) untouched(since time.Time) (ids []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, one := range w.byID {
-		if one.state != done && !one.lost && one.touched.Before(since) {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
 // touch notes that Redis was told of entries at the given time.
 func (w *window) touch(ids []string, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
 		if one := w.byID[id]; one != nil {
-			one.touched = at
+			one.touched, one.dropped = at, false
 		}
 	}
 }
@@ -113,10 +147,11 @@ func (w *window) loseAll(ids []string, cause error) (given []string) {
 		case parked:
 			w.parked--
 		}
-		delete(w.byID, id)
+		w.unloadLocked(one)
+		w.removeLocked(id)
 	}
 	w.room.Broadcast()
-	w.wakeLocked(w.idle) // what is lost leaves its queue when a worker looks there
+	w.wakeLocked(w.readyLocked()) // what is lost leaves its queue when a worker looks there
 	return given
 }
 
@@ -147,6 +182,20 @@ func (w *window) isSuspect(one *held) bool {
 	return one.suspect
 }
 
+// setMoving notes that an entry is being moved to its dead-letter stream, or not.
+func (w *window) setMoving(one *held, moving bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	one.moving = moving
+}
+
+// isLost reports whether an entry was given up.
+func (w *window) isLost(one *held) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return one.lost
+}
+
 // roomToTake returns how many entries may be taken over, a hundred at the most, so
 // that no more than limit wait to be begun. What was read does not count: a
 // consumer that always has something to read must take over too.
@@ -154,6 +203,18 @@ func (w *window) roomToTake(limit int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return max(0, min(limit-w.again.len(), 100))
+}
+
+// whenBegun calls tell once everything that was taken over has been begun, or was
+// lost.
+func (w *window) whenBegun(tell func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.taking {
+		w.hungry = tell
+	} else {
+		tell()
+	}
 }
 
 // charged returns the IDs of the entries that have used up the attempt which

@@ -18,9 +18,10 @@ import (
 //
 //	%W~<topic> +xadd
 //
-// and for [Producer.PublishOnce] and [Producer.PublishAllOnce]
+// and for [Producer.PublishOnce] and [Producer.PublishAllOnce], whose script takes the
+// right to read the topic, too
 //
-//	%RW~{<topic>}:once:* +get +set +del +eval +evalsha
+//	~<topic> ~{<topic>}:once:* +xadd +get +set +del +eval +evalsha
 type Producer[T any] struct {
 	// T ends at the pairs that the codec returns; what writes them is compiled
 	// once, whatever the number of topics.

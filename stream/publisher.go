@@ -35,7 +35,7 @@ func (p *publisher) publish(ctx context.Context, entry outgoing) (string, error)
 	w, f := new(write), p.frame()
 	p.prepare(ctx, w, f, entry, byHash, &argMemory{})
 	err := p.client.Process(ctx, w)
-	if hasCode(err, "NOSCRIPT") {
+	if classify(err).code == "NOSCRIPT" {
 		w = &write{sent: w.sent - 1} // that one did nothing
 		p.prepare(ctx, w, f, entry, bySource, &argMemory{})
 		err = p.client.Process(ctx, w)
@@ -60,6 +60,7 @@ func (p *publisher) outcome(ctx context.Context, w *write, err error) (string, e
 		}
 		err = errors.New("the client returned neither a reply nor an error; look at its hooks")
 	}
+	relocate(p.client, err)
 	if w.certainlyNot(err) {
 		return "", p.notWritten(err)
 	}
@@ -68,9 +69,9 @@ func (p *publisher) outcome(ctx context.Context, w *write, err error) (string, e
 	if deadline, has := ctx.Deadline(); has && !time.Now().Before(deadline) && !errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("%w: %w", context.DeadlineExceeded, err)
 	}
-	return "", &UnknownWriteError{Stream: p.stream, Err: err}
+	return "", &UnknownWriteError{Stream: p.stream, Err: explain(err)}
 }
 
 func (p *publisher) notWritten(err error) error {
-	return fmt.Errorf("stream: not written to %s: %w", p.stream, err)
+	return fmt.Errorf("stream: not written to %s: %w", p.stream, explain(err))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,9 @@ import (
 type reader struct {
 	redis.UniversalClient
 	sockets *sockets
+	// masters asks where the servers are that may be read from; nil is where there is
+	// but one.
+	masters func(context.Context) ([]string, error)
 	// clientID is what the server calls the connection, 0 if it does not say.
 	clientID atomic.Int64
 }
@@ -36,7 +40,7 @@ type reader struct {
 // the block time, one that knows its client ID if it is to be identified. When ctx is
 // done it opens no new connection; those it has are closed with [sockets.close].
 func newReader(ctx context.Context, client redis.UniversalClient, block time.Duration, identified bool) (*reader, error) {
-	r := &reader{sockets: &sockets{open: make(map[*socket]struct{}), silence: block + patience}}
+	r := &reader{sockets: &sockets{open: make(map[*socket]struct{}), drops: make(map[string]drops), silence: block + patience}}
 	identify := func(own onConnect) onConnect {
 		if !identified {
 			return own
@@ -52,6 +56,9 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 	switch client := client.(type) {
 	case *redis.Client:
 		opts := *client.Options()
+		if opts.Addr == behindSentinels {
+			r.masters = masterBySentinel(opts.Dialer)
+		}
 		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
 		opts.OnConnect = identify(opts.OnConnect)
 		opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
@@ -60,6 +67,7 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 		opts.WriteTimeout = given(opts.WriteTimeout)
 		opts.ClientSideCacheConfig, opts.ClientSideCache = nil, nil
 		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+		opts.PushNotificationProcessor = nil // the one that is there was set up for the user's connections
 		r.UniversalClient = redis.NewClient(&opts)
 	case *redis.ClusterClient:
 		opts := *client.Options()
@@ -68,14 +76,18 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 		}
 		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
 		opts.OnConnect = identify(opts.OnConnect)
-		opts.PoolSize, opts.MinIdleConns = 1, 0
+		// Of each node one to read on, and one to ask who has what meanwhile.
+		opts.PoolSize, opts.MinIdleConns = 2, 0
 		opts.MaxRetries, opts.DialerRetries = -1, 1
 		opts.DialTimeout, opts.ReadTimeout = atMost(opts.DialTimeout), atMost(opts.ReadTimeout)
 		opts.WriteTimeout = given(opts.WriteTimeout)
 		// A replica may be behind, or cut off from its master without saying so.
 		opts.ReadOnly, opts.RouteByLatency, opts.RouteRandomly = false, false, false
+		opts.ClusterStateReloadInterval = min(opts.ClusterStateReloadInterval, stateInterval)
 		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-		r.UniversalClient = redis.NewClusterClient(&opts)
+		opts.PushNotificationProcessor = nil
+		derived := redis.NewClusterClient(&opts)
+		r.UniversalClient, r.masters = derived, mastersOf(derived)
 	default:
 		return nil, fmt.Errorf("stream: no reader can be made from a %T", client)
 	}
@@ -88,22 +100,29 @@ func (r *reader) Close() error {
 	return r.UniversalClient.Close()
 }
 
-// batch is what a read has brought of one stream.
-type batch struct {
-	stream  string
-	entries []Entry
+// dropIfStale has the next read find the server anew if an error says that the one
+// that was asked is not the master.
+func (r *reader) dropIfStale(err error) {
+	if classify(err).class == stale {
+		r.sockets.drop()
+	}
 }
 
-// read is XREAD. No batch and no error mean that there was nothing in time.
-func (r *reader) read(ctx context.Context, args *redis.XReadArgs) ([]batch, error) {
+// read is XREAD, of no more than is wanted. No batch and no error mean that there was
+// nothing in time.
+func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want intakes) ([]batch, error) {
+	defer r.follow(ctx)()
+	r.sockets.wanted.Store(&want)
 	reply, err := r.XRead(ctx, args).Result()
-	return r.brought(reply, err)
+	return r.brought(reply, err, want)
 }
 
 // readGroup is XREADGROUP, as read is XREAD; each entry has had one delivery.
-func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs) ([]batch, error) {
+func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs, want intakes) ([]batch, error) {
+	defer r.follow(ctx)()
+	r.sockets.wanted.Store(&want)
 	reply, err := r.XReadGroup(ctx, args).Result()
-	batches, err := r.brought(reply, err)
+	batches, err := r.brought(reply, err, want)
 	for _, one := range batches {
 		for i := range one.entries {
 			one.entries[i].Deliveries = 1
@@ -114,7 +133,7 @@ func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs) ([]b
 
 // brought returns what a read has brought: what a socket has caught, of which
 // go-redis knows nothing, or what go-redis has read itself, see [capture].
-func (r *reader) brought(reply []redis.XStream, err error) ([]batch, error) {
+func (r *reader) brought(reply []redis.XStream, err error, want intakes) ([]batch, error) {
 	caught := r.sockets.caught.Swap(nil)
 	if errors.Is(err, redis.Nil) {
 		if caught == nil {
@@ -123,31 +142,56 @@ func (r *reader) brought(reply []redis.XStream, err error) ([]batch, error) {
 		return *caught, nil
 	}
 	if err != nil {
+		relocate(r.UniversalClient, err)
 		return nil, err
 	}
 	batches := make([]batch, len(reply))
 	for i, stream := range reply {
-		entries := make([]Entry, len(stream.Messages))
-		for j, message := range stream.Messages {
-			entries[j] = Entry{Stream: stream.Stream, ID: message.ID, Fields: codec.Fields(message.Values)}
+		batches[i] = batch{stream: stream.Stream, entries: make([]Entry, 0, len(stream.Messages))}
+		in := want(stream.Stream)
+		in.room = unlimited // it is all here already
+		for _, message := range stream.Messages {
+			one := Entry{Stream: stream.Stream, ID: message.ID}
+			one.take(codec.Fields(message.Values), in.entry)
+			batches[i].add(one, one.bytes(), &in, unlimited)
 		}
-		batches[i] = batch{stream: stream.Stream, entries: entries}
 	}
 	return batches, nil
 }
 
-// entriesOf returns what was read of the one stream that was asked for.
-func entriesOf(batches []batch, err error) ([]Entry, error) {
-	if err != nil || len(batches) == 0 {
-		return nil, err
+// take gives the entry its fields, which go-redis has read, unless they are larger
+// than most. Of a name that is repeated go-redis has lost all values but one, which
+// cannot be counted.
+func (e *Entry) take(fields codec.Fields, most int64) {
+	size := 0
+	for name, value := range fields {
+		text, _ := value.(string)
+		size += len(name) + len(text)
 	}
-	return batches[0].entries, nil
+	e.size = uint32(min(int64(size), math.MaxUint32))
+	if int64(size) <= most {
+		e.Fields = fields
+	}
+}
+
+// only returns what was read of the one stream that was asked for.
+func only(batches []batch, err error) (batch, error) {
+	if err != nil || len(batches) == 0 {
+		return batch{}, err
+	}
+	return batches[0], nil
 }
 
 // answerTimeout is how long a reader waits at the most for a connection, or for an
 // answer other than to a read. A server that stands still and comes back is asked
 // again as soon after that.
 const answerTimeout = time.Second
+
+// stateInterval is how old what a reader knows of a cluster may be when it is asked
+// to read. go-redis does not look anew because a node cannot be reached: by default
+// it would go on dialling a primary that is dead for up to a minute, though another
+// has long taken over.
+const stateInterval = time.Second
 
 // atMost returns the timeout, or the shorter one that is enough for a reader.
 func atMost(timeout time.Duration) time.Duration {
@@ -192,11 +236,13 @@ type sockets struct {
 	mu     sync.Mutex
 	open   map[*socket]struct{}
 	closed bool
+	// drops are those because of no master, by address.
+	drops map[string]drops
 	// silence is how long nothing may come while a read is on its way.
 	silence time.Duration
-	// caught is what a socket has taken out of the reply to the current read. One
-	// place is enough: the reads of a reader follow each other.
-	caught atomic.Pointer[[]batch]
+	// eager reports whether a read may be sent before it is asked for; nil is never.
+	eager func() bool
+	exchange
 }
 
 // dialer returns dial, with what it opens kept in s. Both contexts can end the
@@ -210,18 +256,18 @@ func (s *sockets) dialer(run context.Context, dial dialFunc) dialFunc {
 		if err != nil {
 			return nil, err
 		}
-		return s.keep(conn)
+		return s.keep(conn, addr)
 	}
 }
 
-func (s *sockets) keep(conn net.Conn) (net.Conn, error) {
+func (s *sockets) keep(conn net.Conn, addr string) (net.Conn, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		_ = conn.Close()
 		return nil, net.ErrClosed
 	}
-	kept := &socket{Conn: newCapture(conn, s.silence, &s.caught), owner: s}
+	kept := &socket{capture: newCapture(conn, s), owner: s, addr: peerOf(conn, addr)}
 	s.open[kept] = struct{}{}
 	return kept, nil
 }
@@ -246,8 +292,9 @@ func (s *sockets) drop() {
 
 // socket is a connection that its owner forgets when it is closed.
 type socket struct {
-	net.Conn
+	*capture
 	owner *sockets
+	addr  string // by which its server is known
 }
 
 func (s *socket) Close() error {

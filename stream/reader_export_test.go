@@ -24,17 +24,44 @@ func NewReader(t testing.TB, client redis.UniversalClient) Reader {
 
 // Read returns the entries of all streams.
 func (r Reader) Read(ctx context.Context, args *redis.XReadArgs) ([]Entry, error) {
-	return flat(r.reader.read(ctx, args))
+	return flat(r.reader.read(ctx, args, everything))
 }
 
 // ReadGroup returns the entries of all streams.
 func (r Reader) ReadGroup(ctx context.Context, args *redis.XReadGroupArgs) ([]Entry, error) {
-	return flat(r.reader.readGroup(ctx, args))
+	return flat(r.reader.readGroup(ctx, args, everything))
 }
 
 func flat(batches []batch, err error) (entries []Entry, _ error) {
-	for _, one := range batches {
+	for _, one := range unmeasured(batches) {
 		entries = append(entries, one.entries...)
 	}
 	return entries, err
+}
+
+// Glances is what is seen of a stream without the fields of its entries.
+type Glances struct {
+	Info  *redis.XInfoStream
+	Next  string // behind a position
+	Entry Entry  // the first one behind it, with its fields up to a size
+}
+
+// Glance looks at a stream, and fails the test if that does not go the way it
+// should.
+func Glance(t testing.TB, client redis.UniversalClient, stream, position string, most int64) (seen Glances) {
+	t.Helper()
+	ctx := context.Background()
+	seen.Info = &redis.XInfoStream{}
+	if !glanceAtInfo(ctx, stream, seen.Info).process(ctx, client) {
+		t.Error("XINFO was not read")
+	}
+	var ok bool
+	if seen.Next, ok = glanceAtNext(ctx, client, stream, position); !ok {
+		t.Error("XREAD was not read")
+	}
+	if seen.Entry, ok = glanceAtEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1); !ok {
+		t.Error("XRANGE was not read")
+	}
+	seen.Entry.size = 0
+	return seen
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"math"
 	"sync"
 
 	"millrace/codec"
@@ -12,6 +13,8 @@ import (
 // what is left goes into the maps of fields.
 type reply struct {
 	wire
+	// intakes tells how much is kept of what comes; nil is everything.
+	intakes intakes
 	// known are names of fields that were read before. They are few: names can be
 	// whatever a publisher likes.
 	known map[string]string
@@ -26,6 +29,10 @@ type reply struct {
 	apart []string
 	// unusual is set if a name of it is not one to keep.
 	unusual bool
+	// size is that of its names and values so far. Once it is more than most, the
+	// entry is dropped: nothing of it is kept but the ID.
+	size, most int64
+	dropped    bool
 }
 
 type fieldPlace struct {
@@ -106,53 +113,68 @@ func (r *reply) batch() (batch, error) {
 	if err != nil || kind != '*' || n < 0 {
 		return batch{}, or(err, "a stream has no entries")
 	}
-	entries := takeEntries(min(n, ahead))
+	in := everything(name)
+	if r.intakes != nil {
+		in = r.intakes(name)
+	}
+	all := batch{stream: name, entries: takeEntries(min(n, ahead))}
+	room := in.room
 	for range n {
-		one, err := r.entry()
+		fits := room
+		if len(all.entries) < in.least || in.key != nil {
+			fits = unlimited
+		}
+		one, bytes, err := r.entry(in.entry, fits)
 		if err != nil {
 			return batch{}, err
 		}
 		one.Stream = name
-		entries = append(entries, one)
+		room = all.add(one, bytes, &in, room)
 	}
-	return batch{stream: name, entries: entries}, nil
+	return all, nil
 }
 
-// entry reads an ID and its fields. What newer servers add (XREADGROUP CLAIM has
-// the idle time and the deliveries behind the fields) is passed over.
-func (r *reply) entry() (Entry, error) {
+// entry reads an ID and its fields, and tells what the fields take in memory. They
+// are dropped if they are larger than most, or than fits. What newer servers add
+// (XREADGROUP CLAIM has the idle time and the deliveries behind the fields) is
+// passed over.
+func (r *reply) entry(most, fits int64) (one Entry, bytes int64, err error) {
 	kind, elements, err := r.head()
 	if err != nil || kind != '*' || elements < 2 {
-		return Entry{}, or(err, "an entry is no pair")
+		return Entry{}, 0, or(err, "an entry is no pair")
 	}
 	id, size, err := r.brief(maxShared, "an entry has no ID")
 	if err != nil || size > maxShared {
-		return Entry{}, or(err, "an entry has no ID")
+		return Entry{}, 0, or(err, "an entry has no ID")
 	}
 	defer r.forget()
 	r.text = append(r.text, id...)
 	kind, n, err := r.head()
 	switch {
 	case err != nil:
-		return Entry{}, err
+		return Entry{}, 0, err
 	case n < 0: // the entry is deleted, and was pending: it has no fields at all
 	case kind == '*' && n%2 == 0:
-		err = r.readPairs(n / 2)
+		n /= 2
 	case kind == '%':
-		err = r.readPairs(n)
 	default:
-		err = malformed("an entry has no fields")
+		return Entry{}, 0, malformed("an entry has no fields")
 	}
-	if err != nil {
-		return Entry{}, err
+	bytes = fieldBytes * int64(max(n, 0))
+	r.most = min(most, fits-bytes)
+	if err := r.readPairs(n); err != nil {
+		return Entry{}, 0, err
 	}
 	if err := r.skip(int64(elements-2), nil); err != nil {
-		return Entry{}, err
+		return Entry{}, 0, err
 	}
-	if n < 0 {
-		return Entry{ID: string(r.text)}, nil
+	if n < 0 || r.dropped {
+		one.ID = string(r.text[:size])
+	} else {
+		one = r.made(size)
 	}
-	return r.made(size), nil
+	one.size = uint32(min(r.size, math.MaxUint32))
+	return one, bytes + r.size, nil
 }
 
 // made makes the entry of what was read.
@@ -182,6 +204,10 @@ func (r *reply) made(at int) Entry {
 
 func (r *reply) readPairs(n int) error {
 	for i := range n {
+		if r.dropped {
+			clear(r.apart)
+			return r.passPairs(n - i)
+		}
 		if i == len(r.places) {
 			r.places = append(r.places, fieldPlace{})
 		}
@@ -198,16 +224,52 @@ func (r *reply) readPairs(n int) error {
 	return nil
 }
 
+// passPairs reads over n names and values, and counts their bytes.
+func (r *reply) passPairs(n int) error {
+	for range n {
+		for _, missing := range [...]string{noName, noValue} {
+			kind, size, err := r.head()
+			if err != nil || kind != '$' || size < 0 {
+				return or(err, missing)
+			}
+			if err := r.pass(size); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// pass reads over the text of n bytes that follows its head, and counts them.
+func (r *reply) pass(n int) error {
+	r.size += int64(n)
+	if err := r.skipBytes(n, nil); err != nil {
+		return err
+	}
+	_, err := r.short(0)
+	return err
+}
+
+const (
+	noName  = "a field has no name"
+	noValue = "a field has no value"
+)
+
 func (r *reply) readName(at *fieldPlace) error {
-	name, size, err := r.brief(maxNameSize, "a field has no name")
+	name, size, err := r.brief(maxNameSize, noName)
 	if err != nil {
 		return err
 	}
 	if size > maxNameSize {
+		if r.dropped = r.size+int64(size) > r.most; r.dropped {
+			return r.pass(size)
+		}
+		r.size += int64(size)
 		r.unusual = true
 		at.name, err = r.wire.text(size)
 		return err
 	}
+	r.size += int64(size)
 	if at.name == string(name) {
 		return nil
 	}
@@ -227,9 +289,16 @@ func (r *reply) readName(at *fieldPlace) error {
 
 // readValue returns where the value ends in the entry's text, or where else it is.
 func (r *reply) readValue(at *fieldPlace) (end int, err error) {
-	value, size, err := r.brief(maxShared, "a field has no value")
+	value, size, err := r.brief(maxShared, noValue)
 	if err != nil {
 		return 0, err
+	}
+	if r.dropped = r.size+int64(size) > r.most; r.dropped && size > maxShared {
+		return 0, r.pass(size)
+	}
+	r.size += int64(size)
+	if r.dropped {
+		return 0, nil
 	}
 	if size > maxShared {
 		value, err := r.wire.text(size)
@@ -252,6 +321,7 @@ func (r *reply) readValue(at *fieldPlace) (end int, err error) {
 func (r *reply) forget() {
 	clear(r.apart)
 	r.text, r.ends, r.apart = r.text[:0], r.ends[:0], r.apart[:0]
+	r.size, r.dropped = 0, false
 	if r.unusual || len(r.places) > maxPlaces {
 		r.places, r.ends, r.apart, r.unusual = nil, nil, nil, false
 	}

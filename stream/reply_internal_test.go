@@ -175,7 +175,7 @@ func TestEntryWithMore(t *testing.T) {
 	wanted := []batch{{stream: "s", entries: []Entry{
 		{Stream: "s", ID: "1-0", Fields: map[string]any{"a": "b"}}, {Stream: "s", ID: "2-0", Fields: map[string]any{"a": "b"}},
 	}}}
-	if err != nil || !reflect.DeepEqual(got, wanted) {
+	if err != nil || !reflect.DeepEqual(unmeasured(got), wanted) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -245,12 +245,14 @@ func TestSmallValuesDoNotKeepMuch(t *testing.T) {
 }
 
 // FuzzReply holds the reader of replies against itself, with the reply in other
-// pieces, and against go-redis.
+// pieces and with limits, against what looks through them, and against go-redis.
 func FuzzReply(f *testing.F) {
 	for _, protocol := range []int{2, 3} {
 		f.Add([]byte(aReply(protocol, 3, "value")), uint16(0))
 		f.Add([]byte(aReply(protocol, 1, strings.Repeat("v", maxShared))), uint16(7))
 	}
+	f.Add([]byte(replyOf([]string{"a", "1", strings.Repeat("n", 200), strings.Repeat("v", 2000), "b", "2"}, []string{"a", "1"})), uint16(20))
+	f.Add([]byte(replyOf([]string{"a", strings.Repeat("v", 500)}, []string{"a", "1"}, []string{"a", "1", "b", ""}, nil)), uint16(300))
 	f.Add([]byte(replyOf([]string{"a", "1", "a", "2"}, nil, []string{"", "", "\x00", "\xff"}, []string{"a", "1"})), uint16(3))
 	f.Add([]byte("*2\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*-1\r\n*2\r\n$1\r\nt\r\n*1\r\n*4\r\n$3\r\n1-0\r\n_\r\n:1\r\n:2\r\n"), uint16(1))
 	f.Add([]byte("%1\r\n$1\r\ns\r\n*1\r\n|1\r\n+k\r\n+v\r\n*2\r\n$3\r\n1-0\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n"), uint16(2))
@@ -265,17 +267,24 @@ func FuzzReply(f *testing.F) {
 		if (err == nil) != (againErr == nil) || err != nil && err.Error() != againErr.Error() || !reflect.DeepEqual(got, again) {
 			t.Errorf("in one piece: %v, %v\nin pieces: %v, %v", got, err, again, againErr)
 		}
+		limited(t, data, int64(piece), got, err)
 		if err != nil {
 			if got != nil {
 				t.Errorf("%v with %v", got, err)
 			}
 			return
 		}
+		ahead := &outline{wire: &wire{conn: bytes.NewReader(data)}}
+		if n, last, ok := ahead.entries(); ok && len(got) == 1 && (len(got[0].entries) != n || got[0].entries[n-1].ID != last) {
+			t.Errorf("looked through, it has %d entries, the last %q", n, last)
+		}
+		got = unmeasured(got)
 		theirs, theirErr := goRedisReads(data)
-		if theirErr != nil {
-			if !passedOver.Match(data) {
-				t.Errorf("read, but go-redis says %v", theirErr)
-			}
+		switch {
+		case passedOver.Match(data) && (theirErr != nil || len(theirs) == 0): // a null in there is none of all to go-redis
+			return
+		case theirErr != nil:
+			t.Errorf("read, but go-redis says %v", theirErr)
 			return
 		}
 		if len(got) != len(theirs) {
@@ -292,6 +301,56 @@ func FuzzReply(f *testing.F) {
 			}
 		}
 	})
+}
+
+// limited reads a reply again with limits, and holds the result against what was read
+// without.
+func limited(t *testing.T, data []byte, limit int64, whole []batch, wholeErr error) {
+	t.Helper()
+	for what, in := range map[string]intake{
+		"an entry":         {entry: limit, room: unlimited, least: 1},
+		"all":              {entry: unlimited, room: limit, least: 1},
+		"all, with keys":   {entry: unlimited, room: limit, least: 2, key: func(one *Entry) string { return fmt.Sprint(one.Fields["a"]) }},
+		"an entry and all": {entry: limit / 2, room: limit, least: 1},
+	} {
+		r := &reply{wire: wire{conn: bytes.NewReader(data)}, intakes: in.wanted}
+		got, err := parseNext(r)
+		if (err == nil) != (wholeErr == nil) || err != nil && err.Error() != wholeErr.Error() || len(got) != len(whole) {
+			t.Fatalf("with a limit for %s: %v, %v; without %v, %v", what, got, err, whole, wholeErr)
+		}
+		for i, b := range got {
+			want := whole[i]
+			if b.len() != len(want.entries) || b.stream != want.stream || b.bytes != want.bytes {
+				t.Fatalf("with a limit for %s: %+v; without %+v", what, b, want)
+			}
+			if len(b.entries) < min(in.least, len(want.entries)) {
+				t.Errorf("with a limit for %s, %d entries are kept", what, len(b.entries))
+			}
+			taken := int64(0)
+			for j, one := range b.entries {
+				plain := want.entries[j]
+				if int64(plain.size) > in.entry {
+					plain.Fields = nil
+				}
+				if !reflect.DeepEqual(one, plain) {
+					t.Errorf("with a limit for %s of %d: %#v, want %#v", what, limit, one, plain)
+				}
+				if taken += one.bytes(); j >= in.least && taken > in.room {
+					t.Errorf("with a limit for %s of %d, %d bytes are kept", what, limit, taken)
+				}
+			}
+			for j, one := range b.left {
+				plain := want.entries[len(b.entries)+j]
+				key := ""
+				if in.key != nil {
+					key = in.key(&plain)
+				}
+				if one.id != plain.ID || one.key != key {
+					t.Errorf("with a limit for %s, %+v is left of %#v", what, one, plain)
+				}
+			}
+		}
+	}
 }
 
 // passedOver finds what may be read over without a look: attributes, and more

@@ -7,40 +7,35 @@ import (
 	"slices"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"millrace/offset"
 )
 
-// lookAround finds out, while nothing comes, whether that is because the place has
-// been lost.
+// lookAround finds out, now and then, whether the place has been lost, or entries
+// have that were not read.
 func (s *logSource) lookAround(ctx context.Context) error {
+	s.looked = time.Now()
 	from := s.place()
-	seen, err := s.survey(ctx, from)
-	if err != nil || seen == nil || !from.witnessed {
+	seen, err := s.survey(ctx, from, false)
+	if err != nil || seen == nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.from == from && !seen.witness && seen.last != from.id { // nothing has come
+	switch {
+	case s.missing != nil:
+		return errMissing
+	case from.witnessed && s.from == from && !seen.witness && seen.last != from.id: // nothing has come
 		return errNoWitness
 	}
 	return nil
 }
 
-// count finds out how many entries were ever added up to the place, if that can be
-// told, so that a later loss can be counted.
-func (s *logSource) count(ctx context.Context) error {
-	_, err := s.survey(ctx, s.place())
-	return err
-}
-
-// survey looks at the stream, and counts if that is possible: behind the last entry,
-// and before the first. It returns nil without the right to look: then what can be
-// found out without it is.
-func (s *logSource) survey(ctx context.Context, from place) (*survey, error) {
-	seen, err := surveyOf(ctx, s.client, s.stream, from)
-	if redis.IsPermissionError(err) {
+// survey looks at the stream, and at whether what it says agrees with what was
+// counted. resumed says that the place is that of an earlier run. It returns nil
+// without the right to look: then what can be found out without it is.
+func (s *logSource) survey(ctx context.Context, from place, resumed bool) (*survey, error) {
+	seen, err := surveyOf(ctx, s.client, s.stream, from, s.maxEntry)
+	if classify(err).withheld {
 		return nil, nil
 	}
 	if err != nil {
@@ -49,40 +44,84 @@ func (s *logSource) survey(ctx context.Context, from place) (*survey, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
-	case s.from != from || seen.added == 0 && !seen.missing:
-	case from.id == beginning:
-		s.ordinal = seen.added - seen.length
-	case seen.last == from.id:
-		s.ordinal = seen.added
+	case seen.added == 0 && !seen.missing: // the server does not count
+		s.count = count{ordinal: -1, sound: s.from.id}
+	case s.from == from:
+		s.lack(s.count.compare(from, seen, resumed))
+	default: // more was read meanwhile
+		s.count.expect(s.from, seen)
 	}
 	return &seen, nil
+}
+
+// lack notes a loss, if it is one, for the reading goroutine to tell.
+func (s *logSource) lack(loss *LossError) {
+	if loss == nil {
+		return
+	}
+	if loss.Cause == LossRecreated {
+		// What was read of the other stream may be behind entries of it that were not.
+		s.known.cut(loss.From)
+	}
+	s.missing = loss
+}
+
+// errMissing is what lookAround returns when it has found a loss.
+var errMissing = errors.New("entries are missing")
+
+// tellMissing tells a loss that was found.
+func (s *logSource) tellMissing(ctx context.Context) error {
+	s.mu.Lock()
+	loss := s.missing
+	s.missing = nil
+	s.mu.Unlock()
+	if loss == nil {
+		return nil
+	}
+	return s.tell(ctx, loss)
+}
+
+// distrust forgets what the server has said of entries that were not read: another
+// one may answer from now on.
+func (s *logSource) distrust() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count.mark = mark{}
 }
 
 // inspect finds out what it means that the last entry that was read has gone.
 func (s *logSource) inspect(ctx context.Context) error {
 	from := s.place()
-	seen, err := surveyOf(ctx, s.client, s.stream, from)
+	seen, err := surveyOf(ctx, s.client, s.stream, from, s.maxEntry)
 	if err != nil {
 		return err
 	}
 	if seen.witness {
-		return nil // it was another server that did not have it, or not yet
+		return errOtherServer
 	}
 	s.mu.Lock()
-	ordinal := s.ordinal
-	s.mu.Unlock()
-	loss := diagnose(from.id, ordinal, seen)
-	if loss == nil {
-		// Nothing that was not read has gone; and the entry is not looked for again.
-		s.mu.Lock()
-		s.from.witnessed = false
-		s.mu.Unlock()
-		return nil
+	loss := diagnose(from.id, s.count.ordinal, seen)
+	if loss == nil || loss.Cause == LossTrimmed {
+		s.from.witnessed = false // it is not looked for again
 	}
-	loss.Stream, loss.Label = s.stream, s.label
-	s.log().Error("entries lost", "cause", string(loss.Cause), "from", loss.From, "to", loss.To, "count", loss.Count, "exact", loss.Exact)
+	if loss != nil {
+		s.missing = nil // it is part of this
+		s.count = count{ordinal: -1, sound: from.id}
+		if loss.Cause == LossTrimmed && seen.added > 0 {
+			s.count.ordinal = seen.added - seen.length
+		}
+	}
+	s.mu.Unlock()
+	if loss == nil {
+		return nil // nothing that was not read has gone
+	}
+	return s.tell(ctx, loss)
+}
+
+// tell tells a loss, and goes on.
+func (s *logSource) tell(ctx context.Context, loss *LossError) error {
 	s.lost = loss
-	s.lose(max(1, loss.Count), loss)
+	s.reportLoss(s.log(), loss)
 	return s.goOn(ctx)
 }
 
@@ -101,17 +140,19 @@ func (s *logSource) goOn(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// What was read before is settled first: its offsets are those of the stream as
-	// it was, and must not come after the new one.
-	if err := s.window.drain(ctx); err != nil {
-		return err
-	}
-	if compareIDs(to.id, loss.From) < 0 {
-		if err := s.setBack(ctx, to.id); err != nil {
+	if here := s.place(); to != here {
+		// What was read before is settled first: its offsets are those of the stream as
+		// it was, and must not come after the new one.
+		if err := s.window.drain(ctx); err != nil {
 			return err
 		}
+		if compareIDs(to.id, here.id) < 0 {
+			if err := s.setBack(ctx, to.id); err != nil {
+				return err
+			}
+		}
+		s.setPlace(to)
 	}
-	s.setPlace(to)
 	s.lost = nil
 	s.log().Warn("reading goes on after a loss", "offset", to.id)
 	return nil
@@ -121,8 +162,8 @@ func (s *logSource) goOn(ctx context.Context) error {
 func (s *logSource) resume(ctx context.Context, start Start, loss *LossError) (place, error) {
 	switch {
 	case loss.Cause == LossTrimmed && (start.known || start == Start{}):
-		// Nothing that was read is left, so that the first entry is the next one.
-		return place{id: loss.From}, nil
+		// What there is behind it is the next, or was read already.
+		return s.place(), nil
 	case start.known:
 		return s.lastKnown(ctx)
 	case start.back != nil:
@@ -130,7 +171,7 @@ func (s *logSource) resume(ctx context.Context, start Start, loss *LossError) (p
 		if err != nil {
 			return place{}, err
 		}
-		info, err := s.client.XInfoStream(ctx, s.stream).Result()
+		info, err := infoOf(ctx, s.client, s.stream)
 		if err == nil {
 			if last, err := offset.Parse(info.LastGeneratedID); err == nil && last.Compare(from) < 0 {
 				from = last
@@ -144,15 +185,15 @@ func (s *logSource) resume(ctx context.Context, start Start, loss *LossError) (p
 // lastKnown is behind the newest entry that was read and that the stream still has.
 func (s *logSource) lastKnown(ctx context.Context) (place, error) {
 	s.mu.Lock()
-	known := s.known
+	known := slices.Clone(s.known.places)
 	s.mu.Unlock()
 	for _, one := range slices.Backward(known) {
-		there, err := one.isIn(ctx, s.client, s.stream)
+		there, err := one.isIn(ctx, s.client, s.stream, s.maxEntry)
 		if err != nil {
 			return place{}, err
 		}
 		if there {
-			return one, nil
+			return one.place, nil
 		}
 	}
 	return place{id: beginning}, nil

@@ -17,7 +17,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
 	"millrace/codec"
@@ -414,13 +413,8 @@ func TestConsumerString(t *testing.T) {
 }
 
 func ExampleRunner() {
-	server, err := miniredis.Run()
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer server.Close()
-	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
-	defer func() { _ = client.Close() }()
+	client, closeClient := exampleClient()
+	defer closeClient()
 	client.XAdd(context.Background(), &redis.XAddArgs{Stream: "signups", Values: []string{"user_id", "ada", "plan", "free"}})
 	client.XAdd(context.Background(), &redis.XAddArgs{Stream: "visits", Values: []string{"payload", `{"page":"/"}`}})
 

@@ -9,6 +9,7 @@ import (
 func (w *window) endedLocked(one *held) {
 	one.state = done
 	w.releaseLocked(one)
+	w.unloadLocked(one) // it may be long until what is before it has ended as well
 	if w.byID != nil {
 		w.done = append(w.done, one)
 	} else {
@@ -18,7 +19,7 @@ func (w *window) endedLocked(one *held) {
 	}
 	switch n := w.newlyEndedLocked(); {
 	case n >= w.every:
-		poke(w.settle)
+		w.settle()
 	case n > 0:
 		w.settleWithinLocked(w.interval)
 		w.feedLocked()
@@ -36,12 +37,15 @@ func (w *window) feedLocked() {
 	if !w.starved && !w.draining || w.newlyEndedLocked() == 0 {
 		return
 	}
+	if !w.draining && w.roomLocked() >= w.batch {
+		return // it waits for entries to end, or to begin
+	}
 	if w.roomLocked()+w.unsettledLocked() >= w.batch || w.working == 0 {
-		poke(w.settle)
+		w.settle()
 	}
 }
 
-// settleWithinLocked has the settler woken when it was not for d, so at once if
+// settleWithinLocked has the settler asked when it was not for d, so at once if
 // that is so already.
 func (w *window) settleWithinLocked(d time.Duration) {
 	// A timer that is set already, and soon enough, is left: this is called for
@@ -52,7 +56,7 @@ func (w *window) settleWithinLocked(d time.Duration) {
 	now := time.Now()
 	at := w.lastSettled.Add(d)
 	if !at.After(now) {
-		poke(w.settle)
+		w.settle()
 		return
 	}
 	if !w.alarmed.IsZero() && !at.Before(w.alarmed) {
@@ -68,7 +72,7 @@ func (w *window) settleWithinLocked(d time.Duration) {
 		defer w.mu.Unlock()
 		w.alarmed = time.Time{}
 		if w.newlyEndedLocked() > 0 {
-			poke(w.settle)
+			w.settle()
 		}
 	})
 }
@@ -96,28 +100,29 @@ func (w *window) settled(n int) {
 		w.line, w.ended = w.dropFirstLocked(w.line, n), w.ended-n
 	} else {
 		for _, one := range w.done[:n] {
-			delete(w.byID, one.id)
+			w.removeLocked(one.id)
 		}
 		w.done = w.dropFirstLocked(w.done, n)
 	}
 	w.room.Signal()
-	w.wakeLocked(w.idle)
+	w.wakeLocked(w.readyLocked())
 	switch n := w.unsettledLocked(); {
 	case n >= w.every:
-		poke(w.settle)
+		w.settle()
 	case n > 0 && w.working == 0:
 		w.settleWithinLocked(lull)
 	}
 	w.feedLocked()
 }
 
-// dropFirstLocked keeps nothing alive of what it drops.
+// dropFirstLocked keeps nothing alive of what it drops, and its place for what comes.
 func (w *window) dropFirstLocked(list []*held, n int) []*held {
 	for _, one := range list[:n] {
 		w.dropLocked(one)
 	}
-	clear(list[:n])
-	return list[n:]
+	left := copy(list, list[n:])
+	clear(list[left:])
+	return list[:left]
 }
 
 // stall keeps anything more from being begun, until something is settled.
@@ -125,21 +130,6 @@ func (w *window) stall() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stalled = true
-}
-
-// keepSettling is the one goroutine that settles while the consumer runs, so that
-// one settling is on its way while the next entries are processed.
-func (r *run) keepSettling(ctx context.Context) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-r.window.settle:
-			if err := r.settleNow(ctx); err != nil {
-				return unlessDone(ctx, err)
-			}
-		}
-	}
 }
 
 // settleNow settles what may be settled, and tries until that has succeeded or ctx

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"strings"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
@@ -56,7 +55,7 @@ func mayShare(client redis.UniversalClient, stream string) bool {
 
 // join makes a feed of a hub that other consumers read with, too. worked is called
 // when a read for the stream has worked, without the feed's fetch coming back.
-func (s *sharing) join(client redis.UniversalClient, stream string, a asker, worked func()) (feed, error) {
+func (s *sharing) join(client redis.UniversalClient, stream string, a asker, p pace, worked func()) (feed, error) {
 	key := hubKey{client: client, asker: a}
 	if _, cluster := client.(*redis.ClusterClient); cluster {
 		key.tag = hashTag(stream)
@@ -73,7 +72,7 @@ func (s *sharing) join(client redis.UniversalClient, stream string, a asker, wor
 			s.hubs[key] = h
 		}
 		if m := h.enroll(stream); m != nil {
-			m.worked = worked
+			m.pace, m.worked = p, worked
 			m.leave = func() { s.leave(key, stream) }
 			return m, nil
 		}
@@ -95,13 +94,12 @@ func (s *sharing) inTurn(do func(context.Context) error) func(context.Context) e
 	if s == nil {
 		return do
 	}
-	return func(ctx context.Context) error {
+	return func(ctx context.Context) (err error) {
 		select {
 		case s.commands <- struct{}{}:
-			return elsewhere(func() error {
-				defer func() { <-s.commands }()
-				return do(ctx)
-			})
+			elsewhere(func() { err = do(ctx) })
+			<-s.commands
+			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -111,15 +109,11 @@ func (s *sharing) inTurn(do func(context.Context) error) func(context.Context) e
 // elsewhere does something on a goroutine of its own, and waits for it. A command
 // takes more of a stack than all else that a consumer's goroutines do, and what a
 // stack has once grown to it keeps, a thousand times.
-func elsewhere(do func() error) error {
-	result := make(chan error, 1)
-	go func() { result <- do() }()
-	return <-result
-}
-
-// isAboutOneStream reports whether an answer of the server to a read of many
-// streams may be about one of them only.
-func isAboutOneStream(err error) bool {
-	return hasCode(err, "WRONGTYPE") || hasCode(err, "NOPERM") || hasCode(err, "NOGROUP") ||
-		redis.HasErrorPrefix(err, "UNBLOCKED") && strings.Contains(err.Error(), "no longer exists")
+func elsewhere(do func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		do()
+	}()
+	<-done
 }

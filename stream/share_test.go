@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"runtime/pprof"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -59,20 +61,28 @@ type mode struct {
 	make func(t testing.TB, client redis.UniversalClient, topic string, handle stream.Handler[order], opts ...stream.Option) *stream.Consumer[order]
 }
 
+// inLogMode is log mode with offsets in some store.
+func inLogMode(name string, open func(testing.TB, redis.UniversalClient) offset.Store) mode {
+	return mode{name, func(t testing.TB, client redis.UniversalClient, topic string, handle stream.Handler[order], opts ...stream.Option) *stream.Consumer[order] {
+		t.Helper()
+		consumer, err := stream.NewConsumer(client, stream.Topic[order]{Name: topic}, open(t, client), handle, quietly(opts)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return consumer
+	}}
+}
+
 func bothModes() []mode {
 	return []mode{
-		{"log", func(t testing.TB, client redis.UniversalClient, topic string, handle stream.Handler[order], opts ...stream.Option) *stream.Consumer[order] {
+		inLogMode("log", func(t testing.TB, client redis.UniversalClient) offset.Store {
 			t.Helper()
 			store, err := offset.NewRedis(client, "")
 			if err != nil {
 				t.Fatal(err)
 			}
-			consumer, err := stream.NewConsumer(client, stream.Topic[order]{Name: topic}, store, handle, quietly(opts)...)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return consumer
-		}},
+			return store
+		}),
 		{"group", func(t testing.TB, client redis.UniversalClient, topic string, handle stream.Handler[order], opts ...stream.Option) *stream.Consumer[order] {
 			t.Helper()
 			consumer, err := stream.NewGroupConsumer(client, stream.Topic[order]{Name: topic}, "billing", handle, quietly(opts)...)
@@ -81,6 +91,22 @@ func bothModes() []mode {
 			}
 			return consumer
 		}},
+	}
+}
+
+// onRedisInBothModes runs a test in each mode, with a server of its own.
+func onRedisInBothModes(t *testing.T, test func(t *testing.T, server *streamtest.Redis, mode mode)) {
+	t.Helper()
+	onRedisIn(t, bothModes(), test)
+}
+
+func onRedisIn(t *testing.T, modes []mode, test func(t *testing.T, server *streamtest.Redis, mode mode)) {
+	t.Helper()
+	for _, mode := range modes {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			test(t, streamtest.StartRedis(t), mode)
+		})
 	}
 }
 
@@ -100,187 +126,220 @@ func addTo(t testing.TB, client redis.UniversalClient, topic string, n int) {
 // them left behind.
 func TestRunnerSharesConnections(t *testing.T) {
 	t.Parallel()
+	elsewhere := inLogMode("log, offsets elsewhere", func(testing.TB, redis.UniversalClient) offset.Store { return &offset.Memory{} })
+	onRedisIn(t, append(bothModes(), elsewhere), func(t *testing.T, server *streamtest.Redis, mode mode) {
+		client := server.Client()
+		opts := optionsOf(client)
+		opts.ClientName = "admin"
+		admin := redis.NewClient(opts)
+		t.Cleanup(func() { _ = admin.Close() })
+		others := func() (list []string) {
+			for line := range strings.Lines(admin.ClientList(t.Context()).Val()) {
+				if !strings.Contains(line, "name=admin") {
+					list = append(list, line)
+				}
+			}
+			return list
+		}
+		names := topicNames(200)
+		for i := range names {
+			// Names that no other test has: a consumer gets a second name, and
+			// reads apart, if the first is in use for its stream and group.
+			names[i] = "shared-" + names[i]
+		}
+		for _, name := range names[:100] {
+			addTo(t, admin, name, 3)
+		}
+		var handled tally
+		var r stream.Runner
+		for _, name := range names {
+			r.Add(mode.make(t, client, name, handled.Handle))
+		}
+		stop := start(t, &r)
+		streamtest.Await(t, "the backlog is handled", func() bool { return handled.distinct() == 300 })
+		for range 3 {
+			for _, name := range names {
+				addTo(t, admin, name, 1)
+			}
+		}
+		streamtest.Await(t, "what came later is handled", func() bool { return handled.distinct() == 900 })
+		if list := others(); len(list) == 0 || len(list) > 8 {
+			t.Errorf("%d connections, want 8 at the most:\n%s", len(list), strings.Join(list, ""))
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		for id, times := range handled.seen {
+			if times != 1 {
+				t.Errorf("%s was handled %d times", id, times)
+			}
+		}
+		if err := client.Close(); err != nil {
+			t.Error(err)
+		}
+		streamtest.Await(t, "the connections are closed", func() bool { return len(others()) == 0 })
+	})
+}
+
+// A consumer that has nothing to do has no goroutine but the one that Run was called
+// in: the stacks of three or four, a thousand times, are most of what an idle process
+// takes.
+func TestIdleConsumersHaveOneGoroutine(t *testing.T) {
+	t.Parallel()
 	for _, mode := range bothModes() {
 		t.Run(mode.name, func(t *testing.T) {
 			t.Parallel()
-			server := streamtest.StartRedis(t)
-			client := server.Client()
-			opts := *client.Options()
-			opts.ClientName = "admin"
-			admin := redis.NewClient(&opts)
-			t.Cleanup(func() { _ = admin.Close() })
-			others := func() (list []string) {
-				for line := range strings.Lines(admin.ClientList(t.Context()).Val()) {
-					if !strings.Contains(line, "name=admin") {
-						list = append(list, line)
-					}
-				}
-				return list
-			}
-			names := topicNames(200)
-			for i := range names {
-				// Names that no other test has: a consumer gets a second name, and
-				// reads apart, if the first is in use for its stream and group.
-				names[i] = "shared-" + names[i]
-			}
-			for _, name := range names[:100] {
-				addTo(t, admin, name, 3)
-			}
+			client := streamtest.StartRedis(t).Client()
+			names := topicNames(100)
 			var handled tally
 			var r stream.Runner
-			for _, name := range names {
-				r.Add(mode.make(t, client, name, handled.Handle))
+			for i := range names {
+				name := "idle-" + names[i] // another test's would be read apart
+				addTo(t, client, name, 1)
+				r.Add(mode.make(t, client, name, handled.Handle, stream.WithConcurrency(4)))
 			}
-			stop := start(t, &r)
-			eventually(t, "the backlog is handled", func() bool { return handled.distinct() == 300 })
-			for range 3 {
-				for _, name := range names {
-					addTo(t, admin, name, 1)
-				}
+			pprof.Do(t.Context(), pprof.Labels("test", t.Name()), func(context.Context) { start(t, &r) })
+			eventually(t, "all have worked", func() bool { return handled.distinct() == len(names) })
+			shared := 20 // at the most: the Runner's, those of the shared reads, and of their connections
+			eventually(t, "they have nothing to do", func() bool { return goroutines(t) <= len(names)+shared })
+			if n := goroutines(t); n < len(names) {
+				t.Errorf("%d goroutines were counted of %d consumers", n, len(names))
 			}
-			eventually(t, "what came later is handled", func() bool { return handled.distinct() == 900 })
-			if list := others(); len(list) == 0 || len(list) > 8 {
-				t.Errorf("%d connections, want 8 at the most:\n%s", len(list), strings.Join(list, ""))
-			}
-			if err := stop(); err != nil {
-				t.Error(err)
-			}
-			for id, times := range handled.seen {
-				if times != 1 {
-					t.Errorf("%s was handled %d times", id, times)
-				}
-			}
-			if err := client.Close(); err != nil {
-				t.Error(err)
-			}
-			eventually(t, "the connections are closed", func() bool { return len(others()) == 0 })
 		})
 	}
+}
+
+// goroutines returns how many goroutines there are that go back to one with the
+// label of the test.
+func goroutines(t testing.TB) (n int) {
+	t.Helper()
+	var profile bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+		t.Fatal(err)
+	}
+	alike := 0
+	for line := range strings.Lines(profile.String()) {
+		if count, _, found := strings.Cut(line, " @ "); found {
+			alike, _ = strconv.Atoi(count)
+		}
+		if strings.HasPrefix(line, "# labels:") && strings.Contains(line, strconv.Quote(t.Name())) {
+			n += alike
+		}
+	}
+	return n
 }
 
 // A topic whose handler stands still leaves the shared read, and the others go on.
 func TestASlowTopicHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
-	for _, mode := range bothModes() {
-		t.Run(mode.name, func(t *testing.T) {
-			t.Parallel()
-			server := streamtest.StartRedis(t)
-			client := server.Client()
-			addTo(t, client, "slow", 100)
-			var others, slow tally
-			release := make(chan struct{})
-			var r stream.Runner
-			r.Add(mode.make(t, client, "slow", func(ctx context.Context, msg *stream.Message[order]) error {
-				<-release
-				return slow.Handle(ctx, msg)
-			}, stream.WithBatchSize(10)))
-			names := topicNames(20)
+	onRedisInBothModes(t, func(t *testing.T, server *streamtest.Redis, mode mode) {
+		client := server.Client()
+		addTo(t, client, "slow", 100)
+		var others, slow tally
+		release := make(chan struct{})
+		var r stream.Runner
+		r.Add(mode.make(t, client, "slow", func(ctx context.Context, msg *stream.Message[order]) error {
+			<-release
+			return slow.Handle(ctx, msg)
+		}, stream.WithBatchSize(10)))
+		names := topicNames(20)
+		for _, name := range names {
+			r.Add(mode.make(t, client, name, others.Handle, stream.WithBatchSize(10)))
+		}
+		start(t, &r)
+		for range 10 {
 			for _, name := range names {
-				r.Add(mode.make(t, client, name, others.Handle, stream.WithBatchSize(10)))
+				addTo(t, client, name, 5)
 			}
-			start(t, &r)
-			for range 10 {
-				for _, name := range names {
-					addTo(t, client, name, 5)
-				}
-				addTo(t, client, "slow", 5)
-			}
-			eventually(t, "the others are handled", func() bool { return others.distinct() == 1000 })
-			close(release)
-			eventually(t, "the slow one is handled", func() bool { return slow.distinct() == 150 })
-		})
-	}
+			addTo(t, client, "slow", 5)
+		}
+		streamtest.Await(t, "the others are handled", func() bool { return others.distinct() == 1000 })
+		close(release)
+		streamtest.Await(t, "the slow one is handled", func() bool { return slow.distinct() == 150 })
+	})
 }
 
 // What is wrong with one topic is no matter of the others.
 func TestABrokenTopicHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
-	for _, mode := range bothModes() {
-		t.Run(mode.name, func(t *testing.T) {
-			t.Parallel()
-			server := streamtest.StartRedis(t)
-			client := server.Client()
-			var broken, others tally
-			var out logs
-			var r stream.Runner
-			names := topicNames(20)
-			r.Add(mode.make(t, client, "broken", broken.Handle, stream.WithLogger(out.Logger())))
+	onRedisInBothModes(t, func(t *testing.T, server *streamtest.Redis, mode mode) {
+		client := server.Client()
+		var broken, others tally
+		var out logs
+		var r stream.Runner
+		names := topicNames(20)
+		r.Add(mode.make(t, client, "broken", broken.Handle, stream.WithLogger(out.Logger())))
+		for _, name := range names {
+			r.Add(mode.make(t, client, name, others.Handle))
+		}
+		start(t, &r)
+		publish := func(want int) {
+			t.Helper()
 			for _, name := range names {
-				r.Add(mode.make(t, client, name, others.Handle))
+				addTo(t, client, name, 1)
 			}
-			start(t, &r)
-			publish := func(want int) {
-				t.Helper()
-				for _, name := range names {
-					addTo(t, client, name, 1)
-				}
-				eventually(t, "the others are handled", func() bool { return others.distinct() == want })
-			}
-			publish(20)
-			ctx := t.Context()
-			if err := client.Del(ctx, "broken").Err(); err != nil {
-				t.Fatal(err)
-			}
-			if err := client.Set(ctx, "broken", "no stream", 0).Err(); err != nil {
-				t.Fatal(err)
-			}
-			publish(40)
-			eventually(t, "the trouble is in the log", func() bool { return len(out.lines("WARN", "reading failed")) > 0 })
-			publish(60)
-			if err := client.Del(ctx, "broken").Err(); err != nil {
-				t.Fatal(err)
-			}
-			addTo(t, client, "broken", 3)
-			eventually(t, "it goes on", func() bool { return broken.distinct() == 3 })
-		})
-	}
+			streamtest.Await(t, "the others are handled", func() bool { return others.distinct() == want })
+		}
+		publish(20)
+		ctx := t.Context()
+		if err := client.Del(ctx, "broken").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Set(ctx, "broken", "no stream", 0).Err(); err != nil {
+			t.Fatal(err)
+		}
+		publish(40)
+		streamtest.Await(t, "the trouble is in the log", func() bool { return len(out.lines("WARN", "reading failed")) > 0 })
+		publish(60)
+		if err := client.Del(ctx, "broken").Err(); err != nil {
+			t.Fatal(err)
+		}
+		addTo(t, client, "broken", 3)
+		streamtest.Await(t, "it goes on", func() bool { return broken.distinct() == 3 })
+	})
 }
 
 // Redis is killed under many topics: all go on, and only a few dial meanwhile.
 func TestSharedReadersOutlastAKill(t *testing.T) {
 	t.Parallel()
-	for _, mode := range bothModes() {
-		t.Run(mode.name, func(t *testing.T) {
-			t.Parallel()
-			server := streamtest.StartRedis(t)
-			admin := server.Client()
-			var dials atomic.Int64
-			opts := *admin.Options()
-			dial := opts.Dialer
-			opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
-				dials.Add(1)
-				return dial(ctx, network, addr)
-			}
-			client := redis.NewClient(&opts)
-			t.Cleanup(func() { _ = client.Close() })
-			var handled tally
-			var r stream.Runner
-			names := topicNames(100)
-			for _, name := range names {
-				r.Add(mode.make(t, client, name, handled.Handle))
-			}
-			stop := start(t, &r)
-			for _, name := range names {
-				addTo(t, admin, name, 1)
-			}
-			eventually(t, "all are handled", func() bool { return handled.distinct() == 100 })
-			server.Kill()
-			dials.Store(0)
-			pause := time.NewTimer(2 * time.Second)
-			<-pause.C // what is looked at is what happens in that time
-			if n := dials.Load(); mode.name == "log" && n > 100 {
-				t.Errorf("%d dials in 2s without a server", n)
-			}
-			server.Start()
-			for _, name := range names {
-				addTo(t, admin, name, 1)
-			}
-			eventually(t, "all are handled after the restart", func() bool { return handled.distinct() == 200 })
-			if err := stop(); err != nil {
-				t.Error(err)
-			}
-		})
-	}
+	onRedisInBothModes(t, func(t *testing.T, server *streamtest.Redis, mode mode) {
+		admin := server.Client()
+		var dials atomic.Int64
+		opts := optionsOf(admin)
+		dial := opts.Dialer
+		opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			return dial(ctx, network, addr)
+		}
+		client := redis.NewClient(opts)
+		t.Cleanup(func() { _ = client.Close() })
+		var handled tally
+		var r stream.Runner
+		names := topicNames(100)
+		for _, name := range names {
+			r.Add(mode.make(t, client, name, handled.Handle))
+		}
+		stop := start(t, &r)
+		for _, name := range names {
+			addTo(t, admin, name, 1)
+		}
+		streamtest.Await(t, "all are handled", func() bool { return handled.distinct() == 100 })
+		server.Kill()
+		dials.Store(0)
+		pause := time.NewTimer(2 * time.Second)
+		<-pause.C // what is looked at is what happens in that time
+		if n := dials.Load(); mode.name == "log" && n > 100 {
+			t.Errorf("%d dials in 2s without a server", n)
+		}
+		server.Start()
+		for _, name := range names {
+			addTo(t, admin, name, 1)
+		}
+		streamtest.Await(t, "all are handled after the restart", func() bool { return handled.distinct() == 200 })
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 // A consumer that leaves while the others go on takes nothing along: in group mode
@@ -311,11 +370,11 @@ func TestLeavingASharedReader(t *testing.T) {
 				addTo(t, client, "moving", each)
 				addTo(t, client, "beside", each)
 			}
-			eventually(t, "all are handled", func() bool {
+			streamtest.Await(t, "all are handled", func() bool {
 				return handled.distinct() == rounds*each && beside.distinct() == rounds*each
 			})
 			if mode.name == "group" {
-				eventually(t, "nothing is pending", func() bool {
+				streamtest.Await(t, "nothing is pending", func() bool {
 					return client.XPending(t.Context(), "moving", "billing").Val().Count == 0
 				})
 			}
@@ -359,13 +418,13 @@ func TestIdleStreamsAreAskedForApart(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
 		var long, short atomic.Int64
-		opts := *client.Options()
+		opts := optionsOf(client)
 		dial := opts.Dialer
 		opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
 			return &measuringConn{Conn: conn, long: &long, short: &short}, err
 		}
-		client = redis.NewClient(&opts)
+		client = redis.NewClient(opts)
 		t.Cleanup(func() { _ = client.Close() })
 		var handled tally
 		var r stream.Runner
@@ -409,6 +468,58 @@ func TestIdleStreamsAreAskedForApart(t *testing.T) {
 		}
 		synctest.Wait()
 	})
+}
+
+// Where the server cannot end a read (CLIENT UNBLOCK), those who join others in one fail
+// nobody: each would join again, and so on for ever.
+func TestJoiningWhereNoReadCanBeEnded(t *testing.T) {
+	t.Parallel()
+	for _, mode := range bothModes() {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, client *redis.Client) {
+				if err := client.ClientUnblock(t.Context(), 1).Err(); err == nil {
+					t.Fatal("this server can end a read")
+				}
+				var handled tally
+				names := topicNames(50)
+				run := func(lasts func(out *logs)) {
+					var out logs
+					var r stream.Runner
+					for _, name := range names {
+						r.Add(mode.make(t, client, name, handled.Handle, stream.WithLogger(out.Logger())))
+					}
+					stop := start(t, &r)
+					lasts(&out)
+					begun := time.Now()
+					if err := stop(); err != nil {
+						t.Error(err)
+					}
+					if took := time.Since(begun); took > time.Second {
+						t.Errorf("it took %v to stop", took)
+					}
+				}
+				// Some still wait for the read to come back.
+				run(func(*logs) { time.Sleep(500 * time.Millisecond) })
+				run(func(out *logs) {
+					time.Sleep(10 * time.Second)
+					for range 3 {
+						for _, name := range names {
+							addTo(t, client, name, 1)
+							time.Sleep(10 * time.Millisecond)
+						}
+						time.Sleep(10 * time.Second)
+					}
+					if n := handled.distinct(); n != 150 {
+						t.Errorf("%d entries were handled, want 150", n)
+					}
+					if failed := out.lines("WARN", "reading failed"); len(failed) > 0 {
+						t.Errorf("%d reads failed: %s", len(failed), failed[0])
+					}
+				})
+			})
+		})
+	}
 }
 
 // measuringConn counts the reads of streams by their length.

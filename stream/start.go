@@ -77,25 +77,25 @@ func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream
 	}
 	// An entry, not "$", which would be a new place at every look, and not an ID
 	// that no entry has, which could not be told from one that was lost.
-	last, err := client.XRevRangeN(ctx, stream, upTo, "-", 1).Result()
+	last, err := firstOf(ctx, client, "xrevrange", stream, upTo, "-")
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return start, fmt.Errorf("looking up where to start in %s: %w", stream, err)
 	}
-	if len(last) == 0 {
+	if last == "" {
 		return start, nil
 	}
 	if s.after != nil {
 		// Behind the end an ID stays what it is: what is added below it meanwhile is
 		// not wanted.
-		end, err := client.XRevRangeN(ctx, stream, "+", "-", 1).Result()
+		end, err := firstOf(ctx, client, "xrevrange", stream, "+", "-")
 		if err != nil {
 			return start, fmt.Errorf("looking up the end of %s: %w", stream, err)
 		}
-		if len(end) > 0 && end[0].ID == last[0].ID && last[0].ID != *s.after {
+		if end == last && last != *s.after {
 			return start, nil
 		}
 	}
-	return place{id: last[0].ID, witnessed: true}, nil
+	return place{id: last, witnessed: true}, nil
 }
 
 // beginning is the offset before every entry.

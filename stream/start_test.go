@@ -73,7 +73,7 @@ func TestEndIsKept(t *testing.T) {
 			rec := newRecorder()
 			consumer := newConsumer(t, client, store, rec.Handle, stream.WithStart(stream.FromEnd()))
 			stop := start(t, consumer)
-			eventually(t, "the end is stored", func() bool {
+			streamtest.Await(t, "the end is stored", func() bool {
 				_, found, _ := store.Load(t.Context(), "orders")
 				return found
 			})

@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"strings"
 	"time"
 
 	"millrace/offset"
@@ -39,9 +38,11 @@ type Stats struct {
 	// deliveries and left pending.
 	Working, Held, Parked int
 	// Window is how many entries are read and not settled, without those that are
-	// parked, and WindowSize how many that may be; see [WithWindow]. All five are
-	// zero while no Run is at work.
-	Window, WindowSize int
+	// parked, and WindowSize how many that may be; see [WithWindow]. WindowBytes is
+	// what those that are not done have in fields, and WindowSizeBytes what that may
+	// be; see [WithWindowBytes]. All seven are zero while no Run is at work.
+	Window, WindowSize           int
+	WindowBytes, WindowSizeBytes int64
 
 	// Read counts entries that were read. Those that were pending on the consumer
 	// when it started, or were claimed, are not among them.
@@ -66,9 +67,9 @@ type Stats struct {
 	// Reconnects counts how often reading worked again after it had failed.
 	Reconnects int64
 
-	// LastError says what went wrong last, and LastErrorAt when. It may be long over:
-	// [Consumer.Health] tells of now. Of what a handler returned it says only that
-	// there was an error.
+	// LastError says what went wrong last, and what to do about it if people have to,
+	// and LastErrorAt when that was. It may be long over: [Consumer.Health] tells of
+	// now. Of what a handler returned it says only that there was an error.
 	LastError   string
 	LastErrorAt time.Time
 }
@@ -96,7 +97,7 @@ func (e *engine) stats() Stats {
 	if m.run != nil {
 		w := m.run.window
 		t = t.plus(w.tallied())
-		s.Working, s.Held, s.Parked, s.Window, s.WindowSize = w.inHand()
+		w.inHand(&s)
 	}
 	s.Position, s.LastHandled, s.LastHandledAt = t.position, t.lastHandled, t.handledAt
 	if !e.group {
@@ -139,13 +140,6 @@ func ageOf(id string, now time.Time) time.Duration {
 	return max(0, now.Sub(time.UnixMilli(int64(parsed.Ms)))) //nolint:gosec // beyond what int64 holds nothing is sensible
 }
 
-// plain returns the text of an error of Redis or a store, without the arguments of
-// a command that the server does not know: they may be an entry's fields.
-func plain(err error) string {
-	text, _, _ := strings.Cut(err.Error(), ", with args beginning with")
-	return text
-}
-
 // tallied returns what the window has counted so far.
 func (w *window) tallied() tally {
 	w.mu.Lock()
@@ -177,11 +171,13 @@ func (w *window) oldestUndoneLocked() string {
 	return text
 }
 
-// inHand returns what the window holds.
-func (w *window) inHand() (working, held, parked, used, size int) {
+// inHand tells what the window holds.
+func (w *window) inHand(s *Stats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.working, len(w.waiting), w.parked, w.size - w.roomLocked(), w.size
+	s.Working, s.Held, s.Parked = w.working, len(w.waiting), w.parked
+	s.Window, s.WindowSize = w.size-w.roomLocked(), w.size
+	s.WindowBytes, s.WindowSizeBytes = w.loaded, int64(w.bytes)
 }
 
 // startAt notes the place at which reading begins.
@@ -189,6 +185,22 @@ func (w *window) startAt(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.position, w.settledAt = id, id
+}
+
+// at returns the position.
+func (w *window) at() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.position
+}
+
+// moveBack notes that the stream does not reach to the position any more.
+func (w *window) moveBack(to string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if compareIDs(to, w.position) < 0 {
+		w.position = to
+	}
 }
 
 // countLocked counts a delivery that has ended.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"time"
 
@@ -112,7 +111,7 @@ func (t *Trimmer) Trim(ctx context.Context) (TrimResult, error) {
 func (t *Trimmer) trim(ctx context.Context, turns *sharing) (result TrimResult, err error) {
 	args, err := t.args(ctx)
 	if err != nil {
-		return result, fmt.Errorf("stream: trimming %s: %w", t.stream, err)
+		return result, fmt.Errorf("stream: trimming %s: %w", t.stream, explain(err))
 	}
 	for {
 		var reply trimReply
@@ -121,7 +120,7 @@ func (t *Trimmer) trim(ctx context.Context, turns *sharing) (result TrimResult, 
 			return err
 		})(ctx)
 		if err != nil {
-			return result, fmt.Errorf("stream: trimming %s: %w", t.stream, err)
+			return result, fmt.Errorf("stream: trimming %s: %w", t.stream, explain(err))
 		}
 		result.add(reply.TrimResult)
 		if !reply.more {
@@ -161,26 +160,10 @@ func (t *Trimmer) args(ctx context.Context) ([]any, error) {
 	return args, nil
 }
 
-// evalOnce is a script that the client does not send again by itself when the
-// reply is lost: the second run would find nothing to do, and what the first had
-// trimmed beyond the floor would be in no report.
-type evalOnce struct{ redis.Cmd }
-
-// NoRetry is asked by go-redis.
-func (*evalOnce) NoRetry() bool { return true }
-
 func (t *Trimmer) step(ctx context.Context, args []any) (trimReply, error) {
-	eval := func(command, script string) ([]any, error) {
-		cmd := &evalOnce{*redis.NewCmd(ctx, append([]any{command, script, 1, t.stream}, args...)...)}
-		if err := t.client.Process(ctx, cmd); err != nil {
-			return nil, err
-		}
-		return cmd.Slice()
-	}
-	reply, err := eval("evalsha", trimHash)
-	if redis.HasErrorPrefix(err, "NOSCRIPT") {
-		reply, err = eval("eval", trimSource)
-	}
+	// Once: a second run would find nothing to do, and what the first had trimmed
+	// beyond the floor would be in no report.
+	reply, err := trimScript.run(ctx, t.client, []string{t.stream}, args...).Slice()
 	if err != nil {
 		return trimReply{}, t.unknown(ctx, err)
 	}
@@ -189,12 +172,7 @@ func (t *Trimmer) step(ctx context.Context, args []any) (trimReply, error) {
 
 // unknown adds to an error that it may hide a loss, if it may.
 func (t *Trimmer) unknown(ctx context.Context, err error) error {
-	var (
-		refusal redis.Error
-		network *net.OpError
-	)
-	unsent := errors.As(err, &refusal) || errors.As(err, &network) && network.Op == "dial" || ctx.Err() != nil && errors.Is(err, ctx.Err())
-	if unsent || !t.config.trimming.capped() {
+	if neverRan(ctx, err) || !t.config.trimming.capped() {
 		return err
 	}
 	return fmt.Errorf("there is no reply, so that entries may have been lost by the hard limit that no result reports: %w", err)

@@ -80,22 +80,9 @@ func ack(t testing.TB, client redis.UniversalClient, group string, ids ...string
 	}
 }
 
-// ids returns the IDs of all entries.
-func ids(t testing.TB, client redis.UniversalClient) (ids []string) {
-	t.Helper()
-	entries, err := client.XRange(t.Context(), orders.Name, "-", "+").Result()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, entry := range entries {
-		ids = append(ids, entry.ID)
-	}
-	return ids
-}
-
 func wantIDs(t testing.TB, client redis.UniversalClient, want ...string) {
 	t.Helper()
-	if got := ids(t, client); !slices.Equal(got, want) {
+	if got := streamtest.EntryIDs(t, client, orders.Name); !slices.Equal(got, want) {
 		t.Errorf("the stream has %v, want %v", got, want)
 	}
 }
@@ -302,7 +289,7 @@ func TestTrimInSteps(t *testing.T) {
 			client := streamtest.StartRedis(t, "--stream-node-max-entries", nodes, "--stream-node-max-bytes", "0", "--appendfsync", "no").Client()
 			addUpTo(t, client, 25_000)
 			result := trim(t, client, stream.WithOffsets(saved(t, "a", "24950-0"), "a"))
-			if all := ids(t, client); result.Trimmed != 24_949 || result.Remaining != 51 || all[0] != "24950-0" || len(all) != 51 {
+			if all := streamtest.EntryIDs(t, client, orders.Name); result.Trimmed != 24_949 || result.Remaining != 51 || all[0] != "24950-0" || len(all) != 51 {
 				t.Errorf("got %+v", result)
 			}
 		})
@@ -330,7 +317,7 @@ func TestHardMaxLenReportsWhatEachOwnerLost(t *testing.T) {
 	options := []stream.Option{stream.WithOffsets(store, "billing", "mail", "new"), stream.WithHardMaxLen(1000)}
 	result := trim(t, client, options...)
 	// There were 2997, so that 1997 go: up to 2000-0.
-	if all := ids(t, client); len(all) != 1000 || all[0] != "2001-0" {
+	if all := streamtest.EntryIDs(t, client, orders.Name); len(all) != 1000 || all[0] != "2001-0" {
 		t.Errorf("%d remain, from %s", len(all), all[0])
 	}
 	if result.Trimmed != 1997 || result.Capped != 1997 || result.Remaining != 1000 {
@@ -358,7 +345,7 @@ func TestHardMaxLenReportsWhatEachOwnerLost(t *testing.T) {
 	addIDs(t, client, "3001-0")
 	// One more entry, one less: two had not passed it.
 	result = trim(t, client, options...)
-	if all := ids(t, client); len(all) != 1000 || all[0] != "2002-0" || result.Capped != 1 || len(result.Losses) != 4 {
+	if all := streamtest.EntryIDs(t, client, orders.Name); len(all) != 1000 || all[0] != "2002-0" || result.Capped != 1 || len(result.Losses) != 4 {
 		t.Errorf("one more: %+v", result)
 	}
 }
@@ -471,7 +458,7 @@ func TestNewTrimmerReportsEveryProblemAtOnce(t *testing.T) {
 
 func TestTrimInACluster(t *testing.T) {
 	t.Parallel()
-	client := startCluster(t)
+	client := clusterClient(t)
 	addUpTo(t, client, 9)
 	makeGroup(t, client, "billing", "7-0")
 	mirror, err := stream.NewMirror(client, orders.Name, &offset.Memory{})

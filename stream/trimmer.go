@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 )
@@ -48,10 +47,11 @@ func (t *Trimmer) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		default:
-			if advice := beyondMending(err, first); advice != "" {
-				return fmt.Errorf("%w; %s", err, advice)
+			if classify(err).ends(first) {
+				return err
 			}
 			trouble.add(log, what, err)
+			relocate(t.client, err)
 			wait = min(wait, recovery.Delay(trouble.failures))
 		}
 		if !sleep(ctx, wait) {

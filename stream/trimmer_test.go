@@ -67,7 +67,7 @@ func TestTrimmerLosesNothing(t *testing.T) {
 		trimmer,
 	)
 	stop := start(t, &all)
-	eventually(t, "the log consumer is shown", func() bool { return shown(t, client, orders.Name) != "" })
+	streamtest.Await(t, "the log consumer is shown", func() bool { return shown(t, client, orders.Name) != "" })
 	for from := 0; from < entries; from += round {
 		pipe := client.Pipeline()
 		for i := from + 1; i <= from+round; i++ {
@@ -76,8 +76,8 @@ func TestTrimmerLosesNothing(t *testing.T) {
 		if _, err := pipe.Exec(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, fmt.Sprintf("all up to %d are handled", from+round), func() bool { return logComplete(from+round) && groupComplete(from+round) })
-		eventually(t, "all but one are trimmed", func() bool { return client.XLen(t.Context(), orders.Name).Val() == 1 })
+		streamtest.Await(t, fmt.Sprintf("all up to %d are handled", from+round), func() bool { return logComplete(from+round) && groupComplete(from+round) })
+		streamtest.Await(t, "all but one are trimmed", func() bool { return client.XLen(t.Context(), orders.Name).Val() == 1 })
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
@@ -100,14 +100,14 @@ func TestTrimmerOutlastsARestart(t *testing.T) {
 	makeGroup(t, client, "billing", "5-0")
 	var out logs
 	stop := start(t, newTrimmer(t, client, stream.WithTrimInterval(time.Millisecond), stream.WithHardMaxLen(100), stream.WithLogger(out.Logger())))
-	eventually(t, "it has trimmed", func() bool { return client.XLen(t.Context(), orders.Name).Val() == 5 })
+	streamtest.Await(t, "it has trimmed", func() bool { return client.XLen(t.Context(), orders.Name).Val() == 5 })
 	server.Kill()
-	eventually(t, "it has noticed", func() bool { return len(out.lines("trimming failed")) > 0 })
+	streamtest.Await(t, "it has noticed", func() bool { return len(out.lines("trimming failed")) > 0 })
 	server.Start()
 	if err := client.XGroupSetID(t.Context(), orders.Name, "billing", "8-0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it trims again", func() bool { return client.XLen(t.Context(), orders.Name).Val() == 2 })
+	streamtest.Await(t, "it trims again", func() bool { return client.XLen(t.Context(), orders.Name).Val() == 2 })
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
@@ -240,7 +240,7 @@ func TestTrimmerOutageIsNoFlood(t *testing.T) {
 	calls := 0
 	out := runScripted(t, 5*time.Minute, func() ([]any, error) {
 		calls++
-		if calls > 200 {
+		if calls > 400 {
 			return replyOf(0, 0, 0, ""), nil
 		}
 		return nil, io.EOF

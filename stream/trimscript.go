@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/redis/go-redis/v9"
-
 	"millrace/offset"
 )
 
@@ -118,7 +116,7 @@ for i, p in ipairs(positions) do
 end
 return {trimmed + capped, capped, length - capped, more, floor or '', positions}`
 
-var trimHash = redis.NewScript(trimSource).Hash()
+var trimScript = newOnceScript(trimSource)
 
 // trimReply is what the script returns.
 type trimReply struct {

@@ -24,6 +24,10 @@ func TestSilenceIsNoticed(t *testing.T) {
 				proxy.BlackHole()
 				return proxy.Pass
 			},
+			"half open": func(_ *streamtest.Redis, proxy *streamtest.Proxy) func() {
+				proxy.Swallow(streamtest.ToClient) // what is lost does not come later
+				return proxy.Pass
+			},
 		} {
 			t.Run(mode.name+" "+what, func(t *testing.T) {
 				t.Parallel()
@@ -37,9 +41,10 @@ func TestSilenceIsNoticed(t *testing.T) {
 				stop := start(t, consumer)
 				add(t, admin, "before")
 				rec.await(t, 1)
+				streamtest.Await(t, "it is ready", func() bool { return consumer.Health().Ready })
 				heal := silence(server, proxy)
 				begun := time.Now()
-				eventually(t, "it is noticed", func() bool { return !consumer.Health().Ready })
+				streamtest.Await(t, "it is noticed", func() bool { return !consumer.Health().Ready })
 				if took := time.Since(begun); took > 5*time.Second {
 					t.Errorf("it took %v to be noticed, want 5s at the most", took)
 				}

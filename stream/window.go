@@ -24,12 +24,23 @@ type window struct {
 	alarm   *time.Timer      // goes off when the first of waiting is due
 	last    map[string]*held // by order key, the last entry that is in line
 
-	working int // workers at work
-	idle    int // workers that wait
-	stopped bool
-	starved bool // the reader waits for room
+	// employ starts a worker.
+	employ  func()
+	workers int // that are employed
+	working int // of these, at work
+	idle    int // of these, waiting
+	// leisure looks whether those who wait are needed: nil is nobody waits. readBy is
+	// how much had been read when it was set.
+	leisure *time.Timer
+	readBy  int64
+	// dismissed is set when whoever finds nothing to do is to leave.
+	dismissed bool
+	stopped   bool
+	starved   bool // the reader waits for room
 	// draining is set while the reader waits for everything to be settled.
 	draining bool
+
+	loaded int64 // bytes of the entries whose fields are here
 
 	tally
 	starvedSince, movedAt time.Time // the latter is when something was settled
@@ -40,8 +51,8 @@ type window struct {
 	line  []*held
 	ended int
 	done  []*held
-	// settle wakes the settler; alarmed is when timer will do it.
-	settle      chan struct{}
+	// settle asks the settler; alarmed is when timer will do it.
+	settle      func()
 	timer       *time.Timer
 	alarmed     time.Time
 	lastSettled time.Time
@@ -51,21 +62,26 @@ type window struct {
 
 	slabs []*slab // to be used again
 
-	// In group mode only. byID has all that is held.
-	byID   map[string]*held
-	parked int
-	// taking is set while there may be something in again, and hungry has
-	// something in it once there is not.
+	// In group mode only. byID has all that is held, and goneSince what has left it
+	// while somebody watches.
+	byID      map[string]*held
+	goneSince map[string]struct{}
+	watchers  int
+	parked    int
+	// taking is set while there may be something in again, and hungry is called
+	// once there is not; nil is nobody wants to know.
 	taking bool
-	hungry chan struct{}
+	hungry func()
 }
 
 // limits are what a window's size and order are ruled by.
 type limits struct {
 	size     int           // entries in the window
+	bytes    int           // what the fields of entries in the window may take in memory
 	batch    int           // entries that one read may bring
 	every    int           // entries that are settled together
 	interval time.Duration // how long what has ended waits to be settled
+	most     int           // workers
 	// serial keeps everything behind an entry that is delivered again.
 	serial bool
 	// key tells which entries are processed in order; nil is none.
@@ -78,7 +94,7 @@ type limits struct {
 const lull = time.Millisecond
 
 func newWindow(l limits, group bool) *window {
-	w := &window{limits: l, settle: make(chan struct{}, 1), hungry: make(chan struct{}, 1)}
+	w := &window{limits: l, settle: func() {}, employ: func() {}} // for a run to set
 	w.ready.L, w.room.L = &w.mu, &w.mu
 	w.last = make(map[string]*held)
 	if group {
@@ -89,18 +105,23 @@ func newWindow(l limits, group bool) *window {
 
 // addRead takes in entries that were read at the given time, and reports whether
 // there is room for another batch.
-func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
+func (w *window) addRead(b batch, at time.Time) (more bool) {
+	entries := b.entries
 	slab := w.takeSlab(len(entries))
 	slab.entries = entries
+	bytes := int64(0)
 	for i := range entries {
 		one := &slab.list[i]
 		one.id, one.entry, one.touched, one.slab = entries[i].ID, &entries[i], at, slab
+		one.bytes = entries[i].bytes()
+		bytes += one.bytes
 		if w.key != nil {
 			one.key = keyOf(w.key, &entries[i])
 		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.loaded += bytes
 	for i := range slab.list {
 		one := &slab.list[i]
 		if w.byID == nil {
@@ -108,6 +129,7 @@ func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
 		} else {
 			// An ID that is held already was given out twice: the group was set back.
 			if _, double := w.byID[one.id]; double {
+				w.unloadLocked(one)
 				w.dropLocked(one)
 				continue
 			}
@@ -117,11 +139,14 @@ func (w *window) addRead(entries []Entry, at time.Time) (more bool) {
 			w.fresh.push(one)
 		}
 	}
-	if n := len(slab.list); n > 0 {
-		w.read += int64(n)
-		w.position, w.full = slab.list[n-1].id, n >= w.batch
+	for _, left := range b.left {
+		w.addLeftLocked(left, at)
 	}
-	w.wakeLocked(len(slab.list))
+	if n := b.len(); n > 0 {
+		w.read += int64(n)
+		w.position, w.full = b.lastID(), b.more
+	}
+	w.wakeLocked(b.len())
 	return w.hasRoomLocked()
 }
 
@@ -193,15 +218,9 @@ func (w *window) releaseLocked(one *held) {
 	}
 }
 
-// wakeLocked wakes as many workers as there are entries to begin.
-func (w *window) wakeLocked(entries int) {
-	for range min(entries, w.idle) {
-		w.ready.Signal()
-	}
-}
-
-// next waits for an entry to work on and returns it, nil when there will be none
-// any more. lose is how the worker is told that the entry is somebody else's.
+// next waits for an entry to work on and returns it, nil when the worker is to leave:
+// when nothing has come for a while, or there will be nothing any more. lose is how
+// the worker is told that the entry is somebody else's.
 func (w *window) next(lose context.CancelCauseFunc) *held {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -216,10 +235,12 @@ func (w *window) next(lose context.CancelCauseFunc) *held {
 			w.settleWithinLocked(lull)
 		}
 		w.noteTime()
-		w.idle++
-		w.ready.Wait()
-		w.idle--
+		if w.dismissed {
+			break
+		}
+		w.idleLocked()
 	}
+	w.workers--
 	return nil
 }
 
@@ -295,7 +316,10 @@ func (w *window) begunLocked() {
 	if w.taking {
 		w.taking = false
 		w.room.Broadcast()
-		poke(w.hungry)
+		if w.hungry != nil {
+			w.hungry()
+			w.hungry = nil
+		}
 	}
 }
 
@@ -312,6 +336,9 @@ func (w *window) end(one *held, to state) {
 		return
 	}
 	one.state = to
+	if w.byID != nil {
+		w.unloadLocked(one) // it is fetched anew; until then nobody needs the fields
+	}
 	switch to {
 	case waiting:
 		one.failed = true
@@ -320,7 +347,7 @@ func (w *window) end(one *held, to state) {
 		// What is done is recorded before the wait: nobody knows how long the
 		// entry stays, and what has been finished should not be run again.
 		if w.newlyEndedLocked() > 0 {
-			poke(w.settle)
+			w.settle()
 		}
 	case parked:
 		w.parked++
@@ -344,125 +371,18 @@ func (w *window) forget(one *held) {
 func (w *window) forgetLocked(one *held) {
 	one.state = done
 	w.releaseLocked(one)
-	delete(w.byID, one.id)
+	w.removeLocked(one.id)
+	w.unloadLocked(one)
 	w.dropLocked(one)
 	w.room.Broadcast()
 }
 
-// awaitRoom waits until a batch more may be held and everything that is to be
-// delivered again now has been begun; it reports false if ctx is done before.
-// full is called from time to time while the window is.
-func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands state)) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.hasRoomLocked() {
-		return ctx.Err() == nil
-	}
-	defer context.AfterFunc(ctx, w.wakeReader)()
-	w.starvedSince = time.Now()
-	complaint := w.complainLocked(full)
-	defer func() { complaint.Stop() }()
-	for !w.hasRoomLocked() {
-		if ctx.Err() != nil {
-			w.starved = false
-			return false
-		}
-		w.starved = true
-		w.feedLocked()
-		w.room.Wait()
-	}
-	w.starved = false
-	return ctx.Err() == nil
-}
-
-// wakeReader has the reader look again, at a context that is done.
-func (w *window) wakeReader() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.room.Broadcast()
-}
-
-func (w *window) hasRoomLocked() bool {
-	return w.roomLocked() >= w.batch && w.again.len() == 0
-}
-
-// roomLocked returns how many more entries may be held. What is parked does not
-// count, or nothing would ever be read again.
-func (w *window) roomLocked() int {
-	if w.byID == nil {
-		return w.size - len(w.line)
-	}
-	return w.size - (len(w.byID) - w.parked)
-}
-
-// complaintInterval is how often a full window that does not move is reported.
-const complaintInterval = 10 * time.Second
-
-// complainLocked calls full, now and then, while the oldest entry stays the same.
-func (w *window) complainLocked(full func(oldest string, stands state)) *time.Timer {
-	oldest := w.oldestLocked()
-	var timer *time.Timer
-	timer = time.AfterFunc(complaintInterval, func() {
-		w.mu.Lock()
-		if !w.starved {
-			w.mu.Unlock()
-			return
-		}
-		now, id, stands := w.oldestLocked(), "", unread
-		if now == oldest && now != nil {
-			id, stands = now.id, now.state
-		}
-		oldest = now
-		timer.Reset(complaintInterval)
-		w.mu.Unlock()
-		if id != "" {
-			full(id, stands) // it may ask the window something
-		}
-	})
-	return timer
-}
-
-// oldestLocked returns the entry that has to end before the window moves.
-func (w *window) oldestLocked() (oldest *held) {
-	if w.byID == nil {
-		if len(w.line) > 0 {
-			return w.line[0]
-		}
-		return nil
-	}
-	for _, one := range w.byID {
-		if one.state != waiting && one.state != working {
-			continue
-		}
-		if oldest == nil || one.touched.Before(oldest.touched) || one.touched.Equal(oldest.touched) && one.id < oldest.id {
-			oldest = one
-		}
-	}
-	return oldest
-}
-
-// drain waits until all that is held has ended and is settled. It is for the
-// reader, in log mode, which adds nothing meanwhile.
-func (w *window) drain(ctx context.Context) error {
-	defer context.AfterFunc(ctx, w.wakeReader)()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for len(w.line) > 0 && ctx.Err() == nil {
-		if w.newlyEndedLocked() > 0 {
-			poke(w.settle)
-		}
-		w.draining = true
-		w.room.Wait()
-	}
-	w.draining = false
-	return ctx.Err()
-}
-
-// stop ends every next.
+// stop ends every next, and has nobody employed any more.
 func (w *window) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true
+	w.idle = 0
 	w.ready.Broadcast()
 }
 
@@ -470,17 +390,9 @@ func (w *window) stop() {
 func (w *window) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, timer := range []*time.Timer{w.alarm, w.timer} {
+	for _, timer := range []*time.Timer{w.alarm, w.timer, w.leisure} {
 		if timer != nil {
 			timer.Stop()
 		}
-	}
-}
-
-// poke puts something into a channel that only tells that there is something.
-func poke(c chan<- struct{}) {
-	select {
-	case c <- struct{}{}:
-	default:
 	}
 }

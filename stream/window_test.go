@@ -53,6 +53,34 @@ func TestHandlersRunAtOnce(t *testing.T) {
 	})
 }
 
+// Workers leave when nothing has come for a while, and as many are there again when
+// there is something for them.
+func TestHandlersRunAtOnceAfterALull(t *testing.T) {
+	t.Parallel()
+	inBothModes(t, func(t *testing.T, client *redis.Client, mode mode) {
+		var working, most atomic.Int64
+		rec := newRecorder()
+		rec.handle = func(context.Context, *stream.Message[order]) error {
+			most.Store(max(most.Load(), working.Add(1)))
+			time.Sleep(time.Second)
+			working.Add(-1)
+			return nil
+		}
+		start(t, mode.make(t, client, "orders", rec.Handle, stream.WithConcurrency(8)))
+		for i, lull := range []time.Duration{0, 500 * time.Millisecond, 1500 * time.Millisecond, time.Minute} {
+			time.Sleep(lull)
+			most.Store(0)
+			for range 20 {
+				addTo(t, client, "orders", 1)
+			}
+			time.Sleep(4 * time.Second)
+			if n := len(rec.Seen()); n != 20*(i+1) || most.Load() != 8 {
+				t.Errorf("after a lull of %v: %d of %d were handled, %d at once, want 8", lull, n, 20*(i+1), most.Load())
+			}
+		}
+	})
+}
+
 // Entries of one key are processed one at a time and in order, whatever fails;
 // those of other keys go on.
 func TestOrderKey(t *testing.T) {

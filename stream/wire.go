@@ -14,9 +14,12 @@ const wireSize = 64 << 10
 // brings. It trusts no length: nothing is allocated for what has not arrived.
 type wire struct {
 	conn io.Reader
-	// buf is made when it is first needed; buf[at:end] has arrived and is unread.
+	// buf is made when it is first needed, if it is not there; buf[at:end] has arrived
+	// and is unread.
 	buf     []byte
 	at, end int
+	// failed is what the last read has failed with, if nobody was told.
+	failed error
 }
 
 // malformed is the error of a reply that is not what it has to be. It says
@@ -46,6 +49,10 @@ func (w *wire) fill() error {
 	if w.end == len(w.buf) {
 		return malformed("a line is too long")
 	}
+	if err := w.failed; err != nil {
+		w.failed = nil
+		return err
+	}
 	for range 100 {
 		n, err := w.conn.Read(w.buf[w.end:])
 		w.end += n
@@ -57,6 +64,32 @@ func (w *wire) fill() error {
 		}
 	}
 	return io.ErrNoProgress
+}
+
+// extend reads more behind what is unread, for which it makes room. It reports false
+// if there is too much already, or if nothing comes: whoever reads next is told why.
+func (w *wire) extend() bool {
+	if w.end == len(w.buf) {
+		unread := w.unread()
+		if len(unread) == len(w.buf) {
+			if len(w.buf) >= aheadSize {
+				return false
+			}
+			w.buf = append(w.buf, make([]byte, len(w.buf))...)
+		} else {
+			w.at, w.end = 0, copy(w.buf, unread)
+		}
+	}
+	n, err := w.conn.Read(w.buf[w.end:])
+	w.end, w.failed = w.end+n, err
+	return n > 0
+}
+
+// shrink gives up the memory that extend has made room with, when it is empty.
+func (w *wire) shrink() {
+	if len(w.buf) > wireSize && w.at == w.end {
+		w.buf, w.at, w.end = nil, 0, 0
+	}
 }
 
 // need waits until n bytes are unread, no more than the buffer holds.
@@ -168,24 +201,34 @@ func (w *wire) brief(most int, missing string) (text []byte, size int, err error
 // than 100 bytes which has arrived. If it is not, nothing is read.
 func (w *wire) small() (text []byte, ok bool) {
 	b := w.unread()
-	if len(b) < 6 || b[0] != '$' {
+	from, end := smallText(b)
+	if end == 0 {
 		return nil, false
+	}
+	w.at += end + 2
+	return b[from:end], true
+}
+
+// smallText returns where the text is that b begins with, if it is complete and less
+// than 100 bytes long; its end is followed by that of the line.
+func smallText(b []byte) (from, end int) {
+	if len(b) < 6 || b[0] != '$' {
+		return 0, 0
 	}
 	n, at := int(b[1])-'0', 2
 	if digit := int(b[at]) - '0'; digit >= 0 && digit <= 9 {
 		n, at = 10*n+digit, at+1
 	}
-	end := at + 2 + n
+	end = at + 2 + n
 	if n < 0 || n > 99 || b[1] > '9' || len(b) < end+2 || b[at] != '\r' || b[at+1] != '\n' || b[end] != '\r' || b[end+1] != '\n' {
-		return nil, false
+		return 0, 0
 	}
-	w.at += end + 2
-	return b[at+2 : end], true
+	return at + 2, end
 }
 
 // text reads the text of n bytes that follows its head into a string of its own.
 func (w *wire) text(n int) (string, error) {
-	if n <= wireSize-2 {
+	if n <= len(w.buf)-len("\r\n") {
 		text, err := w.short(n)
 		return string(text), err
 	}
@@ -236,7 +279,7 @@ func (w *wire) skip(values int64, to *bytes.Buffer) error {
 		case kind == '|': // belongs to the value after it
 			values += 2*int64(length) + 1
 		case kind == '$', kind == '!', kind == '=':
-			if err := w.skipText(length, to); err != nil {
+			if err := w.skipBytes(length+len("\r\n"), to); err != nil {
 				return err
 			}
 		}
@@ -244,8 +287,8 @@ func (w *wire) skip(values int64, to *bytes.Buffer) error {
 	return nil
 }
 
-func (w *wire) skipText(n int, to *bytes.Buffer) error {
-	for n += len("\r\n"); n > 0; {
+func (w *wire) skipBytes(n int, to *bytes.Buffer) error {
+	for n > 0 {
 		if err := w.need(1); err != nil {
 			return err
 		}

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// employ starts a worker, which works until the window is stopped. A handler may end
+// employ starts a worker, which works until the window dismisses it. A handler may end
 // its goroutine (runtime.Goexit, as a test's FailNow does): then another one takes
 // its place, or the consumer would go quiet.
 func (r *run) employ(stopping, handling context.Context, workers *sync.WaitGroup) {
@@ -25,7 +25,7 @@ func (r *run) employ(stopping, handling context.Context, workers *sync.WaitGroup
 	})
 }
 
-// workOn processes one entry after another, until stopping is done. It returns
+// workOn processes one entry after another, until the worker is to leave. It returns
 // earlier, with true, if an entry was lost: one context serves many entries, and
 // that one has used it up.
 func (r *run) workOn(stopping, handling context.Context) (lost bool) {
@@ -96,9 +96,6 @@ func (r *run) delivery(one *held) Delivery {
 // end takes an entry back from its worker after a delivery.
 func (r *run) end(one *held, outcome Outcome, failure error, took time.Duration) {
 	r.noteEnd(one, outcome, failure, took)
-	if r.group && (outcome == OutcomeHeld || outcome == OutcomeParked) {
-		one.entry = nil // it is fetched anew; until then nobody needs the payload
-	}
 	r.window.end(one, outcome.state())
 }
 
@@ -139,7 +136,9 @@ func (r *run) conclude(ctx context.Context, one *held, failure error, begun time
 	})
 	switch {
 	case err == ErrClaimed: //nolint:errorlint // our own, never wrapped
-		outcome = OutcomeClaimed
+		r.noteEnd(one, OutcomeClaimed, failure, took)
+		r.window.forget(one)
+		return
 	case settled:
 		r.noteEnd(one, outcome, failure, took)
 		r.window.forget(one)

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -35,8 +34,7 @@ func (w *write) certainlyNot(err error) bool {
 	if w.sent == 0 {
 		return true
 	}
-	var refusal redis.Error
-	if !errors.As(err, &refusal) {
+	if !classify(err).answered() {
 		return false
 	}
 	// A refusal speaks only for the attempt that it answers. A write without a

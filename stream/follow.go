@@ -1,0 +1,131 @@
+package stream
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// A read learns nothing of a failover from a master that stands still: for as long as it
+// may wait, the silence of that looks like an idle stream. So while one waits for its
+// reply, it is asked from time to time who the master is.
+
+// followInterval is how long a read waits before that is asked, and from then to then.
+const followInterval = time.Second
+
+// behindSentinels is the address that go-redis gives a client that asks sentinels for it.
+const behindSentinels = "FailoverClient"
+
+// follow ends the reads of a reader that wait on a server which is not the master any
+// more, until stop is called.
+func (r *reader) follow(ctx context.Context) (stop func()) {
+	if r.masters == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	timer := time.AfterFunc(followInterval, func() {
+		for ctx.Err() == nil {
+			masters, err := r.masters(ctx)
+			if err == nil && ctx.Err() == nil {
+				r.sockets.dropOthers(masters) // in a cluster go-redis may read on, at the same one
+			}
+			sleep(ctx, followInterval)
+		}
+	})
+	return func() {
+		timer.Stop()
+		cancel()
+	}
+}
+
+// masterBySentinel finds the master as the client of the options does when it connects:
+// it does so, because only that asks the sentinels.
+func masterBySentinel(dial dialFunc) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) ([]string, error) {
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		conn, err := dial(ctx, "tcp", behindSentinels)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = conn.Close() }()
+		return []string{conn.RemoteAddr().String()}, nil
+	}
+}
+
+// mastersOf asks a cluster for its masters.
+func mastersOf(client *redis.ClusterClient) func(context.Context) ([]string, error) {
+	return func(ctx context.Context) (addrs []string, err error) {
+		var mu sync.Mutex
+		err = client.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			addrs = append(addrs, node.Options().Addr)
+			return nil
+		})
+		return addrs, err
+	}
+}
+
+// dropOthers closes the sockets on which a read waits for a server that is none of
+// these.
+func (s *sockets) dropOthers(masters []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for kept := range s.open {
+		if !kept.armed.Load() || slices.Contains(masters, kept.addr) || !s.drops[kept.addr].again(now) {
+			continue
+		}
+		s.drops[kept.addr] = s.drops[kept.addr].next(now)
+		_ = kept.Conn.Close()
+		delete(s.open, kept)
+	}
+}
+
+// drops is how often in a row connections to one address were dropped because it is no
+// master's. If it is dialled again and again, it may be another name of a master's.
+type drops struct {
+	n    int
+	last time.Time
+}
+
+const (
+	mostDrops = 3
+	// inARow is how soon one has to follow on the other, vain for how long none follows
+	// on the last.
+	inARow = 5 * followInterval
+	vain   = 10 * time.Minute
+)
+
+// again reports whether there may be another one.
+func (d drops) again(now time.Time) bool { return d.n < mostDrops || now.Sub(d.last) > vain }
+
+func (d drops) next(now time.Time) drops {
+	if now.Sub(d.last) > inARow {
+		d.n = 0
+	}
+	return drops{d.n + 1, now}
+}
+
+// relocate has a client of a cluster look anew who has what, after an error that no
+// server has answered with. By default it would go on for up to a minute to ask a
+// master that is dead, though another has long taken over.
+func relocate(client redis.UniversalClient, err error) {
+	if cluster, ok := client.(*redis.ClusterClient); ok && err != nil && !classify(err).answered() {
+		cluster.ReloadState(context.Background()) // it does not wait
+	}
+}
+
+// peerOf returns the address by which the server behind a connection is told from
+// others: the one that it was dialled with or, where that names no server, its own.
+func peerOf(conn net.Conn, addr string) string {
+	if addr == behindSentinels && conn.RemoteAddr() != nil {
+		return conn.RemoteAddr().String()
+	}
+	return addr
+}

@@ -1,0 +1,40 @@
+package stream
+
+import (
+	"math/bits"
+	"slices"
+)
+
+// history is some of the places that were read up to, the newest last: to find, after a
+// failover, the last that the stream still has. The further back, the fewer are kept, so
+// that what is handled again is of the order of what has vanished, however much that is.
+type history struct {
+	places []ordinal
+	added  int
+}
+
+// ordinal is a place, and the how manyth it is.
+type ordinal struct {
+	place
+	nth int
+}
+
+// denseFor is how many of the last places are all kept; of those up to twice as far back
+// it is every second one, and so on.
+const denseFor = 16
+
+func (h *history) add(p place) {
+	h.added++
+	h.places = append(h.places, ordinal{p, h.added})
+	if h.added%denseFor == 0 {
+		h.places = slices.DeleteFunc(h.places, func(o ordinal) bool {
+			step := 1 << bits.Len(uint((h.added-o.nth)/denseFor))
+			return o.nth%step != 0
+		})
+	}
+}
+
+// cut forgets the places behind an ID.
+func (h *history) cut(id string) {
+	h.places = slices.DeleteFunc(h.places, func(o ordinal) bool { return compareIDs(o.id, id) > 0 })
+}

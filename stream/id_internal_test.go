@@ -1,0 +1,99 @@
+package stream
+
+import (
+	"math"
+	"math/big"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+	"millrace/stream/streamtest"
+)
+
+// number is an ID as the one number that its two parts are together.
+func number(id offset.ID) *big.Int {
+	n := new(big.Int).SetUint64(id.Ms)
+	return n.Lsh(n, 64).Add(n, new(big.Int).SetUint64(id.Seq))
+}
+
+func numberOf(t *testing.T, text string) *big.Int {
+	t.Helper()
+	id, err := offset.Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return number(id)
+}
+
+var (
+	oneNumber  = big.NewInt(1)
+	lastNumber = new(big.Int).Sub(new(big.Int).Lsh(oneNumber, 128), oneNumber)
+)
+
+// FuzzIDs holds all that is done with two IDs, here and in the scripts, to what
+// follows from their numbers.
+func FuzzIDs(f *testing.F) {
+	client := streamtest.StartRedis(f, "--appendonly", "no").Client()
+	isAbove := redis.NewScript(luaCompareIDs + `return above(ARGV[1], ARGV[2]) and 1 or 0`)
+	for _, script := range []*redis.Script{isAbove, mirrorScript} {
+		if err := script.Load(f.Context(), client).Err(); err != nil {
+			f.Fatal(err)
+		}
+	}
+	f.Add(uint64(0), uint64(1), uint64(0), uint64(0))
+	f.Add(uint64(5), uint64(0), uint64(4), uint64(1<<64-1))
+	f.Add(uint64(1<<64-1), uint64(1<<64-1), uint64(1<<64-1), uint64(1<<64-2))
+	f.Fuzz(func(t *testing.T, aMs, aSeq, bMs, bSeq uint64) {
+		x, y := offset.ID{Ms: aMs, Seq: aSeq}, offset.ID{Ms: bMs, Seq: bSeq}
+		a, b, order := x.String(), y.String(), number(x).Cmp(number(y))
+		if got := compareIDs(a, b); got != order {
+			t.Errorf("%s and %s are compared as %d", a, b, got)
+		}
+		if got, want := numberOf(t, after(a)), new(big.Int).Add(number(x), oneNumber); got.Cmp(want) != 0 && (number(x).Cmp(lastNumber) != 0 || after(a) != a) {
+			t.Errorf("after %s comes %s", a, after(a))
+		}
+		if got, want := numberOf(t, before(a)), new(big.Int).Sub(number(x), oneNumber); got.Cmp(want) != 0 && a != beginning {
+			t.Errorf("before %s comes %s", a, before(a))
+		}
+		sameStart(t, int64(min(aMs, math.MaxInt64)), y) //nolint:gosec // it fits
+
+		ctx := t.Context()
+		pipe := client.Pipeline()
+		pipe.Del(ctx, "s")
+		aboveB := isAbove.EvalSha(ctx, pipe, nil, a, b)
+		shown := mirrorScript.EvalSha(ctx, pipe, []string{"s"}, "g", a, "back")
+		mirrorScript.EvalSha(ctx, pipe, []string{"s"}, "g", b, "")
+		forward := pipe.XInfoGroups(ctx, "s")
+		mirrorScript.EvalSha(ctx, pipe, []string{"s"}, "g", a, "back")
+		back := pipe.XInfoGroups(ctx, "s")
+		if _, err := pipe.Exec(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := aboveB.Int(); err != nil || (got == 1) != (order > 0) {
+			t.Errorf("in a script, %s above %s is %d, %v", a, b, got, err)
+		}
+		greater := a
+		if order < 0 {
+			greater = b
+		}
+		if at := forward.Val()[0].LastDeliveredID; at != greater || shown.Err() != nil {
+			t.Errorf("from %s, the mirror was moved to %s and is at %s", a, b, at)
+		}
+		if at := back.Val()[0].LastDeliveredID; at != a {
+			t.Errorf("the mirror was moved back to %s and is at %s", a, at)
+		}
+	})
+}
+
+// sameStart checks that FromTime starts with exactly the entries from a millisecond
+// on.
+func sameStart(t *testing.T, ms int64, entry offset.ID) {
+	t.Helper()
+	start := FromTime(time.UnixMilli(ms))
+	reads := start.after == nil || number(entry).Cmp(numberOf(t, *start.after)) > 0
+	if want := entry.Ms >= uint64(ms); reads != want { //nolint:gosec // ms is not negative
+		t.Errorf("from %d on, %v is read: %t", ms, entry, reads)
+	}
+}

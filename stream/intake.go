@@ -1,0 +1,104 @@
+package stream
+
+import (
+	"math"
+	"strings"
+)
+
+// intake is how much of one stream a read may bring into memory. Of what is beyond
+// that the bytes are read over, and the ID and the size are kept.
+type intake struct {
+	// entry is how large an entry may be, of names and values together.
+	entry int64
+	// room is what all entries may take in memory. The first one that does not fit
+	// is left, with all that follow; but for the first few, which are kept whatever
+	// their size, or nothing would ever move.
+	room  int64
+	least int
+	// key is the order key of entries that are left, nil for none: it is asked
+	// while the fields are there.
+	key func(*Entry) string
+	// steady says that the next read asks for as many entries as this one, if they fit.
+	steady bool
+}
+
+// intakes tells the intake of each stream of a read.
+type intakes func(stream string) intake
+
+// wanted is the intakes of a read of one stream.
+func (in intake) wanted(string) intake { return in }
+
+const unlimited = math.MaxInt64
+
+// everything has no limit.
+func everything(string) intake { return intake{entry: unlimited, room: unlimited, least: 1} }
+
+// batch is what a read has brought of one stream.
+type batch struct {
+	stream  string
+	entries []Entry
+	// left are the entries behind those for which there was no room.
+	left []leftover
+	// bytes is what all of them would take in memory, those that are left included.
+	bytes int64
+	// more says that the stream may have more to be read at once.
+	more bool
+}
+
+// leftover is an entry that was read without its fields.
+type leftover struct{ id, key string }
+
+func (b *batch) len() int { return len(b.entries) + len(b.left) }
+
+// lastID returns the ID of the last entry, of which there is one.
+func (b *batch) lastID() string {
+	if n := len(b.left); n > 0 {
+		return b.left[n-1].id
+	}
+	return b.entries[len(b.entries)-1].ID
+}
+
+// add takes in the next entry, of the given size in memory, and returns what room
+// there is for others.
+func (b *batch) add(one Entry, bytes int64, in *intake, room int64) int64 {
+	b.bytes += bytes
+	if int64(one.size) > in.entry {
+		bytes = 0
+	}
+	if len(b.entries) < in.least || bytes <= room {
+		b.entries = append(b.entries, one)
+		return room - bytes
+	}
+	left := leftover{id: strings.Clone(one.ID)}
+	if in.key != nil {
+		shown := one // or each entry would be allocated, for the few that come here
+		left.key = strings.Clone(keyOf(in.key, &shown))
+	}
+	b.left = append(b.left, left)
+	return -1 // nor for any other
+}
+
+// pace is how many entries a feed asks for at a time: no more than are expected to
+// fit, as far as the last ones tell. It is only a guess, which saves reading over
+// what is not kept; that memory is bounded is the intake's doing.
+type pace struct {
+	intake
+	count, most int
+}
+
+func newPace(in intake, most int) pace {
+	in.steady = true
+	return pace{intake: in, count: most, most: most}
+}
+
+// learn looks at what a read has brought. It goes down at once, and up slowly:
+// where large entries come between small ones it would go up and down otherwise,
+// and each time read half of them for nothing.
+func (p *pace) learn(b batch) {
+	fit := int64(p.most)
+	if n := int64(b.len()); n > 0 && b.bytes > 0 {
+		fit = min(fit, p.room/max(1, b.bytes/n))
+	}
+	p.count = max(1, min(int(fit), 2*p.count))
+	p.steady = p.count == p.most
+}

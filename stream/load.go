@@ -1,0 +1,43 @@
+package stream
+
+// What the fields of entries take in memory, of the entries that a window holds. It
+// is much more than all the rest, and is let go as soon as an entry has ended.
+
+// intake returns what one read may bring: half of what the window may hold. The
+// other half is being processed meanwhile.
+func (r *run) intake() intake {
+	in := intake{entry: sizeLimit(r.maxEntry), room: int64(r.window.bytes - r.window.bytes/2), least: 1}
+	if r.group {
+		in.key = r.window.key
+	}
+	return in
+}
+
+// sizeLimit returns how large an entry may be.
+func sizeLimit(maxEntry *int) int64 {
+	if maxEntry == nil {
+		return unlimited
+	}
+	return int64(*maxEntry)
+}
+
+// isLoadedLocked reports whether there is no room for what another read may bring.
+func (w *window) isLoadedLocked() bool { return w.loaded > int64(w.bytes/2) }
+
+// unloadLocked lets the fields of an entry go, which has ended or is not to be
+// processed now.
+func (w *window) unloadLocked(one *held) {
+	if one.entry == nil {
+		return
+	}
+	one.entry.Fields = nil
+	if w.byID != nil {
+		one.entry = nil
+	}
+	was := w.isLoadedLocked()
+	w.loaded -= one.bytes
+	one.bytes = 0
+	if was && w.starved && !w.isLoadedLocked() {
+		w.room.Broadcast()
+	}
+}

@@ -1,0 +1,204 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// renewAll renews everything that was not for a third of the claim idle time.
+func (s *groupSource) renewAll(ctx context.Context) error {
+	since := time.Now().Add(-s.claimIdle / 3)
+	if len(s.window.untouched(since)) == 0 {
+		return nil // without a turn
+	}
+	return s.sharing.inTurn(func(ctx context.Context) error { return s.renewSince(ctx, since) })(ctx)
+}
+
+// renewSince renews everything that was not since the given time, gives up what is
+// another consumer's, and takes back what is nobody's.
+func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
+	s.renewMu.Lock()
+	defer s.renewMu.Unlock()
+	dropped, kept, err := s.renewList(ctx, s.window.untouched(since))
+	if err != nil || len(dropped) == 0 {
+		return err
+	}
+	// Why, only all that is held can tell.
+	dropped, keptToo, err := s.renewList(ctx, s.window.untouched(time.Now()))
+	if err != nil {
+		return err
+	}
+	if kept.IsZero() { // else it is the older one
+		kept = keptToo
+	}
+	removed, ended := s.window.orphans(dropped, kept, time.Now().Add(-s.claimIdle))
+	s.giveUp(ended)
+	return s.reclaim(ctx, removed)
+}
+
+// renewList renews entries. It returns those that are pending on nobody, and when the
+// first of those that are ours had been renewed before.
+func (s *groupSource) renewList(ctx context.Context, list []touched) (dropped []string, kept time.Time, err error) {
+	for chunk := range slices.Chunk(list, 200) {
+		ids := make([]string, len(chunk))
+		for i, one := range chunk {
+			ids[i] = one.id
+		}
+		r, err := s.renew(ctx, ids)
+		if err != nil {
+			return nil, kept, err
+		}
+		if at := r.oldest(chunk); kept.IsZero() || !at.IsZero() && at.Before(kept) {
+			kept = at
+		}
+		s.window.suspectGone(r.gone)
+		s.giveUp(r.lost)
+		dropped = append(dropped, r.dropped...)
+	}
+	return dropped, kept, nil
+}
+
+// giveUp gives up entries that are somebody else's.
+func (s *groupSource) giveUp(ids []string) {
+	for _, id := range s.window.loseAll(ids, ErrClaimed) {
+		s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
+	}
+}
+
+// renewal says which of the entries that were to be renewed were not: they are
+// pending on another consumer, on nobody, or not in the stream any more.
+type renewal struct{ lost, dropped, gone []string }
+
+func (r renewal) has(id string) bool {
+	return slices.Contains(r.lost, id) || slices.Contains(r.dropped, id) || slices.Contains(r.gone, id)
+}
+
+// oldest returns when the first of those that were renewed had been before.
+func (r renewal) oldest(of []touched) (at time.Time) {
+	for _, one := range of {
+		if (at.IsZero() || one.at.Before(at)) && !r.has(one.id) {
+			at = one.at
+		}
+	}
+	return at
+}
+
+// renew resets the idle time of entries.
+func (s *groupSource) renew(ctx context.Context, ids []string) (r renewal, err error) {
+	at := time.Now()
+	args := []any{s.group, s.name}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	reply, err := renewScript.Run(ctx, s.client, []string{s.stream}, args...).Slice()
+	if err != nil {
+		return r, err
+	}
+	r.lost, r.dropped, r.gone = texts(reply[0]), texts(reply[1]), texts(reply[2])
+	// Not the others: one that has ended meanwhile would be acked as if it were ours.
+	s.window.touch(slices.DeleteFunc(slices.Clone(ids), r.has), at)
+	return r, nil
+}
+
+// reclaim makes entries pending on this consumer again, which was removed from the
+// group with all that was, or the group with it. What it did not know of is lost; of
+// what the stream does not have, it is told when it would be delivered again.
+func (s *groupSource) reclaim(ctx context.Context, list []orphan) error {
+	at := time.Now()
+	loss := &LossError{Cause: LossConsumer, Count: -1}
+	for chunk := range slices.Chunk(list, 200) {
+		args := []any{s.group, s.name}
+		ids := make([]string, len(chunk))
+		for i, one := range chunk {
+			ids[i] = one.id
+			args = append(args, one.id, max(one.deliveries, 1))
+		}
+		gone, err := reclaimScript.Run(ctx, s.client, []string{s.stream}, args...).StringSlice()
+		if err != nil {
+			return fmt.Errorf("taking back what was pending on this consumer: %w", err)
+		}
+		s.window.suspectGone(gone)
+		ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(gone, id) })
+		s.window.touch(ids, at)
+		for _, id := range ids {
+			if loss.From == "" || compareIDs(id, loss.From) < 0 {
+				loss.From = id
+			}
+			if compareIDs(id, loss.To) > 0 {
+				loss.To = id
+			}
+		}
+	}
+	if loss.From != "" {
+		s.reportLoss(s.log(), loss)
+	}
+	return nil
+}
+
+// touched is an entry and when Redis was told of it.
+type touched struct {
+	id string
+	at time.Time
+}
+
+// untouched returns the entries that Redis was told of before the given time,
+// and that are still to be processed.
+func (w *window) untouched(since time.Time) (list []touched) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, one := range w.byID {
+		if one.state != done && !one.lost && one.touched.Before(since) {
+			list = append(list, touched{id, one.touched})
+		}
+	}
+	return list
+}
+
+// claimable returns which of the entries another consumer may have claimed since the
+// limit, if it is not known to be otherwise.
+func (w *window) claimable(ids []string, limit time.Time) (list []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		if one := w.byID[id]; one != nil && one.claimable(limit) {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// orphan is an entry that is pending on nobody, and how often it was delivered, 0 is
+// unknown.
+type orphan struct {
+	id         string
+	deliveries int64
+}
+
+// orphans tells why entries are pending on nobody. They have ended if another
+// consumer may have claimed them since the limit, or if what was ours no later, as
+// Redis was told, is so still: then somebody has acked them by hand. Otherwise all
+// went together: this consumer was removed.
+func (w *window) orphans(ids []string, kept, limit time.Time) (removed []orphan, ended []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		one := w.byID[id]
+		switch {
+		case one == nil, one.suspect, one.moving, one.state == done:
+			continue
+		case one.dropped: // and could not be taken back
+		case one.claimable(limit), !kept.IsZero() && !one.touched.Before(kept):
+			ended = append(ended, id)
+			continue
+		}
+		one.dropped = true
+		of := orphan{id: id}
+		if one.state == waiting {
+			of.deliveries = one.deliveries
+		}
+		removed = append(removed, of)
+	}
+	return removed, ended
+}

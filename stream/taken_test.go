@@ -1,0 +1,133 @@
+package stream_test
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/stream"
+	"millrace/stream/streamtest"
+)
+
+// What is taken over, and its reply is lost, is taken up by who took it over: Redis has
+// it as pending there, and to try again would bring nothing.
+func TestTakenOverAndReplyLost(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct{ owner, command string }{
+		"claimed":     {"dead", "xautoclaim"},
+		"handed back": {"millrace/handed-back", "local taken"}, // the script, not its hash
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := streamtest.StartRedis(t)
+			direct := server.Client()
+			leave(t, direct, c.owner, "a", "b", "c")
+
+			proxy := streamtest.StartProxy(t, server.Addr)
+			var cut sync.Once
+			proxy.OnRequest(c.command, func() { cut.Do(func() { proxy.Cut(streamtest.ToClient, 0) }) })
+			rec := newRecorder()
+			rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
+				if msg.Deliveries != 2 {
+					t.Errorf("order %s, which another consumer had, is at delivery %d", msg.Value.ID, msg.Deliveries)
+				}
+				return nil
+			}
+			consumer := newGroup(t, proxy.Client(), rec.Handle, stream.WithBlock(50*time.Millisecond), stream.WithClaimIdle(time.Hour))
+			stop := start(t, consumer)
+			settled(t, direct)
+			if n := consumer.Stats().Claimed; n != 3 {
+				t.Errorf("%d entries were claimed, of 3", n)
+			}
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+			if seen := rec.Seen(); !slices.Equal(seen, []string{"a", "b", "c"}) {
+				t.Errorf("handled %v", seen)
+			}
+		})
+	}
+}
+
+// leave has orders pending on a consumer that is no more, for longer than anybody waits.
+func leave(t *testing.T, client *redis.Client, owner string, orders ...string) {
+	t.Helper()
+	if err := client.XGroupCreateMkStream(t.Context(), "orders", "billing", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	claim := []any{"XCLAIM", "orders", "billing", owner, 0}
+	for _, id := range orders {
+		claim = append(claim, add(t, client, id))
+	}
+	if err := client.XReadGroup(t.Context(), &redis.XReadGroupArgs{Streams: []string{"orders", ">"}, Group: "billing", Consumer: owner}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Do(t.Context(), append(claim, "IDLE", (24*time.Hour).Milliseconds(), "JUSTID")...).Err(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// What was just taken over, and has not arrived yet, is not taken for something that
+// nobody knows of.
+func TestTakenOverWhileLookingForOwn(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		other := newRecorder()
+		other.handle = func(ctx context.Context, _ *stream.Message[order]) error {
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		add(t, client, "a")
+		crashed := streamtest.NewInstance(t, client)
+		crashed.Start(newGroup(t, crashed.Client, other.Handle, stream.WithConsumerName("first"), stream.WithClaimIdle(time.Minute)))
+		time.Sleep(time.Second)
+		crashed.Crash()
+		time.Sleep(2 * time.Minute)
+
+		hook := &lateClaim{claimed: make(chan struct{})}
+		client.AddHook(hook)
+		rec := newRecorder()
+		consumer := newGroup(t, client, rec.Handle, stream.WithConsumerName("second"), stream.WithClaimIdle(time.Minute))
+		start(t, consumer)
+		time.Sleep(time.Minute)
+		if seen, n := rec.Seen(), consumer.Stats().Claimed; len(seen) != 1 || n != 1 {
+			t.Errorf("handled %v, and %d were claimed", seen, n)
+		}
+	})
+}
+
+// lateClaim is a client to which the first reply to a claim comes late, and that lists
+// what is pending only then.
+type lateClaim struct {
+	claimed chan struct{}
+	once    sync.Once
+}
+
+func (h *lateClaim) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (h *lateClaim) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (h *lateClaim) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "xpending" {
+			select {
+			case <-h.claimed:
+			case <-time.After(10 * time.Second):
+			}
+		}
+		err := next(ctx, cmd)
+		if cmd.Name() == "xautoclaim" {
+			h.once.Do(func() {
+				close(h.claimed)
+				time.Sleep(5 * time.Second)
+			})
+		}
+		return err
+	}
+}

@@ -1,0 +1,218 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sight is what a consumer in group mode has seen of its group, and of the stream,
+// when it looked last.
+type sight struct {
+	place   string // of the group; everything up to there was in order
+	read    int64  // Redis' count of what the group has read; -1 is not known, or not to be relied on
+	deleted string // the highest ID that was deleted by ID; empty is not known
+	// kept is set once the count was written in a way that a restart keeps.
+	kept bool
+}
+
+// unreadScript finds out what the group will never read, which no read tells, as far
+// as Redis' counters show it, and mends them.
+//
+// Trimming moves no counter of the group, so that it lags behind what was ever added
+// once all that is left is read, or even before, if nothing that was read is left.
+// The counter is corrected, and with that Redis' own lag, so that of all consumers
+// one finds each loss ('unread'). But Redis (7.0) writes the counter neither to its
+// append-only file nor to a replica, only XGROUP does: after a restart or a failover
+// it is an old one, or none. So it counts only if it is not below the one that was
+// seen before, in ARGV[4], or else, if nothing that was read is left, as a bound
+// ('bound'); and it is written once if ARGV[5] says so: that it is unknown later
+// means then that somebody has set the group to another place.
+//
+// A group can have been set beyond the end of the stream: it would leave out whatever
+// is added below it. It is set back to the place in ARGV[2], or to the beginning if that
+// is not known or not in this stream ('ahead'). The place in ARGV[3] is where the
+// group is to begin, and those that FromTime makes have the highest sequence number:
+// these may lie in the future.
+//
+// It returns false without a group, or what it has found, how many were lost, the
+// group's place before and now, the first entry behind that, the group's count and
+// whether it can be relied on, how many were ever added, how many there are, and the
+// highest that was deleted by ID. A count that is not known is -1.
+var unreadScript = redis.NewScript(luaCompareIDs + `
+local group
+for _, pairs in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
+  local one = named(pairs)
+  if one.name == ARGV[1] then group = one end
+end
+if not group then return false end
+local stream = named(redis.call('XINFO', 'STREAM', KEYS[1]))
+local added, read, deleted = stream['entries-added'], group['entries-read'], stream['max-deleted-entry-id']
+local last, generated = group['last-delivered-id'], stream['last-generated-id']
+local found, lost, now, write, sure = '', 0, last, ARGV[5] == '1', false
+
+local function behind(place)
+  local first = redis.call('XRANGE', KEYS[1], '(' .. place, '+', 'COUNT', 1)
+  return first[1] and first[1][1] or ''
+end
+
+if above(last, generated) and last ~= ARGV[3] and not string.find(last, '-` + maxSeq + `', 1, true) then
+  found, now = 'ahead', ARGV[2]
+  if now == '' or above(now, generated) then now = '0-0' end
+  redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], now)
+  read = false
+elseif added then
+  local known = tonumber(ARGV[4])
+  sure = read and known >= 0 and read >= known
+  if last == '0-0' and not read and (deleted == '0-0' or above(behind(last), deleted)) then
+    read, sure = added - stream.length, true
+  elseif read and last == generated then
+    lost = added - read
+    if lost > 0 and sure then found = 'unread' end
+    sure = true
+  elseif read and #redis.call('XRANGE', KEYS[1], '-', last, 'COUNT', 1) == 0 then
+    lost = added - stream.length - read
+    if lost > 0 then found = sure and 'unread' or 'bound' end
+    sure = true
+  end
+  if lost ~= 0 then read, write = read + lost, true end
+  if read and write then redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], last, 'ENTRIESREAD', read) end
+end
+return {found, lost, last, now, behind(now), read or -1, sure and 1 or 0, added or -1, stream.length, deleted or '0-0'}`)
+
+var maxSeq = strconv.FormatUint(math.MaxUint64, 10)
+
+// outlook is what the script returns.
+type outlook struct {
+	found            string
+	lost             int64
+	last, now, first string
+	read, sure       int64
+	added, length    int64
+	deleted          string
+}
+
+// lookAround finds out, now and then, whether entries have gone that the group will
+// never read, or its place has.
+func (s *groupSource) lookAround(ctx context.Context) error {
+	if s.remade.Swap(false) {
+		s.sight = sight{read: -1}
+	}
+	if s.troubled.Swap(false) {
+		s.sight.read, s.sight.deleted = -1, ""
+	}
+	before := s.sight
+	// What was read here, the group has passed.
+	place := before.place
+	if own := s.window.at(); compareIDs(own, place) > 0 {
+		place = own
+	}
+	at, err := s.look(ctx, place)
+	if err != nil || at == nil {
+		return err
+	}
+	s.tellUnread(before, place, at)
+	return nil
+}
+
+// firstLook is that before anything is read. Of a group that was just made nothing is
+// lost.
+func (s *groupSource) firstLook(ctx context.Context, made bool) error {
+	s.sight = sight{read: -1}
+	at, err := s.look(ctx, "")
+	if err == nil && at != nil && !made {
+		s.tellUnread(sight{read: -1}, "", at)
+	}
+	return err
+}
+
+// look runs the script. It returns nil where it has nothing to say.
+func (s *groupSource) look(ctx context.Context, place string) (*outlook, error) {
+	start := ""
+	if s.config.start.after != nil {
+		start = *s.config.start.after
+	}
+	write := 1
+	if s.sight.kept {
+		write = 0
+	}
+	reply, err := unreadScript.Run(ctx, s.client, []string{s.stream}, s.group, place, start, s.sight.read, write).Slice()
+	var at outlook
+	v := classify(err)
+	switch {
+	case errors.Is(err, redis.Nil):
+		return nil, nil
+	case v.withheld, v.code == "ERR" && v.class == transient:
+		return nil, nil // without the right, or on a server without the counters, it cannot be known
+	case err != nil:
+		return nil, fmt.Errorf("looking for entries that the group will not read: %w", err)
+	case !scan(reply, &at.found, &at.lost, &at.last, &at.now, &at.first, &at.read, &at.sure, &at.added, &at.length, &at.deleted):
+		return nil, nil
+	}
+	s.sight = sight{place: at.now, read: -1, deleted: at.deleted, kept: at.read >= 0}
+	if at.sure == 1 {
+		s.sight.read = at.read
+	}
+	return &at, nil
+}
+
+// tellUnread tells what was found, given what was seen the last time and a place that
+// the group has passed.
+func (s *groupSource) tellUnread(before sight, place string, at *outlook) {
+	switch {
+	case at.found == "ahead":
+		s.reportLoss(s.log(), &LossError{Cause: LossAhead, From: at.last, To: at.first, Count: -1})
+	case at.found == "unread", at.found == "bound":
+		loss := &LossError{Cause: LossTrimmed, From: at.last, To: at.first, Count: at.lost, Exact: at.found == "unread"}
+		if at.first == "" && before.place != "" && before.place != at.last {
+			// What is left has been read already.
+			loss.From, loss.To = before.place, at.last
+		}
+		s.reportLoss(s.log(), loss)
+	case compareIDs(at.deleted, at.last) > 0 && at.last != beginning && at.deleted != before.deleted &&
+		(at.read >= 0 || before.deleted != ""):
+		// Nobody can have read it: either nothing was read since it was deleted, or
+		// Redis would not know its own count any more; or it was not deleted the last time.
+		count := at.added - at.length
+		if at.read >= 0 {
+			count = min(count, at.added-at.read)
+		}
+		s.reportLoss(s.log(), &LossError{Cause: LossTrimmed, From: at.last, To: at.deleted, Count: count})
+	case before.read >= 0 && at.read < 0 && compareIDs(at.last, place) > 0 &&
+		at.deleted == before.deleted && (at.deleted == beginning || compareIDs(at.deleted, before.place) < 0):
+		// Redis has lost count of what was read, and not because something was deleted.
+		s.reportLoss(s.log(), &LossError{Cause: LossMoved, From: place, To: at.last, Count: at.added - before.read})
+	}
+}
+
+// compareHistory finds out, after trouble with the server, whether the stream is
+// still the one that was read here: after a failover or a restart it may lack the
+// last entries, and the group goes on as if they had never been.
+func (s *groupSource) compareHistory(ctx context.Context) error {
+	if s.lastRead.id == "" {
+		return nil
+	}
+	seen, err := surveyOf(ctx, s.client, s.stream, s.lastRead, s.maxEntry)
+	if err != nil {
+		if classify(err).withheld {
+			return nil
+		}
+		return err
+	}
+	if seen.missing {
+		return nil // mend tells it
+	}
+	loss := diagnose(s.lastRead.id, -1, seen)
+	if loss == nil || loss.Cause == LossTrimmed {
+		return nil // the others may have trimmed what was read
+	}
+	s.lastRead = place{}
+	s.remade.Store(true)
+	s.window.moveBack(seen.last)
+	s.reportLoss(s.log(), loss)
+	return nil
+}
