@@ -1,0 +1,79 @@
+package faults_test
+
+import (
+	"bytes"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// canary is in every payload and password. It may be seen in no log, no error and no
+// dead letter's own fields.
+const canary = "s3cr3t-canary"
+
+// journal is the log of everything under test.
+type journal struct {
+	// out, if there is one, gets everything at once: what a process has said by the
+	// time that it is killed.
+	out io.Writer
+
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.out != nil {
+		return j.out.Write(p)
+	}
+	return j.buf.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.String()
+}
+
+func (j *journal) logger() *slog.Logger {
+	return slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
+// keepIfFailed keeps the log of a test that fails in its artifact directory; run it
+// with -artifacts to find it there.
+func (j *journal) keepIfFailed(t testing.TB) {
+	t.Helper()
+	t.Cleanup(func() {
+		if !t.Failed() {
+			return
+		}
+		path := filepath.Join(t.ArtifactDir(), "log.txt")
+		if err := os.WriteFile(path, []byte(j.String()), 0o600); err != nil {
+			t.Error(err)
+		}
+		t.Log("the log is in ", path)
+	})
+}
+
+// note writes an error that a user would see.
+func (j *journal) note(err error) {
+	if err != nil {
+		j.logger().Info("an error", "err", err)
+	}
+}
+
+// expectNoCanary fails the test if a secret is in the journal.
+func (j *journal) expectNoCanary(t testing.TB) {
+	t.Helper()
+	for line := range strings.Lines(j.String()) {
+		if strings.Contains(line, canary) {
+			t.Errorf("a secret is in the log: %s", line)
+			return
+		}
+	}
+}

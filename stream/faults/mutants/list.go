@@ -1,0 +1,251 @@
+package main
+
+// mutant is a deliberate bug, and the tests that have to catch it.
+type mutant struct {
+	name  string
+	edits []edit
+	tests []tests
+}
+
+// edit replaces a text in a file of the module, which has it once.
+type edit struct{ file, old, new string }
+
+// tests are those of a package whose names match; they are run in turn until one
+// fails.
+type tests struct{ pkg, names string }
+
+const (
+	inStream = "./stream"
+	inFaults = "./stream/faults"
+)
+
+var mutants = []mutant{
+	{
+		name: "group mode acks before the handler",
+		edits: []edit{{
+			"stream/worker.go",
+			"\tfailure = r.chain(ctx, one.entry)\n",
+			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*held{one})\n\t}\n\tfailure = r.chain(ctx, one.entry)\n",
+		}},
+		tests: []tests{{inFaults, "TestConsumersKilled"}},
+	},
+	{
+		name: "log mode saves the offset before the handler",
+		edits: []edit{{
+			"stream/worker.go",
+			"\tfailure = r.chain(ctx, one.entry)\n",
+			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*held{one})\n\t}\n\tfailure = r.chain(ctx, one.entry)\n",
+		}},
+		tests: []tests{{inFaults, "TestConsumersKilled"}},
+	},
+	{
+		name: "reads from $ after a failure",
+		edits: []edit{
+			{"stream/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.dropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.dropIfStale"},
+			{"stream/feed.go", "\tat := time.Now()\n\tvar b batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.eager, from.id = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b batch\n"},
+			{"stream/feed.go", "\tlooked time.Time\n}", "\tlooked time.Time\n\tbroken bool\n}"},
+		},
+		tests: []tests{{inFaults, "TestSingleServer"}},
+	},
+	{
+		name: "what a lost reply had brought is not taken up",
+		edits: []edit{{
+			"stream/group.go",
+			"\t\ts.astray = true\n\t\ts.troubled.Store(true)\n\t\treturn s.mend(ctx, err)\n",
+			"\t\ts.troubled.Store(true)\n\t\treturn s.mend(ctx, err)\n",
+		}},
+		tests: []tests{{inFaults, "TestSingleServer"}, {inStream, "TestGroupRepliesCut"}},
+	},
+	{
+		name:  "the client claims again after a reply was lost",
+		edits: []edit{{"stream/script.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"}},
+		tests: []tests{{inStream, "TestTakenOverAndReplyLost"}},
+	},
+	{
+		name: "what was just claimed is taken for something that nobody knows of",
+		edits: []edit{{
+			"stream/group.go",
+			"\treturn s.byItself(s.adopt)(ctx)\n",
+			"\treturn s.adopt(ctx)\n",
+		}},
+		tests: []tests{{inStream, "TestTakenOverWhileLookingForOwn"}},
+	},
+	{
+		name: "a master that stands still is not left for its successor",
+		edits: []edit{{
+			"stream/follow.go",
+			"!s.drops[kept.addr].again(now) {",
+			"s.drops[kept.addr].again(now) {",
+		}},
+		tests: []tests{{inFaults, "TestFailovers"}},
+	},
+	{
+		name: "a cluster is not looked at anew when a node does not answer",
+		edits: []edit{{
+			"stream/follow.go",
+			"ok && err != nil && !classify(err).answered()",
+			"ok && err == nil && !classify(err).answered()",
+		}},
+		tests: []tests{{inFaults, "TestFailovers"}},
+	},
+	{
+		name: "a group does not tell what a failover has taken away",
+		edits: []edit{{
+			"stream/unread.go",
+			"\tif s.lastRead.id == \"\" {\n\t\treturn nil\n\t}\n",
+			"\tif s.group != \"\" {\n\t\treturn nil\n\t}\n",
+		}},
+		tests: []tests{{inFaults, "TestFailovers"}},
+	},
+	{
+		name: "takes up its own entries that are in flight",
+		edits: []edit{{
+			"stream/pending.go",
+			"\t\t_, double := w.byID[id]\n\t\tif _, left",
+			"\t\tdouble := w.byID[id] != nil && w.byID[id].state != working\n\t\tif _, left",
+		}},
+		tests: []tests{{inFaults, "TestSingleServer"}},
+	},
+	{
+		name: "the offset moves back",
+		edits: []edit{
+			{"offset/redis.go", "if above(ms, newms) or ms == newms and not above(newseq, seq) then return 1 end", ""},
+			{
+				"stream/log.go",
+				"\t\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t\t}\n\t\treturn nil\n\t})(ctx)",
+				"\t\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t\t}\n\t\treturn s.store.Save(ctx, s.label, ended[0].id)\n\t})(ctx)",
+			},
+		},
+		tests: []tests{{inFaults, "TestSingleServer"}},
+	},
+	{
+		name: "dead letters are written after the ack",
+		edits: []edit{{
+			"stream/entry.go",
+			"return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, one.id)",
+			"_ = s.client.XAck(ctx, s.stream, s.group, one.id).Err()\n\t\t\treturn s.moveOnServer(ctx, moveScript, letter, one.id)",
+		}},
+		tests: []tests{{inFaults, "TestConsumersKilled"}},
+	},
+	{
+		name: "removes a consumer on which entries are pending",
+		edits: []edit{{
+			"stream/script.go",
+			"if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end",
+			"",
+		}},
+		tests: []tests{{inStream, "TestLeaveScriptKeepsAConsumerWithPendingEntries"}},
+	},
+	{
+		name:  "passes an entry that failed",
+		edits: []edit{{"stream/outcome.go", "case OutcomeHeld:\n\t\treturn waiting", "case OutcomeHeld:\n\t\treturn done"}},
+		tests: []tests{{inStream, "TestFailedEntryIsHeldUntilItSucceeds"}},
+	},
+	{
+		name: "the client reads again after a reply was lost",
+		edits: []edit{{
+			"stream/reader.go",
+			"opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = -1, 1",
+			"opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1",
+		}},
+		tests: []tests{{inStream, "TestGroupRepliesCut"}},
+	},
+	{
+		name: "stays with a master that was demoted",
+		edits: []edit{{
+			"stream/inspect.go",
+			`reply[0] == "slave" && reply[3] != "connected"`,
+			`reply[0] == "nobody" && reply[3] != "connected"`,
+		}},
+		tests: []tests{{inStream, "TestADemotedMasterIsLeft"}, {inFaults, "TestSilentLosses"}},
+	},
+	{
+		name:  "reads on without looking for the last entry",
+		edits: []edit{{"stream/feed.go", "\tif !from.witnessed {\n", "\tif from.id != \"\" {\n"}},
+		tests: []tests{{inStream, "TestLossesInARunner|TestLossPolicies"}, {inFaults, "TestSilentLosses"}},
+	},
+	{
+		name:  "takes the place of a failover for a trim",
+		edits: []edit{{"stream/inspect.go", "case compareIDs(s.last, position) < 0:", "case s.last == \"\":"}},
+		tests: []tests{{inFaults, "TestSilentLosses"}},
+	},
+	{
+		name:  "waits for a server that stands still",
+		edits: []edit{{"stream/reader.go", "silence: block + patience", "silence: block + time.Hour"}},
+		tests: []tests{{inStream, "TestSilenceIsNoticed"}},
+	},
+	{
+		name: "does not renew what it holds",
+		edits: []edit{{
+			"stream/renew.go",
+			"since := time.Now().Add(-s.claimIdle / 3)",
+			"since := time.Now().Add(-time.Hour)",
+		}},
+		tests: []tests{{inStream, "TestGroupLongHandlerKeepsItsEntry"}},
+	},
+	{
+		name: "saves an offset beyond an entry that is at work",
+		edits: []edit{{
+			"stream/settle.go",
+			"for w.ended < len(w.line) && w.line[w.ended].state == done {",
+			"for w.ended < len(w.line) && (w.line[w.ended].state == done || w.line[w.ended].state == working) {",
+		}},
+		tests: []tests{{inStream, "TestOffsetIsTheLowMark"}},
+	},
+	{
+		name: "delivers on while offsets cannot be saved",
+		edits: []edit{{
+			"stream/window.go",
+			"w.stalled || w.unsettledLocked() >= 2*w.every-1",
+			"w.stopped",
+		}},
+		tests: []tests{{inStream, "TestAFailingSaveStopsDelivery"}},
+	},
+	{
+		name:  "a producer sends again what may have been written",
+		edits: []edit{{"stream/write.go", "func (w *write) NoRetry() bool { return !w.once }", "func (w *write) NoRetry() bool { return false }"}},
+		tests: []tests{{inStream, "TestALostReplyIsNotSentAgain"}},
+	},
+	{
+		name:  "begins an entry before the one with the same key has ended",
+		edits: []edit{{"stream/window.go", "\tbefore.behind = one\n\treturn false\n", "\treturn true\n"}},
+		tests: []tests{{inStream, "TestOrderKey"}},
+	},
+	{
+		name:  "reads on though the window is full",
+		edits: []edit{{"stream/room.go", "return w.roomLocked() >= w.batch && w.again.len() == 0", "return w.again.len() == 0"}},
+		tests: []tests{{inStream, "TestReadsNoMoreThanTheWindow"}},
+	},
+	{
+		name: "counts an attempt for what was handed back untried",
+		edits: []edit{{
+			"stream/script.go",
+			"  if not charged[id] and count > 0 then count = count - 1 end\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestGroupStopHandsBack|TestGroupRollingRestart"}},
+	},
+	{
+		name:  "acks what another consumer has claimed",
+		edits: []edit{{"stream/pending.go", "\t\tif one.touched.Before(since) {\n\t\t\tlate", "\t\tif one.touched.Before(time.Time{}) {\n\t\t\tlate"}},
+		tests: []tests{{inStream, "TestGroupZombieSettlesNothing"}},
+	},
+	{
+		name: "passes a malformed entry without a word",
+		edits: []edit{{
+			"stream/engine.go",
+			"\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", wrong.Err)\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestUndecodableEntriesAreLoggedAndPassed"}},
+	},
+	{
+		name: "logs the fields of an entry that failed",
+		edits: []edit{{
+			"stream/engine.go",
+			"log.Error(\"entry held: it failed and will be delivered again\", \"err\", failure)",
+			"log.Error(\"entry held: it failed and will be delivered again\", \"err\", failure, \"fields\", entry.Fields)",
+		}},
+		tests: []tests{{inFaults, "TestSecretsOfEntries"}},
+	},
+}
