@@ -18,7 +18,7 @@ type footprint struct {
 
 // topics measures what many topics in one process take, few of which are busy.
 func (b *bench) topics(ctx context.Context) ([]line, error) {
-	busy, rounds := min(10, b.settings.topics), min(b.rounds, 3)
+	busy, rounds := min(10, b.settings.topics), min(b.rounds, 5)
 	empty, err := b.emptyMemory(ctx)
 	if err != nil {
 		return nil, err
