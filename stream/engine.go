@@ -63,8 +63,10 @@ type source interface {
 	bury(ctx context.Context, one *held, dead *DeadLetterError) (settled bool, err error)
 	// settle records, once, that the processing of entries has ended.
 	settle(ctx context.Context, ended []*held) error
-	// tend does what there is to do from time to time while the consumer runs.
+	// tend does what there is to do from time to time while the consumer runs; attend
+	// has it asked for.
 	tend(ctx context.Context)
+	attend(tender *errand)
 	// stop settles what is left, when everything else is over.
 	stop(ctx context.Context) error
 	// interrupt ends a fetch that waits, and keeps another one from waiting. It
@@ -130,10 +132,8 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 		}
 	}
 	r.window.settle = r.settler.ask
-	if r.group {
-		r.tender.do = func() { r.source.tend(tending) }
-		r.tender.every(tendInterval(r.claimIdle))
-	}
+	r.tender.do = func() { r.source.tend(tending) }
+	r.source.attend(&r.tender)
 	var workers sync.WaitGroup
 	r.window.employ = func() { r.employ(ctx, handling, &workers) }
 	if err := r.read(ctx); err != nil {

@@ -23,9 +23,14 @@ type feed interface {
 	// finds that the entry at the place is gone. Now and then, when nothing comes,
 	// it calls idle, and returns its error.
 	fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error
-	// mayBeHandedBack reports whether, in group mode, a consumer may have handed
-	// back entries of the stream.
+	// attend has a tender asked, in group mode, from time to time: at the intervals of
+	// its watch, and when there may be something to do.
+	attend(tender *errand)
+	// mayBeHandedBack reports whether a consumer may have handed back entries of the
+	// stream, isDue whether it is time to look around; both since they were asked last,
+	// by the tender.
 	mayBeHandedBack() bool
+	isDue() bool
 	// interrupt ends a fetch that waits, and keeps another one from waiting. It
 	// may be called at any time, and more than once.
 	interrupt()
@@ -123,15 +128,15 @@ func (a asker) readNow(ctx context.Context, r *reader, stream string, from place
 // newFeed makes a feed for the run, whose reading ends with ctx.
 func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
 	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
-	p := newPace(r.intake(), a.count)
+	p, w := newPace(r.intake(), a.count), watchOf(r.claimIdle)
 	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
-		return s.join(r.client, r.stream, a, p, r.readWorked)
+		return s.join(r.client, r.stream, a, p, w, r.readWorked)
 	}
 	reader, err := newReader(ctx, r.client, r.block, group != "")
 	if err != nil {
 		return nil, err
 	}
-	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader, pace: p, eager: true}
+	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader, watch: w, pace: p, eager: true}
 	f.end = f.reader.sockets.close
 	if group == "" {
 		f.reader.sockets.eager = r.window.hasRoomAhead
@@ -148,6 +153,8 @@ type ownFeed struct {
 	stream string
 	client redis.UniversalClient
 	reader *reader
+	watch  watch
+	due    time.Time // isDue's own: when it was the last time
 	// end ends a read that blocks. The end of the run's context calls it, unless
 	// forget is called before.
 	end    func()
@@ -207,7 +214,18 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(c
 	return nil
 }
 
+func (f *ownFeed) attend(tender *errand) { tender.every(f.watch.tend) }
+
 func (f *ownFeed) mayBeHandedBack() bool { return true }
+
+func (f *ownFeed) isDue() bool {
+	now := time.Now()
+	if now.Sub(f.due) < f.watch.look {
+		return false
+	}
+	f.due = now
+	return true
+}
 
 func (f *ownFeed) interrupt() { f.end() }
 

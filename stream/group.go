@@ -48,7 +48,8 @@ type groupSource struct {
 	// What follows is tend's own.
 
 	renewing, taking *outage // made when there is some
-	claimed, reaped  time.Time
+	reaped           time.Time
+	due              bool   // to look around, and to claim
 	cursor           string // of the claim
 	more             bool   // there was more to take over than could be begun
 	sight            sight

@@ -2,11 +2,8 @@ package stream
 
 import (
 	"context"
-	"maps"
 	"runtime"
-	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -24,7 +21,7 @@ type hub struct {
 	sharing *sharing
 	client  redis.UniversalClient
 	end     context.CancelFunc
-	lanes   sync.WaitGroup
+	work    sync.WaitGroup
 	readers []*reader // of the lanes, and those that are taken in turns
 	gate    gate
 	turns   chan *reader
@@ -60,10 +57,11 @@ func newHub(s *sharing, client redis.UniversalClient, a asker) (*hub, error) {
 		h.turns <- r
 	}
 	h.hot.demote, h.cold.promote = h.cold, h.hot
-	h.lanes.Go(func() { h.hot.run(ctx) })
-	h.lanes.Go(func() { h.cold.run(ctx) })
+	h.work.Go(func() { h.hot.run(ctx) })
+	h.work.Go(func() { h.cold.run(ctx) })
 	if a.group != "" {
-		h.lanes.Go(func() { h.watchHandedBack(ctx) })
+		h.work.Go(func() { h.tick(ctx) })
+		h.work.Go(func() { h.lookOut(ctx) })
 	}
 	return h, nil
 }
@@ -74,7 +72,7 @@ func (h *hub) close() {
 	for _, r := range h.readers {
 		_ = r.Close() // it was only read with: nothing can be lost in it
 	}
-	h.lanes.Wait()
+	h.work.Wait()
 }
 
 // enroll adds a member for the stream, or returns nil if there is one.
@@ -95,42 +93,6 @@ func (h *hub) strike(stream string) int {
 	defer h.mu.Unlock()
 	delete(h.members, stream)
 	return len(h.members)
-}
-
-// watchHandedBack looks, once a second, for what consumers have handed back, for
-// all members together: each of a thousand asking for itself is what would keep an
-// idle process, and its server, busy.
-func (h *hub) watchHandedBack(ctx context.Context) {
-	const atOnce = 200
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		h.mu.Lock()
-		streams := slices.Collect(maps.Keys(h.members))
-		h.mu.Unlock()
-		for chunk := range slices.Chunk(streams, atOnce) {
-			var found []string
-			err := h.sharing.inTurn(func(ctx context.Context) (err error) {
-				found, err = handedBackScript.Run(ctx, h.client, chunk, h.group, handedBack).StringSlice()
-				return err
-			})(ctx)
-			if err != nil {
-				found = chunk // each looks for itself, and says what is wrong
-			}
-			h.mu.Lock()
-			for _, stream := range found {
-				if m := h.members[stream]; m != nil {
-					m.handedBack.Store(true)
-				}
-			}
-			h.mu.Unlock()
-		}
-	}
 }
 
 // readNow reads one stream, without waiting for entries, and has take called if there
@@ -183,8 +145,7 @@ type member struct {
 	// eager is set when the stream may have a batch ready, and is not to be waited
 	// for together with others.
 	eager bool
-	// handedBack is set when there is something to take over.
-	handedBack atomic.Bool
+	attended
 }
 
 func (m *member) fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error {
@@ -223,8 +184,6 @@ func (m *member) fetch(ctx context.Context, from place, take taker, idle func(co
 		}
 	}
 }
-
-func (m *member) mayBeHandedBack() bool { return m.handedBack.Swap(false) }
 
 // interrupt does nothing: the end of the context ends a fetch.
 func (m *member) interrupt() {}

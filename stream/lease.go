@@ -14,10 +14,7 @@ import (
 // name by us has been idle when its name is removed.
 const reapFactor = 20
 
-// tendInterval is how often tend is called.
-func tendInterval(claimIdle time.Duration) time.Duration {
-	return min(time.Second, max(claimIdle/4, time.Millisecond))
-}
+func (s *groupSource) attend(tender *errand) { s.feed.attend(tender) }
 
 // tend does what has to be done from time to time while a consumer in group mode
 // runs: it renews the idle time of what is held, so that nobody claims it, and
@@ -30,19 +27,19 @@ func (s *groupSource) tend(ctx context.Context) {
 // takeOver takes over what others have left. If that is more than may wait to be
 // begun, it is called again as soon as what waits has been begun.
 func (s *groupSource) takeOver(ctx context.Context) (err error) {
-	now, idle := time.Now(), s.claimIdle
 	more, full := s.more, false
 	s.more = false
+	s.due = s.feed.isDue() || s.due || more
 	if s.feed.mayBeHandedBack() || more {
 		err = s.sharing.inTurn(s.byItself(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) }))(ctx)
 	}
-	if due := more || now.Sub(s.claimed) >= idle/2; due && err == nil {
+	if s.due && err == nil {
 		if err = s.sharing.inTurn(s.lookAround)(ctx); err == nil {
 			err = s.sharing.inTurn(s.byItself(func(ctx context.Context) error { return s.claim(ctx, &full) }))(ctx)
-			s.claimed = now
+			s.due = err != nil
 		}
 	}
-	if err == nil && now.Sub(s.reaped) >= idle*reapFactor/2 {
+	if now := time.Now(); err == nil && now.Sub(s.reaped) >= s.claimIdle*reapFactor/2 {
 		err = s.sharing.inTurn(s.reap)(ctx)
 		s.reaped = now
 	}

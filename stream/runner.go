@@ -25,7 +25,7 @@ type Runnable interface {
 //	+client|id +client|unblock
 //
 // to add a topic to a read that waits; without them, in log mode, the connection is
-// made anew each time. In group mode it takes +eval, +evalsha and +xpending on all
+// made anew each time. In group mode it takes +eval, +evalsha, +xpending and +xinfo on all
 // topics of the group at once, which a user who has them on each topic has.
 type Runner struct {
 	mu    sync.Mutex

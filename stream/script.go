@@ -123,15 +123,40 @@ for _, entry in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4
 end
 return taken`)
 
-// handedBackScript returns which of the streams in KEYS have entries that were
-// handed back to the name in ARGV[2]. A stream without the group has none.
+// handedBackScript returns which of the streams in KEYS, counted from 1, have entries
+// that were handed back to the name in ARGV[2]. A stream without the group has none.
 var handedBackScript = redis.NewScript(`
 local found = {}
-for _, key in ipairs(KEYS) do
+for i, key in ipairs(KEYS) do
   local pending = redis.pcall('XPENDING', key, ARGV[1], '-', '+', 1, ARGV[2])
-  if not pending.err and #pending > 0 then found[#found + 1] = key end
+  if not pending.err and #pending > 0 then found[#found + 1] = i end
 end
 return found`)
+
+// stateScript returns a text for each of the streams in KEYS: as long as it is the
+// same, nothing has been added, read, trimmed or deleted, and the group has not been
+// touched. It is empty if something is pending, or if it cannot be known.
+var stateScript = redis.NewScript(luaNamed + `
+local function state(key)
+  local stream, groups = redis.pcall('XINFO', 'STREAM', key), redis.pcall('XINFO', 'GROUPS', key)
+  if stream.err or groups.err then return '' end
+  local words = {}
+  local function note(of, names)
+    for _, name in ipairs(names) do words[#words + 1] = tostring(of[name]) end
+  end
+  note(named(stream), {'length', 'last-generated-id', 'entries-added', 'max-deleted-entry-id'})
+  for _, pairs in ipairs(groups) do
+    local group = named(pairs)
+    if group.name == ARGV[1] and group.pending == 0 then
+      note(group, {'last-delivered-id', 'entries-read'})
+      return table.concat(words, ' ')
+    end
+  end
+  return ''
+end
+local states = {}
+for i, key in ipairs(KEYS) do states[i] = state(key) end
+return states`)
 
 // leaveScript removes the consumer from the group, unless something is pending on
 // it: that would be lost with it.

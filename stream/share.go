@@ -55,7 +55,7 @@ func mayShare(client redis.UniversalClient, stream string) bool {
 
 // join makes a feed of a hub that other consumers read with, too. worked is called
 // when a read for the stream has worked, without the feed's fetch coming back.
-func (s *sharing) join(client redis.UniversalClient, stream string, a asker, p pace, worked func()) (feed, error) {
+func (s *sharing) join(client redis.UniversalClient, stream string, a asker, p pace, w watch, worked func()) (feed, error) {
 	key := hubKey{client: client, asker: a}
 	if _, cluster := client.(*redis.ClusterClient); cluster {
 		key.tag = hashTag(stream)
@@ -72,7 +72,7 @@ func (s *sharing) join(client redis.UniversalClient, stream string, a asker, p p
 			s.hubs[key] = h
 		}
 		if m := h.enroll(stream); m != nil {
-			m.pace, m.worked = p, worked
+			m.pace, m.watch, m.worked = p, w, worked
 			m.leave = func() { s.leave(key, stream) }
 			return m, nil
 		}

@@ -1,0 +1,135 @@
+package stream
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// watch is how often, in group mode, a consumer is to tend what it holds, and how
+// often it is to be looked whether others have left something, or something has gone.
+type watch struct{ tend, look time.Duration }
+
+func watchOf(claimIdle time.Duration) watch {
+	return watch{tend: min(time.Second, max(claimIdle/4, time.Millisecond)), look: claimIdle / 2}
+}
+
+// attended is what a hub in group mode knows of a member. It looks for all of them
+// together, and wakes them at the same time: a thousand of which each asks for itself,
+// at times of its own, are what would keep an idle process, and its server, busy.
+type attended struct {
+	watch  watch
+	tender atomic.Pointer[errand] // nil until there is one
+	// handedBack is set when there may be something to take over, due when the
+	// consumer is to look around.
+	handedBack, due atomic.Bool
+
+	// What follows is lookOut's own.
+
+	looked time.Time
+	state  string // of the stream and the group, "" is not known
+}
+
+func (m *attended) attend(tender *errand) { m.tender.Store(tender) }
+
+func (m *attended) ask() {
+	if tender := m.tender.Load(); tender != nil {
+		tender.ask()
+	}
+}
+
+func (m *attended) mayBeHandedBack() bool { return m.handedBack.Swap(false) }
+
+func (m *attended) isDue() bool { return m.due.Swap(false) }
+
+// tick has the members tend what they hold, until ctx is done.
+func (h *hub) tick(ctx context.Context) {
+	for sleep(ctx, h.tendInterval()) {
+		h.mu.Lock()
+		for _, m := range h.members {
+			m.ask()
+		}
+		h.mu.Unlock()
+	}
+}
+
+// tendInterval returns the shortest of the members'.
+func (h *hub) tendInterval() time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	shortest := time.Second
+	for _, m := range h.members {
+		shortest = min(shortest, m.watch.tend)
+	}
+	return shortest
+}
+
+// lookOut looks for what the members have to do, until ctx is done.
+func (h *hub) lookOut(ctx context.Context) {
+	for sleep(ctx, h.tendInterval()) {
+		h.mu.Lock()
+		members := maps.Clone(h.members)
+		h.mu.Unlock()
+		h.find(ctx, members, h.findHandedBack, func(m *member) { m.handedBack.Store(true) })
+		now := time.Now()
+		maps.DeleteFunc(members, func(_ string, m *member) bool { return now.Sub(m.looked) < m.watch.look })
+		h.find(ctx, members, h.findMoved, func(m *member) { m.due.Store(true) })
+	}
+}
+
+// find has tell called for the members of which something is found, or which cannot be
+// asked for together: each then looks for itself, and says what is wrong.
+func (h *hub) find(ctx context.Context, among map[string]*member, look func(context.Context, []*member) ([]*member, error), tell func(*member)) {
+	const atOnce = 200
+	for chunk := range slices.Chunk(slices.Collect(maps.Values(among)), atOnce) {
+		found := chunk
+		_ = h.sharing.inTurn(func(ctx context.Context) error {
+			some, err := look(ctx, chunk)
+			if err == nil {
+				found = some
+			}
+			return err
+		})(ctx)
+		for _, m := range found {
+			tell(m)
+			m.ask()
+		}
+	}
+}
+
+// findHandedBack returns the members for which something was handed back.
+func (h *hub) findHandedBack(ctx context.Context, members []*member) (found []*member, err error) {
+	some, err := handedBackScript.Run(ctx, h.client, streamsOf(members), h.group, handedBack).Int64Slice()
+	for _, i := range some {
+		found = append(found, members[i-1])
+	}
+	return found, err
+}
+
+// findMoved returns the members whose stream or group is not as it was the last time,
+// or has something pending.
+func (h *hub) findMoved(ctx context.Context, members []*member) (found []*member, err error) {
+	now := time.Now()
+	states, err := stateScript.Run(ctx, h.client, streamsOf(members), h.group).StringSlice()
+	for i, m := range members {
+		m.looked = now
+		before := m.state
+		if m.state = ""; err == nil {
+			m.state = states[i]
+		}
+		if m.state == "" || m.state != before {
+			found = append(found, m)
+		}
+	}
+	return found, err
+}
+
+func streamsOf(members []*member) []string {
+	streams := make([]string, len(members))
+	for i, m := range members {
+		streams[i] = m.stream
+	}
+	return streams
+}

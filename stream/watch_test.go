@@ -1,0 +1,85 @@
+package stream_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/stream"
+)
+
+// A Runner's consumers in group mode that have nothing to do are looked after together:
+// what that takes hardly depends on how many they are.
+func TestIdleGroupsAreLookedAfterTogether(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		const idle, reap = 4 * time.Second, 20 * 4 * time.Second / 2
+		var (
+			commands commandCounter
+			handled  tally
+			r        stream.Runner
+			names    = topicNames(150)
+			watched  = redis.NewClient(optionsOf(client))
+		)
+		defer watched.Close()
+		watched.AddHook(&commands)
+		for _, name := range names {
+			r.Add(bothModes()[1].make(t, watched, name, handled.Handle, stream.WithClaimIdle(idle)))
+		}
+		stop := start(t, &r)
+		defer stop()
+		time.Sleep(10 * time.Second)
+		commands.reset()
+		time.Sleep(reap)
+		got := commands.reset()
+		// Once a second for what was handed back, and each half of the claim idle time
+		// for what has moved; and each removes the names of dead consumers, once.
+		seconds := int(reap / time.Second)
+		if most := seconds + seconds/2 + len(names) + 5; got["evalsha"] > most || got["xautoclaim"] > 0 {
+			t.Errorf("%d idle consumers have sent %v in %v, want %d scripts at the most, and no claim", len(names), got, reap, most)
+		}
+
+		// What is left on a consumer that is no more is claimed all the same.
+		addTo(t, client, names[7], 1)
+		time.Sleep(time.Second)
+		if n := handled.distinct(); n != 1 {
+			t.Fatalf("%d were handled", n)
+		}
+	})
+}
+
+// commandCounter counts the commands of a client by their names.
+type commandCounter struct {
+	mu   sync.Mutex
+	sent map[string]int
+}
+
+// reset returns what was counted since it was called before.
+func (c *commandCounter) reset() map[string]int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	sent := c.sent
+	c.sent = make(map[string]int)
+	return sent
+}
+
+func (c *commandCounter) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (c *commandCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (c *commandCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		c.mu.Lock()
+		if c.sent == nil {
+			c.sent = make(map[string]int)
+		}
+		c.sent[cmd.Name()]++
+		c.mu.Unlock()
+		return next(ctx, cmd)
+	}
+}
