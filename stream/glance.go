@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"io"
 	"strconv"
 
@@ -37,27 +38,46 @@ func newGlance(ctx context.Context, read func(*reply) error, key int8, args ...a
 	return g
 }
 
-// end comes after the command, and reports whether its answer was read. It was not
-// if it is an error, or did not come whole: then the command is to be sent again in
-// the ordinary way, in which go-redis knows what to do about such things.
-func (g glance) end() bool {
-	_ = g.in.Close()
-	return <-g.done == nil && g.Err() == nil
+// errUnread is that the answer was another one, such as an error: then the command is
+// to be sent again in the ordinary way, in which go-redis knows what to do about that.
+// errCut is that the answer did not come whole.
+var errUnread, errCut = errors.New("the answer was not read"), errors.New("the answer did not come whole")
+
+// end comes after the command. It returns why its answer was not read: errUnread, or
+// the connection's failure.
+func (g glance) end() error {
+	_ = g.in.CloseWithError(errCut)
+	if err := <-g.done; err != nil && (g.Err() == nil || !errors.Is(err, errCut)) {
+		return errUnread
+	}
+	return g.Err()
 }
 
-// process sends the command, and ends it.
-func (g glance) process(ctx context.Context, client redis.UniversalClient) bool {
-	_ = client.Process(ctx, g.RawWriteToCmd) // end looks at it
-	return g.end()
+// glanceAt sends a glance. Where the connection has failed it does so again, as
+// go-redis would: in the ordinary way it would read the fields.
+func glanceAt(ctx context.Context, send func(context.Context, redis.Cmder) error, again func() glance) error {
+	const most = 3
+	for attempt := 1; ; attempt++ {
+		g := again()
+		sent := send(ctx, g.RawWriteToCmd)
+		err := g.end()
+		if err == nil {
+			return sent // of a pipeline, another command may have failed
+		}
+		if err == errUnread || attempt == most || ctx.Err() != nil { //nolint:errorlint // our own, never wrapped
+			return err
+		}
+	}
 }
 
 // infoOf is XINFO STREAM. Of the first and the last entry it has the IDs alone.
 func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*redis.XInfoStream, error) {
 	info := &redis.XInfoStream{}
-	if glanceAtInfo(ctx, stream, info).process(ctx, client) {
-		return info, nil
+	err := glanceAt(ctx, client.Process, func() glance { return glanceAtInfo(ctx, stream, info) })
+	if err == errUnread { //nolint:errorlint // our own, never wrapped
+		return client.XInfoStream(ctx, stream).Result()
 	}
-	return client.XInfoStream(ctx, stream).Result()
+	return info, err
 }
 
 func glanceAtInfo(ctx context.Context, stream string, into *redis.XInfoStream) glance {
@@ -146,8 +166,9 @@ func firstOf(ctx context.Context, client redis.UniversalClient, command, stream,
 // most.
 func entryOf(ctx context.Context, client redis.UniversalClient, most int64, command, stream, from, to string) (one Entry, err error) {
 	args := []any{command, stream, from, to, "count", 1}
-	if one, ok := glanceAtEntry(ctx, client, most, args...); ok {
-		return one, nil
+	one, err = glanceAtEntry(ctx, client, most, args...)
+	if err != errUnread { //nolint:errorlint // our own, never wrapped
+		return one, err
 	}
 	cmd := redis.NewXMessageSliceCmd(ctx, args...)
 	if err := client.Process(ctx, cmd); err != nil || len(cmd.Val()) == 0 {
@@ -158,8 +179,9 @@ func entryOf(ctx context.Context, client redis.UniversalClient, most int64, comm
 	return one, nil
 }
 
-func glanceAtEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one Entry, ok bool) {
+func glanceAtEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one Entry, err error) {
 	read := func(r *reply) error {
+		one = Entry{}
 		kind, n, err := r.head()
 		if err != nil || kind != '*' || n > 1 {
 			return or(err, "it is no list of entries")
@@ -169,13 +191,14 @@ func glanceAtEntry(ctx context.Context, client redis.UniversalClient, most int64
 		}
 		return err
 	}
-	ok = newGlance(ctx, read, 1, args...).process(ctx, client)
-	return one, ok
+	err = glanceAt(ctx, client.Process, func() glance { return newGlance(ctx, read, 1, args...) })
+	return one, err
 }
 
 // glanceAtNext is XREAD with COUNT 1, of which it returns the ID, "" if there is none.
-func glanceAtNext(ctx context.Context, client redis.UniversalClient, stream, position string) (id string, ok bool) {
+func glanceAtNext(ctx context.Context, client redis.UniversalClient, stream, position string) (id string, err error) {
 	read := func(r *reply) error {
+		id = ""
 		kind, n, err := r.head()
 		if err != nil || n < 0 {
 			return err // null is an answer, too
@@ -190,6 +213,8 @@ func glanceAtNext(ctx context.Context, client redis.UniversalClient, stream, pos
 		}
 		return err
 	}
-	ok = newGlance(ctx, read, 4, "xread", "count", 1, "streams", stream, position).process(ctx, client)
-	return id, ok
+	err = glanceAt(ctx, client.Process, func() glance {
+		return newGlance(ctx, read, 4, "xread", "count", 1, "streams", stream, position)
+	})
+	return id, err
 }

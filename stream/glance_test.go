@@ -69,3 +69,27 @@ func TestGlance(t *testing.T) {
 		}
 	}
 }
+
+// What is cut off is looked at again in the same way: in the ordinary one, the fields
+// would be in memory.
+func TestAGlanceIsCutOff(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t)
+	proxy := streamtest.StartProxy(t, server.Addr)
+	id := addFields(t, server.Client(), "pad", strings.Repeat("x", 1<<20))
+	client := proxy.Client()
+	for _, at := range []int64{0, 1, 200, 100_000} {
+		if err := client.Ping(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		proxy.Cut(streamtest.ToClient, at)
+		before := proxy.Stats().Accepted
+		got := stream.Glance(t, client, "orders", "0-0", 100)
+		if got.Info.Length != 1 || got.Info.FirstEntry.ID != id || got.Next != id || got.Entry.ID != id || got.Entry.Fields != nil {
+			t.Errorf("cut at %d: %+v", at, got)
+		}
+		if proxy.Stats().Accepted == before {
+			t.Errorf("nothing was cut at %d", at)
+		}
+	}
+}

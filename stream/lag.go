@@ -129,8 +129,8 @@ func (w *window) standing() standing {
 // firstRead returns the ID of the first entry behind a position, "" if there is none.
 // It is XREAD, the one command that a consumer in log mode has the right to anyway.
 func (e *engine) firstRead(ctx context.Context, position string) (string, error) {
-	if first, ok := glanceAtNext(ctx, e.client, e.stream, position); ok {
-		return first, nil
+	if first, err := glanceAtNext(ctx, e.client, e.stream, position); err != errUnread { //nolint:errorlint // our own, never wrapped
+		return first, err
 	}
 	found, err := e.client.XRead(ctx, &redis.XReadArgs{Streams: []string{e.stream, position}, Count: 1, Block: -1}).Result()
 	if err == redis.Nil || err == nil && len(found) == 0 { //nolint:errorlint // go-redis returns it as it is
@@ -151,22 +151,22 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 			pending *redis.XPendingCmd
 		)
 		// In one step, or the numbers would not be of one moment.
-		ask := func(first redis.Cmder) error {
+		ask := func(ctx context.Context, first redis.Cmder) error {
 			_, err := e.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 				groups, pending = p.XInfoGroups(ctx, e.stream), p.XPending(ctx, e.stream, group)
 				return p.Process(ctx, first)
 			})
 			return err
 		}
-		brief := glanceAtInfo(ctx, e.stream, info)
-		err := ask(brief.RawWriteToCmd)
-		if !brief.end() || err != nil {
+		err := glanceAt(ctx, ask, func() glance { return glanceAtInfo(ctx, e.stream, info) })
+		if err == errUnread { //nolint:errorlint // our own, never wrapped
 			whole := redis.NewXInfoStreamCmd(ctx, e.stream)
 			whole.SetFirstKeyPos(2)
-			if err := ask(whole); err != nil {
-				return Lag{}, err
-			}
+			err = ask(ctx, whole)
 			info = whole.Val()
+		}
+		if err != nil {
+			return Lag{}, err
 		}
 		for _, of := range groups.Val() {
 			if of.Name != group {

@@ -125,7 +125,7 @@ func TestMemoryOfLargeEntries(t *testing.T) {
 //
 // Not parallel: it looks at the memory of the whole process.
 func TestMemoryOfAnEntryOverTheLimit(t *testing.T) {
-	const size, most = 64 << 20, 8 << 20
+	const size, most = 32 << 20, 8 << 20
 	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
 	large := strings.Repeat("0123456789abcdef", size/16)
 	for _, mode := range bothModes() {
@@ -150,7 +150,7 @@ func TestMemoryOfAnEntryOverTheLimit(t *testing.T) {
 				t.Error(err)
 			}
 			got := peak()
-			t.Logf("with entries of 64 MiB, and a limit of 1 MiB, the heap grew by %d KiB at most", got>>10)
+			t.Logf("with entries of 32 MiB, and a limit of 1 MiB, the heap grew by %d KiB at most", got>>10)
 			if got > most {
 				t.Errorf("the heap grew by %d MiB, want %d at most", got>>20, most>>20)
 			}

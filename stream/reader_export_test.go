@@ -52,15 +52,15 @@ func Glance(t testing.TB, client redis.UniversalClient, stream, position string,
 	t.Helper()
 	ctx := context.Background()
 	seen.Info = &redis.XInfoStream{}
-	if !glanceAtInfo(ctx, stream, seen.Info).process(ctx, client) {
-		t.Error("XINFO was not read")
+	if err := glanceAt(ctx, client.Process, func() glance { return glanceAtInfo(ctx, stream, seen.Info) }); err != nil {
+		t.Errorf("XINFO: %v", err)
 	}
-	var ok bool
-	if seen.Next, ok = glanceAtNext(ctx, client, stream, position); !ok {
-		t.Error("XREAD was not read")
+	var err error
+	if seen.Next, err = glanceAtNext(ctx, client, stream, position); err != nil {
+		t.Errorf("XREAD: %v", err)
 	}
-	if seen.Entry, ok = glanceAtEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1); !ok {
-		t.Error("XRANGE was not read")
+	if seen.Entry, err = glanceAtEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1); err != nil {
+		t.Errorf("XRANGE: %v", err)
 	}
 	seen.Entry.size = 0
 	return seen
