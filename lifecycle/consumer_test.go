@@ -93,11 +93,11 @@ func TestConsumerHandlesKnownEvents(t *testing.T) {
 		if len(got) != 3 || got[0].EntryID != first || got[0].UserID != "u1" || got[1].EventType != lifecycle.TypePermanentBlocked || got[2].EntryID != last {
 			t.Errorf("got %+v", got)
 		}
-		if id := saved(t, config); id != last {
-			t.Errorf("the offset is %q, want %q", id, last)
-		}
 		if err := stop(); err != context.Canceled { //nolint:errorlint // Run promises ctx.Err() itself
 			t.Errorf("Run returned %v, want ctx.Err()", err)
+		}
+		if id := saved(t, config); id != last {
+			t.Errorf("the offset is %q, want %q", id, last)
 		}
 	})
 }
