@@ -130,7 +130,7 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error)
 	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
 	p, w := newPace(r.intake(), a.count), watchOf(r.claimIdle)
 	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
-		return s.join(r.client, r.stream, a, p, w, r.readWorked)
+		return s.join(r.client, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, attended: attended{watch: w}})
 	}
 	reader, err := newReader(ctx, r.client, r.block, group != "")
 	if err != nil {

@@ -75,16 +75,16 @@ func (h *hub) close() {
 	h.work.Wait()
 }
 
-// enroll adds a member for the stream, or returns nil if there is one.
-func (h *hub) enroll(stream string) *member {
+// enroll adds a member, and reports false if there is one for its stream.
+func (h *hub) enroll(m *member) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.members[stream] != nil {
-		return nil
+	if h.members[m.stream] != nil {
+		return false
 	}
-	m := &member{hub: h, stream: stream, eager: true}
-	h.members[stream] = m
-	return m
+	m.hub = h
+	h.members[m.stream] = m
+	return true
 }
 
 // strike removes the member of the stream, and returns how many are left.
@@ -140,6 +140,8 @@ type member struct {
 	hub    *hub
 	stream string
 	leave  func()
+	// worked is called when a read for the stream has worked, without fetch coming
+	// back.
 	worked func()
 	pace   pace // of the reads for this stream alone
 	// eager is set when the stream may have a batch ready, and is not to be waited

@@ -236,13 +236,10 @@ func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time)
 	defer h.mu.Unlock()
 	var idle, busy []*waiter
 	now := time.Now()
-	dropped := err == errDropped //nolint:errorlint // our own, never wrapped
-	if dropped {
-		err = nil
-	}
+	failed := err != nil && err != errDropped //nolint:errorlint // our own, never wrapped
 	for _, w := range asked {
 		w.asked = false
-		if err == nil && !dropped {
+		if err == nil {
 			w.worked()
 		}
 		more := true
@@ -261,7 +258,7 @@ func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time)
 		} else if now.Sub(w.since) > coldAfter {
 			idle = append(idle, w)
 		}
-		if err != nil || w.withdrawn || !more {
+		if failed || w.withdrawn || !more {
 			l.dismissLocked(w, err)
 		}
 	}

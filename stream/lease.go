@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"millrace/offset"
 )
 
@@ -109,10 +107,8 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 			return nil
 		}
 		at := time.Now()
-		cmd := &once{*redis.NewCmd(ctx, "xautoclaim", s.stream, s.group, s.name,
-			s.claimIdle.Milliseconds(), s.cursor, "count", room, "justid")}
-		_ = s.client.Process(ctx, cmd) // it has the error, too
-		reply, err := cmd.Slice()
+		reply, err := doOnce(ctx, s.client, "xautoclaim", s.stream, s.group, s.name,
+			s.claimIdle.Milliseconds(), s.cursor, "count", room, "justid").Slice()
 		if err != nil {
 			s.noteUnanswered(ctx, err)
 			s.cursor = beginning

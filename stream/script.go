@@ -210,15 +210,20 @@ func (s onceScript) run(ctx context.Context, client redis.UniversalClient, keys 
 		for _, key := range keys {
 			words = append(words, key)
 		}
-		cmd := &once{*redis.NewCmd(ctx, append(words, args...)...)}
-		_ = client.Process(ctx, cmd) // it has the error, too
-		return &cmd.Cmd
+		return doOnce(ctx, client, append(words, args...)...)
 	}
 	cmd := eval("evalsha", s.hash)
 	if classify(cmd.Err()).code == "NOSCRIPT" {
 		cmd = eval("eval", s.source)
 	}
 	return cmd
+}
+
+// doOnce sends a command that the client does not send again by itself.
+func doOnce(ctx context.Context, client redis.UniversalClient, args ...any) *redis.Cmd {
+	cmd := &once{*redis.NewCmd(ctx, args...)}
+	_ = client.Process(ctx, cmd) // it has the error, too
+	return &cmd.Cmd
 }
 
 type once struct{ redis.Cmd }

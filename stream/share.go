@@ -53,12 +53,11 @@ func mayShare(client redis.UniversalClient, stream string) bool {
 	return !cluster || hashTag(stream) != stream
 }
 
-// join makes a feed of a hub that other consumers read with, too. worked is called
-// when a read for the stream has worked, without the feed's fetch coming back.
-func (s *sharing) join(client redis.UniversalClient, stream string, a asker, p pace, w watch, worked func()) (feed, error) {
+// join makes a member the feed of a hub that other consumers read with, too.
+func (s *sharing) join(client redis.UniversalClient, a asker, m *member) (feed, error) {
 	key := hubKey{client: client, asker: a}
 	if _, cluster := client.(*redis.ClusterClient); cluster {
-		key.tag = hashTag(stream)
+		key.tag = hashTag(m.stream)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,9 +70,8 @@ func (s *sharing) join(client redis.UniversalClient, stream string, a asker, p p
 			}
 			s.hubs[key] = h
 		}
-		if m := h.enroll(stream); m != nil {
-			m.pace, m.watch, m.worked = p, w, worked
-			m.leave = func() { s.leave(key, stream) }
+		m.leave = func() { s.leave(key, m.stream) }
+		if h.enroll(m) {
 			return m, nil
 		}
 	}

@@ -46,6 +46,13 @@ func (c *tally) distinct() int {
 	return len(c.seen)
 }
 
+// times returns how often an entry was handled.
+func (c *tally) times(topic, id string) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.seen[topic+" "+id]
+}
+
 // topicNames returns n names of topics.
 func topicNames(n int) []string {
 	names := make([]string, n)

@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -24,13 +25,11 @@ func TestIdleGroupsAreLookedAfterTogether(t *testing.T) {
 			names    = topicNames(150)
 			watched  = redis.NewClient(optionsOf(client))
 		)
-		defer watched.Close()
 		watched.AddHook(&commands)
 		for _, name := range names {
 			r.Add(bothModes()[1].make(t, watched, name, handled.Handle, stream.WithClaimIdle(idle)))
 		}
 		stop := start(t, &r)
-		defer stop()
 		time.Sleep(10 * time.Second)
 		commands.reset()
 		time.Sleep(reap)
@@ -42,11 +41,22 @@ func TestIdleGroupsAreLookedAfterTogether(t *testing.T) {
 			t.Errorf("%d idle consumers have sent %v in %v, want %d scripts at the most, and no claim", len(names), got, reap, most)
 		}
 
-		// What is left on a consumer that is no more is claimed all the same.
+		// What is left on a consumer that is no more is found all the same.
 		addTo(t, client, names[7], 1)
-		time.Sleep(time.Second)
-		if n := handled.distinct(); n != 1 {
-			t.Fatalf("%d were handled", n)
+		time.Sleep(5 * time.Second)
+		id, err := client.XRevRangeN(t.Context(), names[7], "+", "-", 1).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Do(t.Context(), "xclaim", names[7], "billing", "dead", 0, id[0].ID, "force", "idle", idle.Milliseconds()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(idle/2 + 2*time.Second)
+		if n := handled.times(names[7], id[0].ID); n != 2 {
+			t.Errorf("it was handled %d times, want once more for its new owner", n)
+		}
+		if err := errors.Join(stop(), watched.Close()); err != nil {
+			t.Error(err)
 		}
 	})
 }
