@@ -256,9 +256,10 @@ func unblock(client redis.UniversalClient, r *reader, stream string, reading fun
 		return true
 	}
 	for reading() {
-		// Again and again, because it does nothing to a read that is on its way.
+		// Again and again, because it does nothing to a read that is on its way, perhaps
+		// on a connection that is being made.
 		id := r.clientID.Load()
-		if id == 0 || node.ClientUnblock(ctx, id).Err() != nil || !sleep(ctx, time.Millisecond) {
+		if id == unidentified || id > 0 && node.ClientUnblock(ctx, id).Err() != nil || !sleep(ctx, time.Millisecond) {
 			return reading()
 		}
 	}

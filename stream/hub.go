@@ -177,8 +177,7 @@ func (m *member) fetch(ctx context.Context, from place, take taker, idle func(co
 			m.hub.withdraw(w)
 			return ctx.Err()
 		case <-look.C:
-			var err error
-			if elsewhere(func() { err = idle(ctx) }); err != nil {
+			if err := idle(ctx); err != nil {
 				m.hub.withdraw(w)
 				m.eager = true
 				return err

@@ -120,9 +120,10 @@ func (s *logSource) fetch(ctx context.Context) error {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err := s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
+	look := s.sharing.inTurn(s.lookAround)
+	err := s.feed.fetch(ctx, s.place(), s.take, look)
 	if err == nil && time.Since(s.looked) >= s.inspectEvery {
-		err = s.lookAround(ctx)
+		err = look(ctx)
 	}
 	if errors.Is(err, errNoWitness) {
 		return s.inspect(ctx)

@@ -32,9 +32,13 @@ type reader struct {
 	// masters asks where the servers are that may be read from; nil is where there is
 	// but one.
 	masters func(context.Context) ([]string, error)
-	// clientID is what the server calls the connection, 0 if it does not say.
+	// clientID is what the server calls the connection, or unidentified; 0 before there
+	// is one.
 	clientID atomic.Int64
 }
+
+// unidentified is the client ID of a connection of which the server does not say it.
+const unidentified = -1
 
 // newReader derives a reader from the user's client, for reads that wait for at most
 // the block time, one that knows its client ID if it is to be identified. When ctx is
@@ -46,7 +50,11 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 			return own
 		}
 		return func(ctx context.Context, conn *redis.Conn) error {
-			r.clientID.Store(conn.ClientID(ctx).Val())
+			id, err := conn.ClientID(ctx).Result()
+			if err != nil {
+				id = unidentified
+			}
+			r.clientID.Store(id)
 			if own == nil {
 				return nil
 			}

@@ -567,3 +567,38 @@ func TestSharedReaderRefusesAtTheStart(t *testing.T) {
 		}
 	}
 }
+
+// Who joins others while the connection that they are to wait on is being made waits
+// with them, and not for the end of their read.
+func TestJoiningWhileConnecting(t *testing.T) {
+	t.Parallel()
+	onRedisInBothModes(t, func(t *testing.T, server *streamtest.Redis, mode mode) {
+		opts := *server.Client().Options()
+		opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			time.Sleep(30 * time.Millisecond) // as a server far away
+			return (&net.Dialer{}).DialContext(ctx, network, addr)
+		}
+		client := redis.NewClient(&opts)
+		t.Cleanup(func() { _ = client.Close() })
+		var handled tally
+		var r stream.Runner
+		names := topicNames(3)
+		add := func(names ...string) {
+			for _, name := range names {
+				addTo(t, client, name, 1)
+				r.Add(mode.make(t, client, name, handled.Handle, stream.WithBlock(time.Minute)))
+			}
+		}
+		add(names[:2]...)
+		stop := start(t, &r)
+		// With two at a time to be read by itself, the third finds a connection for that.
+		eventually(t, "what is there is handled", func() bool { return handled.distinct() == 2 })
+		add(names[2])
+		eventually(t, "what is there is handled", func() bool { return handled.distinct() == 3 })
+		addTo(t, client, names[2], 1)
+		eventually(t, "what comes is handled", func() bool { return handled.distinct() == 4 })
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+}
