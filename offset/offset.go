@@ -43,6 +43,14 @@ type Resetter interface {
 	Reset(ctx context.Context, label, id string) error
 }
 
+// Relocator is implemented by a [Store] that asks a server which others may replace. A
+// consumer that finds its own server gone tells it so: one that waits for an answer of
+// the same server would be the last to find out.
+type Relocator interface {
+	// Relocate has the store look anew where its server is. It does not wait.
+	Relocate()
+}
+
 // ErrCorrupt is wrapped by the errors of [Store.Load] and [Store.Save] when what
 // is stored is not an entry ID. Waiting does not mend it: look at the stored
 // value, then correct it, or remove it if the consumer shall start as if it had

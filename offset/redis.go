@@ -108,12 +108,19 @@ func (r *Redis) Save(ctx context.Context, label, id string) error {
 	return nil
 }
 
-// relocate has a client of a cluster look anew who has what, after an error that no
-// server has answered with: by default it would go on for up to a minute to ask a node
-// that is dead, though another has taken over.
+// relocate follows on an error that no server has answered with.
 func (r *Redis) relocate(err error) {
 	var answer redis.Error
-	if cluster, ok := r.client.(*redis.ClusterClient); ok && err != nil && !errors.As(err, &answer) {
+	if err != nil && !errors.As(err, &answer) {
+		r.Relocate()
+	}
+}
+
+// Relocate implements [Relocator]: it has a client of a cluster look anew who has what.
+// By default that would go on for up to a minute to ask a node that is dead, though
+// another has taken over. The store does so itself when a command has had no answer.
+func (r *Redis) Relocate() {
+	if cluster, ok := r.client.(*redis.ClusterClient); ok {
 		cluster.ReloadState(context.Background()) // it does not wait
 	}
 }

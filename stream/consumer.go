@@ -77,7 +77,7 @@ func newLogConsumer[T any](r role, client redis.UniversalClient, topic Topic[T],
 	if problems != nil {
 		return nil, problems
 	}
-	c.engine.open, c.engine.lag = openLog(store), lagOfLog(store)
+	c.engine.store, c.engine.open, c.engine.lag = store, openLog, lagOfLog
 	c.engine.identity = Identity{Stream: topic.Name, Label: c.engine.label}
 	c.engine.name = fmt.Sprintf("%s as %q", topic.Name, c.engine.label)
 	c.engine.attrs = append(c.engine.attrs, "label", c.engine.label)

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
 )
 
 // engine runs one consumer, whatever its type. What changes is in a run, but for the
@@ -21,6 +23,7 @@ type engine struct {
 	name     string // for people
 	stream   string
 	client   redis.UniversalClient
+	store    offset.Store // nil in group mode
 	chain    EntryHandler
 	group    bool
 	// open makes the source of a run, whose reading ends with the context.
@@ -316,7 +319,7 @@ func (e *engine) persist(ctx context.Context, what string, do func(context.Conte
 		if !sleep(ctx, recovery.Delay(trouble.failures)) {
 			return ctx.Err()
 		}
-		relocate(e.client, err) // once more: before, there may have been no other master
+		e.relocate(err) // once more: before, there may have been no other master
 	}
 }
 

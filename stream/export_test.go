@@ -11,8 +11,9 @@ import (
 // FeedWith has a consumer in log mode read from next, without a server, until that
 // returns nothing.
 func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
+	c.engine.store = store
 	c.engine.open = func(_ context.Context, r *run) (source, error) {
-		return fakeSource{&logSource{run: r, store: store, feed: &fakeFeed{next: next}, from: place{id: beginning}, looked: time.Now()}}, nil
+		return fakeSource{&logSource{run: r, feed: &fakeFeed{next: next}, from: place{id: beginning}, looked: time.Now()}}, nil
 	}
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
 )
 
 // A read learns nothing of a failover from a master that stands still: for as long as it
@@ -116,8 +118,19 @@ func (d drops) next(now time.Time) drops {
 // server has answered with. By default it would go on for up to a minute to ask a
 // master that is dead, though another has long taken over.
 func relocate(client redis.UniversalClient, err error) {
-	if cluster, ok := client.(*redis.ClusterClient); ok && err != nil && !classify(err).answered() {
+	if cluster, ok := client.(*redis.ClusterClient); ok && unanswered(err) {
 		cluster.ReloadState(context.Background()) // it does not wait
+	}
+}
+
+func unanswered(err error) bool { return err != nil && !classify(err).answered() }
+
+// relocate has the consumer's client look anew, and its store, which may have another
+// one: each that found out by itself would wait as long as the one before.
+func (e *engine) relocate(err error) {
+	relocate(e.client, err)
+	if store, ok := e.store.(offset.Relocator); ok && unanswered(err) {
+		store.Relocate()
 	}
 }
 

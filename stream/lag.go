@@ -56,34 +56,32 @@ func (c *Consumer[T]) Lag(ctx context.Context) (Lag, error) {
 	return lag, nil
 }
 
-// lagOfLog returns what gives the lag in log mode.
-func lagOfLog(store offset.Store) func(context.Context, *engine) (Lag, error) {
-	return func(ctx context.Context, e *engine) (Lag, error) {
-		// The place first: what is read after that only makes it an older one.
-		at, err := e.standing(ctx, store)
-		if err != nil {
-			return Lag{}, err
-		}
-		info, err := infoOf(ctx, e.client, e.stream)
-		if classify(err).class == gone {
-			info, err = &redis.XInfoStream{}, nil
-		}
-		if err != nil {
-			return Lag{}, err
-		}
-		unread, known := e.countBehind(info, at.position, info.EntriesAdded-at.read, at.run, at.run != nil)
-		lag := Lag{entries: unread + at.undone, known: known}
-		if !known {
-			lag.entries = 0
-		}
-		if at.oldest == "" && (!known || unread > 0) {
-			if at.oldest, err = e.firstRead(ctx, at.position); err != nil {
-				return Lag{}, err
-			}
-		}
-		lag.Time = ageOf(at.oldest, time.Now())
-		return lag, nil
+// lagOfLog is the lag in log mode.
+func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
+	// The place first: what is read after that only makes it an older one.
+	at, err := e.standing(ctx)
+	if err != nil {
+		return Lag{}, err
 	}
+	info, err := infoOf(ctx, e.client, e.stream)
+	if classify(err).class == gone {
+		info, err = &redis.XInfoStream{}, nil
+	}
+	if err != nil {
+		return Lag{}, err
+	}
+	unread, known := e.countBehind(info, at.position, info.EntriesAdded-at.read, at.run, at.run != nil)
+	lag := Lag{entries: unread + at.undone, known: known}
+	if !known {
+		lag.entries = 0
+	}
+	if at.oldest == "" && (!known || unread > 0) {
+		if at.oldest, err = e.firstRead(ctx, at.position); err != nil {
+			return Lag{}, err
+		}
+	}
+	lag.Time = ageOf(at.oldest, time.Now())
+	return lag, nil
 }
 
 // standing is where a consumer in log mode is: what it has read, how many entries that
@@ -95,7 +93,7 @@ type standing struct {
 }
 
 // standing returns where the Run at work is, or the stored offset.
-func (e *engine) standing(ctx context.Context, store offset.Store) (at standing, err error) {
+func (e *engine) standing(ctx context.Context) (at standing, err error) {
 	e.meter.update(func(m *meter) {
 		if m.run != nil {
 			at = m.run.window.standing()
@@ -105,7 +103,7 @@ func (e *engine) standing(ctx context.Context, store offset.Store) (at standing,
 	if at.position != "" {
 		return at, nil
 	}
-	id, found, err := store.Load(ctx, e.label)
+	id, found, err := e.store.Load(ctx, e.label)
 	if err == nil && !found {
 		var from place
 		from, err = e.start.resolve(ctx, e.client, e.stream)

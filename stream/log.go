@@ -14,8 +14,7 @@ import (
 // logSource is log mode: XREAD from an offset that the store keeps.
 type logSource struct {
 	*run
-	store offset.Store
-	feed  feed
+	feed feed
 	// turns is what commands to the store share; nil is nothing, because a store
 	// that is not Redis may be slow, and must not hold up those of others.
 	turns *sharing
@@ -35,18 +34,16 @@ type logSource struct {
 	lost *LossError
 }
 
-func openLog(store offset.Store) func(context.Context, *run) (source, error) {
-	return func(ctx context.Context, r *run) (source, error) {
-		feed, err := r.newFeed(ctx, "", "")
-		if err != nil {
-			return nil, err
-		}
-		s := &logSource{run: r, store: store, feed: feed, count: count{ordinal: -1}, looked: time.Now()}
-		if _, ok := store.(*offset.Redis); ok {
-			s.turns = r.sharing
-		}
-		return s, nil
+func openLog(ctx context.Context, r *run) (source, error) {
+	feed, err := r.newFeed(ctx, "", "")
+	if err != nil {
+		return nil, err
 	}
+	s := &logSource{run: r, feed: feed, count: count{ordinal: -1}, looked: time.Now()}
+	if _, ok := r.store.(*offset.Redis); ok {
+		s.turns = r.sharing
+	}
+	return s, nil
 }
 
 // start loads the offset, or finds the configured start if there is none. A

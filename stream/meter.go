@@ -189,7 +189,7 @@ func (e *engine) newOutage(what string, log *slog.Logger) *outage {
 
 // goesOn notes a failure, and logs it now and then.
 func (o *outage) goesOn(err error) {
-	relocate(o.client, err)
+	o.relocate(err)
 	err = explain(err)
 	o.add(o.log, o.what, err)
 	begins := o.failures == 1

@@ -72,17 +72,18 @@ func (h *hub) lookOut(ctx context.Context) {
 		h.mu.Lock()
 		members := maps.Clone(h.members)
 		h.mu.Unlock()
-		h.find(ctx, members, h.findHandedBack, func(m *member) { m.handedBack.Store(true) })
+		h.find(ctx, members, 200, h.findHandedBack, func(m *member) { m.handedBack.Store(true) })
 		now := time.Now()
 		maps.DeleteFunc(members, func(_ string, m *member) bool { return now.Sub(m.looked) < m.watch.look })
-		h.find(ctx, members, h.findMoved, func(m *member) { m.due.Store(true) })
+		// Fewer, because the server makes a copy of two entries of each.
+		h.find(ctx, members, 20, h.findMoved, func(m *member) { m.due.Store(true) })
 	}
 }
 
-// find has tell called for the members of which something is found, or which cannot be
-// asked for together: each then looks for itself, and says what is wrong.
-func (h *hub) find(ctx context.Context, among map[string]*member, look func(context.Context, []*member) ([]*member, error), tell func(*member)) {
-	const atOnce = 200
+// find looks for some members at once, and has tell called for those of which something
+// is found, or which cannot be asked for together: each then looks for itself, and says
+// what is wrong.
+func (h *hub) find(ctx context.Context, among map[string]*member, atOnce int, look func(context.Context, []*member) ([]*member, error), tell func(*member)) {
 	for chunk := range slices.Chunk(slices.Collect(maps.Values(among)), atOnce) {
 		found := chunk
 		_ = h.sharing.inTurn(func(ctx context.Context) error {
