@@ -191,7 +191,9 @@ func (r *run) moveThroughHere(ctx context.Context, letter deadLetter) error {
 	for _, text := range letter.added {
 		pairs = append(pairs, text)
 	}
-	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: letter.target, Values: pairs}).Err(); err != nil {
+	// Once, as the entry was fetched: persist tries again, and finds out sooner that
+	// another server has taken over.
+	if err := doOnce(ctx, client, append([]any{"xadd", letter.target, "*"}, pairs...)...).Err(); err != nil {
 		return fmt.Errorf("adding the entry to %s: %w", letter.target, err)
 	}
 	return nil
@@ -204,7 +206,7 @@ var errGone = errors.New("the entry was trimmed or deleted before it could be co
 // original returns the entry's field-value pairs as the server has them or, if
 // it no longer does, as they were read.
 func (e *engine) original(ctx context.Context, entry *Entry) ([]any, error) {
-	reply, err := e.client.Do(ctx, "XRANGE", e.stream, entry.ID, entry.ID).Slice()
+	reply, err := doOnce(ctx, e.client, "xrange", e.stream, entry.ID, entry.ID).Slice()
 	if err != nil {
 		return nil, err
 	}

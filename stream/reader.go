@@ -95,6 +95,7 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
 		opts.PushNotificationProcessor = nil
 		derived := redis.NewClusterClient(&opts)
+		derived.AddHook(readsOnce{})
 		r.UniversalClient, r.masters = derived, mastersOf(derived)
 	default:
 		return nil, fmt.Errorf("stream: no reader can be made from a %T", client)
@@ -181,6 +182,31 @@ func (e *Entry) take(fields codec.Fields, most int64) {
 		e.Fields = fields
 	}
 }
+
+// readsOnce has a client of a cluster not send a read of a group again by itself, as it
+// does when a connection has failed: what the first one has brought would be pending
+// here without anybody knowing.
+type readsOnce struct{}
+
+func (readsOnce) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (readsOnce) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (readsOnce) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if read, ok := cmd.(*redis.XStreamSliceCmd); ok && cmd.Name() == "xreadgroup" {
+			return next(ctx, onceRead{read})
+		}
+		return next(ctx, cmd)
+	}
+}
+
+type onceRead struct{ *redis.XStreamSliceCmd }
+
+// NoRetry is asked by go-redis.
+func (onceRead) NoRetry() bool { return true }
 
 // only returns what was read of the one stream that was asked for.
 func only(batches []batch, err error) (batch, error) {

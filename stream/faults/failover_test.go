@@ -108,8 +108,21 @@ const admin = "admin"
 var vanished = []stream.LossCause{stream.LossAhead, stream.LossReplaced, stream.LossRecreated}
 
 // resumption is how long after an election each consumer has something from the new
-// primary, and has handled it.
+// primary, and has handled it, at the most, if there is something: what is published
+// meanwhile waits for the producer's client, which has a failover of its own to get over.
 const resumption = 3 * time.Second
+
+// recovery is how long after an election the new primary was given something, and how
+// long after it all consumers were back.
+type recovery struct{ published, back time.Duration }
+
+// waited is for how long consumers have let entries wait.
+func (r recovery) waited() time.Duration {
+	if r.published > r.back {
+		return r.back // they were brought what the new primary had before
+	}
+	return r.back - r.published
+}
 
 // unreplicated is how many acks, or read entries, may not have reached the replica when it
 // takes over: more than are published in the second that a planned failover can take.
@@ -125,8 +138,7 @@ type changing struct {
 	source    *source
 	stop      func() // ends the source
 	instances []*streamtest.Instance
-	// elections tells how long after each of them all consumers were back, by kind of fault.
-	elections map[string][]time.Duration
+	elections map[string][]recovery // by kind of fault
 	// seen is how much each witness had told of when it was looked at last.
 	seen map[*witness]struct{ passed, losses int }
 }
@@ -136,7 +148,7 @@ func newChanging(t *testing.T, m mode, servers topology) *changing {
 	awaitInStep(t, servers)
 	c := &changing{
 		trial: newTrial(t, m), topology: servers, dice: dice(t), admin: servers.client(admin),
-		elections: make(map[string][]time.Duration), seen: make(map[*witness]struct{ passed, losses int }),
+		elections: make(map[string][]recovery), seen: make(map[*witness]struct{ passed, losses int }),
 	}
 	c.ledger = c.newLedger(c.admin)
 	c.source, c.stop = c.startSource(c.client("producer"))
@@ -210,10 +222,16 @@ func (c *changing) run() {
 	}
 	c.t.Logf("%s; %d claimed, %d losses told; %v", c.ledger.close(), c.claimed, len(c.losses), time.Since(begun).Round(time.Second))
 	for _, kind := range slices.Sorted(maps.Keys(c.elections)) {
-		took := c.elections[kind]
-		slices.Sort(took)
-		c.t.Logf("%-40s all back after the election: median %v, at the most %v", kind,
-			took[len(took)/2].Round(10*time.Millisecond), took[len(took)-1].Round(10*time.Millisecond))
+		of := func(what func(recovery) time.Duration) string {
+			var all []time.Duration
+			for _, r := range c.elections[kind] {
+				all = append(all, what(r).Round(10*time.Millisecond))
+			}
+			slices.Sort(all)
+			return fmt.Sprintf("median %v, at the most %v", all[len(all)/2], all[len(all)-1])
+		}
+		c.t.Logf("%-40s all back after the election: %s; after the first entry since: %s", kind,
+			of(func(r recovery) time.Duration { return r.back }), of(recovery.waited))
 	}
 }
 
@@ -276,8 +294,8 @@ func (c *changing) giveWay(name string, how streamtest.Failover) {
 	old := c.failOver(how)
 	took := <-back
 	c.elections[name] = append(c.elections[name], took)
-	if took > resumption {
-		c.t.Errorf("%s: it took %v after the election until all consumers were back", name, took)
+	if took.waited() > resumption {
+		c.t.Errorf("%s: it took %v after the election until all consumers were back, and the new primary had something for them after %v", name, took.back, took.published)
 	}
 	switch how {
 	case streamtest.ByKill:
@@ -321,29 +339,40 @@ func (c *changing) fallBehind(name string) {
 	c.giveWay(name, streamtest.ByKill)
 }
 
-// timeElection tells how long after the replica has become a primary each consumer has
-// been brought something, and has handled something.
-func (c *changing) timeElection(replica *streamtest.Redis) <-chan time.Duration {
+// timeElection tells how long after the replica has become a primary it was given an
+// entry, and each consumer has been brought something, and has handled something.
+func (c *changing) timeElection(replica *streamtest.Redis) <-chan recovery {
 	c.t.Helper()
-	ctx, client, back := c.t.Context(), replica.Client(), make(chan time.Duration, 1)
+	ctx, client, recovered := c.t.Context(), replica.Client(), make(chan recovery, 1)
 	until := func(done func() bool) {
 		for ctx.Err() == nil && !done() {
 			_ = last(ctx, time.Millisecond)
 		}
 	}
+	lastAdded := func() string { return client.XInfoStream(ctx, transfers.Name).Val().LastGeneratedID }
 	go func() {
 		until(func() bool {
 			role, err := client.Do(ctx, "ROLE").Slice()
 			return err == nil && role[0] == "master"
 		})
-		elected := time.Now()
+		elected, before := time.Now(), lastAdded()
+		var r recovery
 		var all sync.WaitGroup
-		for _, w := range c.witnesses {
+		all.Go(func() {
+			until(func() bool { return lastAdded() != before })
+			r.published = time.Since(elected)
+		})
+		back := make([]time.Duration, len(c.witnesses))
+		for i, w := range c.witnesses {
 			reads, ends := w.reads.Load(), w.ends.Load()
-			all.Go(func() { until(func() bool { return w.reads.Load() > reads && w.ends.Load() > ends }) })
+			all.Go(func() {
+				until(func() bool { return w.reads.Load() > reads && w.ends.Load() > ends })
+				back[i] = time.Since(elected)
+			})
 		}
 		all.Wait()
-		back <- time.Since(elected)
+		r.back = slices.Max(back)
+		recovered <- r
 	}()
-	return back
+	return recovered
 }

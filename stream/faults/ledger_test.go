@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -36,7 +37,14 @@ type letter struct {
 }
 
 func (tr *trial) newLedger(admin redis.UniversalClient) *ledger {
-	return &ledger{trial: tr, admin: admin, checked: "0-0", read: "0-0", letters: make(map[string][]letter)}
+	l := &ledger{trial: tr, admin: admin, checked: "0-0", read: "0-0", letters: make(map[string][]letter)}
+	tr.t.Cleanup(func() { // what is still pending tells what went wrong
+		if tr.t.Failed() && tr.mode == groupMode {
+			tr.t.Log(admin.XPendingExt(context.Background(), &redis.XPendingExtArgs{Stream: transfers.Name, Group: group, Start: "-", End: "+", Count: 20}))
+			tr.t.Log(admin.XInfoConsumers(context.Background(), transfers.Name, group))
+		}
+	})
+	return l
 }
 
 // forget is for a server that has lost everything.

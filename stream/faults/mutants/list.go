@@ -83,8 +83,8 @@ var mutants = []mutant{
 		name: "a cluster is not looked at anew when a node does not answer",
 		edits: []edit{{
 			"stream/follow.go",
-			"ok && err != nil && !classify(err).answered()",
-			"ok && err == nil && !classify(err).answered()",
+			"return err != nil && !classify(err).answered()",
+			"return err == nil && !classify(err).answered()",
 		}},
 		tests: []tests{{inFaults, "TestFailovers"}},
 	},
@@ -149,6 +149,20 @@ var mutants = []mutant{
 			"opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1",
 		}},
 		tests: []tests{{inStream, "TestGroupRepliesCut"}},
+	},
+	{
+		name:  "the client of a cluster reads again after a reply was lost",
+		edits: []edit{{"stream/reader.go", "\t\tderived.AddHook(readsOnce{})\n", ""}},
+		tests: []tests{{inStream, "TestAGroupReadInAClusterIsSentOnce"}},
+	},
+	{
+		name: "what stays pending is not looked for again",
+		edits: []edit{{
+			"stream/watch.go",
+			"if m.state == \"\" || m.state != before {",
+			"if m.state != before {",
+		}},
+		tests: []tests{{inStream, "TestIdleGroupsAreLookedAfterTogether"}},
 	},
 	{
 		name: "stays with a master that was demoted",
