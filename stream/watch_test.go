@@ -49,10 +49,10 @@ func TestIdleGroupsAreLookedAfterTogether(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := client.Do(t.Context(), "xclaim", names[7], "billing", "dead", 0, id[0].ID, "force", "idle", idle.Milliseconds()).Err(); err != nil {
+		if err := client.Do(t.Context(), "xclaim", names[7], "billing", "dead", 0, id[0].ID, "force").Err(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(idle/2 + 2*time.Second)
+		time.Sleep(idle + idle/2 + 2*time.Second)
 		if n := handled.times(names[7], id[0].ID); n != 2 {
 			t.Errorf("it was handled %d times, want once more for its new owner", n)
 		}
