@@ -160,7 +160,9 @@ func newChanging(t *testing.T, m mode, servers topology) *changing {
 	}
 	if m == groupMode {
 		consumers, slow = standConsumers, 20*time.Millisecond
-		opts = append(opts, stream.WithConcurrency(standConcurrency))
+		// A primary that was frozen takes acks for a moment before it hears that it is none
+		// any more. What they were for is claimed, before this suite gives up waiting.
+		opts = append(opts, stream.WithConcurrency(standConcurrency), stream.WithClaimIdle(10*time.Second))
 	}
 	if m == logMode { // with a client of their own
 		store, err := offset.NewRedis(c.client(string(m)), "")
