@@ -42,8 +42,9 @@ type run struct {
 	source  source
 	sharing *sharing // nil is alone
 	// settler has one settling on its way while the next entries are processed,
-	// tender does what is to be done from time to time.
-	settler, tender errand
+	// tender does what is to be done from time to time, and asks taker to take over what
+	// others have left: what is held is kept, however long that takes.
+	settler, tender, taker errand
 	// settleMu is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
 	settleMu, carrying sync.Mutex
@@ -67,9 +68,10 @@ type source interface {
 	// settle records, once, that the processing of entries has ended.
 	settle(ctx context.Context, ended []*held) error
 	// tend does what there is to do from time to time while the consumer runs; attend
-	// has it asked for.
+	// has it asked for. takeOver takes over what others have left.
 	tend(ctx context.Context)
 	attend(tender *errand)
+	takeOver(ctx context.Context)
 	// stop settles what is left, when everything else is over.
 	stop(ctx context.Context) error
 	// interrupt ends a fetch that waits, and keeps another one from waiting. It
@@ -136,6 +138,7 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 	}
 	r.window.settle = r.settler.ask
 	r.tender.do = func() { r.source.tend(tending) }
+	r.taker.do = func() { r.source.takeOver(tending) }
 	r.source.attend(&r.tender)
 	var workers sync.WaitGroup
 	r.window.employ = func() { r.employ(ctx, handling, &workers) }
@@ -148,6 +151,7 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 	stopTending()
 	r.settler.end()
 	r.tender.end()
+	r.taker.end()
 }
 
 // handling returns the context of handlers: it ends the drain timeout after ctx.

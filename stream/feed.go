@@ -28,7 +28,7 @@ type feed interface {
 	attend(tender *errand)
 	// mayBeHandedBack reports whether a consumer may have handed back entries of the
 	// stream, isDue whether it is time to look around; both since they were asked last,
-	// by the tender.
+	// by the taker.
 	mayBeHandedBack() bool
 	isDue() bool
 	// interrupt ends a fetch that waits, and keeps another one from waiting. It

@@ -45,14 +45,16 @@ type groupSource struct {
 	troubled, remade atomic.Bool
 	renewMu          sync.Mutex // held while what is pending is renewed
 
-	// What follows is tend's own.
+	renewing *outage // tend's own; made when there is some
 
-	renewing, taking *outage // made when there is some
-	reaped           time.Time
-	due              bool   // to look around, and to claim
-	cursor           string // of the claim
-	more             bool   // there was more to take over than could be begun
-	sight            sight
+	// What follows is takeOver's own.
+
+	taking *outage // made when there is some
+	reaped time.Time
+	due    bool   // to look around, and to claim
+	cursor string // of the claim
+	more   bool   // there was more to take over than could be begun
+	sight  sight
 }
 
 func openGroup(group string) func(context.Context, *run) (source, error) {

@@ -15,16 +15,20 @@ const reapFactor = 20
 func (s *groupSource) attend(tender *errand) { s.feed.attend(tender) }
 
 // tend does what has to be done from time to time while a consumer in group mode
-// runs: it renews the idle time of what is held, so that nobody claims it, and
-// takes over what others have left.
+// runs: it renews the idle time of what is held, so that nobody claims it, and has
+// what others have left taken over.
 func (s *groupSource) tend(ctx context.Context) {
+	s.taker.ask()
 	s.note(ctx, &s.renewing, "keeping what is pending", s.renewAll(ctx))
-	s.note(ctx, &s.taking, "taking over what others have left", s.takeOver(ctx))
 }
 
-// takeOver takes over what others have left. If that is more than may wait to be
+func (s *groupSource) takeOver(ctx context.Context) {
+	s.note(ctx, &s.taking, "taking over what others have left", s.takeLeft(ctx))
+}
+
+// takeLeft takes over what others have left. If that is more than may wait to be
 // begun, it is called again as soon as what waits has been begun.
-func (s *groupSource) takeOver(ctx context.Context) (err error) {
+func (s *groupSource) takeLeft(ctx context.Context) (err error) {
 	more, full := s.more, false
 	s.more = false
 	s.due = s.feed.isDue() || s.due || more
@@ -43,7 +47,7 @@ func (s *groupSource) takeOver(ctx context.Context) (err error) {
 	}
 	if err == nil && full {
 		s.more = true
-		s.window.whenBegun(s.tender.ask)
+		s.window.whenBegun(s.taker.ask)
 	}
 	return err
 }

@@ -164,9 +164,10 @@ func (s *logSource) settle(ctx context.Context, ended []*held) error {
 	})(ctx)
 }
 
-// tend and attend do nothing: between reads there is nothing to do.
-func (s *logSource) tend(context.Context) {}
-func (s *logSource) attend(*errand)       {}
+// These do nothing: between reads there is nothing to do.
+func (s *logSource) tend(context.Context)     {}
+func (s *logSource) attend(*errand)           {}
+func (s *logSource) takeOver(context.Context) {}
 
 func (s *logSource) stop(ctx context.Context) error {
 	if err := s.settleLast(ctx); err != nil {

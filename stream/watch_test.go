@@ -94,3 +94,50 @@ func (c *commandCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		return next(ctx, cmd)
 	}
 }
+
+// What a consumer holds is renewed, however long it takes to take over what others have
+// left.
+func TestRenewedWhileAClaimHangs(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		const idle = 10 * time.Second
+		slow := redis.NewClient(optionsOf(client))
+		slow.AddHook(hangingClaim{})
+		add(t, client, "a")
+		rec := newRecorder()
+		rec.handle = func(context.Context, *stream.Message[order]) error {
+			time.Sleep(5 * idle)
+			return nil
+		}
+		stop := start(t, newGroup(t, slow, rec.Handle, stream.WithClaimIdle(idle)))
+		for range 4 {
+			time.Sleep(idle)
+			pending, err := client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: "orders", Group: "billing", Start: "-", End: "+", Count: 1}).Result()
+			if err != nil || len(pending) != 1 || pending[0].Idle > idle/2 {
+				t.Fatalf("what is held is %+v, %v", pending, err)
+			}
+		}
+		time.Sleep(2 * idle)
+		if err := errors.Join(stop(), slow.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// hangingClaim is a client to which the reply to a claim comes after a minute.
+type hangingClaim struct{}
+
+func (hangingClaim) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (hangingClaim) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (hangingClaim) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == "xautoclaim" {
+			time.Sleep(time.Minute)
+		}
+		return next(ctx, cmd)
+	}
+}

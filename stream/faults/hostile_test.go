@@ -311,7 +311,7 @@ func newHostile(t *testing.T, m mode, letters bool, good func(n int) []string, s
 		add(of.pairs, &of)
 		flush()
 	}
-	huge := shape{"a field that is huge", harmless, with(good(0), "huge", strings.Repeat("h", pick(10, 60)<<20))}
+	huge := shape{"a field that is huge", harmless, with(good(0), "huge", strings.Repeat("h", pick(10, 32)<<20))}
 	add(huge.pairs, &huge)
 	add(good(0), nil)
 	flush()
@@ -473,7 +473,7 @@ func (h *hostile) verify(stats stream.Stats, heap uint64) {
 	}
 	// What was read ahead, and the huge one a few times: as it arrives, as it grows,
 	// and as a dead letter.
-	if limit := uint64(96+4*pick(10, 60)) << 20; heap > limit {
+	if limit := uint64(96+4*pick(10, 32)) << 20; heap > limit {
 		t.Errorf("the heap has grown by %d MiB, want at most %d", heap>>20, limit>>20)
 	}
 	events, err := h.rec.Events()
