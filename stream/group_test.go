@@ -249,13 +249,18 @@ func TestGroupLostEntry(t *testing.T) {
 		told <- context.Cause(ctx)
 		return nil // done in spite of it
 	}
-	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(60*time.Millisecond), stream.WithLogger(out.Logger())))
+	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(400*time.Millisecond), stream.WithLogger(out.Logger())))
 	rec.await(t, 1)
 	if err := client.XClaim(t.Context(), &redis.XClaimArgs{Stream: "orders", Group: "billing", Consumer: "thief", Messages: []string{id}}).Err(); err != nil {
 		t.Fatal(err)
 	}
-	if cause := <-told; !errors.Is(cause, stream.ErrClaimed) {
-		t.Errorf("the handler's context ended with %v", cause)
+	select {
+	case cause := <-told:
+		if !errors.Is(cause, stream.ErrClaimed) {
+			t.Errorf("the handler's context ended with %v", cause)
+		}
+	case <-time.After(30 * time.Second):
+		t.Fatal("the handler was not told")
 	}
 	add(t, client, "next")
 	rec.await(t, 2)

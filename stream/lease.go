@@ -18,8 +18,8 @@ func (s *groupSource) attend(tender *errand) { s.feed.attend(tender) }
 // runs: it renews the idle time of what is held, so that nobody claims it, and has
 // what others have left taken over.
 func (s *groupSource) tend(ctx context.Context) {
-	s.taker.ask()
 	s.note(ctx, &s.renewing, "keeping what is pending", s.renewAll(ctx))
+	s.taker.ask() // afterwards, so that what another has claimed is noticed before it is claimed back
 }
 
 func (s *groupSource) takeOver(ctx context.Context) {
