@@ -18,6 +18,10 @@ const DefaultKey = "millrace:offsets"
 // the server compares and writes in one step, so that no race moves an offset
 // back.
 //
+// A command that gets no answer is not sent again, whatever the client's MaxRetries:
+// who calls the store tries again, as a consumer does, and it has had the store look
+// for its server anew by then.
+//
 // The user of the client needs the Redis rights
 //
 //	~<key> +hget +hset +eval +evalsha
@@ -49,12 +53,11 @@ func NewRedis(client redis.UniversalClient, key string) (*Redis, error) {
 // Load implements [Store]. Errors of the client and of Redis are wrapped; the
 // call may be repeated.
 func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, err error) {
-	id, err = r.client.HGet(ctx, r.key, label).Result()
+	id, err = r.do(ctx, "hget", r.key, label).Text()
 	if errors.Is(err, redis.Nil) {
 		return "", false, nil
 	}
 	if err != nil {
-		r.relocate(err)
 		return "", false, fmt.Errorf("offset: load label %q from hash %q: %w", label, r.key, err)
 	}
 	if _, err := parse(id); err != nil {
@@ -63,13 +66,13 @@ func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, 
 	return id, true, nil
 }
 
-// saveScript returns 1 when the stored offset is at or above the new one, and 0
-// when it left alone what it could not read.
+// saveSource is a script that returns 1 when the stored offset is at or above the
+// new one, and 0 when it left alone what it could not read.
 //
 // The parts of an ID stay strings: a Lua number is a double, in which two
 // sequence numbers above 2^53 can be equal. Decimal numbers without leading
 // zeros are ordered by length, then by their digits.
-var saveScript = redis.NewScript(`
+const saveSource = `
 local function above(a, b)
   if #a ~= #b then return #a > #b end
   return a > b
@@ -89,7 +92,9 @@ if stored then
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return 1
-`)
+`
+
+var saveHash = redis.NewScript(saveSource).Hash()
 
 // Save implements [Store]. Errors of the client and of Redis are wrapped; the
 // call may be repeated.
@@ -97,9 +102,12 @@ func (r *Redis) Save(ctx context.Context, label, id string) error {
 	if _, err := parse(id); err != nil {
 		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
 	}
-	readable, err := saveScript.Run(ctx, r.client, []string{r.key}, label, id).Bool()
+	saved := r.do(ctx, "evalsha", saveHash, 1, r.key, label, id)
+	if redis.HasErrorPrefix(saved.Err(), "NOSCRIPT") {
+		saved = r.do(ctx, "eval", saveSource, 1, r.key, label, id)
+	}
+	readable, err := saved.Bool()
 	if err != nil {
-		r.relocate(err)
 		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
 	}
 	if !readable {
@@ -108,13 +116,22 @@ func (r *Redis) Save(ctx context.Context, label, id string) error {
 	return nil
 }
 
-// relocate follows on an error that no server has answered with.
-func (r *Redis) relocate(err error) {
-	var answer redis.Error
-	if err != nil && !errors.As(err, &answer) {
+// do sends a command once. The client would send it again by itself, up to four times
+// in all by default, each time to the server that did not answer, without looking
+// whether it is the right one still.
+func (r *Redis) do(ctx context.Context, args ...any) *redis.Cmd {
+	cmd := &once{*redis.NewCmd(ctx, args...)}
+	err := r.client.Process(ctx, cmd)
+	if answer := redis.Error(nil); err != nil && !errors.As(err, &answer) {
 		r.Relocate()
 	}
+	return &cmd.Cmd
 }
+
+type once struct{ redis.Cmd }
+
+// NoRetry is asked by go-redis.
+func (*once) NoRetry() bool { return true }
 
 // Relocate implements [Relocator]: it has a client of a cluster look anew who has what.
 // By default that would go on for up to a minute to ask a node that is dead, though
@@ -130,8 +147,7 @@ func (r *Redis) Relocate() {
 func (r *Redis) Reset(ctx context.Context, label, id string) error {
 	_, err := parse(id)
 	if err == nil {
-		err = r.client.HSet(ctx, r.key, label, id).Err()
-		r.relocate(err)
+		err = r.do(ctx, "hset", r.key, label, id).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("offset: reset label %q in hash %q: %w", label, r.key, err)

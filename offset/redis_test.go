@@ -1,12 +1,16 @@
 package offset_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
@@ -213,6 +217,49 @@ func TestRedisErrorsSayWhat(t *testing.T) {
 			t.Errorf("error %q shall have the prefix once", err)
 		}
 	}
+}
+
+// A node that stands still, and may have been replaced, is asked once a call: the client
+// of a cluster would ask it four times.
+func TestRedisAsksOnce(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--appendonly", "no")
+	var dials atomic.Int64
+	client := redis.NewClusterClient(&redis.ClusterOptions{
+		Addrs: []string{server.Addr}, Protocol: 2, DisableIdentity: true, ReadTimeout: 20 * time.Millisecond,
+		ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
+			return []redis.ClusterSlot{{End: 16383, Nodes: []redis.ClusterNode{{Addr: server.Addr}}}}, nil
+		},
+		Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			dials.Add(1)
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	})
+	t.Cleanup(func() { _ = client.Close() })
+	store, err := offset.NewRedis(client, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	save := func() error { return store.Save(t.Context(), "label", "1-1") }
+	if err := save(); err != nil { // the client asks which commands there are
+		t.Fatal(err)
+	}
+	server.Freeze()
+	if err := save(); err == nil { // on the connection that there is
+		t.Fatal("a server that stands still has answered")
+	}
+	for name, call := range map[string]func() error{
+		"Load":  func() error { _, _, err := store.Load(t.Context(), "label"); return err },
+		"Save":  save,
+		"Reset": func() error { return store.Reset(t.Context(), "label", "1-1") },
+	} {
+		dials.Store(0) // a connection on which nothing came is not used again
+		if err := call(); err == nil || dials.Load() != 1 {
+			t.Errorf("%s = %v after %d connections, want an error after one", name, err, dials.Load())
+		}
+	}
+	server.Thaw()
+	streamtest.Await(t, "the server answers", func() bool { return save() == nil })
 }
 
 func TestNewRedisRefusesNilClient(t *testing.T) {

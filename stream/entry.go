@@ -193,6 +193,12 @@ func (s *groupSource) settle(ctx context.Context, list []*held) error {
 		return nil
 	}
 	return s.sharing.inTurn(func(ctx context.Context) error {
-		return s.client.XAck(ctx, s.stream, s.group, ids...).Err()
+		args := []any{"xack", s.stream, s.group}
+		for _, id := range ids {
+			args = append(args, id)
+		}
+		// It is tried again here: a client of a cluster would ask a node that stands still
+		// four times before it looks for another.
+		return doOnce(ctx, s.client, args...).Err()
 	})(ctx)
 }
