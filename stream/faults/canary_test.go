@@ -40,6 +40,24 @@ func (j *journal) String() string {
 	return j.buf.String()
 }
 
+// mark tells how much has been written, for since.
+func (j *journal) mark() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.buf.Len()
+}
+
+// since returns what has been written since a mark, without what is for debugging.
+func (j *journal) since(mark int) string {
+	var b strings.Builder
+	for line := range strings.Lines(j.String()[mark:]) {
+		if !strings.Contains(line, " level=DEBUG ") {
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}
+
 func (j *journal) logger() *slog.Logger {
 	return slog.New(slog.NewTextHandler(j, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }

@@ -136,7 +136,9 @@ type witness struct {
 	by    string
 
 	reads, ends atomic.Int64 // that brought something, and that passed an entry
-	// What it has passed, and the losses that it has told of, guarded by the trial's lock.
+	// The last entry that it was brought, what it has passed, and the losses that it has
+	// told of, guarded by the trial's lock.
+	read   string
 	passed []string
 	losses []*stream.LossError
 }
@@ -168,7 +170,14 @@ func (w *witness) OnEnd(end stream.End) {
 }
 
 // OnRead counts.
-func (w *witness) OnRead(stream.Read) { w.reads.Add(1) }
+func (w *witness) OnRead(read stream.Read) {
+	w.reads.Add(1)
+	w.trial.mu.Lock()
+	if compare(read.LastID, w.read) > 0 { // it may be brought something again
+		w.read = read.LastID
+	}
+	w.trial.mu.Unlock()
+}
 
 // OnClaim counts.
 func (w *witness) OnClaim(claim stream.Claim) {
@@ -177,7 +186,7 @@ func (w *witness) OnClaim(claim stream.Claim) {
 	w.trial.mu.Unlock()
 }
 
-// OnTrouble does the same.
+// OnTrouble keeps it.
 func (w *witness) OnTrouble(trouble stream.Trouble) {
 	w.trial.journal.note(trouble.Err)
 	w.trial.mu.Lock()
@@ -250,6 +259,13 @@ func (tr *trial) awaitAll(kind string) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
 	tr.back[kind] = max(tr.back[kind], time.Since(over))
+}
+
+// hasRead tells whether a consumer was brought an entry, or one after it.
+func (tr *trial) hasRead(id string) bool {
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	return slices.ContainsFunc(tr.witnesses, func(w *witness) bool { return compare(w.read, id) >= 0 })
 }
 
 // lossesTold returns how many losses there were told of.
