@@ -103,6 +103,7 @@ func TestReaderAndClientAskDifferentServers(t *testing.T) {
 		stream.WithBlock(20*time.Millisecond), stream.WithInspection(50*time.Millisecond))
 	stop := start(t, consumer)
 	add(t, client.old, "both have it")
+	rec.await(t, 1) // by a read of its own, behind which it can go on
 	client.promote(t)
 	add(t, client.old, "only the old one has it")
 	rec.await(t, 2)
