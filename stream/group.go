@@ -174,13 +174,13 @@ func (s *groupSource) byItself(do func(context.Context) error) func(context.Cont
 // of a command that takes over would have, and others may have tried.
 func (s *groupSource) adopt(ctx context.Context) error {
 	defer s.window.watch()()
-	from, adopted, claimed := "-", 0, s.unanswered.Load()
+	from, adopted, taken, claimed := "-", 0, 0, s.unanswered.Load()
 	defer func() {
 		if adopted > 0 {
 			s.log().Info("took up entries that were pending on this consumer", "entries", adopted)
 		}
-		if adopted > 0 && claimed {
-			s.took(adopted, false)
+		if taken > 0 && claimed {
+			s.took(taken, false)
 		}
 	}()
 	for {
@@ -192,19 +192,24 @@ func (s *groupSource) adopt(ctx context.Context) error {
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return fmt.Errorf("listing what is pending on this consumer: %w", err)
 		}
-		ids := make([]string, len(pending))
-		for i, entry := range pending {
-			ids[i] = entry.ID
+		for _, entry := range pending {
 			// Its idle time counts from its delivery, not from now.
 			if delivered := asked.Add(-entry.Idle); delivered.Before(at) {
 				at = delivered
 			}
 		}
-		adopted += s.window.addTaken(ids, s.begun && !claimed, at)
+		for _, entry := range pending {
+			// A read brings what is behind the last one, and counts the first delivery.
+			read := s.begun && (!claimed || entry.RetryCount == 1 && compareIDs(entry.ID, s.last) > 0)
+			n := s.window.addTaken([]string{entry.ID}, read, at)
+			if adopted += n; !read {
+				taken += n
+			}
+		}
 		if len(pending) < 500 {
 			break
 		}
-		from = after(ids[len(ids)-1])
+		from = after(pending[len(pending)-1].ID)
 	}
 	s.unanswered.Store(false)
 	return nil
