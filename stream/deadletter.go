@@ -175,11 +175,10 @@ func (r *run) moveThroughHere(ctx context.Context, letter deadLetter) error {
 	}
 	if letter.entry.Fields == nil {
 		// It is over the limit of size: no more than one of those at a time.
-		r.carrying.Lock()
-		defer r.carrying.Unlock()
-		if ctx.Err() != nil {
-			return ctx.Err()
+		if err := r.carrying.lock(ctx); err != nil {
+			return err
 		}
+		defer r.carrying.unlock()
 	}
 	pairs, err := r.original(ctx, letter.entry)
 	if errors.Is(err, errGone) {

@@ -94,10 +94,10 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		dead.Client = client
 	}
 	e := &engine{stream: l.stream, client: client, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	r := &run{engine: e, window: newWindow(limits{}, l.group)}
+	r := &run{engine: e, window: newWindow(limits{}, l.group), carrying: newExclusive()}
 	var from source = &logSource{run: r}
 	if l.group {
-		from = &groupSource{run: r, group: l.owner, name: "me"}
+		from = &groupSource{run: r, group: l.owner, name: "me", renewal: newExclusive()}
 	}
 	begun := time.Now()
 	settled, err := from.bury(ctx, &held{id: l.id, entry: entry}, dead)

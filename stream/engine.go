@@ -45,9 +45,9 @@ type run struct {
 	// tender does what is to be done from time to time, and asks taker to take over what
 	// others have left: what is held is kept, however long that takes.
 	settler, tender, taker errand
-	// settleMu is held while something is settled, carrying while a large entry that
+	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
-	settleMu, carrying sync.Mutex
+	settling, carrying exclusive
 }
 
 // source is the one seam between log mode and group mode: where entries come
@@ -90,7 +90,10 @@ var recovery = Backoff{Min: 50 * time.Millisecond, Max: 500 * time.Millisecond}
 
 func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
-	r := &run{engine: e, window: newWindow(e.limits(e.group), e.group), sharing: sharingOf(ctx)}
+	r := &run{
+		engine: e, window: newWindow(e.limits(e.group), e.group), sharing: sharingOf(ctx),
+		settling: newExclusive(), carrying: newExclusive(),
+	}
 	e.meter.begin(r)
 	defer func() {
 		r.window.close()

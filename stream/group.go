@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,8 +21,8 @@ type groupSource struct {
 	release func()
 	feed    feed
 
-	// alone has something in it while entries are taken over or taken up.
-	alone chan struct{}
+	// alone is held while entries are taken over or taken up.
+	alone exclusive
 	// unanswered is set when a command that takes over has had no answer: what it has
 	// brought is pending on this consumer, for the reader to take up.
 	unanswered atomic.Bool
@@ -43,7 +42,7 @@ type groupSource struct {
 	// one after a restart. remade is set when the group was made again, or the stream
 	// has gone back.
 	troubled, remade atomic.Bool
-	renewMu          sync.Mutex // held while what is pending is renewed
+	renewal          exclusive // held while what is pending is renewed
 
 	renewing *outage // tend's own; made when there is some
 
@@ -59,7 +58,10 @@ type groupSource struct {
 
 func openGroup(group string) func(context.Context, *run) (source, error) {
 	return func(ctx context.Context, r *run) (source, error) {
-		s := &groupSource{run: r, group: group, name: r.consumerName, release: func() {}, alone: make(chan struct{}, 1), astray: true, cursor: beginning}
+		s := &groupSource{
+			run: r, group: group, name: r.consumerName, release: func() {},
+			alone: newExclusive(), renewal: newExclusive(), astray: true, cursor: beginning,
+		}
 		if s.name == "" {
 			s.name, s.release = takeName(r.stream, group)
 		}
@@ -158,13 +160,11 @@ var errUnanswered = errors.New("entries that were taken over have not arrived")
 // has not put into the window yet, the other would think that nobody knows of it.
 func (s *groupSource) byItself(do func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		select {
-		case s.alone <- struct{}{}:
-			defer func() { <-s.alone }()
-			return do(ctx)
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := s.alone.lock(ctx); err != nil {
+			return err
 		}
+		defer s.alone.unlock()
+		return do(ctx)
 	}
 }
 

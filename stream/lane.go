@@ -85,8 +85,8 @@ func (l *lane) interruptAndUnlock(stream string) {
 	l.interrupted = true
 	read := l.reads
 	l.hub.mu.Unlock()
-	l.hub.sharing.unblocking.Lock()
-	defer l.hub.sharing.unblocking.Unlock()
+	_ = l.hub.sharing.unblocking.lock(context.Background()) // nobody holds it for long
+	defer l.hub.sharing.unblocking.unlock()
 	elsewhere(func() {
 		gaveUp := unblock(l.hub.client, l.reader, stream, func() bool {
 			l.hub.mu.Lock()

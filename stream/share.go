@@ -16,7 +16,7 @@ type sharing struct {
 	// commands has something in it for each command at work, reads aside.
 	commands chan struct{}
 	// unblocking is held while a read is ended, so that only one is at a time.
-	unblocking sync.Mutex
+	unblocking exclusive
 }
 
 // hubKey is what consumers that read together have in common.
@@ -38,7 +38,7 @@ func withSharing(ctx context.Context) context.Context {
 	if sharingOf(ctx) != nil {
 		return ctx
 	}
-	return context.WithValue(ctx, sharingKey{}, &sharing{hubs: make(map[hubKey]*hub), commands: make(chan struct{}, maxCommands)})
+	return context.WithValue(ctx, sharingKey{}, &sharing{hubs: make(map[hubKey]*hub), commands: make(chan struct{}, maxCommands), unblocking: newExclusive()})
 }
 
 func sharingOf(ctx context.Context) *sharing {
