@@ -280,6 +280,35 @@ func TestHistoryIsReadBack(t *testing.T) {
 	}
 }
 
+// A process that is killed may have written a part of its last event, behind which
+// another one goes on.
+func TestTornEventsAreLeftOut(t *testing.T) {
+	t.Parallel()
+	var buf bytes.Buffer
+	// What looks like the beginning of an event may be in a text.
+	h := []history.Event{{Kind: history.Delivered, ID: "1-0", Key: `{"at":`}, {Kind: history.Published, ID: "2-0"}}
+	if err := history.Write(&buf, h); err != nil {
+		t.Fatal(err)
+	}
+	whole := buf.String()
+	first := whole[:strings.Index(whole, "\n")+1]
+	for n := range len(first) {
+		want := h
+		if n == len(first)-1 { // but for the end of the line
+			want = append(h[:1:1], h...)
+		}
+		back, err := history.Read(strings.NewReader(first[:n] + whole))
+		if err != nil || !reflect.DeepEqual(back, want) {
+			t.Errorf("with %q before it: %v, %v, want %v", first[:n], back, err, want)
+		}
+		want = append(h[:2:2], want[:len(want)-2]...)
+		back, err = history.Read(strings.NewReader(whole + first[:n]))
+		if err != nil || !reflect.DeepEqual(back, want) {
+			t.Errorf("with %q behind it: %v, %v, want %v", first[:n], back, err, want)
+		}
+	}
+}
+
 // Many recorders, as of many processes, write to one file.
 func TestHistoriesAreAppended(t *testing.T) {
 	t.Parallel()

@@ -2,7 +2,9 @@ package history
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -85,21 +87,45 @@ func writeEvent(w io.Writer, event Event) error {
 }
 
 // Read reads what [Write], or a [Recorder] with a writer, has written. An error
-// says which line is none of a history.
+// says which line is none of a history. An event of which a process that was killed
+// has written a part only is left out: what it is about has not gone on.
 func Read(r io.Reader) ([]Event, error) {
 	var events []Event
-	lines := bufio.NewScanner(r)
-	for n := 1; lines.Scan(); n++ {
-		var event Event
-		if err := json.Unmarshal(lines.Bytes(), &event); err != nil {
-			return nil, fmt.Errorf("history: line %d: %w", n, err)
+	lines := bufio.NewReader(r)
+	for n := 1; ; n++ {
+		line, err := lines.ReadBytes('\n')
+		if err != nil && !errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("history: reading: %w", err)
 		}
-		events = append(events, event)
+		parts := splitEvents(line)
+		for i, part := range parts {
+			var event Event
+			wrong := json.Unmarshal(part, &event)
+			if wrong == nil {
+				events = append(events, event)
+			} else if i == len(parts)-1 && err == nil { // nothing was written behind it, but its end
+				return nil, fmt.Errorf("history: line %d: %w", n, wrong)
+			}
+		}
+		if err != nil {
+			return events, nil
+		}
 	}
-	if err := lines.Err(); err != nil {
-		return nil, fmt.Errorf("history: reading: %w", err)
+}
+
+// splitEvents returns the events of a line: one, or more if the line of a process that
+// was killed has no end. A kernel that kills stops writing at the end of a page.
+func splitEvents(line []byte) (parts [][]byte) {
+	for len(line) > 0 {
+		const begin = `{"at":` // which is in no text, where a quote is escaped
+		end := len(line)
+		if next := bytes.Index(line[1:], []byte(begin)); next >= 0 {
+			end = next + 1
+		}
+		parts = append(parts, line[:end])
+		line = line[end:]
 	}
-	return events, nil
+	return parts
 }
 
 // Append opens a file to which events are appended, for [Recorder.Out],
