@@ -49,12 +49,9 @@ func TestStopsWhileAnEntryWaitsForAcks(t *testing.T) {
 }
 
 // noAcks is a client whose acks take their time, and fail.
-type noAcks struct{ tried atomic.Int64 }
-
-func (*noAcks) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (*noAcks) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
+type noAcks struct {
+	inert
+	tried atomic.Int64
 }
 
 func (h *noAcks) ProcessHook(next redis.ProcessHook) redis.ProcessHook {

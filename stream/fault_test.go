@@ -345,20 +345,14 @@ func TestCancelWhileBlocked(t *testing.T) {
 		done := make(chan error, 1)
 		consumer := newConsumer(t, client, &offset.Memory{}, newRecorder().Handle, stream.WithBlock(time.Minute))
 		go func() { done <- consumer.Run(ctx) }()
-		eventually(t, "the reader is blocked", func() bool {
-			info, err := client.Info(t.Context(), "clients").Result()
-			return err == nil && strings.Contains(info, "blocked_clients:1\r\n")
-		})
+		awaitBlocked(t, client, 1)
 		begun := time.Now()
 		cancel()
 		if err := <-done; err != nil {
 			t.Fatal(err)
 		}
 		took = append(took, time.Since(begun))
-		eventually(t, "the server has noticed", func() bool {
-			info, err := client.Info(t.Context(), "clients").Result()
-			return err == nil && strings.Contains(info, "blocked_clients:0\r\n")
-		})
+		awaitBlocked(t, client, 0) // the server has noticed
 	}
 	slices.Sort(took)
 	t.Logf("Run returned after a median of %v, at worst %v", took[len(took)/2], took[len(took)-1])

@@ -177,6 +177,24 @@ func bubble(t *testing.T, test func(t *testing.T, client *redis.Client)) {
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) { test(t, b.Client) })
 }
 
+// awaitBlocked waits until n clients of a server wait in a blocking command.
+func awaitBlocked(t testing.TB, client *redis.Client, n int) {
+	t.Helper()
+	eventually(t, fmt.Sprint(n, " clients are blocked"), func() bool {
+		info, err := client.Info(t.Context(), "clients").Result()
+		return err == nil && strings.Contains(info, fmt.Sprintf("blocked_clients:%d\r\n", n))
+	})
+}
+
+// inert is for hooks of a client that have to do with single commands only.
+type inert struct{}
+
+func (inert) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (inert) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
 func parse(t testing.TB, text string) time.Duration {
 	t.Helper()
 	d, err := time.ParseDuration(text)

@@ -3,7 +3,6 @@ package stream_test
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -33,9 +32,7 @@ func TestTakenOverAndReplyLost(t *testing.T) {
 			var cut sync.Once
 			proxy.OnRequest(c.command, func() {
 				cut.Do(func() {
-					eventually(t, "a read waits", func() bool {
-						return strings.Contains(direct.Info(t.Context(), "clients").Val(), "blocked_clients:1\r\n")
-					})
+					awaitBlocked(t, direct, 1)
 					open := proxy.Stats().Open
 					proxy.Cut(streamtest.ToClient, 0)
 					add(t, direct, "d")
@@ -120,14 +117,9 @@ func TestTakenOverWhileLookingForOwn(t *testing.T) {
 // lateClaim is a client to which the first reply to a claim comes late, and that lists
 // what is pending only then.
 type lateClaim struct {
+	inert
 	claimed chan struct{}
 	once    sync.Once
-}
-
-func (h *lateClaim) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (h *lateClaim) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
 }
 
 func (h *lateClaim) ProcessHook(next redis.ProcessHook) redis.ProcessHook {

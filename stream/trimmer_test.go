@@ -144,10 +144,10 @@ func TestTrimmerEndsWithWhatNoWaitingCanMend(t *testing.T) {
 
 // scripted is a client's hook that answers in place of the server's script.
 type scripted struct {
+	inert
 	reply func() ([]any, error)
 }
 
-func (scripted) DialHook(next redis.DialHook) redis.DialHook { return next }
 func (s scripted) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 	return func(_ context.Context, cmd redis.Cmder) error {
 		reply, err := s.reply()
@@ -158,9 +158,6 @@ func (s scripted) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 		return err
 	}
 }
-func (scripted) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
 
 // runScripted runs a trimmer for a time that passes at once, with those answers.
 func runScripted(t *testing.T, d time.Duration, reply func() ([]any, error), opts ...stream.Option) *logs {
@@ -169,7 +166,7 @@ func runScripted(t *testing.T, d time.Duration, reply func() ([]any, error), opt
 	synctest.Test(t, func(t *testing.T) {
 		client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 		defer func() { _ = client.Close() }()
-		client.AddHook(scripted{reply})
+		client.AddHook(scripted{reply: reply})
 		ctx, cancel := context.WithTimeout(t.Context(), d)
 		defer cancel()
 		if err := newTrimmer(t, client, append(opts, stream.WithLogger(out.Logger()))...).Run(ctx); err != nil {

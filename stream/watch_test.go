@@ -64,6 +64,7 @@ func TestIdleGroupsAreLookedAfterTogether(t *testing.T) {
 
 // commandCounter counts the commands of a client by their names.
 type commandCounter struct {
+	inert
 	mu   sync.Mutex
 	sent map[string]int
 }
@@ -75,12 +76,6 @@ func (c *commandCounter) reset() map[string]int {
 	sent := c.sent
 	c.sent = make(map[string]int)
 	return sent
-}
-
-func (c *commandCounter) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (c *commandCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
 }
 
 func (c *commandCounter) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
@@ -125,13 +120,7 @@ func TestRenewedWhileAClaimHangs(t *testing.T) {
 }
 
 // hangingClaim is a client to which the reply to a claim comes after a minute.
-type hangingClaim struct{}
-
-func (hangingClaim) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (hangingClaim) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
+type hangingClaim struct{ inert }
 
 func (hangingClaim) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
