@@ -34,7 +34,8 @@ type Config struct {
 	OffsetStore offset.Store
 
 	// EventTypes are event types to handle besides [TypePermanentBlocked] and
-	// [TypeDeleted].
+	// [TypeDeleted]. White space around a type is removed, as around the type of an
+	// event; a blank type is refused.
 	EventTypes []string
 	// Middleware is put around the processing of every entry, the first
 	// outermost. Default: none, with which a failed event is held and tried
@@ -60,6 +61,7 @@ func (c Config) validate() error {
 	if c.BlockTimeout <= 0 {
 		problems = append(problems, fmt.Errorf("lifecycle: Config.BlockTimeout is %v: give how long a read may wait, such as 2s", c.BlockTimeout))
 	}
+	problems = append(problems, checkTypes("Config", c.EventTypes))
 	return errors.Join(problems...)
 }
 
@@ -134,8 +136,12 @@ func newConsumer(config Config, problems error, join func(*Consumer, []stream.Op
 
 // OnEvent registers the handler of all events, at any time, also while the
 // consumer runs. A second call replaces the first from the next event on, and
-// nil removes it. While there is none, events are logged and passed.
+// nil removes it. While there is none, each event is logged as a warning, and passed:
+// it is skipped, and will not be delivered again. On a nil Consumer it does nothing.
 func (c *Consumer) OnEvent(handler Handler) {
+	if c == nil {
+		return
+	}
 	if handler == nil {
 		c.handler.Store(nil)
 		return
@@ -144,11 +150,17 @@ func (c *Consumer) OnEvent(handler Handler) {
 }
 
 // Run consumes from the stored offset or where the group is, or from the beginning
-// of the stream if there is neither, until ctx is done, and returns ctx.Err() then. See
-// [stream.Consumer.Run] for the errors that end it earlier.
+// of the stream if there is neither, until ctx is done. See [stream.Consumer.Run] for
+// the errors that end it earlier.
+//
+// After a clean stop Run returns ctx.Err(), where [stream.Consumer.Run] returns nil: the
+// hand-written consumer that this package replaces did so, and its callers look for
+// context.Canceled. A [stream.Runner] takes ctx.Err() for a clean stop.
+//
+// On a nil or zero Consumer, Run returns an error at once.
 func (c *Consumer) Run(ctx context.Context) error {
-	if c == nil {
-		return errors.New("lifecycle: Run on a nil Consumer: make one with NewConsumer")
+	if c == nil || c.consumer == nil {
+		return errors.New("lifecycle: Run on a Consumer that is nil or zero: make one with NewConsumer or NewGroupConsumer")
 	}
 	err := c.consumer.Run(ctx)
 	switch {
@@ -179,6 +191,9 @@ func (c *Consumer) handle(ctx context.Context, msg *stream.Message[Event]) error
 	}
 	handler := c.handler.Load()
 	if handler == nil {
+		// Not the engine's line alone, which is of the level Info for every skip: a
+		// program that forgot OnEvent would drop all events unseen.
+		c.logger.WarnContext(ctx, "event dropped: no handler is registered; call OnEvent before Run", "stream", msg.Stream, "entry_id", msg.ID)
 		return stream.Skip("no handler is registered")
 	}
 	if err := (*handler)(ctx, event); err != nil {

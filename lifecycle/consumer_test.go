@@ -78,7 +78,7 @@ func saved(t *testing.T, config lifecycle.Config) string {
 func TestConsumerHandlesKnownEvents(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, config lifecycle.Config, _ *bytes.Buffer) {
-		config.EventTypes = []string{"user.lifecycle.created"}
+		config.EventTypes = []string{" user.lifecycle.created\t"} // trimmed, as an event's type is
 		first := publish(t, config, lifecycle.TypeDeleted, "u1")
 		publish(t, config, lifecycle.TypePermanentBlocked, "u2")
 		last := publish(t, config, "user.lifecycle.created", "u3")
@@ -194,8 +194,8 @@ func TestOnEventAtAnyTime(t *testing.T) {
 		if !slices.Equal(got, []string{"first b", "second c"}) {
 			t.Errorf("got %v", got)
 		}
-		if n := strings.Count(out.String(), "no handler is registered"); n != 2 {
-			t.Errorf("%d events without a handler are in the log, want 2:\n%s", n, out)
+		if n := strings.Count(out.String(), `level=WARN msg="event dropped: no handler is registered`); n != 2 {
+			t.Errorf("%d warnings of events without a handler, want 2:\n%s", n, out)
 		}
 	})
 }
@@ -270,6 +270,7 @@ func TestNewConsumerRefuses(t *testing.T) {
 		"BlockTimeout":  func(c *lifecycle.Config) { c.BlockTimeout = 0 },
 		"BlockTimeout ": func(c *lifecycle.Config) { c.BlockTimeout = -time.Second },
 		"OffsetStore":   func(c *lifecycle.Config) { c.OffsetStore = nil },
+		"EventTypes[1]": func(c *lifecycle.Config) { c.EventTypes = []string{"user.lifecycle.created", " \t"} },
 	} {
 		config := complete
 		change(&config)
@@ -298,8 +299,12 @@ func TestNewConsumerRefuses(t *testing.T) {
 func TestNilReceiverAndNilContext(t *testing.T) {
 	t.Parallel()
 	var none *lifecycle.Consumer
+	none.OnEvent(func(context.Context, lifecycle.Event) error { return nil })
 	if err := none.Run(t.Context()); err == nil {
 		t.Error("Run on a nil consumer returned nil")
+	}
+	if err := new(lifecycle.Consumer).Run(t.Context()); err == nil {
+		t.Error("Run on a zero consumer returned nil")
 	}
 	bubble(t, func(t *testing.T, config lifecycle.Config, _ *bytes.Buffer) {
 		consumer := newConsumer(t, config)

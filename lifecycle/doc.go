@@ -6,4 +6,8 @@
 // [Consumer] adds what this topic has of its own, which is a set of known event
 // types and a handler that can be registered while the consumer runs. [Producer]
 // publishes events of these types.
+//
+// It takes the place of a hand-written consumer, and keeps two of its ways, which differ
+// from package stream: [Consumer.Run] returns ctx.Err() after a clean stop, and
+// [Consumer.OnEvent] registers the handler after the consumer was made.
 package lifecycle

@@ -1,6 +1,9 @@
 package lifecycle
 
 import (
+	"errors"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-playground/validator/v10"
@@ -59,11 +62,24 @@ func afterEpoch(field validator.FieldLevel) bool {
 	return ok && t.UnixMilli() > 0
 }
 
-// knownTypes returns the types that everybody knows, and more.
+// knownTypes returns the types that are always known, and more. White space around a
+// type is removed, as the codec removes it around the type of an event: a type with
+// white space would match no event.
 func knownTypes(more []string) map[string]bool {
 	known := map[string]bool{TypePermanentBlocked: true, TypeDeleted: true}
 	for _, eventType := range more {
-		known[eventType] = true
+		known[strings.TrimSpace(eventType)] = true
 	}
 	return known
+}
+
+// checkTypes reports the blank ones among the types of a configuration.
+func checkTypes(config string, more []string) error {
+	var problems []error
+	for i, eventType := range more {
+		if strings.TrimSpace(eventType) == "" {
+			problems = append(problems, fmt.Errorf("lifecycle: %s.EventTypes[%d] is blank: give an event type, or leave it out", config, i))
+		}
+	}
+	return errors.Join(problems...)
 }

@@ -24,7 +24,7 @@ type ProducerConfig struct {
 	Stream string
 
 	// EventTypes are event types to publish besides [TypePermanentBlocked] and
-	// [TypeDeleted].
+	// [TypeDeleted]. White space around a type is removed; a blank type is refused.
 	EventTypes []string
 	// Options are options for producers, such as [stream.WithMaxLen].
 	// Default: none, with which nothing is ever trimmed.
@@ -40,6 +40,7 @@ func (c ProducerConfig) validate() error {
 	if strings.TrimSpace(c.Stream) == "" {
 		problems = append(problems, fmt.Errorf("lifecycle: ProducerConfig.Stream is blank: give the key of the stream, such as %q", DefaultStream))
 	}
+	problems = append(problems, checkTypes("ProducerConfig", c.EventTypes))
 	return errors.Join(problems...)
 }
 

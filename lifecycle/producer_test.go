@@ -118,8 +118,8 @@ func TestPublishRefuses(t *testing.T) {
 
 func TestNewProducerRefuses(t *testing.T) {
 	t.Parallel()
-	_, err := lifecycle.NewProducer(lifecycle.ProducerConfig{Stream: " "})
-	for _, name := range []string{"Client", "Stream"} {
+	_, err := lifecycle.NewProducer(lifecycle.ProducerConfig{Stream: " ", EventTypes: []string{""}})
+	for _, name := range []string{"Client", "Stream", "EventTypes[0]"} {
 		if err == nil || !strings.Contains(err.Error(), "ProducerConfig."+name) {
 			t.Errorf("%s is not in %v", name, err)
 		}
