@@ -13,19 +13,21 @@
 //   - [NewGroupConsumer], group mode: any number of consumers share the entries,
 //     in no particular order. Redis keeps what each has not finished.
 //
-//     var Orders = stream.Topic[Order]{Name: "orders"}
+// Both are made of the same parts:
 //
-//     consumer, err := stream.NewConsumer(client, Orders, store, handle,
-//     stream.WithLabel("billing"),
-//     stream.WithMiddleware(
-//     middleware.Logging(logger),
-//     middleware.DeadLetter(middleware.DeadLetterConfig{}),
-//     middleware.Retry(middleware.RetryConfig{Attempts: 5}),
-//     ))
-//     if err != nil {
-//     return err
-//     }
-//     return consumer.Run(ctx)
+//	var Orders = stream.Topic[Order]{Name: "orders"}
+//
+//	consumer, err := stream.NewConsumer(client, Orders, store, handle,
+//		stream.WithLabel("billing"),
+//		stream.WithMiddleware(
+//			middleware.Logging(logger),
+//			middleware.DeadLetter(middleware.DeadLetterConfig{}),
+//			middleware.Retry(middleware.RetryConfig{Attempts: 5}),
+//		))
+//	if err != nil {
+//		return err
+//	}
+//	return consumer.Run(ctx)
 //
 // A [Runner] runs the consumers of many topics in one process. Signals are the
 // program's business:
