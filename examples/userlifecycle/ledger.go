@@ -130,8 +130,8 @@ func (l *ledger) state() (done, all int, news []string) {
 func (l *ledger) summary(out io.Writer) (notReached int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	const row = "%-24s %9v %9v %9v %9v %12v %12v\n"
-	fmt.Fprintf(out, "\n"+row, "", "carried", "published", "handled", "skipped", "dead letters", "not reached")
+	const row = "%-23s %8v %9v %8v %7v %6v %11v\n" // a terminal of the usual width has room for it
+	fmt.Fprintf(out, "\n"+row, "", "carried", "published", "handled", "skipped", "dead", "not reached")
 	line := func(name string, carried, published, handled, skipped, dead int) int {
 		rest := carried + published - handled - skipped - dead
 		fmt.Fprintf(out, row, name, carried, published, handled, skipped, dead, rest)

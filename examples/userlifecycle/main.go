@@ -29,7 +29,8 @@ type settings struct {
 	events   int
 	keep     bool
 	verbose  bool
-	terminal bool
+	// width is the terminal's, nil where the output is none.
+	width func() int
 }
 
 func main() {
@@ -43,8 +44,8 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
-	if info, err := os.Stdout.Stat(); err == nil {
-		set.terminal = info.Mode()&os.ModeCharDevice != 0
+	if info, err := os.Stdout.Stat(); err == nil && info.Mode()&os.ModeCharDevice != 0 {
+		set.width = func() int { return columns(os.Stdout) }
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -55,6 +56,9 @@ func main() {
 }
 
 func run(ctx context.Context, set settings, out, errout io.Writer) error {
+	if set.width != nil {
+		out = &terminal{out, set.width}
+	}
 	store, err := openRedis(set)
 	if err != nil {
 		return err
@@ -102,7 +106,7 @@ func run(ctx context.Context, set settings, out, errout io.Writer) error {
 		defer finish()
 		feeding <- feed(consuming, store, set.events, books)
 	}()
-	progress := startProgress(out, set.terminal, books)
+	progress := startProgress(out, set.width, waiting.sum()+set.events, books)
 	err = consumer.Run(consuming)
 	if err == consuming.Err() { //nolint:errorlint // anything that is joined to it is worth telling
 		err = nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"millrace/stream/streamtest"
 )
@@ -76,5 +77,38 @@ func TestWrongURLIsRefusedWithoutItsPassword(t *testing.T) {
 	err := run(t.Context(), settings{redisURL: "redis://user:s3cr3t@host:badport/0"}, &out, &out)
 	if err == nil || strings.Contains(err.Error()+out.String(), "s3cr3t") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestLinesFitTheTerminal(t *testing.T) {
+	for _, width := range []int{20, 40, 80, 200} {
+		var out bytes.Buffer
+		if err := run(t.Context(), settings{events: 60, width: func() int { return width }}, &out, &out); err != nil {
+			t.Fatalf("%v\n%s", err, out.String())
+		}
+		text := strings.ReplaceAll(out.String(), clearLine, "\n")
+		for line := range strings.Lines(text) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
+				t.Errorf("a line of %d columns on a terminal of %d: %q", n, width, line)
+			}
+		}
+		if !strings.Contains(text, "100%  60 of 60") {
+			t.Errorf("no bar at its end on a terminal of %d columns:\n%s", width, text)
+		}
+	}
+}
+
+func TestBar(t *testing.T) {
+	for want, got := range map[string]string{
+		"[==========          ]  50%  50 of 100  25/s  2s left": bar(53, 50, 100, 2*time.Second),
+		"[                  ]   0%  0 of 100  0/s  - left":      bar(48, 0, 100, 2*time.Second),
+		"[=====] 100%  7 of 7  7/s  0s left":                    bar(34, 7, 7, time.Second),
+		"50%  50 of 100  25/s  2s left":                         bar(30, 50, 100, 2*time.Second),
+		"50%  50 ...":                                           bar(11, 50, 100, 2*time.Second),
+		"100%  0 of 0  0/s  0s left":                            bar(27, 0, 0, time.Second),
+	} {
+		if got != want {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
 	}
 }
