@@ -331,7 +331,8 @@ func (tr *trial) report(entries int, found history.Findings) string {
 	}
 	fmt.Fprintf(&b, "  %5d  faults; found:\n", all)
 	for _, verdict := range []history.Verdict{
-		history.Lost, history.Skipped, history.OutOfOrder, history.Silent, history.MovedBack, history.Phantom, history.Repeated,
+		history.Lost, history.Skipped, history.OutOfOrder, history.AtOnce, history.Early, history.Silent, history.FalseReport,
+		history.MovedBack, history.NoEntry, history.Phantom, history.Doubled, history.Altered, history.Repeated,
 	} {
 		of := found.Of(verdict)
 		fmt.Fprintf(&b, "  %5d  %s (%d that no fault explains)\n", len(of), verdict, len(of.Violations()))

@@ -29,7 +29,8 @@ type Rules struct {
 	After string
 	// Trimmed is the ID up to which entries were removed from the stream on
 	// purpose. That these are not there in the end is no finding; but those among
-	// them that nobody had handled need a report like any other loss.
+	// them that were not handled need a report like any other loss. Their order is
+	// judged, and what offsets passed, as if they were there.
 	Trimmed string
 }
 
@@ -50,7 +51,12 @@ func (r Rules) Check(events []Event, log []string) (Findings, error) {
 	}
 	c.repeats()
 	c.order()
+	c.replays()
+	c.overlaps()
+	c.contents()
+	c.publishes()
 	c.losses()
+	c.reported()
 	return c.findings, nil
 }
 
@@ -61,8 +67,9 @@ type check struct {
 	events         []Event
 	faults         []*span
 	entries        map[offset.ID]*checked
-	log            []*checked // what the stream has in the end
-	reports        []int      // where in the history they are
+	log            []*checked         // what the stream has, or has had before it was trimmed
+	reports        []int              // where in the history they are
+	unfounded      map[offset.ID]bool // offsets of which a finding has been made
 	findings       Findings
 }
 
@@ -71,7 +78,8 @@ type check struct {
 type checked struct {
 	id                   offset.ID
 	key                  string
-	inLog                bool
+	inLog                bool // the stream has it in the end
+	stayed               bool // it is in the log, see [check]
 	published, delivered int
 	passed               int  // its processing has come to its end
 	succeeded            int  // and that without an error
@@ -79,7 +87,7 @@ type checked struct {
 }
 
 func newCheck(r Rules, events []Event, log []string) (*check, error) {
-	c := &check{rules: r, events: events, faults: spans(events), entries: make(map[offset.ID]*checked)}
+	c := &check{rules: r, events: events, faults: spans(events), entries: make(map[offset.ID]*checked), unfounded: make(map[offset.ID]bool)}
 	for _, bound := range []struct {
 		text string
 		id   *offset.ID
@@ -101,10 +109,31 @@ func newCheck(r Rules, events []Event, log []string) (*check, error) {
 		entry.inLog = true
 		c.log = append(c.log, entry)
 	}
-	if !slices.IsSortedFunc(c.log, func(a, b *checked) int { return a.id.Compare(b.id) }) {
+	if !slices.IsSortedFunc(c.log, byID) {
 		return nil, fmt.Errorf("history: the stream's IDs are not in their order")
 	}
-	return c, c.gather()
+	if err := c.gather(); err != nil {
+		return nil, err
+	}
+	c.completeLog()
+	return c, nil
+}
+
+func byID(a, b *checked) int { return a.id.Compare(b.id) }
+
+// completeLog adds to the log the entries that are gone, and were in the same history of
+// the stream as those that are there: no fault since they came may have lost them. Those
+// of which Redis may have lost the rest of a history have no order with what came later.
+func (c *check) completeLog() {
+	lossy := slices.DeleteFunc(slices.Clone(c.faults), func(s *span) bool { return !s.Loses })
+	for _, entry := range c.entries {
+		first := min(entry.published, entry.delivered)
+		entry.stayed = entry.inLog || first < c.never() && between(lossy, first, c.never(), func(*span) bool { return true }) == nil
+		if entry.stayed && !entry.inLog {
+			c.log = append(c.log, entry)
+		}
+	}
+	slices.SortFunc(c.log, byID)
 }
 
 // entry returns what is known of an entry, which may be nothing yet.

@@ -18,18 +18,32 @@ import (
 //	+1 acknowledged   >1 delivered   =1 handled   !1 failed   ~1 dead letter
 //	s1 saving, saved  l1 loaded      r1-2 reported, r without a range
 //	b1 resetting, reset (back)      d1 resetting, of which nobody knows more
-//	{kill:2 a fault that may repeat two   {fail:loses   }kill over
+//	{kill:2 a fault that may repeat two   {fail:loses   {gone:alarms   }kill over
+//	pa publishing with the key a   ua and it had no answer
 //
-// An entry's number is its ID's; a letter behind it is its key.
+// An entry's number is its ID's; a letter behind it is its key. Behind that, @you is
+// the consumer, which is otherwise me, and #7 the sum of the fields.
 func story(words string) []history.Event {
 	var h []history.Event
 	for word := range strings.FieldsSeq(words) {
 		mark, rest := word[0], word[1:]
+		by, sum := "me", uint64(0)
+		if text, number, ok := strings.Cut(rest, "#"); ok {
+			rest = text
+			_, _ = fmt.Sscan(number, &sum)
+		}
+		if text, name, ok := strings.Cut(rest, "@"); ok {
+			rest, by = text, name
+		}
 		id, key := strings.TrimRight(rest, "abc")+"-0", strings.TrimLeft(rest, "0123456789")
 		entry := func(kind history.Kind) history.Event {
-			return history.Event{Kind: kind, By: "me", ID: id, Key: key}
+			return history.Event{Kind: kind, By: by, ID: id, Key: key, Sum: sum}
 		}
 		switch mark {
+		case 'p':
+			h = append(h, history.Event{Kind: history.Publishing, By: by, Key: rest})
+		case 'u':
+			h = append(h, history.Event{Kind: history.PublishUnknown, By: by, Key: rest})
 		case '+':
 			h = append(h, entry(history.Published))
 		case '>':
@@ -50,14 +64,14 @@ func story(words string) []history.Event {
 		case 'l':
 			h = append(h, entry(history.Loaded))
 		case 'r':
-			event := history.Event{Kind: history.Reported, By: "me", Text: "lost"}
+			event := history.Event{Kind: history.Reported, By: by, Text: "lost"}
 			if from, to, ok := strings.Cut(rest, "-"); ok {
 				event.ID, event.To = from+"-0", to+"-0"
 			}
 			h = append(h, event)
 		case '{':
 			name, may, _ := strings.Cut(rest, ":")
-			fault := history.Fault{Name: name, Loses: may == "loses"}
+			fault := history.Fault{Name: name, Loses: may == "loses", Alarms: may == "alarms"}
 			_, _ = fmt.Sscan(may, &fault.Repeats)
 			h = append(h, history.Event{Kind: history.FaultBegun, Text: name, May: &fault})
 		case '}':
@@ -135,18 +149,58 @@ func TestCheck(t *testing.T) {
 		{"trimmed unread", history.Rules{Trimmed: "1-0"}, "+1 +2 >2 =2", "2", "silent:1"},
 		{"reported", anyOrder, "+1 +2 r1-2", "", ""},
 		{"reported without a range", anyOrder, "+1 r", "", ""},
-		{"another one is reported", anyOrder, "+1 r2-3", "", "silent:1"},
+		{"another one is reported", anyOrder, "+1 r2-3", "", "silent:1, false report:2"},
 		{"published after a report", anyOrder, "+1 r +2", "", "silent:2"},
 
 		{"loaded lower", inOrder, ">1 =1 >2 =2 s2 l1", "1 2", "moved back:1"},
 		{"saved lower", inOrder, ">1 =1 >2 =2 s2 s1", "1 2", "moved back:1"},
 		{"loaded lower after a failover", inOrder, ">1 =1 >2 =2 s2 {fail:loses }fail l1", "1 2", "moved back:1:fail"},
 		{"one finding for each way back", inOrder, ">1 =1 >2 =2 >3 =3 s3 l1 s1 s2 s3", "1 2 3", "moved back:1"},
-		{"reset after a report", inOrder, ">1 =1 >2 =2 s2 r b0 l0 >1 =1 s1", "1 2", "repeated:1"},
-		{"reset, and tried again", inOrder, ">1 =1 >2 =2 s2 r d0 d0 b0 l0", "1 2", ""},
+		{"reset after a report", inOrder, ">1 =1 >2 =2 s2 r b0 l0 >1 =1 s1", "1 2", "repeated:1, false report:0"},
+		{"reset, and tried again", inOrder, ">1 =1 >2 =2 s2 r d0 d0 b0 l0", "1 2", "false report:0"},
 		{"reset without a report", inOrder, ">1 =1 >2 =2 s2 b1 l1", "1 2", "moved back:1"},
-		{"reset once more without a report", inOrder, ">1 =1 >2 =2 s2 r b1 s2 b1 l1", "1 2", "moved back:1"},
-		{"loaded lower than it was reset", inOrder, ">1 =1 >2 =2 s2 r b1 l0", "1 2", "moved back:0"},
+		{"reset once more without a report", inOrder, ">1 =1 >2 =2 s2 r b1 s2 b1 l1", "1 2", "moved back:1, false report:0"},
+		{"loaded lower than it was reset", inOrder, ">1 =1 >2 =2 s2 r b1 l0", "1 2", "moved back:0, false report:0"},
+
+		{"the order of what was trimmed", history.Rules{Order: history.InOrder, Trimmed: "3-0"}, "+1 +2 +3 >1 =1 >3 =3 >2 =2 s3 +4 >4 =4 s4", "4", "out of order:2"},
+		{"saved past what was trimmed unhandled", history.Rules{Order: history.InOrder, Trimmed: "2-0"}, "+1 +2 +3 >2 =2 s2 >1 =1 >3 =3 s3", "3", "skipped:1, out of order:1"},
+		{"the order of what is gone without a fault", inOrder, "+1 +2 >2 =2 >1 =1", "", "out of order:1, phantom:1, phantom:2"},
+
+		{"two at once", anyOrder, ">1 >1@you =1 !1@you", "1", "repeated:1, at once:1"},
+		{"the one that was killed", anyOrder, "{kill:1 >1 }kill >1@you =1@you", "1", ""},
+		{"two at once, frozen", anyOrder, ">1 {freeze:1 >1@you =1@you }freeze =1", "1", "repeated:1:freeze, at once:1:freeze"},
+		{"two of a key at once", byKey, ">1a >2a =1a =2a", "1 2", "at once:2"},
+		{"two keys at once", byKey, ">1a >2b =1a =2b", "1 2", ""},
+		{"two of a key at once in group mode", anyOrder, ">1a >2a =1a =2a", "1 2", ""},
+
+		{"replayed out of order", inOrder, "{kill:3 >1 =1 >2 =2 >3 =3 l0@you >2@you =2@you >1@you =1@you", "1 2 3", "repeated:1:kill, repeated:2:kill, out of order:1"},
+		{"replayed twice in order", inOrder, "{kill:4 >1 =1 >2 =2 l0@you >1@you =1@you >2@you =2@you l0@he >1@he =1@he >2@he =2@he", "1 2", "repeated:1:kill, repeated:2:kill, repeated:1:kill, repeated:2:kill"},
+		{"a key replayed out of order", byKey, "{kill:3 >1a =1a >2a =2a >3b =3b l0@you >3b@you =3b@you >2a@you =2a@you >1a@you =1a@you", "1 2 3", "repeated:1:kill, repeated:2:kill, repeated:3:kill, out of order:1"},
+		{"back after a report", inOrder, "+1 >2 =2 >3 =3 r1-1 >2 =2 >3 =3", "2 3", "repeated:2, repeated:3"},
+
+		{"an offset of no entry", inOrder, ">1 =1 s1 s7 s7", "1", "no entry:7"},
+		{"the place to begin is no entry", history.Rules{Order: history.InOrder, After: "7-0"}, "s7 >8 =8 s8", "8", ""},
+		{"an offset of a lost entry", inOrder, "+1 >1 =1 {fail:loses }fail s1", "", "phantom:1:fail"},
+
+		{"handled before the start", history.Rules{After: "2-0"}, ">2 =2 >3 =3", "1 2 3", "early:2"},
+		{"failed before the start", history.Rules{After: "2-0"}, ">2 !2 >3 =3", "1 2 3", "early:2"},
+		{"before the start after a loss", history.Rules{After: "2-0"}, "+4 {fail:loses }fail r >1 =1", "1", ""},
+
+		{"published twice", anyOrder, "pa +1a >1a =1a >2a =2a", "1 2", "doubled:2"},
+		{"two publishes of a key", anyOrder, "pa +1a pa ua >1a =1a >2a =2a", "1 2", ""},
+		{"publishes that were not recorded", anyOrder, "pa +1a >1a =1a >2b =2b", "1 2", ""},
+
+		{"another key than published", anyOrder, "+1a >1b =1b", "1", "altered:1"},
+		{"other fields than before", anyOrder, ">1#7 !1 >1#8 =1", "1", "altered:1"},
+		{"the same fields", anyOrder, ">1#7 !1 >1#7 =1", "1", ""},
+		{"another entry of the ID after a failover", anyOrder, ">1a#7 =1a {fail:loses }fail +1b >1b#8 =1b", "1", "altered:1:fail, repeated:1"},
+
+		{"a loss that is none", anyOrder, "+1 +2 r1-1 >1 =1 >2 =2", "1 2", "false report:1"},
+		{"a loss of nothing", anyOrder, "r4-5 +4 >4 =4", "4", "false report:4"},
+		{"a loss of an entry without an ID", anyOrder, "pa ua r4-5", "", ""},
+		{"a loss that nothing tells from none", anyOrder, "+1 >1 =1 {gone:alarms }gone r", "1", "false report:0:gone"},
+		{"a loss before a fault", anyOrder, "+1 >1 =1 r {gone:alarms }gone", "1", "false report:0"},
+		{"a loss of what is there and unread", anyOrder, "+1 r1-1", "1", "lost:1"},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			t.Parallel()

@@ -23,7 +23,7 @@ const (
 	Published Kind = "published"
 	// PublishUnknown: publishing failed with Text; it may have been written or not.
 	PublishUnknown Kind = "publish unknown"
-	// Delivered: the entry ID, with its Key, is about to be handled.
+	// Delivered: the entry ID, with its Key and Sum, is about to be handled.
 	Delivered Kind = "delivered"
 	// Handled: handling of ID is over. Passed says whether that ends its
 	// processing; if it does not, or not with success, Text is the error.
@@ -50,16 +50,18 @@ const (
 
 // Event is one thing that happened. Which fields it has, its Kind says.
 type Event struct {
-	At     time.Time `json:"at"`
-	Kind   Kind      `json:"kind"`
-	By     string    `json:"by,omitempty"` // the consumer or publisher
-	ID     string    `json:"id,omitempty"`
-	To     string    `json:"to,omitempty"`
-	Key    string    `json:"key,omitempty"`
-	Label  string    `json:"label,omitempty"`
-	Text   string    `json:"text,omitempty"`
-	Passed bool      `json:"passed,omitempty"`
-	May    *Fault    `json:"may,omitempty"`
+	At    time.Time `json:"at"`
+	Kind  Kind      `json:"kind"`
+	By    string    `json:"by,omitempty"` // the consumer or publisher
+	ID    string    `json:"id,omitempty"`
+	To    string    `json:"to,omitempty"`
+	Key   string    `json:"key,omitempty"`
+	Label string    `json:"label,omitempty"`
+	Text  string    `json:"text,omitempty"`
+	// Sum is a hash of the fields of what was delivered, 0 if it is not known.
+	Sum    uint64 `json:"sum,omitempty"`
+	Passed bool   `json:"passed,omitempty"`
+	May    *Fault `json:"may,omitempty"`
 }
 
 // Write writes a history, that is events in the order in which they happened, as

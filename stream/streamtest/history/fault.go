@@ -12,6 +12,9 @@ type Fault struct {
 	// Loses says that Redis may lose what it acknowledged, entries and offsets,
 	// as it does in a failover or an empty restart.
 	Loses bool `json:"loses,omitempty"`
+	// Alarms says that a loss may be reported because of it although nothing is lost,
+	// as of a group that was destroyed: its consumers cannot know.
+	Alarms bool `json:"alarms,omitempty"`
 }
 
 // span is a fault and when it was, in positions of a history.

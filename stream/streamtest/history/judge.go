@@ -7,6 +7,7 @@ import (
 	"millrace/offset"
 )
 
+// find adds a finding.
 func (c *check) find(verdict Verdict, entry *checked, by *span, format string, args ...any) {
 	finding := Finding{Verdict: verdict, ID: entry.id.String(), Key: entry.key, Detail: fmt.Sprintf(format, args...)}
 	if by != nil {
@@ -54,10 +55,22 @@ func (c *check) offsets() error {
 			highest[event.Label] = saved{id, i} // one finding for each way back
 		}
 		if event.Kind == Saving {
+			c.foundedOn(id, event)
 			done = c.passedOver(id, i, done)
 		}
 	}
 	return nil
+}
+
+// foundedOn looks whether there ever was an entry with the ID of an offset that is
+// saved. The place where a consumer begins need not be one.
+func (c *check) foundedOn(id offset.ID, event Event) {
+	entry := c.entries[id]
+	if id == c.after || c.unfounded[id] || entry != nil && (entry.inLog || entry.published < c.never() || entry.delivered < c.never()) {
+		return
+	}
+	c.unfounded[id] = true // one finding for each
+	c.find(NoEntry, &checked{id: id}, nil, "saved by %q", event.By)
 }
 
 // passedOver looks for entries up to an offset that were not done when it was
@@ -68,6 +81,7 @@ func (c *check) passedOver(id offset.ID, at, done int) int {
 		entry := c.log[n]
 		switch {
 		case entry.passed < at, entry.skipped, entry.id.Compare(c.after) <= 0:
+		case entry.passed == c.never() && !entry.inLog: // it was lost before, see losses
 		case entry.passed == c.never():
 			entry.skipped = true
 			c.find(Skipped, entry, nil, "the offset %v was saved, and it was never handled to its end", id)
@@ -105,9 +119,8 @@ func (c *check) repeats() {
 	}
 }
 
-// order looks for entries that came to their end after later ones. Those that
-// the stream does not have in the end are from another history of it, and have no
-// order with these.
+// order looks for entries that came to their end after later ones. Those that are not in
+// the log are from another history of the stream, and have no order with these.
 func (c *check) order() {
 	if c.rules.Order == NoOrder {
 		return
@@ -118,19 +131,24 @@ func (c *check) order() {
 			continue
 		}
 		entry, _ := c.entry(event.ID)
-		if entry.passed != i || !entry.inLog {
+		if entry.passed != i || !entry.stayed {
 			continue
 		}
-		key := ""
-		if c.rules.Order == ByKey {
-			key = entry.key
-		}
+		key := c.line(entry)
 		if before := last[key]; before != nil && entry.id.Compare(before.id) < 0 {
 			c.find(OutOfOrder, entry, nil, "handled after %v", before.id)
 			continue
 		}
 		last[key] = entry
 	}
+}
+
+// line is what entries have in common of which an order is promised.
+func (c *check) line(entry *checked) string {
+	if c.rules.Order == ByKey {
+		return entry.key
+	}
+	return ""
 }
 
 // losses looks for what is in the stream and was not handled, and the other way
@@ -146,13 +164,16 @@ func (c *check) losses() {
 		wanted := entry.id.Compare(c.after) > 0
 		trimmed := entry.id.Compare(c.trimmed) <= 0
 		first := min(entry.published, entry.delivered)
+		if at, early := c.early(entry); early {
+			c.find(Early, entry, nil, "handled, event %d, though it is not behind %v", at+1, c.after)
+		}
 		switch {
 		case entry.inLog && !passed && wanted:
 			c.find(Lost, entry, nil, "%s", c.known(entry))
 		case !entry.inLog && passed && !trimmed:
 			by := between(c.faults, first, c.never(), func(s *span) bool { return s.Loses })
 			c.find(Phantom, entry, by, "handled, and not in the stream")
-		case !entry.inLog && !passed && wanted && entry.published < c.never() && !c.reported(entry):
+		case !entry.inLog && !passed && wanted && entry.published < c.never() && !c.told(entry):
 			by := between(c.faults, first, c.never(), func(s *span) bool { return s.Loses })
 			c.find(Silent, entry, by, "acknowledged, not in the stream, %s, not reported", c.known(entry))
 		}
@@ -167,19 +188,11 @@ func (c *check) known(entry *checked) string {
 	return "never delivered"
 }
 
-// reported says whether a report of a loss speaks of an entry. One without an end
-// speaks of what was there, and not of what was published after it.
-func (c *check) reported(entry *checked) bool {
-	for _, at := range c.reports {
-		event := c.events[at]
-		if at < entry.published {
-			continue
-		}
-		from, _ := offset.Parse(event.ID) // 0-0, if it is open
-		to, err := offset.Parse(event.To)
-		if entry.id.Compare(from) >= 0 && (err != nil || entry.id.Compare(to) <= 0) {
-			return true
-		}
+// early reports whether an entry was handled that is not behind the place at which the
+// consumer was to begin. After a report of a loss, it may begin anew.
+func (c *check) early(entry *checked) (at int, early bool) {
+	if c.rules.After == "" || entry.id.Compare(c.after) > 0 || entry.delivered == c.never() {
+		return 0, false
 	}
-	return false
+	return entry.delivered, len(c.reports) == 0 || c.reports[0] > entry.delivered
 }

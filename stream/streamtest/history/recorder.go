@@ -80,7 +80,7 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 			if value, ok := entry.Fields[r.Key]; ok && r.Key != "" {
 				key = fmt.Sprint(value)
 			}
-			r.Add(Event{Kind: Delivered, By: by, ID: entry.ID, Key: key})
+			r.Add(Event{Kind: Delivered, By: by, ID: entry.ID, Key: key, Sum: sumOf(entry)})
 			err := next(ctx, entry)
 			event := Event{Kind: Handled, By: by, ID: entry.ID, Key: key, Passed: passes(ctx, err)}
 			if err != nil {
@@ -90,6 +90,14 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 			return err
 		}
 	}
+}
+
+// sumOf returns the hash of an entry's fields, 0 of one whose fields were not read.
+func sumOf(entry *stream.Entry) uint64 {
+	if entry.Fields == nil {
+		return 0
+	}
+	return SumOf(entry.Fields)
 }
 
 // passes reports whether an outcome ends the processing of an entry. After a stop,

@@ -17,8 +17,15 @@ const (
 	// been handled to its end. If the consumer had been killed then, the entry
 	// would be lost.
 	Skipped Verdict = "skipped"
-	// OutOfOrder: the entry was handled to its end only after a later one.
+	// OutOfOrder: the entry was handled to its end only after a later one; or, handled
+	// once more, after a later one of the same replay: since the consumer has loaded or
+	// reset its offset, or reported a loss.
 	OutOfOrder Verdict = "out of order"
+	// AtOnce: the entry, or with [ByKey] another one of its key, was handled by two at
+	// the same time.
+	AtOnce Verdict = "at once"
+	// Early: the entry was handled though it is not behind [Rules.After].
+	Early Verdict = "early"
 	// Repeated: the entry was handled again after it had been with success.
 	Repeated Verdict = "repeated"
 	// Phantom: the entry was handled, and the stream does not have it in the end.
@@ -26,6 +33,17 @@ const (
 	// Silent: Redis acknowledged the entry and does not have it in the end, it was
 	// not handled, and no report speaks of it.
 	Silent Verdict = "silent"
+	// Doubled: the stream was given the entry by a publish that it had already: of the
+	// entry's key there are more entries than publishes.
+	Doubled Verdict = "doubled"
+	// Altered: the entry was delivered with another key than it was published with, or
+	// with other fields than at another delivery.
+	Altered Verdict = "altered"
+	// FalseReport: a loss was reported from the entry on, and of the entries that it
+	// speaks of, all are in the stream and were handled.
+	FalseReport Verdict = "false report"
+	// NoEntry: an offset was saved as the entry's ID, and there never was such an entry.
+	NoEntry Verdict = "no entry"
 	// MovedBack: the offset was loaded, saved or reset as the entry's ID after a
 	// higher one had been saved. A reset by who has reported a loss since its last
 	// reset is none.
