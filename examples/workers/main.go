@@ -25,6 +25,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream"
+	"millrace/stream/streamtest"
 )
 
 // Payment is the event. Its amount is in cents.
@@ -65,6 +66,7 @@ func run(ctx context.Context, url string, payments int, out io.Writer) error {
 			return err
 		}
 		defer server.Close()
+		streamtest.CountAsRedis(server) // each renewal of a lease would count as a delivery
 		url = "redis://" + server.Addr()
 	}
 	options, err := redis.ParseURL(url)
