@@ -9,6 +9,22 @@ import (
 // Stats is what a consumer has done, and what it has in hand, at one moment. Counts
 // are of all Runs of the consumer since it was constructed; nothing sets them back.
 // No field value is in it, so that it may be published.
+//
+// The words for what becomes of an entry, with the counter of each and whether the entry
+// is settled, so that it is not delivered again:
+//
+//	handled      Handled       settled   the handler returned nil
+//	absorbed     Absorbed      settled   it could not be decoded, and no middleware took it
+//	skipped      Skipped       settled   [Skip]: it was of no concern
+//	dead letter  DeadLettered  settled   it was written to the dead-letter stream
+//	discarded    Discarded     settled   over [WithMaxDeliveries], with [WithDiscard]
+//	held         Failed, Held  not yet   it failed, and is delivered again after a back-off
+//	parked       Parked        not yet   over [WithMaxDeliveries], left pending (group mode)
+//	handed back  HandedBack    not yet   pending at the end of Run, given to other consumers
+//	claimed      Claimed       not yet   taken over from a consumer that died or stopped
+//	lost         Lost          never     Redis no longer has it
+//
+// Held and Parked are numbers of entries at this moment, the others are counts.
 type Stats struct {
 	// Since is when the Run at work began, zero while there is none.
 	Since time.Time
