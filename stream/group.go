@@ -54,6 +54,8 @@ type groupSource struct {
 	cursor string // of the claim
 	more   bool   // there was more to take over than could be begun
 	sight  sight
+
+	namesake namesake
 }
 
 func openGroup(group string) func(context.Context, *run) (source, error) {
@@ -64,6 +66,8 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 		}
 		if s.name == "" {
 			s.name, s.release = takeName(r.stream, group)
+		} else {
+			s.namesake.probe = probePrefix + s.name
 		}
 		feed, err := r.newFeed(ctx, group, s.name)
 		if err != nil {
@@ -288,6 +292,9 @@ func (s *groupSource) stop(ctx context.Context) error {
 			break
 		}
 		s.meter.update(func(m *meter) { m.handedBack += int64(n) })
+	}
+	if err := s.leaveNoProbe(ctx); err != nil && classify(err).class != gone {
+		return fail(err)
 	}
 	if err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && classify(err).class != gone {
 		return fail(err)

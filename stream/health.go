@@ -89,6 +89,13 @@ func (e *engine) health() Health {
 			say("nothing is read: the window has been full for %v behind entry %s", stuck.Round(time.Second), id)
 		}
 	}
+	if text := m.rival.reason(now); text != "" {
+		// A name that is in use twice is a mistake. Of a label, every rolling deployment
+		// has two for a moment: one that waits for the new consumer to be ready, before it
+		// stops the old one, would wait for ever.
+		h.Ready = h.Ready && !e.group
+		say("%s", text)
+	}
 	h.Reason = strings.Join(reasons, "; ")
 	return h
 }

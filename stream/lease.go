@@ -24,6 +24,7 @@ func (s *groupSource) tend(ctx context.Context) {
 
 func (s *groupSource) takeOver(ctx context.Context) {
 	s.note(ctx, &s.taking, "taking over what others have left", s.takeLeft(ctx))
+	s.lookForNamesake(ctx)
 }
 
 // takeLeft takes over what others have left. If that is more than may wait to be

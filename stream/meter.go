@@ -35,6 +35,7 @@ type meter struct {
 	settling time.Time
 	outages  []*outage
 	lastError
+	rival  rival
 	anchor anchor
 }
 
@@ -106,6 +107,7 @@ func (m *meter) begin(r *run) {
 	m.run, m.since, m.ended, m.started = r, time.Now(), nil, false
 	m.unreadable = false
 	m.reading, m.settling = time.Time{}, time.Time{}
+	m.rival = rival{}
 }
 
 func (m *meter) end(err error) {

@@ -320,13 +320,17 @@ func WithDrainTimeout(d time.Duration) Option {
 }
 
 // WithConsumerName sets the consumer's name in its group. Default, also for "":
-// a name made from the host's name and the process ID, one more for each further
-// consumer of the same group in the process.
+// a name made from the host's name, the process ID and random letters, one more for
+// each further consumer of the same group in the process. No other process has it.
 //
-// A name must not be in use twice at a time: each of the two would take the
-// other's entries for its own. A name that is the same after a restart, such as
-// that of a pod in a stateful set, lets a consumer that was killed go on with
-// what it had at once; under another name that waits until it is claimed.
+// A name that is the same after a restart, such as that of a pod in a stateful set,
+// lets a consumer that was killed go on with what it had at once; under another name
+// that waits until it is claimed. A name must not be in use twice at a time: each of
+// the two would take the other's entries for its own. Both notice it within the claim
+// idle time ([WithClaimIdle]), log a warning, and are not ready ([Health]) until the
+// other one has gone. To find that out, a consumer with a given name needs one more
+// right, +xgroup|createconsumer, and its group has a consumer
+// millrace:probe:<name> for a moment after the start, which holds nothing.
 func WithConsumerName(name string) Option {
 	return option{"WithConsumerName", groupConsumer, func(c *config) { c.consumerName = name }}
 }

@@ -32,6 +32,7 @@ var roles = []role{
 	{"log, with its offsets elsewhere", []string{"a consumer in log mode", "dead letters of either"}, workInLogMode},
 	{"log in a Runner", []string{"a consumer in log mode", "its offsets, with `offset.NewRedis`", "dead letters of either", "consumers of either in a `Runner`"}, workInLogMode},
 	{"group", []string{"a consumer in group mode", "dead letters of either"}, workInAGroup},
+	{"group with a name", []string{"a consumer in group mode", "with `WithConsumerName`", "dead letters of either"}, workInAGroup},
 	{"group in a Runner", []string{"a consumer in group mode", "dead letters of either", "consumers of either in a `Runner`"}, workInAGroup},
 	{"producer", []string{"a producer"}, publish},
 	{"producer with PublishOnce", []string{"with `PublishOnce`"}, publishOnce},
@@ -277,9 +278,13 @@ func workInLogMode(s *shift) error {
 }
 
 func workInAGroup(s *shift) error {
+	name, commands := "", []string{"role", "xautoclaim", "xinfo|consumers", "xgroup|setid"}
+	if strings.HasSuffix(s.role.name, "a name") {
+		name, commands = "worker-7", append(commands, "xgroup|createconsumer")
+	}
 	return s.consume(func(topic stream.Topic[transfer]) (*stream.Consumer[transfer], error) {
-		return stream.NewGroupConsumer(s.client, topic, group, handleAll, append(s.options(), stream.WithClaimIdle(40*time.Millisecond))...)
-	}, "role", "xautoclaim", "xinfo|consumers", "xgroup|setid")
+		return stream.NewGroupConsumer(s.client, topic, group, handleAll, append(s.options(), stream.WithClaimIdle(40*time.Millisecond), stream.WithConsumerName(name))...)
+	}, commands...)
 }
 
 func publish(s *shift) error {

@@ -1,0 +1,121 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// namesake finds out whether another live consumer of the group has the same name,
+// which WithConsumerName makes possible. Redis does not tell: both read, and each takes
+// what is pending on the name for its own.
+//
+// A consumer that has begun leaves a probe in the group, a consumer without entries
+// that no process runs, and a live consumer of the name removes any probe that it
+// finds. So a probe that has gone, and one that has come, are each a sign of another
+// consumer. A process that was killed gives none, and a stopped one removes its probe.
+// While the signs go on, the one that probes goes on probing; a probe that stays is
+// taken back, so that a consumer that is alone has none, but for a short one now and
+// then.
+//
+// It is used by one goroutine at a time: that which takes over, and then the stop.
+type namesake struct {
+	probe  string // the name of the probe; empty if the consumer has a name of our making
+	left   string // probePresent, probeAbsent, or empty: not known
+	stayed int    // at how many looks the probe was still there
+	looked time.Time
+	probed time.Time // when a probe was left last
+	sign   time.Time // the last sign of another consumer
+}
+
+// probePrefix begins the names of probes. It begins with that of the names that are ours
+// to remove, so that the probe of a process that was killed does not stay for ever.
+const probePrefix = defaultNamePrefix + "probe:"
+
+const (
+	probePresent = "present"
+	probeAbsent  = "absent"
+)
+
+const (
+	// probesPerIdle is how often, in a claim idle time, a consumer looks for a probe. Of
+	// two signs, the second comes at the fifth look at the latest.
+	probesPerIdle = 8
+	// probeStays is at how many looks a probe is still there that is taken back. One
+	// would be too few: the other consumer may look a little less often.
+	probeStays = 2
+	// probeAgain times the claim idle time is how long none was left when a consumer
+	// probes again.
+	probeAgain = 10
+)
+
+// probeScript looks for the probe in ARGV[2]. It leaves one if ARGV[3] is 'always', one in
+// place of a probe that has gone if it is 'again', and none if it is 'never'. It returns
+// what it has found, and what it has left.
+var probeScript = redis.NewScript(`
+local found, left = 'present', 'absent'
+if redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2]) == 1 then found = 'absent' end
+if ARGV[3] == 'always' or ARGV[3] == 'again' and found == 'absent' then
+  left = 'present'
+else
+  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
+end
+return {found, left}`)
+
+// lookForNamesake looks for signs of another consumer with this name, and tells of it at
+// the second. One alone may be the trace of a failover, or of a group that was made
+// again.
+func (s *groupSource) lookForNamesake(ctx context.Context) {
+	n, now := &s.namesake, time.Now()
+	since := now.Sub(n.looked)
+	if n.probe == "" || since < s.claimIdle/probesPerIdle {
+		return
+	}
+	if since > s.claimIdle || now.Sub(n.probed) > probeAgain*s.claimIdle {
+		n.left = "" // a probe may have come and gone meanwhile
+	}
+	left, leave := n.left, "always"
+	switch {
+	case left == probeAbsent:
+		leave = "never"
+	case left == probePresent && n.stayed+1 >= probeStays:
+		leave = "again"
+	}
+	n.left, n.looked = "", now
+	var reply []string
+	err := s.sharing.inTurn(func(ctx context.Context) (err error) {
+		reply, err = probeScript.Run(ctx, s.client, []string{s.stream}, s.group, n.probe, leave).StringSlice()
+		return err
+	})(ctx)
+	if err != nil || len(reply) != 2 {
+		// The other commands tell of any trouble, except for a missing right: without it
+		// a namesake is not noticed.
+		return
+	}
+	found := reply[0]
+	n.left = reply[1]
+	if n.left == probePresent {
+		n.probed = now
+	}
+	if n.stayed++; left != probePresent || found != probePresent {
+		n.stayed = 0
+	}
+	if left == "" || left == found {
+		return
+	}
+	last := n.sign
+	n.sign = now
+	if now.Sub(last) <= s.claimIdle {
+		s.noteRival(s.log(), fmt.Sprintf("another live consumer of the group %q has the name %q: each takes the entries of the other for its own, and they are handled twice; give each process a name of its own (WithConsumerName), or none", s.group, s.name), s.claimIdle)
+	}
+}
+
+// leaveNoProbe removes the probe, if there may be one of ours.
+func (s *groupSource) leaveNoProbe(ctx context.Context) error {
+	if s.namesake.probe == "" || s.namesake.looked.IsZero() || s.namesake.left == probeAbsent {
+		return nil
+	}
+	return s.client.XGroupDelConsumer(ctx, s.stream, s.group, s.namesake.probe).Err()
+}
