@@ -23,6 +23,12 @@
 // store, which would process the whole stream again, and never overwritten, so
 // that you can look at it.
 //
+// # Another writer
+//
+// Two consumers with one label both handle every entry. Each moves the offset, so that
+// a consumer which saves finds another offset than it has left, and warns. A store of
+// your own takes part in that if its Save calls [Found].
+//
 // # Starting again from elsewhere
 //
 // Save cannot move an offset back, so going back is a deliberate act: stop the

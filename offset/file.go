@@ -86,41 +86,48 @@ func (f *File) load(ctx context.Context, label string) (id string, found bool, e
 // Save implements [Store]. A label that is not valid UTF-8 is an error, because
 // JSON cannot hold it.
 func (f *File) Save(ctx context.Context, label, id string) error {
-	if err := f.set(ctx, label, id, false); err != nil {
+	before, err := f.set(ctx, label, id, false)
+	if err != nil {
 		return fmt.Errorf("offset: save label %q in file %s: %w", label, f.path, err)
 	}
+	Found(ctx, before)
 	return nil
 }
 
 // Reset implements [Resetter]. A label that is not valid UTF-8 is an error, because
 // JSON cannot hold it.
 func (f *File) Reset(ctx context.Context, label, id string) error {
-	if err := f.set(ctx, label, id, true); err != nil {
+	if _, err := f.set(ctx, label, id, true); err != nil {
 		return fmt.Errorf("offset: reset label %q in file %s: %w", label, f.path, err)
 	}
 	return nil
 }
 
-func (f *File) set(ctx context.Context, label, id string, back bool) error {
+// set returns the offset that was stored before.
+func (f *File) set(ctx context.Context, label, id string, back bool) (before string, err error) {
 	next, err := parse(id)
 	if err != nil {
-		return err
+		return "", err
 	}
 	release, err := f.acquire(ctx, label)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer release()
 
 	offsets, err := f.read()
 	if err != nil {
-		return err
+		return "", err
 	}
-	if stored, found := offsets[label]; found && !back && next.Compare(stored) <= 0 {
-		return nil
+	stored, found := offsets[label]
+	if found {
+		before = stored.String()
+	}
+	if found && !back && next.Compare(stored) <= 0 {
+		return before, nil
 	}
 	offsets[label] = next
-	return f.replace(offsets)
+	return before, f.replace(offsets)
 }
 
 // acquire waits for the slot, but not longer than ctx: the one who has it may

@@ -35,31 +35,41 @@ func (m *Memory) Load(ctx context.Context, label string) (id string, found bool,
 // Save implements [Store]. Its errors are those of a ctx that is done and of an
 // id that [Parse] refuses.
 func (m *Memory) Save(ctx context.Context, label, id string) error {
-	return m.set(ctx, "save", label, id, false)
+	before, err := m.set(ctx, "save", label, id, false)
+	if err == nil {
+		Found(ctx, before)
+	}
+	return err
 }
 
 // Reset implements [Resetter]. Its errors are those of Save.
 func (m *Memory) Reset(ctx context.Context, label, id string) error {
-	return m.set(ctx, "reset", label, id, true)
+	_, err := m.set(ctx, "reset", label, id, true)
+	return err
 }
 
-func (m *Memory) set(ctx context.Context, what, label, id string, back bool) error {
+// set returns the offset that was stored before.
+func (m *Memory) set(ctx context.Context, what, label, id string, back bool) (before string, err error) {
 	if err := ctx.Err(); err != nil {
-		return fmt.Errorf("offset: %s label %q in memory: %w", what, label, err)
+		return "", fmt.Errorf("offset: %s label %q in memory: %w", what, label, err)
 	}
 	next, err := parse(id)
 	if err != nil {
-		return fmt.Errorf("offset: %s label %q in memory: %w", what, label, err)
+		return "", fmt.Errorf("offset: %s label %q in memory: %w", what, label, err)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 
-	if stored, found := m.offsets[label]; found && !back && next.Compare(stored) <= 0 {
-		return nil
+	stored, found := m.offsets[label]
+	if found {
+		before = stored.String()
+	}
+	if found && !back && next.Compare(stored) <= 0 {
+		return before, nil
 	}
 	if m.offsets == nil {
 		m.offsets = make(map[string]ID)
 	}
 	m.offsets[label] = next
-	return nil
+	return before, nil
 }

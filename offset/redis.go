@@ -66,8 +66,8 @@ func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, 
 	return id, true, nil
 }
 
-// saveSource is a script that returns 1 when the stored offset is at or above the
-// new one, and 0 when it left alone what it could not read.
+// saveSource is a script that returns what was stored before, an empty text if nothing
+// was, and 0 when it left alone what it could not read.
 //
 // The parts of an ID stay strings: a Lua number is a double, in which two
 // sequence numbers above 2^53 can be equal. Decimal numbers without leading
@@ -88,10 +88,10 @@ if stored then
   if not ms or not canonical(ms) or not canonical(seq) then return 0 end
 
   local newms, newseq = string.match(ARGV[2], '^(%d+)-(%d+)$')
-  if above(ms, newms) or ms == newms and not above(newseq, seq) then return 1 end
+  if above(ms, newms) or ms == newms and not above(newseq, seq) then return stored end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
-return 1
+return stored or ''
 `
 
 var saveHash = redis.NewScript(saveSource).Hash()
@@ -106,13 +106,15 @@ func (r *Redis) Save(ctx context.Context, label, id string) error {
 	if redis.HasErrorPrefix(saved.Err(), "NOSCRIPT") {
 		saved = r.do(ctx, "eval", saveSource, 1, r.key, label, id)
 	}
-	readable, err := saved.Bool()
+	reply, err := saved.Result()
 	if err != nil {
 		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
 	}
+	before, readable := reply.(string)
 	if !readable {
 		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, ErrCorrupt)
 	}
+	Found(ctx, before)
 	return nil
 }
 

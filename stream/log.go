@@ -30,6 +30,7 @@ type logSource struct {
 
 	// looked is when it was looked whether all is as it should be.
 	looked time.Time
+	stored stored
 	// lost is what was told, until the reader has gone on behind it.
 	lost *LossError
 }
@@ -75,6 +76,7 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 		if err != nil {
 			return false, fmt.Errorf("%w: the store's offset %q is no entry ID: %w", offset.ErrCorrupt, s.label, err)
 		}
+		s.stored.is(id)
 		// What FromTime has stored is no entry's.
 		s.setPlace(place{id: id, witnessed: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
 		s.log().Info("consumer started", "offset", id)
@@ -85,7 +87,7 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 		return false, err
 	}
 	if from.id != beginning || s.config.start.end {
-		if err := s.store.Save(ctx, s.label, from.id); err != nil {
+		if err := s.save(ctx, from.id); err != nil {
 			return false, fmt.Errorf("saving the offset %q to start at: %w", s.label, err)
 		}
 	}
@@ -157,7 +159,7 @@ func (s *logSource) bury(ctx context.Context, one *held, dead *DeadLetterError) 
 // settle saves the offset of the last of entries that follow each other.
 func (s *logSource) settle(ctx context.Context, ended []*held) error {
 	return s.turns.inTurn(func(ctx context.Context) error {
-		if err := s.store.Save(ctx, s.label, ended[len(ended)-1].id); err != nil {
+		if err := s.save(ctx, ended[len(ended)-1].id); err != nil {
 			return fmt.Errorf("saving the offset %q: %w", s.label, err)
 		}
 		return nil

@@ -250,7 +250,11 @@ func invalid(format string, args ...any) error {
 //
 // The label is the consumer's identity: two consumers that share a store need
 // two labels, and a label that stays the same when the stream is renamed keeps
-// the place.
+// the place. Two at work under one label both handle every entry. A save that finds the
+// offset moved on by another writer is logged as a warning, twice a minute at the most,
+// and [Health] says so for five minutes. A rolling deployment, which has two for a
+// moment, may show it. The stores of package offset can tell, and others that call
+// [offset.Found].
 func WithLabel(label string) Option {
 	return option{"WithLabel", logConsumer, func(c *config) { c.label = label }}
 }

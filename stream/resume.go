@@ -207,7 +207,9 @@ func (s *logSource) setBack(ctx context.Context, id string) error {
 		return nil
 	}
 	if err := resetter.Reset(ctx, s.label, id); err != nil {
+		s.stored.tried = append(s.stored.tried, id)
 		return fmt.Errorf("setting the offset %q back: %w", s.label, err)
 	}
+	s.stored.is(id)
 	return nil
 }

@@ -90,6 +90,16 @@ func (s *broken) Save(ctx context.Context, label, id string) error {
 	return s.save(&s.table, ctx, label, id)
 }
 
+// saveAndTell is the Save of a correct store that tells what it has found.
+func saveAndTell(s *table, ctx context.Context, label, id string) error {
+	before, _, _ := s.Load(ctx, label)
+	err := s.Save(ctx, label, id)
+	if err == nil {
+		offset.Found(ctx, before)
+	}
+	return err
+}
+
 // harnessOf also corrupts and reopens, so that no check is skipped.
 func harnessOf(load func(*table, context.Context, string) (string, bool, error), save func(*table, context.Context, string, string) error) offsettest.Harness {
 	return offsettest.Harness{
@@ -260,6 +270,35 @@ var brokenStores = []struct {
 		}
 		return err
 	}), []string{"corrupt_content"}},
+
+	{"tells what is stored now", harnessOf(nil, func(s *table, ctx context.Context, label, id string) error {
+		err := s.Save(ctx, label, id)
+		if after, _, _ := s.Load(ctx, label); err == nil {
+			offset.Found(ctx, after)
+		}
+		return err
+	}), []string{"tells_what_it_found"}},
+
+	{"tells nothing where it moves nothing", harnessOf(nil, func(s *table, ctx context.Context, label, id string) error {
+		before, _, _ := s.Load(ctx, label)
+		err := s.Save(ctx, label, id)
+		if after, _, _ := s.Load(ctx, label); err == nil && before != after {
+			offset.Found(ctx, before)
+		}
+		return err
+	}), []string{"tells_what_it_found"}},
+
+	{"tells twice", harnessOf(nil, func(s *table, ctx context.Context, label, id string) error {
+		before, _, _ := s.Load(ctx, label)
+		offset.Found(ctx, before)
+		return saveAndTell(s, ctx, label, id)
+	}), []string{"tells_what_it_found"}},
+
+	{"tells of a save that fails", harnessOf(nil, func(s *table, ctx context.Context, label, id string) error {
+		before, _, _ := s.Load(ctx, label)
+		offset.Found(ctx, before)
+		return s.Save(ctx, label, id)
+	}), []string{"tells_what_it_found"}},
 
 	{"is silent on a save over corrupt content", harnessOf(nil, func(s *table, ctx context.Context, label, id string) error {
 		err := s.Save(ctx, label, id)

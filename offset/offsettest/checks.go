@@ -256,3 +256,47 @@ func reset(t *testing.T, h Harness) {
 	}
 	wantOffset(t, store, "a", "10-0")
 }
+
+// tellsFound saves with [offset.WithFound].
+func tellsFound(t *testing.T, h Harness) {
+	store := h.New(t)
+	told := 0
+	saveTelling := func(label, id string) (before string, err error) {
+		told = 0
+		err = store.Save(offset.WithFound(t.Context(), func(found string) { before, told = found, told+1 }), label, id)
+		return before, err
+	}
+	wantFound := func(label, id, want string) {
+		t.Helper()
+		if before, err := saveTelling(label, id); err != nil || before != want || told != 1 {
+			t.Errorf("Save(%q) = %v, and has found %q, told %d times; want nil, and %q, once", id, err, before, told, want)
+		}
+	}
+	save(t, store, "other", "3-3")
+	if _, err := saveTelling("other", "3-4"); err == nil && told == 0 {
+		t.Skip("the store does not tell what a Save finds (offset.Found), which it need not")
+	}
+	for _, step := range []struct{ id, before, after string }{
+		{"5-5", "", "5-5"},
+		{"5-5", "5-5", "5-5"},
+		{"5-10", "5-5", "5-10"},
+		{"5-9", "5-10", "5-10"},
+		{"4-11", "5-10", "5-10"},
+		{"18446744073709551615-18446744073709551615", "5-10", "18446744073709551615-18446744073709551615"},
+		{"6-0", "18446744073709551615-18446744073709551615", "18446744073709551615-18446744073709551615"},
+	} {
+		wantFound("label", step.id, step.before)
+		wantOffset(t, store, "label", step.after)
+	}
+	save(t, store, "other", "3-5") // the caller does not want to know
+	wantFound("other", "4-0", "3-5")
+	if _, err := saveTelling("other", "no ID"); err == nil || told > 0 {
+		t.Errorf("Save of what is no entry ID = %v, and has told %d times what it has found; want an error, and nothing told", err, told)
+	}
+	if h.Corrupt != nil {
+		h.Corrupt(t, store, "other")
+		if _, err := saveTelling("other", "5-0"); !errors.Is(err, offset.ErrCorrupt) || told > 0 {
+			t.Errorf("Save over corrupt content = %v, and has told %d times what it has found; want an error that wraps offset.ErrCorrupt, and nothing told", err, told)
+		}
+	}
+}

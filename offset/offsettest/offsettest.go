@@ -60,6 +60,7 @@ func Run(t *testing.T, h Harness) {
 		{"reopen", reopen},
 		{"corrupt content", corruptContent},
 		{"reset", reset},
+		{"tells what it found", tellsFound},
 	} {
 		t.Run(check.name, func(t *testing.T) { check.run(t, h) })
 	}

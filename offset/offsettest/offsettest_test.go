@@ -18,7 +18,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestCorrectStorePasses(t *testing.T) {
 	t.Parallel()
-	offsettest.Run(t, harnessOf(nil, nil))
+	offsettest.Run(t, harnessOf(nil, saveAndTell))
 }
 
 func TestOptionalChecksAreSkipped(t *testing.T) {

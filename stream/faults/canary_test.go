@@ -95,3 +95,14 @@ func (j *journal) expectNoCanary(t testing.TB) {
 		}
 	}
 }
+
+// expectNoRival fails the test if a consumer took a fault for another consumer of its
+// name or label: there is none.
+func (j *journal) expectNoRival(t testing.TB) {
+	t.Helper()
+	for line := range strings.Lines(j.String()) {
+		if strings.Contains(line, "another live consumer of the group") || strings.Contains(line, "by another writer") {
+			t.Error("there is no other consumer: ", line)
+		}
+	}
+}

@@ -54,8 +54,8 @@ func (l *ledger) forget() { l.checked, l.read, l.vanished, l.asRead = "0-0", "0-
 func (l *ledger) audit() (unsettled []string) {
 	t := l.trial.t
 	t.Helper()
-	l.readLetters()
 	isSettled := l.settled()
+	l.readLetters() // afterwards: a letter is written before its entry is settled, or with it
 	contiguous := true
 	for _, one := range l.rawEntries(transfers.Name, l.checked) {
 		if !isSettled(one.id) {

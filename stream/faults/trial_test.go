@@ -310,6 +310,7 @@ func (tr *trial) judge(rules history.Rules, events []history.Event, log []string
 	tr.t.Helper()
 	found := history.Verify(tr.t, rules, events, log)
 	tr.journal.expectNoCanary(tr.t)
+	tr.journal.expectNoRival(tr.t)
 	tr.t.Log(tr.report(len(log), found))
 	return found
 }
