@@ -1,6 +1,9 @@
 package offset
 
-import "context"
+import (
+	"context"
+	"os"
+)
 
 // The parser of File, for fuzzing without a disk.
 var (
@@ -12,3 +15,6 @@ var (
 func AcquireFile(f *File) (release func(), err error) {
 	return f.acquire(context.Background(), "label")
 }
+
+// OnSync has a function called in place of [os.File.Sync].
+func OnSync(f *File, sync func(*os.File) error) { f.sync = sync }

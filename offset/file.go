@@ -32,6 +32,7 @@ import (
 type File struct {
 	path string        // absolute
 	slot chan struct{} // full while a Load or Save is at work
+	sync func(*os.File) error
 }
 
 // fileSlots holds the slot of each absolute path. Save reads, compares and
@@ -51,7 +52,7 @@ func NewFile(path string) (*File, error) {
 		return nil, fmt.Errorf("offset: NewFile cannot make %q absolute: %w", path, err)
 	}
 	slot, _ := fileSlots.LoadOrStore(abs, make(chan struct{}, 1))
-	return &File{path: abs, slot: slot.(chan struct{})}, nil
+	return &File{path: abs, slot: slot.(chan struct{}), sync: (*os.File).Sync}, nil
 }
 
 // Load implements [Store]. A label that is not valid UTF-8 is an error, because
@@ -181,18 +182,18 @@ func (f *File) replace(offsets map[string]ID) error {
 		return err
 	}
 	tmp := f.path + ".tmp"
-	if err := writeNew(tmp, data); err != nil {
+	if err := f.writeNew(tmp, data); err != nil {
 		return err
 	}
 	if err := os.Rename(tmp, f.path); err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(f.path))
+	return f.syncFolder(filepath.Dir(f.path))
 }
 
 // writeNew returns once data is on the disk. Without the sync, a machine that
 // stops after the rename may come back with a file that has a name and no bytes.
-func writeNew(path string, data []byte) error {
+func (f *File) writeNew(path string, data []byte) error {
 	// What a killed process left behind goes first: with O_EXCL the new file has
 	// the mode given here, and is no link that somebody laid out.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -204,14 +205,14 @@ func writeNew(path string, data []byte) error {
 	}
 	_, err = file.Write(data)
 	if err == nil {
-		err = file.Sync()
+		err = f.sync(file)
 	}
 	return errors.Join(err, file.Close())
 }
 
 // syncFolder makes a rename in the folder last. Windows has no such call for a
 // folder; its file systems write renames to their journal.
-func syncFolder(path string) error {
+func (f *File) syncFolder(path string) error {
 	if runtime.GOOS == "windows" {
 		return nil
 	}
@@ -219,5 +220,5 @@ func syncFolder(path string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	return errors.Join(f.sync(folder), folder.Close())
 }

@@ -102,10 +102,21 @@ func start(t testing.TB, consumer runner) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- consumer.Run(ctx) }()
+	// What the window counts is counted again, at work and at the end.
+	recount := func() error { return nil }
+	if c, ok := consumer.(*stream.Consumer[order]); ok {
+		recount = stream.Recounter(c)
+	}
 	stop = sync.OnceValue(func() error {
+		if err := recount(); err != nil {
+			t.Errorf("at work: %v", err)
+		}
 		cancel()
 		select {
 		case err := <-done:
+			if problem := recount(); problem != nil {
+				t.Errorf("at the end: %v", problem)
+			}
 			return err
 		case <-time.After(20 * time.Second):
 			return fmt.Errorf("Run did not return within 20s of the cancel")

@@ -12,7 +12,7 @@ import (
 func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := newWindow(limits{size: 10, batch: 1, every: 10, interval: time.Second}, true)
+		h := recounted(t, newWindow(limits{size: 10, batch: 1, every: 10, interval: time.Second}, true))
 		h.addTaken([]string{"1-0", "2-0"}, false, time.Now())
 		reading := make(chan bool, 1)
 		go func() { reading <- h.awaitRoom(t.Context(), nil) }()
@@ -36,7 +36,7 @@ func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 // being moved to the dead letters, which acks it, nor what somebody may have claimed.
 func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 	t.Parallel()
-	w := newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Second}, true)
+	w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Second}, true))
 	defer w.close()
 	now := time.Now()
 	limit := now.Add(-time.Minute)
@@ -61,7 +61,7 @@ func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 // in: it is not to be processed again.
 func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 	t.Parallel()
-	w := newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Second}, true)
+	w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Second}, true))
 	defer w.close()
 	w.addRead(batch{entries: []Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
 	over := w.watch()
