@@ -28,7 +28,7 @@ import (
 // for Load: a missing one is most often a volume that is not mounted, and no
 // reason to start over. The path must not name a symbolic link: Save would
 // replace the link, not the file. A file that is there but empty, or anything
-// else than such an object with canonical entry IDs, is [ErrCorrupt].
+// else than such an object with entry IDs, is [ErrCorrupt].
 type File struct {
 	path string        // absolute
 	slot chan struct{} // full while a Load or Save is at work

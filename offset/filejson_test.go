@@ -17,10 +17,11 @@ func oracleFile(data []byte) (map[string]string, bool) {
 	if err := json.Unmarshal(data, &texts); err != nil || texts == nil || !utf8.Valid(data) {
 		return nil, false
 	}
-	for _, id := range texts {
+	for label, id := range texts {
 		if _, _, ok := oracleParse(id); !ok {
 			return nil, false
 		}
+		texts[label] = oracleText(id)
 	}
 	tokens := 0
 	for decoder := json.NewDecoder(bytes.NewReader(data)); ; tokens++ {

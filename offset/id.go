@@ -15,10 +15,11 @@ type ID struct {
 	Seq uint64 // position among the entries of that millisecond
 }
 
-// Parse reads an entry ID in the one form in which Redis returns it: "<ms>-<seq>",
-// two decimal numbers that fit 64 bits, without sign, space or leading zero.
-// Everything else is an error, the short forms and the special IDs that Redis
-// takes in commands ("5", "$", "+") included: they name no entry.
+// Parse reads an entry ID in each form in which Redis takes one: "<ms>-<seq>", two
+// decimal numbers that fit 64 bits, perhaps with leading zeros, in at most 127 bytes; or
+// "<ms>", which stands for "<ms>-0". [ID.String] writes the one form in which Redis
+// returns it. Everything else is an error, signs, spaces and the special IDs that Redis
+// takes in commands ("$", "+", ">") included: they name no entry.
 func Parse(s string) (ID, error) {
 	id, err := parse(s)
 	if err != nil {
@@ -29,23 +30,21 @@ func Parse(s string) (ID, error) {
 
 // parse is Parse without the prefix, for errors that say more around it.
 func parse(s string) (ID, error) {
-	ms, seq, _ := strings.Cut(s, "-")
-	msValue, msOK := parsePart(ms)
-	seqValue, seqOK := parsePart(seq)
-	if !msOK || !seqOK {
-		return ID{}, fmt.Errorf("%s is not an entry ID: write <ms>-<seq>, two decimal numbers below 2^64 without sign, space or leading zero", quoteStart(s))
+	ms, seq, both := strings.Cut(s, "-")
+	if !both {
+		seq = "0"
+	}
+	// In base 10, ParseUint takes nothing but digits: no sign, no underscore.
+	msValue, msErr := strconv.ParseUint(ms, 10, 64)
+	seqValue, seqErr := strconv.ParseUint(seq, 10, 64)
+	if msErr != nil || seqErr != nil || len(s) > longestText {
+		return ID{}, fmt.Errorf("%s is not an entry ID: write <ms>-<seq>, two decimal numbers below 2^64 without sign or space", quoteStart(s))
 	}
 	return ID{Ms: msValue, Seq: seqValue}, nil
 }
 
-func parsePart(s string) (uint64, bool) {
-	if len(s) > 1 && s[0] == '0' {
-		return 0, false
-	}
-	// In base 10, ParseUint takes nothing but digits: no sign, no underscore.
-	n, err := strconv.ParseUint(s, 10, 64)
-	return n, err == nil
-}
+// longestText is how long an ID may be that Redis takes, leading zeros included.
+const longestText = 127
 
 // quoteStart keeps error texts short when a whole document was stored or passed in
 // place of an ID or a label.

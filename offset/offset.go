@@ -14,7 +14,7 @@ import (
 type Store interface {
 	// Load returns the offset stored under label: the ID of the last entry whose
 	// processing is complete. When nothing is stored, found is false and err is
-	// nil. Stored content that is no canonical entry ID is an error that wraps
+	// nil. Stored content that [Parse] refuses is an error that wraps
 	// [ErrCorrupt], and never found = false: that would start the stream over.
 	Load(ctx context.Context, label string) (id string, found bool, err error)
 
@@ -27,7 +27,7 @@ type Store interface {
 	// one, and the offsets of other labels are as they were.
 	//
 	// An id that [Parse] refuses is refused with an error and changes nothing.
-	// Where the stored content is no canonical entry ID, Save leaves it there and
+	// Where the stored content is no entry ID, Save leaves it there and
 	// returns an error that wraps [ErrCorrupt].
 	Save(ctx context.Context, label, id string) error
 }

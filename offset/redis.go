@@ -60,10 +60,11 @@ func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, 
 	if err != nil {
 		return "", false, fmt.Errorf("offset: load label %q from hash %q: %w", label, r.key, err)
 	}
-	if _, err := parse(id); err != nil {
+	parsed, err := parse(id)
+	if err != nil {
 		return "", false, fmt.Errorf("offset: load label %q from hash %q: %w (%w)", label, r.key, ErrCorrupt, err)
 	}
-	return id, true, nil
+	return parsed.String(), true, nil
 }
 
 // saveSource is a script that returns what was stored before, an empty text if nothing
@@ -78,16 +79,20 @@ local function above(a, b)
   return a > b
 end
 
-local function canonical(part)
-  return (part == '0' or string.sub(part, 1, 1) ~= '0') and not above(part, '18446744073709551615')
+local function parts(id)
+  local ms, seq = string.match(id, '^0*(%d+)-0*(%d+)$')
+  if not ms then ms, seq = string.match(id, '^0*(%d+)$'), '0' end
+  local max = '18446744073709551615'
+  if ms and #id <= 127 and not above(ms, max) and not above(seq, max) then return ms, seq end
 end
 
 local stored = redis.call('HGET', KEYS[1], ARGV[1])
 if stored then
-  local ms, seq = string.match(stored, '^(%d+)-(%d+)$')
-  if not ms or not canonical(ms) or not canonical(seq) then return 0 end
+  local ms, seq = parts(stored)
+  if not ms then return 0 end
+  stored = ms .. '-' .. seq
 
-  local newms, newseq = string.match(ARGV[2], '^(%d+)-(%d+)$')
+  local newms, newseq = parts(ARGV[2])
   if above(ms, newms) or ms == newms and not above(newseq, seq) then return stored end
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
@@ -99,12 +104,13 @@ var saveHash = redis.NewScript(saveSource).Hash()
 // Save implements [Store]. Errors of the client and of Redis are wrapped; the
 // call may be repeated.
 func (r *Redis) Save(ctx context.Context, label, id string) error {
-	if _, err := parse(id); err != nil {
+	next, err := parse(id)
+	if err != nil {
 		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
 	}
-	saved := r.do(ctx, "evalsha", saveHash, 1, r.key, label, id)
+	saved := r.do(ctx, "evalsha", saveHash, 1, r.key, label, next.String())
 	if redis.HasErrorPrefix(saved.Err(), "NOSCRIPT") {
-		saved = r.do(ctx, "eval", saveSource, 1, r.key, label, id)
+		saved = r.do(ctx, "eval", saveSource, 1, r.key, label, next.String())
 	}
 	reply, err := saved.Result()
 	if err != nil {
@@ -147,9 +153,9 @@ func (r *Redis) Relocate() {
 // Reset implements [Resetter]. Errors of the client and of Redis are wrapped; the
 // call may be repeated.
 func (r *Redis) Reset(ctx context.Context, label, id string) error {
-	_, err := parse(id)
+	next, err := parse(id)
 	if err == nil {
-		err = r.do(ctx, "hset", r.key, label, id).Err()
+		err = r.do(ctx, "hset", r.key, label, next.String()).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("offset: reset label %q in hash %q: %w", label, r.key, err)

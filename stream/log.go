@@ -78,6 +78,7 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 		}
 		s.stored.is(id)
 		// What FromTime has stored is no entry's.
+		id = parsed.String() // a hand-written consumer may have stored a short form
 		s.setPlace(place{id: id, witnessed: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
 		s.log().Info("consumer started", "offset", id)
 		return true, nil

@@ -73,11 +73,12 @@ func (m *Mirror) Save(ctx context.Context, label, id string) error {
 }
 
 func (m *Mirror) show(ctx context.Context, label, id, back string) error {
-	// Redis takes short forms and "$" too, which a store of somebody's might let pass.
-	if _, err := offset.Parse(id); err != nil {
+	// Redis takes "$" too, which another store may let pass.
+	parsed, err := offset.Parse(id)
+	if err != nil {
 		return fmt.Errorf("stream: the offset %q cannot be shown in %s: %w", label, m.stream, err)
 	}
-	if err := mirrorScript.Run(ctx, m.client, []string{m.stream}, PositionGroup(label), id, back).Err(); err != nil {
+	if err := mirrorScript.Run(ctx, m.client, []string{m.stream}, PositionGroup(label), parsed.String(), back).Err(); err != nil {
 		return fmt.Errorf("stream: showing the offset %q in %s: %w", label, m.stream, err)
 	}
 	return nil

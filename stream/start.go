@@ -38,8 +38,8 @@ func FromEnd() Start { return Start{end: true} }
 // first, as in Redis. Text that is no ID is refused when the consumer is
 // constructed.
 func FromID(id string) Start {
-	if _, err := offset.Parse(id + "-0"); err == nil {
-		id += "-0"
+	if parsed, err := offset.Parse(id); err == nil {
+		id = parsed.String()
 	}
 	return Start{after: &id}
 }

@@ -58,6 +58,33 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// A hand-written consumer may have stored an offset in any form that Redis takes.
+func TestStoredOffsetsInOtherForms(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	for _, id := range []string{"1000-0", "2000-0", "2000-1"} {
+		addWithID(t, client, id, id)
+	}
+	for stored, want := range map[string][]string{
+		"0":        {"1000-0", "2000-0", "2000-1"},
+		"2000":     {"2000-1"},
+		"02000-00": {"2000-1"},
+	} {
+		rec := newRecorder()
+		consumer := newConsumer(t, client, constStore{id: stored}, rec.Handle)
+		stop := start(t, consumer)
+		if seen := rec.await(t, len(want)); !slices.Equal(seen, want) {
+			t.Errorf("from %q: delivered %v, want %v", stored, seen, want)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if lost := consumer.Stats().Lost; lost != 0 {
+			t.Errorf("from %q: %d entries are counted as lost", stored, lost)
+		}
+	}
+}
+
 // The end is looked up once. What is added between two runs of a consumer that
 // has not had an entry yet is delivered, also when the stream was empty.
 func TestEndIsKept(t *testing.T) {

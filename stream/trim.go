@@ -146,8 +146,10 @@ func (t *Trimmer) args(ctx context.Context) ([]any, error) {
 	args := []any{trimStep, trimWalk, maxLen, maxAge}
 	for _, known := range t.config.trimming.offsets {
 		id, found, err := known.store.Load(ctx, known.label)
+		var parsed offset.ID
 		if err == nil && found {
-			_, err = offset.Parse(id)
+			parsed, err = offset.Parse(id)
+			id = parsed.String()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("loading the offset %q: %w", known.label, err)
