@@ -133,3 +133,19 @@ func TestAttemptsInDeadLetters(t *testing.T) {
 		})
 	}
 }
+
+// What is left pending over the limit takes no room from what is new.
+func TestParkedEntriesLeaveRoom(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+	leave(t, client, "dead", "a", "b", "c", "d", "e")
+	rec := newRecorder()
+	consumer := newGroup(t, client, rec.Handle, stream.WithClaimIdle(50*time.Millisecond), stream.WithMaxDeliveries(1), stream.WithWindow(5))
+	start(t, consumer)
+	eventually(t, "they are parked", func() bool { return consumer.Stats().Parked == 5 })
+	for i := range 20 {
+		add(t, client, fmt.Sprint(i))
+	}
+	rec.await(t, 20)
+	eventually(t, "only they are pending", func() bool { return len(pending(t, client)) == 5 })
+}

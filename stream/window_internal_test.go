@@ -76,3 +76,79 @@ func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 		t.Error("what was settled long ago is not taken in, though Redis says that it is ours again")
 	}
 }
+
+// What is lost leaves nothing behind, wherever it stood: its bytes, its place in the line
+// of its key, and among those that are parked.
+func TestWindowOfWhatWasLost(t *testing.T) {
+	t.Parallel()
+	w := recounted(t, newWindow(limits{
+		size: 10, batch: 10, every: 10, interval: time.Second, key: func(e *Entry) string { return e.ID[:1] },
+	}, true))
+	defer w.close()
+	fields := map[string]any{"field": "value"}
+	w.addRead(batch{entries: []Entry{
+		{ID: "1-0", Fields: fields}, {ID: "1-1", Fields: fields}, // waits, and is behind it
+		{ID: "2-0", Fields: fields}, {ID: "2-1", Fields: fields}, // is parked, and comes free
+		{ID: "3-0", Fields: fields}, {ID: "3-1", Fields: fields}, // was not begun
+		{ID: "4-0", Fields: fields}, // is at work
+	}}, time.Now())
+	one := w.next(nil)
+	one.due = time.Now().Add(time.Hour)
+	w.end(one, waiting)
+	w.end(w.next(nil), parked)
+	for range 2 {
+		w.next(func(error) {})
+	}
+	w.addTaken([]string{"9-0"}, true, time.Now())
+	check := func(when string) {
+		t.Helper()
+		if err := w.recount(); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	check("before")
+	lost := []string{"1-0", "2-0", "3-1", "9-0"}
+	if given := w.loseAll(lost, ErrClaimed); !slices.Equal(given, lost) {
+		t.Errorf("given up are %v", given)
+	}
+	check("after the loss")
+	if w.parked != 0 || len(w.waiting) != 0 {
+		t.Errorf("%d are parked, %d wait", w.parked, len(w.waiting))
+	}
+	var left []string
+	for len(left) < 2 {
+		next := w.next(func(error) {})
+		if slices.Contains(lost, next.id) {
+			t.Fatalf("%s was lost, and is to be processed", next.id)
+		}
+		left = append(left, next.id)
+	}
+	slices.Sort(left)
+	if !slices.Equal(left, []string{"1-1", "4-0"}) && !slices.Equal(left, []string{"1-1", "2-1"}) {
+		t.Errorf("begun are %v", left)
+	}
+	check("at the end")
+}
+
+// What is due again comes before what is new, the one that was due first before others.
+func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Hour}, true))
+		defer w.close()
+		w.addRead(batch{entries: []Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, time.Now())
+		for _, after := range []time.Duration{3, 1, 2} {
+			one := w.next(nil)
+			one.due = time.Now().Add(after * time.Second)
+			w.end(one, waiting)
+		}
+		time.Sleep(time.Minute)
+		var order []string
+		for range 4 {
+			order = append(order, w.next(nil).id)
+		}
+		if want := []string{"2-0", "3-0", "1-0", "4-0"}; !slices.Equal(order, want) {
+			t.Errorf("begun in the order %v, want %v", order, want)
+		}
+	})
+}

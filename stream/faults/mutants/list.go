@@ -15,8 +15,13 @@ type edit struct{ file, old, new string }
 type tests struct{ pkg, names string }
 
 const (
-	inStream = "./stream"
-	inFaults = "./stream/faults"
+	inStream     = "./stream"
+	inFaults     = "./stream/faults"
+	inOffset     = "./offset"
+	inCodec      = "./codec"
+	inMiddleware = "./middleware"
+	inLifecycle  = "./lifecycle"
+	inHistory    = "./stream/streamtest/history"
 )
 
 var mutants = []mutant{

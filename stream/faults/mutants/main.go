@@ -1,6 +1,6 @@
 // Command mutants shows that the suites would find the bugs that they are there to
-// find: it puts one deliberate bug after another into packages stream and offset,
-// runs the tests that have to catch it, and prints what did.
+// find: it puts one deliberate bug after another into the packages of the module, runs
+// the tests that have to catch it, and prints what did.
 //
 //	go run ./stream/faults/mutants
 //	go run ./stream/faults/mutants -only 'before the handler'
@@ -21,6 +21,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -51,7 +52,7 @@ func run(ctx context.Context, only string) error {
 	const row = "%-64s  %7v  %s\n"
 	fmt.Printf(row, "mutant", "seconds", "caught by")
 	tried := 0
-	for _, m := range mutants {
+	for _, m := range slices.Concat(mutants, roomMutants) {
 		if !pattern.MatchString(m.name) {
 			continue
 		}
