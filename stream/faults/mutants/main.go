@@ -52,7 +52,7 @@ func run(ctx context.Context, only string) error {
 	const row = "%-64s  %7v  %s\n"
 	fmt.Printf(row, "mutant", "seconds", "caught by")
 	tried := 0
-	for _, m := range slices.Concat(mutants, roomMutants) {
+	for _, m := range slices.Concat(mutants, engineMutants, roomMutants) {
 		if !pattern.MatchString(m.name) {
 			continue
 		}

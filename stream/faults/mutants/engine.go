@@ -1,0 +1,429 @@
+package main
+
+// engineMutants are deliberate bugs in package stream, and in what it works with, that its
+// own tests have to catch.
+var engineMutants = []mutant{
+	{
+		name: "dead consumers are removed with what is pending on them",
+		edits: []edit{{
+			"stream/script.go",
+			"if ours and of.pending == 0 and of.idle",
+			"if ours and of.idle",
+		}},
+		tests: []tests{{inStream, "TestWhatIsPendingOnADeadConsumerIsNotRemoved"}},
+	},
+	{
+		name: "a dead letter by a script without an answer counts as written",
+		edits: []edit{{
+			"stream/deadletter.go",
+			"\tdefault:\n\t\treturn \"\", fmt.Errorf(\"moving the entry to %s: %w\", letter.target, err)",
+			"\tcase !v.answered():\n\t\treturn \"moved\", nil\n\tdefault:\n\t\treturn \"\", fmt.Errorf(\"moving the entry to %s: %w\", letter.target, err)",
+		}},
+		tests: []tests{{inStream, "TestDeadLetterWithoutAnAnswer"}},
+	},
+	{
+		name: "a dead letter without an answer counts as written",
+		edits: []edit{{
+			"stream/deadletter.go",
+			"pairs...)...).Err(); err != nil {",
+			"pairs...)...).Err(); err != nil && classify(err).answered() {",
+		}},
+		tests: []tests{{inStream, "TestDeadLetterWithoutAnAnswer"}},
+	},
+	{
+		name: "dead letters are trimmed in log mode",
+		edits: []edit{{
+			"stream/deadletter.go",
+			"redis.call('XADD', KEYS[2], '*', unpack(fields))",
+			"redis.call('XADD', KEYS[2], 'MAXLEN', '~', '100000', '*', unpack(fields))",
+		}},
+		tests: []tests{{inStream, "TestDeadLettersAreNotTrimmed"}},
+	},
+	{
+		name: "dead letters are trimmed in group mode",
+		edits: []edit{{
+			"stream/script.go",
+			"redis.call('XADD', KEYS[2], '*', unpack(fields))",
+			"redis.call('XADD', KEYS[2], 'MAXLEN', '~', '100000', '*', unpack(fields))",
+		}},
+		tests: []tests{{inStream, "TestDeadLettersAreNotTrimmed"}},
+	},
+	{
+		name: "dead letters elsewhere are trimmed",
+		edits: []edit{{
+			"stream/deadletter.go",
+			"append([]any{\"xadd\", letter.target, \"*\"}, pairs...)",
+			"append([]any{\"xadd\", letter.target, \"maxlen\", \"~\", 100000, \"*\"}, pairs...)",
+		}},
+		tests: []tests{{inStream, "TestDeadLettersAreNotTrimmed"}},
+	},
+	{
+		name: "a stop hands back a hundred entries",
+		edits: []edit{{
+			"stream/group.go",
+			"\t\tif n == 0 {\n\t\t\tbreak\n\t\t}\n",
+			"\t\tif n >= 0 {\n\t\t\tbreak\n\t\t}\n",
+		}},
+		tests: []tests{{inStream, "TestGroupStopHandsBackMoreThanAHundred"}},
+	},
+	{
+		name: "a parked entry keeps its order key",
+		edits: []edit{{
+			"stream/window.go",
+			"\t\tw.parked++\n\t\tw.releaseLocked(one)\n",
+			"\t\tw.parked++\n",
+		}},
+		tests: []tests{{inStream, "TestParkedEntryLeavesItsKey"}},
+	},
+	{
+		name: "a delivery over the limit counts as an attempt",
+		edits: []edit{{
+			"middleware/deadletter.go",
+			"\t\t\t\tattempts-- // this delivery was none\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestAttemptsInDeadLetters"}},
+	},
+	{
+		name: "default names have no nonce",
+		edits: []edit{{
+			"stream/name.go",
+			"return strings.ToLower(rand.Text()[:nonceSize])",
+			"_ = rand.Text\n\treturn strings.Repeat(\"a\", nonceSize)",
+		}},
+		tests: []tests{{inStream, "TestDefaultNameIsOfOneProcess"}},
+	},
+	{
+		name: "a probe that has gone is not left again",
+		edits: []edit{{
+			"stream/namesake.go",
+			"ARGV[3] == 'again' and found == 'absent'",
+			"ARGV[3] == 'nobody'",
+		}},
+		tests: []tests{{inStream, "TestNamesakesNoticeEachOther"}},
+	},
+	{
+		name: "a probe is left for ever",
+		edits: []edit{{
+			"stream/namesake.go",
+			"\tcase left == probePresent && n.stayed+1 >= probeStays:\n\t\tleave = \"again\"\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestNamesakesNoticeEachOther|TestNoNamesakeWhereThereIsNone"}},
+	},
+	{
+		name: "a stop leaves its probe",
+		edits: []edit{{
+			"stream/namesake.go",
+			"s.namesake.left == probeAbsent {",
+			"s.namesake.left != \"\" {",
+		}},
+		tests: []tests{{inStream, "TestNoNamesakeWhereThereIsNone"}},
+	},
+	{
+		name: "a frozen consumer trusts the probe that it has left",
+		edits: []edit{{
+			"stream/namesake.go",
+			"\tif since > s.claimIdle || now.Sub(n.probed) > probeAgain*s.claimIdle {\n",
+			"\tif n.looked.IsZero() {\n",
+		}},
+		tests: []tests{{inStream, "TestNamesakeOfAFrozenConsumer"}},
+	},
+	{
+		name: "the probe of a dead process is taken for a namesake",
+		edits: []edit{{
+			"stream/namesake.go",
+			"\tif left == \"\" || left == found {",
+			"\tif left == found {",
+		}},
+		tests: []tests{{inStream, "TestNoNamesakeWhereThereIsNone"}},
+	},
+	{
+		name: "ready beside a namesake",
+		edits: []edit{{
+			"stream/health.go",
+			"h.Ready = h.Ready && !e.group\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestNamesakesNoticeEachOther"}},
+	},
+	{
+		name: "not ready in a rolling deployment",
+		edits: []edit{{
+			"stream/health.go",
+			"h.Ready = h.Ready && !e.group\n",
+			"h.Ready = false\n",
+		}},
+		tests: []tests{{inStream, "TestTwoConsumersOfOneLabel"}},
+	},
+	{
+		name: "a rival is logged at each save",
+		edits: []edit{{
+			"stream/rival.go",
+			">= incidentLogInterval; logs",
+			">= 0; logs",
+		}},
+		tests: []tests{{inStream, "TestAnotherWriterIsToldForAWhile"}},
+	},
+	{
+		name: "own saves without an answer are another writer's",
+		edits: []edit{{
+			"stream/stored.go",
+			"\t\ts.stored.tried = append(s.stored.tried, id)\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestNoOtherWriterWhereThereIsNone"}},
+	},
+	{
+		name: "the last save of the run before is another writer's",
+		edits: []edit{{
+			"stream/stored.go",
+			"\tcase !known.saved:\n",
+			"\tcase known.id == \"\":\n",
+		}},
+		tests: []tests{{inStream, "TestNoOtherWriterWhereThereIsNone"}},
+	},
+	{
+		name: "an offset that went back is another writer's",
+		edits: []edit{{
+			"stream/stored.go",
+			"case compareIDs(before, known.id) < 0:",
+			"case before == \"\":",
+		}},
+		tests: []tests{{inStream, "TestOffsetResetAtWork"}},
+	},
+	{
+		name: "a consumer forgets the offset that it has found",
+		edits: []edit{{
+			"stream/stored.go",
+			"\ts.stored.is(id)\n\ts.stored.saved",
+			"\ts.stored.saved",
+		}},
+		tests: []tests{{inStream, "TestAnotherWriterIsToldForAWhile|TestNoOtherWriterWhereThereIsNone"}},
+	},
+	{
+		name: "bytes of ended entries stay counted",
+		edits: []edit{{
+			"stream/window.go",
+			"\tw.loaded += bytes\n",
+			"\tw.loaded += bytes + 1\n",
+		}},
+		tests: []tests{{inStream, "TestWindow.*"}},
+	},
+	{
+		name: "what is parked fills the window",
+		edits: []edit{{
+			"stream/room.go",
+			"return w.size - (len(w.byID) - w.parked)",
+			"return w.size - len(w.byID)",
+		}},
+		tests: []tests{{inStream, "TestParkedEntriesLeaveRoom"}},
+	},
+	{
+		name: "what was parked and lost stays counted",
+		edits: []edit{{
+			"stream/pending.go",
+			"\t\t\tw.parked--\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestWindowOfWhatWasLost"}},
+	},
+	{
+		name: "what waited and was lost keeps its key",
+		edits: []edit{{
+			"stream/pending.go",
+			"\t\t\tw.releaseLocked(one)\n\t\tcase parked:",
+			"\t\tcase parked:",
+		}},
+		tests: []tests{{inStream, "TestWindowOfWhatWasLost"}},
+	},
+	{
+		name: "what is due last is delivered first",
+		edits: []edit{{
+			"stream/held.go",
+			"d[i].due.Before(d[j].due)",
+			"d[j].due.Before(d[i].due)",
+		}},
+		tests: []tests{{inStream, "TestWindowDeliversWhatIsDueInItsOrder"}},
+	},
+	{
+		name: "what is new is begun before what is due again",
+		edits: []edit{{
+			"stream/window.go",
+			"\tone := w.popLocked(&w.again)\n",
+			"\tone := w.popLocked(&w.fresh)\n\tif one == nil {\n\t\tone = w.popLocked(&w.again)\n\t}\n",
+		}},
+		tests: []tests{{inStream, "TestWindowDeliversWhatIsDueInItsOrder|TestGroupOwnPendingFirst"}},
+	},
+	{
+		name: "log mode goes on behind an entry that failed",
+		edits: []edit{{
+			"stream/window.go",
+			"if one == nil && w.serial && len(w.waiting) > 0 {",
+			"if one == nil && w.serial && len(w.waiting) > 1 {",
+		}},
+		tests: []tests{{inStream, "TestFailedEntryIsHeldUntilItSucceeds"}},
+	},
+	{
+		name: "an entry that was lost is begun",
+		edits: []edit{{
+			"stream/window.go",
+			"\t\tif !one.lost {\n",
+			"\t\tif one.lost || !one.lost {\n",
+		}},
+		tests: []tests{{inStream, "TestReaderDoesNotWaitForWhatWasLost|TestWindowOfWhatWasLost"}},
+	},
+	{
+		name: "a lane gives a member the same batch again",
+		edits: []edit{{
+			"stream/lane.go",
+			"w.from, w.since = from, now",
+			"w.since = now",
+		}},
+		tests: []tests{{inStream, "TestRunnerWithConsumersOfManyTypes|TestSharedReadersOutlastAKill|TestRunnerSharesConnections"}},
+	},
+	{
+		name: "a lane drops what a group's member was brought while it left",
+		edits: []edit{{
+			"stream/lane.go",
+			"(!w.withdrawn || h.group != \"\")",
+			"!w.withdrawn",
+		}},
+		tests: []tests{{inStream, "TestLeavingASharedReader"}},
+	},
+	{
+		name: "a hub outlives its last member",
+		edits: []edit{{
+			"stream/hub.go",
+			"\treturn len(h.members)\n",
+			"\treturn len(h.members) + 1\n",
+		}},
+		tests: []tests{{inStream, "TestRunnerSharesConnections"}},
+	},
+	{
+		name: "one broken topic fails the read of all",
+		edits: []edit{{
+			"stream/lane.go",
+			"if len(asked) > 1 && classify(err).ofOne {",
+			"if len(asked) > 1000 && classify(err).ofOne {",
+		}},
+		tests: []tests{{inStream, "TestABrokenTopicHoldsNobodyUp"}},
+	},
+	{
+		name: "a trimmer trims what is pending",
+		edits: []edit{{
+			"stream/trimscript.go",
+			"if #oldest > 0 and not above(oldest[1][1], p.id) then",
+			"if #oldest > 1000 then",
+		}},
+		tests: []tests{{inStream, "TestTrimToTheOldestPendingThenToTheLastDelivered"}},
+	},
+	{
+		name: "a trimmer goes by the fastest",
+		edits: []edit{{
+			"stream/trimscript.go",
+			"if not floor or above(floor, p.id) then",
+			"if not floor or above(p.id, floor) then",
+		}},
+		tests: []tests{{inStream, "TestTrimToTheSlowestOfGroupsAndLabels"}},
+	},
+	{
+		name: "a trimmer takes a place ahead of the stream for one that has passed all",
+		edits: []edit{{
+			"stream/trimscript.go",
+			"elseif above(passed, info['last-generated-id']) then",
+			"elseif false then",
+		}},
+		tests: []tests{{inStream, "TestTrimHoldsForAPositionAheadOfTheStream"}},
+	},
+	{
+		name: "a hard limit tells no losses",
+		edits: []edit{{
+			"stream/trimscript.go",
+			"p.lost, p.to = p.lost + 1, id",
+			"p.to = id",
+		}},
+		tests: []tests{{inStream, "TestHardMaxLenReportsWhatEachOwnerLost"}},
+	},
+	{
+		name: "a mirror goes ahead of its store",
+		edits: []edit{{
+			"stream/mirror.go",
+			"\tif err := m.store.Save(ctx, label, id); err != nil {\n\t\treturn err\n\t}\n\treturn m.show(ctx, label, id, \"\")\n",
+			"\tif err := m.show(ctx, label, id, \"\"); err != nil {\n\t\treturn err\n\t}\n\treturn m.store.Save(ctx, label, id)\n",
+		}},
+		tests: []tests{{inStream, "TestMirrorAfterFailures"}},
+	},
+	{
+		name: "a mirror is not put back with its store",
+		edits: []edit{{
+			"stream/mirror.go",
+			"m.show(ctx, label, at, \"back\")",
+			"m.show(ctx, label, at, \"\")",
+		}},
+		tests: []tests{{inStream, "TestMirrorShowsWhatTheStoreHas"}},
+	},
+	{
+		name: "PublishOnce keeps the key of a write that was refused",
+		edits: []edit{{
+			"stream/once.go",
+			"\tredis.pcall('DEL', KEYS[2])\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestPublishOnce.*|TestAKeyLeftBehindSaysNothing|TestLeastRights"}},
+	},
+	{
+		name: "an idempotency key has no end",
+		edits: []edit{{
+			"stream/once.go",
+			"redis.call('SET', KEYS[2], id, 'PX', ARGV[1])",
+			"redis.call('SET', KEYS[2], id)",
+		}},
+		tests: []tests{{inStream, "TestAKeyIsForgottenAfterItsWindow"}},
+	},
+	{
+		name: "a write without an answer is certainly not written",
+		edits: []edit{{
+			"stream/write.go",
+			"\tif !classify(err).answered() {\n\t\treturn false\n\t}\n",
+			"\tif !classify(err).answered() {\n\t\treturn true\n\t}\n",
+		}},
+		tests: []tests{{inStream, "TestALostReplyIsNotSentAgain|TestWhatWasSentOnceStaysUnknown"}},
+	},
+	{
+		name: "what is at work is not behind",
+		edits: []edit{{
+			"stream/lag.go",
+			"\t\tif one.state != done {\n\t\t\tat.undone++",
+			"\t\tif one.state == unread {\n\t\t\tat.undone++",
+		}},
+		tests: []tests{{inStream, "TestLagInLogMode"}},
+	},
+	{
+		name: "the counts of an earlier run are forgotten",
+		edits: []edit{{
+			"stream/meter.go",
+			"next.outcomes[i] += t.outcomes[i]",
+			"_ = t.outcomes[i]",
+		}},
+		tests: []tests{{inStream, "TestStats.*"}},
+	},
+	{
+		name: "a read that never comes back is well",
+		edits: []edit{{
+			"stream/meter.go",
+			"d > e.block+patience {",
+			"d > e.block+time.Hour {",
+		}},
+		tests: []tests{{inStream, "TestHealth.*"}},
+	},
+	{
+		name: "a Runner is ready when one is",
+		edits: []edit{{
+			"stream/health.go",
+			"all.Ready && h.Ready",
+			"all.Ready || h.Ready",
+		}},
+		tests: []tests{{inStream, "TestHealth.*|TestRunnerHealth.*"}},
+	},
+}
