@@ -111,6 +111,9 @@
 // waits for no claim. Its name is removed from the group. Names of consumers that
 // were killed are removed later, if they were names of our own making.
 //
+// Two live consumers under one name, or under one label in log mode, handle entries
+// twice. They find that out and warn: see [WithConsumerName] and [WithLabel].
+//
 // When the group is gone, because the stream was deleted, flushed or evicted, or
 // Redis came back empty, it is made again, behind the last entry that this
 // consumer has read if the stream still has that, else at its beginning. What the

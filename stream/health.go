@@ -14,16 +14,18 @@ type Health struct {
 	// bring it back.
 	Live bool
 	// Ready says that all is well: the consumer is live, its last read worked, and
-	// was not long ago; nothing is failing just now; and the window has not been
-	// full for half a minute behind an entry that fails. It becomes true when the
+	// was not long ago; nothing is failing just now; the window has not been full for
+	// half a minute behind an entry that fails; and no other live consumer of the group
+	// has the name ([WithConsumerName]). It becomes true when the
 	// first read has come back, which on an idle stream takes the block time
 	// ([WithBlock]). A server that stands still shows two seconds after a read
 	// should have come back, so after four by default.
 	Ready bool
 	// Reason says, for people, what is wrong, and what to do about it where they have
-	// to do something, in one line; empty if nothing is. It can be there although all
-	// is well: when the window has been full for half a minute
-	// behind a handler that is at work. How long one may take only you know. It
+	// to do something, in one line; empty if nothing is. It can be there although the
+	// consumer is ready: when the window has been full for half a minute behind a
+	// handler that is at work, since how long one may take only you know, and when
+	// another writer has moved the offset of the label in the last five minutes. It
 	// holds no field values.
 	Reason string
 }

@@ -89,10 +89,12 @@ func (s *groupSource) lookForNamesake(ctx context.Context) {
 		reply, err = probeScript.Run(ctx, s.client, []string{s.stream}, s.group, n.probe, leave).StringSlice()
 		return err
 	})(ctx)
+	if classify(err).withheld {
+		n.probe = ""
+		s.log().Info("another live consumer of this name would not be noticed", "err", explain(err))
+	}
 	if err != nil || len(reply) != 2 {
-		// The other commands tell of any trouble, except for a missing right: without it
-		// a namesake is not noticed.
-		return
+		return // the other commands tell of any trouble
 	}
 	found := reply[0]
 	n.left = reply[1]

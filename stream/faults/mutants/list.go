@@ -114,7 +114,7 @@ var mutants = []mutant{
 	{
 		name: "the offset moves back",
 		edits: []edit{
-			{"offset/redis.go", "if above(ms, newms) or ms == newms and not above(newseq, seq) then return 1 end", ""},
+			{"offset/redis.go", "if above(ms, newms) or ms == newms and not above(newseq, seq) then return stored end", ""},
 			{
 				"stream/log.go",
 				"\t\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t\t}\n\t\treturn nil\n\t})(ctx)",

@@ -5,6 +5,7 @@ import (
 	"go/token"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -13,11 +14,12 @@ import (
 // The mutants keep up with the source: each still finds what it replaces.
 func TestMutantsFit(t *testing.T) {
 	t.Parallel()
+	all := slices.Concat(mutants, engineMutants, roomMutants)
 	root, err := moduleRoot(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range mutants {
+	for _, m := range all {
 		files, err := m.files(root)
 		if err != nil {
 			t.Errorf("%s: %v", m.name, err)
@@ -38,24 +40,32 @@ func TestMutantsFit(t *testing.T) {
 			t.Errorf("%s has no edits, or no tests to catch it", m.name)
 		}
 	}
-	if len(mutants) < 12 {
-		t.Errorf("there are %d mutants, want 12 at least", len(mutants))
+	names := make(map[string]bool)
+	for _, m := range all {
+		if names[m.name] {
+			t.Errorf("two mutants are called %q", m.name)
+		}
+		names[m.name] = true
+	}
+	if len(all) < 100 {
+		t.Errorf("there are %d mutants, want 100 at least", len(all))
 	}
 }
 
-// hasTest looks for a test in the files of a folder.
+// hasTest looks for a test, whose name is a regular expression, in the files of a folder.
 func hasTest(t *testing.T, dir, name string) bool {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	pattern := regexp.MustCompile(`\nfunc ` + name + `\(t \*testing\.T\)`)
 	return slices.ContainsFunc(files, func(file string) bool {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return strings.Contains(string(text), "\nfunc "+name+"(t *testing.T)")
+		return pattern.Match(text)
 	})
 }
 
