@@ -160,6 +160,15 @@ func TestDecodeUnknownFields(t *testing.T) {
 			`field "`+long[:64]+`" is not declared by codec_test.base`,
 			`field "z" is not declared by codec_test.base`)
 	}
+	// A struct in a struct is decoded another way.
+	type around struct {
+		Base base `mapstructure:",squash"`
+	}
+	if _, err := codec.Struct[around]().Decode(codec.Fields{"id": "1", "z": nil}); err != nil {
+		t.Errorf("unknown fields are not ignored: %v", err)
+	}
+	_, err := codec.Struct[around](codec.DisallowUnknownFields()).Decode(codec.Fields{"id": "1", "seq": "1", "z": "SECRET"})
+	wantLines(t, err, `field "z" is not declared by codec_test.around`)
 }
 
 func TestDecodeCollectsAllErrorsInOrder(t *testing.T) {

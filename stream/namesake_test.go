@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -250,5 +251,46 @@ func TestDefaultNameIsOfOneProcess(t *testing.T) {
 	a, b := strings.Split(first, ":"), strings.Split(second, ":")
 	if len(a) != 4 || len(b) != 4 || a[0] != "millrace" || !slices.Equal(a[:2], b[:2]) || a[3] == b[3] {
 		t.Errorf("the names are %q and %q", first, second)
+	}
+}
+
+// Looks without an answer are no signs: what has become of the probe is not known.
+func TestProbesWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		hook := &lostProbes{}
+		own := redis.NewClient(optionsOf(client))
+		own.AddHook(hook)
+		t.Cleanup(func() { _ = own.Close() })
+		consumer, out := named(t, own)
+		start(t, consumer)
+		time.Sleep(time.Hour)
+		if found := out.lines(namesake); len(found) > 0 {
+			t.Errorf("it is alone, and says %q", found)
+		}
+		if hook.lost < 100 {
+			t.Errorf("only %d looks had no answer", hook.lost)
+		}
+	})
+}
+
+// lostProbes loses the answer to every second look for a probe.
+type lostProbes struct {
+	inert
+	looks, lost int
+}
+
+func (h *lostProbes) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if !slices.ContainsFunc(cmd.Args(), func(arg any) bool { return arg == "millrace:probe:pod-1" }) || err != nil {
+			return err
+		}
+		if h.looks++; h.looks%2 == 0 {
+			h.lost++
+			cmd.SetErr(io.ErrUnexpectedEOF)
+			return io.ErrUnexpectedEOF
+		}
+		return nil
 	}
 }

@@ -130,13 +130,13 @@ var engineMutants = []mutant{
 		tests: []tests{{inStream, "TestNamesakeOfAFrozenConsumer"}},
 	},
 	{
-		name: "the probe of a dead process is taken for a namesake",
+		name: "a probe of which nothing is known is taken for a sign",
 		edits: []edit{{
 			"stream/namesake.go",
 			"\tif left == \"\" || left == found {",
 			"\tif left == found {",
 		}},
-		tests: []tests{{inStream, "TestNoNamesakeWhereThereIsNone"}},
+		tests: []tests{{inStream, "TestProbesWithoutAnAnswer"}},
 	},
 	{
 		name: "ready beside a namesake",

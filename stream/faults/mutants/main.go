@@ -99,7 +99,7 @@ func (m mutant) try(ctx context.Context, root string) (catcher string, err error
 		return "", err
 	}
 	for _, test := range m.tests {
-		cmd := exec.CommandContext(ctx, "go", "test", "-overlay", overlay, "-count=1", "-timeout=3m", "-run", "^("+test.names+")$", test.pkg)
+		cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", overlay, "-count=1", "-timeout=3m", "-run", "^("+test.names+")$", test.pkg)
 		cmd.Dir = root
 		cmd.WaitDelay = time.Second
 		text, failure := cmd.CombinedOutput()

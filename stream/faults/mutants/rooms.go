@@ -206,7 +206,7 @@ var roomMutants = []mutant{
 		edits: []edit{{
 			"middleware/deadletter.go",
 			"errors.As(err, &skip) || errors.As(err, &dead)",
-			"errors.As(err, &dead)",
+			"errors.As(err, &skip) && errors.As(err, &dead)",
 		}},
 		tests: []tests{{inMiddleware, "TestDeadLetter.*"}},
 	},
