@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -148,7 +149,7 @@ func TestNamesakeOfAFrozenConsumer(t *testing.T) {
 		first, _ := named(t, own)
 		start(t, first)
 		time.Sleep(time.Minute)
-		frozen.until = time.Now().Add(2 * time.Minute)
+		frozen.until.Store(time.Now().Add(2 * time.Minute).UnixNano())
 		time.Sleep(time.Second)
 		second, out := named(t, client)
 		start(t, second)
@@ -165,12 +166,12 @@ func TestNamesakeOfAFrozenConsumer(t *testing.T) {
 // frozenHook has every command wait.
 type frozenHook struct {
 	inert
-	until time.Time
+	until atomic.Int64
 }
 
 func (h *frozenHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		time.Sleep(time.Until(h.until))
+		time.Sleep(time.Until(time.Unix(0, h.until.Load())))
 		return next(ctx, cmd)
 	}
 }
@@ -268,8 +269,8 @@ func TestProbesWithoutAnAnswer(t *testing.T) {
 		if found := out.lines(namesake); len(found) > 0 {
 			t.Errorf("it is alone, and says %q", found)
 		}
-		if hook.lost < 100 {
-			t.Errorf("only %d looks had no answer", hook.lost)
+		if hook.lost.Load() < 100 {
+			t.Errorf("only %d looks had no answer", hook.lost.Load())
 		}
 	})
 }
@@ -277,7 +278,7 @@ func TestProbesWithoutAnAnswer(t *testing.T) {
 // lostProbes loses the answer to every second look for a probe.
 type lostProbes struct {
 	inert
-	looks, lost int
+	looks, lost atomic.Int64
 }
 
 func (h *lostProbes) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
@@ -286,8 +287,8 @@ func (h *lostProbes) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		if !slices.ContainsFunc(cmd.Args(), func(arg any) bool { return arg == "millrace:probe:pod-1" }) || err != nil {
 			return err
 		}
-		if h.looks++; h.looks%2 == 0 {
-			h.lost++
+		if h.looks.Add(1)%2 == 0 {
+			h.lost.Add(1)
 			cmd.SetErr(io.ErrUnexpectedEOF)
 			return io.ErrUnexpectedEOF
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,12 +26,12 @@ func labelled(t testing.TB, client redis.UniversalClient, store offset.Store, op
 	return newConsumer(t, client, store, newRecorder().Handle, append([]stream.Option{stream.WithLabel("billing"), stream.WithLogger(out.Logger())}, opts...)...), out
 }
 
-// addFor adds n orders, one in each interval.
-func addFor(t testing.TB, client redis.UniversalClient, n int, interval time.Duration) {
+// addFor adds an order in each of so many seconds.
+func addFor(t testing.TB, client redis.UniversalClient, seconds int) {
 	t.Helper()
-	for i := range n {
+	for i := range seconds {
 		add(t, client, fmt.Sprint(i))
-		time.Sleep(interval)
+		time.Sleep(time.Second)
 	}
 }
 
@@ -58,29 +59,43 @@ func stores(t *testing.T, client *redis.Client) map[string]func() offset.Store {
 			return store
 		},
 		"mirror":       func() offset.Store { return newMirror(t, client, file()) },
-		"around other": func() offset.Store { return &flakyStoreAround{Store: file()} },
+		"around other": func() offset.Store { return &flakyStoreAround{inner: file()} },
 	}
 }
 
 // flakyStoreAround is a user's store around another one, whose next saves fail: half of
 // them before, half after they were carried out.
 type flakyStoreAround struct {
-	offset.Store
-	fail int
+	mu    sync.Mutex // for what follows
+	inner offset.Store
+	fail  int
+}
+
+func (s *flakyStoreAround) change(inner offset.Store, fail int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inner, s.fail = inner, fail
+}
+
+func (s *flakyStoreAround) Load(ctx context.Context, label string) (string, bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.inner.Load(ctx, label)
 }
 
 func (s *flakyStoreAround) Save(ctx context.Context, label, id string) error {
-	if s.fail > 0 {
-		s.fail--
-		if s.fail%2 == 0 {
-			return errors.New("not carried out")
-		}
-		if err := s.Store.Save(ctx, label, id); err != nil {
-			return err
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	left := s.fail
+	s.fail = max(0, left-1)
+	if left%2 == 1 {
+		return errors.New("not carried out")
+	}
+	err := s.inner.Save(ctx, label, id)
+	if err == nil && left > 0 {
 		return errors.New("the reply was lost")
 	}
-	return s.Store.Save(ctx, label, id)
+	return err
 }
 
 // Two consumers with one label are told of, for each store: by a warning, not more than
@@ -130,7 +145,7 @@ func TestAnotherWriterIsToldForAWhile(t *testing.T) {
 		store := &offset.Memory{}
 		consumer, out := labelled(t, client, store)
 		start(t, consumer)
-		addFor(t, client, 10, time.Second)
+		addFor(t, client, 10)
 		wantHealth(t, "alone", consumer.Health(), true, true, "")
 		const minutes = 4
 		for i := range 60 * minutes {
@@ -139,7 +154,7 @@ func TestAnotherWriterIsToldForAWhile(t *testing.T) {
 			if err := store.Save(t.Context(), "billing", id); err != nil {
 				t.Fatal(err)
 			}
-			addFor(t, client, 1, time.Second)
+			addFor(t, client, 1)
 			if h := consumer.Health(); i > 2 && (!h.Ready || !strings.Contains(h.Reason, anotherWriter)) {
 				t.Fatalf("%d seconds later: %+v", i, h)
 			}
@@ -147,9 +162,9 @@ func TestAnotherWriterIsToldForAWhile(t *testing.T) {
 		if n := len(out.lines("WARN", anotherWriter, `label=billing`)); n < 2*minutes-1 || n > 2*minutes+1 {
 			t.Errorf("told %d times in %d minutes:\n%s", n, minutes, out)
 		}
-		addFor(t, client, 60, time.Second)
+		addFor(t, client, 60)
 		wantHealth(t, "a minute later", consumer.Health(), true, true, anotherWriter)
-		addFor(t, client, 300, time.Second)
+		addFor(t, client, 300)
 		wantHealth(t, "six minutes later", consumer.Health(), true, true, "")
 	})
 }
@@ -165,11 +180,11 @@ func TestOffsetResetAtWork(t *testing.T) {
 				store := &offset.Memory{}
 				consumer, out := labelled(t, client, store)
 				start(t, consumer)
-				addFor(t, client, 3, time.Second)
+				addFor(t, client, 3)
 				if err := store.Reset(t.Context(), "billing", fmt.Sprintf("%d-0", time.Now().Add(ahead).UnixMilli())); err != nil {
 					t.Fatal(err)
 				}
-				addFor(t, client, 10, time.Second)
+				addFor(t, client, 10)
 				reason, forward, back := anotherWriter, 1, 0
 				if name == "back" {
 					reason, forward, back = "", 0, 1
@@ -194,16 +209,16 @@ func TestNoOtherWriterWhereThereIsNone(t *testing.T) {
 		memory := &offset.Memory{}
 		other, otherLog := labelled(t, client, memory, stream.WithLabel("mail"))
 		start(t, other)
-		store := &flakyStoreAround{Store: memory}
+		store := &flakyStoreAround{inner: memory}
 		outs := []*logs{otherLog}
 		for i := range 10 {
 			consumer, out := labelled(t, client, store)
 			outs = append(outs, out)
 			stop := start(t, consumer)
-			addFor(t, client, 3, time.Second)
-			store.fail = i
-			addFor(t, client, 10, time.Second)
-			store.fail = i % 2 // the last save of the run
+			addFor(t, client, 3)
+			store.change(memory, i)
+			addFor(t, client, 10)
+			store.change(memory, i%2) // the last save of the run
 			add(t, client, "last")
 			_ = stop()
 			wantNoOtherWriter(t, fmt.Sprint("run ", i), consumer)
@@ -211,7 +226,7 @@ func TestNoOtherWriterWhereThereIsNone(t *testing.T) {
 		// The last save of a run that was killed comes after the next has begun.
 		consumer, out := labelled(t, client, store)
 		outs = append(outs, out)
-		store.fail = 0
+		store.change(memory, 0)
 		if err := memory.Save(t.Context(), "billing", fmt.Sprintf("%d-0", time.Now().UnixMilli())); err != nil {
 			t.Fatal(err) // nothing is left that it could handle, and save, before that
 		}
@@ -221,9 +236,9 @@ func TestNoOtherWriterWhereThereIsNone(t *testing.T) {
 		if err := memory.Save(t.Context(), "billing", fmt.Sprintf("%d-0", time.Now().UnixMilli())); err != nil {
 			t.Fatal(err)
 		}
-		addFor(t, client, 10, time.Second)
-		store.Store = &offset.Memory{} // a server that comes back empty
-		addFor(t, client, 10, time.Second)
+		addFor(t, client, 10)
+		store.change(&offset.Memory{}, 0) // a server that comes back empty
+		addFor(t, client, 10)
 		wantNoOtherWriter(t, "at the end", consumer)
 		wantNoOtherWriter(t, "the other label", other)
 		for i, out := range outs {

@@ -91,7 +91,7 @@ func (s *broken) Save(ctx context.Context, label, id string) error {
 }
 
 // saveAndTell is the Save of a correct store that tells what it has found.
-func saveAndTell(s *table, ctx context.Context, label, id string) error {
+var saveAndTell = func(s *table, ctx context.Context, label, id string) error {
 	before, _, _ := s.Load(ctx, label)
 	err := s.Save(ctx, label, id)
 	if err == nil {
