@@ -415,7 +415,7 @@ var engineMutants = []mutant{
 			"d > e.block+patience {",
 			"d > e.block+time.Hour {",
 		}},
-		tests: []tests{{inStream, "TestHealth.*"}},
+		tests: []tests{{inStream, "TestHealthOfARedisThatIsFrozenKilledAndBack"}},
 	},
 	{
 		name: "a Runner is ready when one is",
@@ -424,6 +424,6 @@ var engineMutants = []mutant{
 			"all.Ready && h.Ready",
 			"all.Ready || h.Ready",
 		}},
-		tests: []tests{{inStream, "TestHealth.*"}},
+		tests: []tests{{inStream, "TestHealthOfARunner"}},
 	},
 }
