@@ -35,6 +35,9 @@ type capture struct {
 	eager func() bool
 	asked []byte
 	ahead bool
+
+	// guarding are those that were sent in front of the read, until they are answered.
+	guarding guards
 }
 
 // exchange is what a reader and the captures of its connections tell each other
@@ -43,6 +46,8 @@ type exchange struct {
 	// wanted is how much may be taken out of the reply to the current read.
 	wanted atomic.Pointer[intakes]
 	caught atomic.Pointer[[]batch] // what was
+	// guards are to be sent in front of the next read.
+	guards atomic.Pointer[guards]
 }
 
 func newCapture(conn net.Conn, s *sockets) *capture {
@@ -61,11 +66,27 @@ func (c *capture) Write(p []byte) (int, error) {
 	case asksForEntries(p):
 		c.armed.Store(true)
 		c.asked = c.asked[:0]
+		c.guarding = nil
+		if sent := c.guards.Swap(nil); sent != nil {
+			c.guarding = *sent
+			return c.writeGuarded(p)
+		}
 	}
 	if c.armed.Load() && c.eager != nil {
 		c.asked = append(c.asked, p...) // it may be written in parts
 	}
 	return c.Conn.Write(p)
+}
+
+// writeGuarded writes a read, or the first part of it, behind its guards.
+func (c *capture) writeGuarded(p []byte) (int, error) {
+	var all []byte
+	for _, one := range c.guarding {
+		all = append(all, one.command...)
+	}
+	before := len(all)
+	n, err := c.Conn.Write(append(all, p...))
+	return max(0, n-before), err
 }
 
 // asksForEntries reports whether p begins with an XREAD or XREADGROUP.
@@ -111,9 +132,20 @@ func (c *capture) take() error {
 	if err := c.reply.need(1); err != nil {
 		return err
 	}
-	switch c.reply.unread()[0] {
-	case '>': // a notification, and not yet the reply
+	if c.reply.unread()[0] == '>' { // a notification, and not yet the reply
 		return c.reply.skip(1, &c.first)
+	}
+	if len(c.guarding) > 0 {
+		guard := c.guarding[0]
+		c.guarding = c.guarding[1:]
+		list, answer, err := c.reply.answered()
+		if err != nil {
+			return err
+		}
+		guard.answer(list, answer)
+		return c.take()
+	}
+	switch c.reply.unread()[0] {
 	case '*', '%':
 	default:
 		c.armed.Store(false)

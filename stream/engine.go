@@ -48,6 +48,10 @@ type run struct {
 	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
 	settling, carrying exclusive
+	// guard makes what is sent in front of some reads, round is called for each read that
+	// has come back; nil in log mode.
+	guard guarding
+	round func()
 }
 
 // source is the one seam between log mode and group mode: where entries come
@@ -201,6 +205,9 @@ func (r *run) readWorked() {
 		}
 		m.lastRead = time.Now()
 	})
+	if r.round != nil {
+		r.round()
+	}
 }
 
 // fewEntries is how many entries are a trickle, of which each is waited for.

@@ -20,4 +20,14 @@ func (x exclusive) lock(ctx context.Context) error {
 	}
 }
 
+// tryLock reports whether nobody held it.
+func (x exclusive) tryLock() bool {
+	select {
+	case x <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
 func (x exclusive) unlock() { <-x }

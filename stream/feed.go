@@ -130,13 +130,13 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error)
 	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
 	p, w := newPace(r.intake(), a.count), watchOf(r.claimIdle)
 	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
-		return s.join(r.client, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, attended: attended{watch: w}})
+		return s.join(r.client, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, guard: r.guard, attended: attended{watch: w}})
 	}
 	reader, err := newReader(ctx, r.client, r.block, group != "")
 	if err != nil {
 		return nil, err
 	}
-	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader, watch: w, pace: p, eager: true}
+	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader, watch: w, pace: p, eager: true, guard: r.guard}
 	f.end = f.reader.sockets.close
 	if group == "" {
 		f.reader.sockets.eager = r.window.hasRoomAhead
@@ -169,6 +169,9 @@ type ownFeed struct {
 	// was there: at the start, behind a full batch, after a failure, and after a
 	// pause. Then it is not waited for.
 	eager bool
+	guard guarding // of reads behind which something may have gone; nil is none
+	// came is when the last read has come back.
+	came time.Time
 	// looked is when it was looked whether all is as it should be.
 	looked time.Time
 }
@@ -193,11 +196,21 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(c
 			return err
 		}
 	}
+	if f.guard != nil && (f.eager || time.Since(f.came) > soon) {
+		f.eager = false
+		guards, err := f.guard(ctx, true)
+		if err != nil {
+			return err
+		}
+		defer guards.over()
+		defer guards.with(f.reader)()
+	}
 	if b.len() == 0 {
 		if b, err = only(f.read(ctx, f.reader, []string{f.stream, from.id}, f.block, f.pace.count, f.pace.wanted)); err != nil {
 			return err
 		}
 	}
+	f.came = time.Now()
 	if b.len() > 0 {
 		f.pace.learn(b)
 		room := take(b, at)
@@ -213,6 +226,10 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(c
 	}
 	return nil
 }
+
+// soon is how soon a read has to follow on one that has brought all that there was, to
+// need no guard.
+const soon = time.Millisecond
 
 func (f *ownFeed) attend(tender *errand) { tender.every(f.watch.tend) }
 

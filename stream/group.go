@@ -42,7 +42,14 @@ type groupSource struct {
 	// one after a restart. remade is set when the group was made again, or the stream
 	// has gone back.
 	troubled, remade atomic.Bool
-	renewal          exclusive // held while what is pending is renewed
+	// looking is held while the group is looked at, for sight and what is told of it.
+	looking exclusive
+	sight   sight
+	account account
+	// unguarded is set once reads cannot be guarded, unloaded when the server does not have
+	// the script yet.
+	unguarded, unloaded atomic.Bool
+	renewal             exclusive // held while what is pending is renewed
 
 	renewing *outage // tend's own; made when there is some
 
@@ -53,7 +60,6 @@ type groupSource struct {
 	due    bool   // to look around, and to claim
 	cursor string // of the claim
 	more   bool   // there was more to take over than could be begun
-	sight  sight
 
 	namesake namesake
 }
@@ -63,7 +69,9 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 		s := &groupSource{
 			run: r, group: group, name: r.consumerName, release: func() {},
 			alone: newExclusive(), renewal: newExclusive(), astray: true, cursor: beginning,
+			looking: newExclusive(),
 		}
+		r.guard, r.round = s.guardRead, s.noteRound
 		if s.name == "" {
 			s.name, s.release = takeName(r.stream, group)
 		} else {
@@ -131,7 +139,12 @@ func (s *groupSource) fetch(ctx context.Context) error {
 			s.lastRead = place{id: b.lastID(), witnessed: true}
 		}
 		s.last = s.lastRead.id
-		return s.take(b, at)
+		s.account.read(b.firstID(), b.len())
+		more := s.take(b, at)
+		if ids := s.window.takeMistaken(); len(ids) > 0 {
+			s.reportLoss(s.log(), &LossError{Cause: LossReplaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
+		}
+		return more
 	}, func(context.Context) error {
 		if s.unanswered.Load() {
 			return errUnanswered
@@ -142,6 +155,7 @@ func (s *groupSource) fetch(ctx context.Context) error {
 		return nil // the next one takes it up
 	}
 	if err != nil {
+		s.account.void() // it may have brought entries that never arrived
 		s.astray = true
 		s.troubled.Store(true)
 		return s.mend(ctx, err)

@@ -59,6 +59,16 @@ type held struct {
 // limit: Redis was not told of it.
 func (h *held) claimable(limit time.Time) bool { return !h.suspect && h.touched.Before(limit) }
 
+// isAnother reports whether an entry is certainly not this one, though it has its ID. The
+// handler that is at work may change the fields.
+func (h *held) isAnother(entry *Entry) bool {
+	if h.entry == nil {
+		return false
+	}
+	return h.entry.size != entry.size ||
+		h.state != working && h.entry.Fields != nil && entry.Fields != nil && sumOf(h.entry.Fields) != sumOf(entry.Fields)
+}
+
 // slab is the memory of what came with one read. It is used again when nothing of
 // it is held any more.
 type slab struct {

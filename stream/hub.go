@@ -97,7 +97,7 @@ func (h *hub) strike(stream string) int {
 
 // readNow reads one stream, without waiting for entries, and has take called if there
 // are some.
-func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, take func(b batch, at time.Time)) (err error) {
+func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g guards, take func(b batch, at time.Time)) (err error) {
 	if !h.gate.enter(ctx) {
 		return ctx.Err()
 	}
@@ -106,7 +106,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, ta
 		elsewhere(func() {
 			var b batch
 			at := time.Now()
-			b, err = h.readOn(ctx, r, stream, from, p)
+			b, err = h.readOn(ctx, r, stream, from, p, g)
 			h.turns <- r
 			h.gate.leave(ctx, err)
 			if b.len() > 0 {
@@ -120,7 +120,8 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, ta
 	return err
 }
 
-func (h *hub) readOn(ctx context.Context, r *reader, stream string, from place, p pace) (batch, error) {
+func (h *hub) readOn(ctx context.Context, r *reader, stream string, from place, p pace, g guards) (batch, error) {
+	defer g.with(r)()
 	// It comes back at once, unless the server stands still. In group mode it is
 	// given a moment, for what it may bring.
 	defer context.AfterFunc(ctx, func() {
@@ -147,20 +148,29 @@ type member struct {
 	// eager is set when the stream may have a batch ready, and is not to be waited
 	// for together with others.
 	eager bool
+	guard guarding // of an eager read, and the first one in a lane; nil is none
 	attended
 }
 
 func (m *member) fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error {
 	if m.eager {
 		more := false
-		err := m.hub.readNow(ctx, m.stream, from, m.pace, func(b batch, at time.Time) {
+		var g guards
+		if m.guard != nil {
+			var err error
+			if g, err = m.guard(ctx, true); err != nil {
+				return err
+			}
+			defer g.over()
+		}
+		err := m.hub.readNow(ctx, m.stream, from, m.pace, g, func(b batch, at time.Time) {
 			m.pace.learn(b)
 			more = !take(b, at) || b.more
 		})
 		m.eager = more || err != nil
 		return err
 	}
-	w := &waiter{stream: m.stream, from: from, intake: m.pace.intake, worked: m.worked, out: make(chan struct{}), since: time.Now()}
+	w := &waiter{stream: m.stream, from: from, intake: m.pace.intake, worked: m.worked, guard: m.guard, out: make(chan struct{}), since: time.Now()}
 	w.take = func(b batch, at time.Time) bool {
 		m.pace.learn(b) // fetch waits meanwhile
 		return take(b, at)

@@ -25,14 +25,15 @@ type survey struct {
 	// deleted by XDEL; 0 and 0-0 where the server does not tell (before Redis 7).
 	added   int64
 	deleted string
-	// witness is set if the stream has the entry that was read last.
-	witness bool
+	// witness is set if the stream has the entry that was read last, other if it has another
+	// one with its ID.
+	witness, other bool
 }
 
 // surveyOf asks for a survey, with a look for the entry at the place.
 // Of an entry over the limit of size that costs no memory, here as elsewhere.
 func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, from place, maxEntry *int) (survey, error) {
-	witness, err := from.isIn(ctx, client, stream, maxEntry)
+	found, err := from.look(ctx, client, stream, maxEntry)
 	if err != nil {
 		return survey{}, err
 	}
@@ -46,21 +47,27 @@ func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, 
 	return survey{
 		first: info.FirstEntry.ID, end: info.LastEntry.ID, last: info.LastGeneratedID, length: info.Length,
 		added: info.EntriesAdded, deleted: info.MaxDeletedEntryID,
-		witness: witness,
+		witness: from.is(found), other: found.ID == from.id && !from.is(found),
 	}, nil
 }
 
 // isIn reports whether a stream has the entry at the place.
 func (p place) isIn(ctx context.Context, client redis.UniversalClient, stream string, maxEntry *int) (bool, error) {
+	found, err := p.look(ctx, client, stream, maxEntry)
+	return err == nil && p.is(found), err
+}
+
+// look returns the entry that a stream has under the ID of the place.
+func (p place) look(ctx context.Context, client redis.UniversalClient, stream string, maxEntry *int) (Entry, error) {
 	most := sizeLimit(maxEntry)
 	if p.sum == 0 {
 		most = 0 // its ID is all that is known of it
 	}
 	found, err := entryOf(ctx, client, most, "xrange", stream, p.id, p.id)
 	if err != nil {
-		return false, fmt.Errorf("looking for the last entry that was read: %w", err)
+		return Entry{}, fmt.Errorf("looking for the last entry that was read: %w", err)
 	}
-	return p.is(found), nil
+	return found, nil
 }
 
 // diagnose says what was lost of a stream that was read up to position, the
@@ -76,7 +83,7 @@ func diagnose(position string, ordinal int64, s survey) *LossError {
 	case compareIDs(s.last, position) < 0:
 		return &LossError{Cause: LossAhead, From: position, To: s.first, Count: -1}
 	case s.first != "" && compareIDs(s.first, position) <= 0:
-		if compareIDs(s.deleted, position) >= 0 {
+		if !s.other && compareIDs(s.deleted, position) >= 0 {
 			return nil // deleted itself, by XDEL
 		}
 		return &LossError{Cause: LossReplaced, From: position, To: s.first, Count: -1}

@@ -50,6 +50,14 @@ type leftover struct{ id, key string }
 
 func (b *batch) len() int { return len(b.entries) + len(b.left) }
 
+// firstID returns the ID of the first entry, of which there is one.
+func (b *batch) firstID() string {
+	if len(b.entries) > 0 {
+		return b.entries[0].ID
+	}
+	return b.left[0].id
+}
+
 // lastID returns the ID of the last entry, of which there is one.
 func (b *batch) lastID() string {
 	if n := len(b.left); n > 0 {

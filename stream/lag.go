@@ -194,7 +194,8 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 
 // anchor is a moment at which it was known how many entries were behind a position,
 // and so by how much a guess that is made with counters was wrong. Later guesses are
-// wrong by the same, as long as no entry behind it was removed before it was read.
+// wrong by the same, as long as no entry behind it was removed before it was read. That
+// is so for what was counted here; in group mode the guess has to have been right.
 type anchor struct {
 	run *run // whose entries were counted, in log mode
 	// from is the position, and reach the last entry that was added then if nothing
@@ -246,7 +247,9 @@ func (e *engine) countBehind(info *redis.XInfoStream, position string, guess int
 	if n < 0 || n > info.Length {
 		return 0, false // the counters were set by hand
 	}
-	if now.less = guess - n; usable {
+	// A group's counter that is wrong is corrected by some servers when the group reads on
+	// (Redis 8, Valkey), and not by others.
+	if now.less = guess - n; usable && (of != nil || now.less == 0) {
 		e.meter.anchor = now
 	}
 	return n, true

@@ -145,25 +145,25 @@ func TestLagInGroupMode(t *testing.T) {
 	}
 	wantLag(t, "four are acked", consumer, 6)
 
-	// Two that nobody has read are trimmed; Redis goes on counting them.
+	// Two that nobody has read are trimmed. Redis 7 goes on counting them in its own lag.
 	client.XTrimMaxLen(ctx, orders.Name, 4)
 	wantLag(t, "two were trimmed", consumer, 4)
 	for _, one := range read(2) {
 		client.XAck(ctx, orders.Name, "g", one.ID)
 	}
-	groups, err := client.XInfoGroups(ctx, orders.Name).Result()
-	if err != nil || groups[0].Lag == 2 {
-		t.Errorf("Redis does not lie any more: %+v, %v", groups, err)
-	}
-	if lag := wantLag(t, "two more are acked", consumer, 2); lag.Time <= 0 {
-		t.Errorf("two more are acked: %v", lag.Time)
+	// Whether the server has corrected its counter cannot be told.
+	if lag, err := consumer.Lag(ctx); err != nil || lag.Time <= 0 {
+		t.Errorf("two more are acked: %v, %v", lag.Time, err)
+	} else if n, known := lag.Entries(); known && n != 2 {
+		t.Errorf("two more are acked: %d entries, want 2, or that it is not known", n)
 	}
 
 	stop := start(t, consumer)
-	streamtest.Await(t, "caught up", func() bool {
+	streamtest.Await(t, "caught up, and Redis' counter is right", func() bool {
+		right := client.XInfoGroups(ctx, orders.Name).Val()[0].Lag == 0
 		lag, err := consumer.Lag(ctx)
 		n, known := lag.Entries()
-		return err == nil && known && n == 0 && lag.Time == 0
+		return err == nil && known && n == 0 && lag.Time == 0 && right
 	})
 	if err := stop(); err != nil {
 		t.Error(err)

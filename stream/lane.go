@@ -15,6 +15,8 @@ type waiter struct {
 	from   place
 	take   taker
 	worked func() // is called for each read that worked
+	// guard is for the first read here: something may have gone since the one before.
+	guard guarding
 	// out is closed at the end: when take wants no more or there may be a batch
 	// ready, when withdraw has been called, or when the read has failed with err.
 	out chan struct{}
@@ -159,7 +161,11 @@ func (l *lane) run(ctx context.Context) {
 		// Each stream that waits here has few entries, if any: it is asked for as many
 		// as ever. One with large entries cannot make the others' reads smaller, and
 		// what does not fit of its own is left.
+		guards := guardsOf(ctx, asked)
+		over := guards.with(l.reader)
 		batches, err := l.hub.read(ctx, l.reader, streams, l.hub.block, l.hub.count, intakesOf(asked))
+		over()
+		guards.over()
 		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
 			l.looked = at
 			err = checkRole(ctx, l.reader)
@@ -196,6 +202,21 @@ func (l *lane) ask() []*waiter {
 	l.reads++
 	l.reading, l.interrupted, l.dropped = len(asked) > 0, false, false
 	return asked
+}
+
+// mostGuards is how many streams are guarded in one read.
+const mostGuards = 8
+
+// guardsOf returns the guards for those that were not read for here yet.
+func guardsOf(ctx context.Context, asked []*waiter) (all guards) {
+	for _, w := range asked {
+		if w.guard == nil || len(all) == mostGuards {
+			continue
+		}
+		some, _ := w.guard(ctx, false)
+		all, w.guard = append(all, some...), nil
+	}
+	return all
 }
 
 // intakesOf returns the intakes of a read for waiters.

@@ -23,6 +23,7 @@ func (s *groupSource) tend(ctx context.Context) {
 }
 
 func (s *groupSource) takeOver(ctx context.Context) {
+	s.tellSkipped()
 	s.note(ctx, &s.taking, "taking over what others have left", s.takeLeft(ctx))
 	s.lookForNamesake(ctx)
 }

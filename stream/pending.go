@@ -65,6 +65,16 @@ func (w *window) addLeftLocked(left leftover, at time.Time) {
 	}
 }
 
+// takeMistaken returns the IDs of entries that are not in the window, because another
+// entry with that ID is: its ack is theirs, too.
+func (w *window) takeMistaken() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	ids := w.mistaken
+	w.mistaken = nil
+	return ids
+}
+
 // load gives an entry, which is at work, its fields.
 func (w *window) load(one *held, entry *Entry) {
 	w.mu.Lock()

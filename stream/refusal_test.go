@@ -199,7 +199,7 @@ func refusals() []refusal {
 			args:  limited,
 			user:  "app",
 			begin: saying([]any{"ACL", "SETUSER", "app", "-hset", "-xack"}, []any{"ACL", "SETUSER", "app", "+hset", "+xack"}),
-			log:   []string{"saving the offset", "The user executing the script can't run", noRight},
+			log:   []string{"saving the offset", noRight},
 			group: []string{"acking entries", "NOPERM", noRight},
 		},
 		both(refusal{

@@ -24,7 +24,7 @@ func (s *logSource) lookAround(ctx context.Context) error {
 	switch {
 	case s.missing != nil:
 		return errMissing
-	case from.witnessed && s.from == from && !seen.witness && seen.last != from.id: // nothing has come
+	case from.witnessed && s.from == from && !seen.witness && (seen.last != from.id || seen.other): // or nothing has come
 		return errNoWitness
 	}
 	return nil

@@ -16,6 +16,7 @@ type sight struct {
 	place   string // of the group; everything up to there was in order
 	read    int64  // Redis' count of what the group has read; -1 is not known, or not to be relied on
 	deleted string // the highest ID that was deleted by ID; empty is not known
+	added   int64  // entries that were ever added to the stream; 0 is not known
 	// kept is set once the count was written in a way that a restart keeps.
 	kept bool
 }
@@ -23,11 +24,15 @@ type sight struct {
 // unreadScript finds out what the group will never read, which no read tells, as far
 // as Redis' counters show it, and mends them.
 //
-// Trimming moves no counter of the group, so that it lags behind what was ever added
-// once all that is left is read, or even before, if nothing that was read is left.
+// Trimming moves no counter of the group. While no entry that was read is left in the
+// stream, the counter is therefore behind the number of entries that have gone, and the
+// difference was lost. Redis 8 and Valkey correct the counter when the group reads on,
+// so that the script has to run between the trim and the next read: it is sent with the
+// read itself, see guard.go. Redis 7 does not, so that there the counter is also behind
+// once all that is left is read.
 // The counter is corrected, and with that Redis' own lag, so that of all consumers
-// one finds each loss ('unread'). But Redis (7.0) writes the counter neither to its
-// append-only file nor to a replica, only XGROUP does: after a restart or a failover
+// one finds each loss ('unread'). But no server writes the counter to its
+// append-only file or to a replica, only XGROUP does: after a restart or a failover
 // it is an old one, or none. So it counts only if it is not below the one that was
 // seen before, in ARGV[4], or else, if nothing that was read is left, as a bound
 // ('bound'); and it is written once if ARGV[5] says so: that it is unknown later
@@ -39,10 +44,16 @@ type sight struct {
 // group is to begin, and those that FromTime makes have the highest sequence number:
 // these may lie in the future.
 //
+// If ARGV[6] is a name, the script looks at the other consumers too, unless there are
+// very many: how many milliseconds ago one of them was given an entry (-1 is never),
+// who they are, and whether the server tells that time (Redis 7.2) or only that of the
+// last command, which is the same on Redis 7.0.
+//
 // It returns false without a group, or what it has found, how many were lost, the
 // group's place before and now, the first entry behind that, the group's count and
-// whether it can be relied on, how many were ever added, how many there are, and the
-// highest that was deleted by ID. A count that is not known is -1.
+// whether it can be relied on, how many were ever added, how many there are, the
+// highest that was deleted by ID, the last that was ever added, and what it has found of
+// the others. A count that is not known is -1.
 var unreadScript = redis.NewScript(luaCompareIDs + `
 local group
 for _, pairs in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -82,7 +93,26 @@ elseif added then
   if lost ~= 0 then read, write = read + lost, true end
   if read and write then redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], last, 'ENTRIESREAD', read) end
 end
-return {found, lost, last, now, behind(now), read or -1, sure and 1 or 0, added or -1, stream.length, deleted or '0-0'}`)
+
+local quiet, others, timed = 0, '', 0
+if ARGV[6] ~= '' and group.consumers <= 100 then
+  local consumers, names = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1]), {}
+  if not consumers.err then
+    quiet = -1
+    for _, pairs in ipairs(consumers) do
+      local one = named(pairs)
+      if one.inactive then timed = 1 end
+      if one.name ~= ARGV[6] then
+        names[#names + 1] = #one.name .. ' ' .. one.name
+        local since = one.inactive or one.idle
+        if since >= 0 and (quiet < 0 or since < quiet) then quiet = since end
+      end
+    end
+    others = redis.sha1hex(table.concat(names, ' '))
+  end
+end
+return {found, lost, last, now, behind(now), read or -1, sure and 1 or 0, added or -1, stream.length, deleted or '0-0',
+  generated, quiet, others, timed}`)
 
 var maxSeq = strconv.FormatUint(math.MaxUint64, 10)
 
@@ -94,24 +124,21 @@ type outlook struct {
 	read, sure       int64
 	added, length    int64
 	deleted          string
+	generated        string
+	quiet            int64
+	others           string
+	timed            int64
 }
 
 // lookAround finds out, now and then, whether entries have gone that the group will
 // never read, or its place has.
 func (s *groupSource) lookAround(ctx context.Context) error {
-	if s.remade.Swap(false) {
-		s.sight = sight{read: -1}
+	if err := s.looking.lock(ctx); err != nil {
+		return err
 	}
-	if s.troubled.Swap(false) {
-		s.sight.read, s.sight.deleted = -1, ""
-	}
-	before := s.sight
-	// What was read here, the group has passed.
-	place := before.place
-	if own := s.window.at(); compareIDs(own, place) > 0 {
-		place = own
-	}
-	at, err := s.look(ctx, place)
+	defer s.looking.unlock()
+	before, place := s.recall()
+	at, err := s.lookAndCount(ctx, place)
 	if err != nil || at == nil {
 		return err
 	}
@@ -123,15 +150,51 @@ func (s *groupSource) lookAround(ctx context.Context) error {
 // lost.
 func (s *groupSource) firstLook(ctx context.Context, made bool) error {
 	s.sight = sight{read: -1}
-	at, err := s.look(ctx, "")
+	at, err := s.lookAndCount(ctx, "")
 	if err == nil && at != nil && !made {
 		s.tellUnread(sight{read: -1}, "", at)
 	}
 	return err
 }
 
+// recall returns what was seen the last time, as far as it still counts, and a place
+// that the group has passed. s.looking must be held.
+func (s *groupSource) recall() (before sight, place string) {
+	if s.remade.Swap(false) {
+		s.sight = sight{read: -1}
+	}
+	if s.troubled.Swap(false) {
+		s.sight.read, s.sight.deleted, s.sight.added = -1, "", 0
+	}
+	// What was read here, the group has passed.
+	place = s.sight.place
+	if own := s.window.at(); compareIDs(own, place) > 0 {
+		place = own
+	}
+	return s.sight, place
+}
+
+// lookAndCount looks, and has the account say later whether the group was given more
+// than its consumers. s.looking must be held.
+func (s *groupSource) lookAndCount(ctx context.Context, place string) (*outlook, error) {
+	look := s.account.begin()
+	at, err := s.look(ctx, place)
+	s.account.end(look, at)
+	return at, err
+}
+
 // look runs the script. It returns nil where it has nothing to say.
 func (s *groupSource) look(ctx context.Context, place string) (*outlook, error) {
+	reply, err := unreadScript.Run(ctx, s.client, []string{s.stream}, s.lookArgs(place, s.name)...).Slice()
+	at, err := s.see(reply, err)
+	if err != nil {
+		return nil, fmt.Errorf("looking for entries that the group will not read: %w", err)
+	}
+	return at, nil
+}
+
+// lookArgs returns the arguments of the script. s.looking must be held.
+func (s *groupSource) lookArgs(place, name string) []any {
 	start := ""
 	if s.config.start.after != nil {
 		start = *s.config.start.after
@@ -140,7 +203,11 @@ func (s *groupSource) look(ctx context.Context, place string) (*outlook, error) 
 	if s.sight.kept {
 		write = 0
 	}
-	reply, err := unreadScript.Run(ctx, s.client, []string{s.stream}, s.group, place, start, s.sight.read, write).Slice()
+	return []any{s.group, place, start, s.sight.read, write, name}
+}
+
+// see takes in what the script has returned: nil where it has nothing to say.
+func (s *groupSource) see(reply []any, err error) (*outlook, error) {
 	var at outlook
 	v := classify(err)
 	switch {
@@ -149,11 +216,12 @@ func (s *groupSource) look(ctx context.Context, place string) (*outlook, error) 
 	case v.withheld, v.code == "ERR" && v.class == transient:
 		return nil, nil // without the right, or on a server without the counters, it cannot be known
 	case err != nil:
-		return nil, fmt.Errorf("looking for entries that the group will not read: %w", err)
-	case !scan(reply, &at.found, &at.lost, &at.last, &at.now, &at.first, &at.read, &at.sure, &at.added, &at.length, &at.deleted):
+		return nil, err
+	case !scan(reply, &at.found, &at.lost, &at.last, &at.now, &at.first, &at.read, &at.sure, &at.added, &at.length, &at.deleted,
+		&at.generated, &at.quiet, &at.others, &at.timed):
 		return nil, nil
 	}
-	s.sight = sight{place: at.now, read: -1, deleted: at.deleted, kept: at.read >= 0}
+	s.sight = sight{place: at.now, read: -1, deleted: at.deleted, added: max(0, at.added), kept: at.read >= 0}
 	if at.sure == 1 {
 		s.sight.read = at.read
 	}
@@ -163,16 +231,36 @@ func (s *groupSource) look(ctx context.Context, place string) (*outlook, error) 
 // tellUnread tells what was found, given what was seen the last time and a place that
 // the group has passed.
 func (s *groupSource) tellUnread(before sight, place string, at *outlook) {
+	loss := at.loss(before, place)
+	if loss == nil {
+		return
+	}
+	s.account.void() // it would find the same
+	if loss.Cause == LossRecreated {
+		s.window.moveBack(at.now)
+	}
+	s.reportLoss(s.log(), loss)
+}
+
+// loss returns what is lost, nil for nothing.
+func (at *outlook) loss(before sight, place string) *LossError {
 	switch {
+	case at.added > 0 && at.added < before.added:
+		// The stream has had more entries than were ever added to this one: with its group
+		// it was made again, or restored, so that no read has failed.
+		if compareIDs(place, at.last) <= 0 { // perhaps of this one
+			place = before.place
+		}
+		return &LossError{Cause: LossRecreated, From: place, To: at.first, Count: -1}
 	case at.found == "ahead":
-		s.reportLoss(s.log(), &LossError{Cause: LossAhead, From: at.last, To: at.first, Count: -1})
+		return &LossError{Cause: LossAhead, From: at.last, To: at.first, Count: -1}
 	case at.found == "unread", at.found == "bound":
 		loss := &LossError{Cause: LossTrimmed, From: at.last, To: at.first, Count: at.lost, Exact: at.found == "unread"}
 		if at.first == "" && before.place != "" && before.place != at.last {
 			// What is left has been read already.
 			loss.From, loss.To = before.place, at.last
 		}
-		s.reportLoss(s.log(), loss)
+		return loss
 	case compareIDs(at.deleted, at.last) > 0 && at.last != beginning && at.deleted != before.deleted &&
 		(at.read >= 0 || before.deleted != ""):
 		// Nobody can have read it: either nothing was read since it was deleted, or
@@ -181,12 +269,13 @@ func (s *groupSource) tellUnread(before sight, place string, at *outlook) {
 		if at.read >= 0 {
 			count = min(count, at.added-at.read)
 		}
-		s.reportLoss(s.log(), &LossError{Cause: LossTrimmed, From: at.last, To: at.deleted, Count: count})
+		return &LossError{Cause: LossTrimmed, From: at.last, To: at.deleted, Count: count}
 	case before.read >= 0 && at.read < 0 && compareIDs(at.last, place) > 0 &&
 		at.deleted == before.deleted && (at.deleted == beginning || compareIDs(at.deleted, before.place) < 0):
 		// Redis has lost count of what was read, and not because something was deleted.
-		s.reportLoss(s.log(), &LossError{Cause: LossMoved, From: place, To: at.last, Count: at.added - before.read})
+		return &LossError{Cause: LossMoved, From: place, To: at.last, Count: at.added - before.read}
 	}
+	return nil
 }
 
 // compareHistory finds out, after trouble with the server, whether the stream is

@@ -66,8 +66,10 @@ type window struct {
 	// while somebody watches.
 	byID      map[string]*held
 	goneSince map[string]struct{}
-	watchers  int
-	parked    int
+	// mistaken are IDs of entries that were read while another entry of that ID was held.
+	mistaken []string
+	watchers int
+	parked   int
 	// taking is set while there may be something in again, and hungry is called
 	// once there is not; nil is nobody wants to know.
 	taking bool
@@ -127,8 +129,12 @@ func (w *window) addRead(b batch, at time.Time) (more bool) {
 		if w.byID == nil {
 			w.line = append(w.line, one)
 		} else {
-			// An ID that is held already was given out twice: the group was set back.
-			if _, double := w.byID[one.id]; double {
+			// An ID that is held already was given out twice: the group was set back, or the
+			// stream was made again and has another entry with this ID.
+			if double := w.byID[one.id]; double != nil {
+				if double.isAnother(one.entry) {
+					w.mistaken = append(w.mistaken, one.id)
+				}
 				w.unloadLocked(one)
 				w.dropLocked(one)
 				continue

@@ -280,6 +280,9 @@ type countsConn struct {
 
 func (c *countsConn) Write(p []byte) (int, error) {
 	words := strings.Split(string(p), "\r\n")
+	if at := slices.Index(words, "xreadgroup"); at > 2 { // behind a guard
+		words = words[at-2:]
+	}
 	if len(words) > 2 {
 		c.counts.note(words)
 	}

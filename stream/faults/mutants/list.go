@@ -189,6 +189,31 @@ var mutants = []mutant{
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{
+		name:  "sends no guard in front of a read",
+		edits: []edit{{"stream/guard.go", "if s.unguarded.Load() ||", "if true ||"}},
+		tests: []tests{{inStream, "TestGroupIsSetFurtherOnWhileEntriesCome"}},
+	},
+	{
+		name:  "does not count what it was given next to its group",
+		edits: []edit{{"stream/account.go", "a.to == nil || a.reads < a.due {", "a.to == nil || a.reads >= 0 {"}},
+		tests: []tests{{inFaults, "TestSilentLosses"}},
+	},
+	{
+		name:  "counts what was read before the look twice",
+		edits: []edit{{"stream/account.go", "a.from == nil || compareIDs(one.first, a.from.place) <= 0:", "a.from == nil:"}},
+		tests: []tests{{inStream, "TestAccount"}},
+	},
+	{
+		name:  "takes an ID for the entry",
+		edits: []edit{{"stream/resume.go", "(seen.last != from.id || seen.other)", "seen.last != from.id"}},
+		tests: []tests{{inFaults, "TestSilentLosses"}},
+	},
+	{
+		name:  "does not notice that a stream has had fewer entries than before",
+		edits: []edit{{"stream/unread.go", "case at.added > 0 && at.added < before.added:", "case at.added < 0:"}},
+		tests: []tests{{inFaults, "TestSilentLosses"}},
+	},
+	{
 		name:  "waits for a server that stands still",
 		edits: []edit{{"stream/reader.go", "silence: block + patience", "silence: block + time.Hour"}},
 		tests: []tests{{inStream, "TestSilenceIsNoticed"}},

@@ -1,0 +1,176 @@
+package stream
+
+import (
+	"context"
+	"strconv"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// guard is a look at the group that is sent in front of a read, in one write: the
+// server runs the two one after the other. Where entries that nobody has read were
+// trimmed, newer servers correct their counters when the group reads on, so that a look
+// between two reads comes too late if there is but one moment between the trim and the
+// read, whichever consumer's it is. Every consumer guards its reads, so that each gap
+// is seen by the one whose read comes next.
+//
+// A read that waits for entries is not guarded: there was nothing to lose when it was
+// sent. See account for what is lost meanwhile.
+type guard struct {
+	command []byte
+	// answer takes in the reply to the command, nil for null.
+	answer func(reply []any, err error)
+	// end comes after everything else, whatever became of the read.
+	end func()
+}
+
+// guards are sent in front of one read.
+type guards []*guard
+
+// with has the guards sent with the next read of a reader. It returns what is to be
+// called when that is over.
+func (g guards) with(r *reader) (over func()) {
+	if len(g) == 0 {
+		return func() {}
+	}
+	r.sockets.guards.Store(&g)
+	return func() { r.sockets.guards.Store(nil) }
+}
+
+// over ends the guards, whether they were sent or not.
+func (g guards) over() {
+	for _, one := range g {
+		one.end()
+	}
+}
+
+// guarding makes the guards of a read. One that is patient waits for another look that is
+// on its way, and has the server learn the script.
+type guarding func(ctx context.Context, patient bool) (guards, error)
+
+// guardRead is the source's guarding.
+func (s *groupSource) guardRead(ctx context.Context, patient bool) (guards, error) {
+	if s.unguarded.Load() || !patient && s.unloaded.Load() {
+		return nil, nil
+	}
+	if patient {
+		locking, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		if err := s.looking.lock(locking); err != nil {
+			return nil, ctx.Err() // if the server does not answer the other look, reading finds out
+		}
+	} else if !s.looking.tryLock() {
+		return nil, nil
+	}
+	if s.unloaded.Swap(false) { // the server is another one, or was restarted
+		before, place := s.recall()
+		if at, err := s.look(ctx, place); err == nil && at != nil {
+			s.tellUnread(before, place, at)
+		}
+	}
+	before, place := s.recall()
+	words := append([]any{"evalsha", unreadScript.Hash(), 1, s.stream}, s.lookArgs(place, "")...)
+	var at *outlook
+	held := true
+	unlock := func() {
+		if held {
+			held = false
+			s.looking.unlock()
+		}
+	}
+	return guards{{
+		command: commandOf(words),
+		answer: func(reply []any, err error) {
+			if reply == nil && err == nil {
+				err = redis.Nil
+			}
+			v := classify(err)
+			switch {
+			case v.code == "NOSCRIPT":
+				s.unloaded.Store(true)
+			case v.withheld, v.code == "ERR" && v.class == transient:
+				s.unguarded.Store(true)
+			default:
+				at, _ = s.see(reply, err) // of other trouble the read tells
+			}
+			unlock()
+		},
+		end: func() {
+			unlock()
+			if at != nil {
+				s.tellUnread(before, place, at)
+			}
+		},
+	}}, nil
+}
+
+// commandOf returns a command as it is sent.
+func commandOf(words []any) []byte {
+	command := append([]byte("*"), strconv.Itoa(len(words))...)
+	for _, word := range words {
+		text := ""
+		switch word := word.(type) {
+		case string:
+			text = word
+		case int:
+			text = strconv.Itoa(word)
+		case int64:
+			text = strconv.FormatInt(word, 10)
+		}
+		command = append(append(command, "\r\n$"...), strconv.Itoa(len(text))...)
+		command = append(append(command, "\r\n"...), text...)
+	}
+	return append(command, "\r\n"...)
+}
+
+// answered reads the reply to a guard: a list of short texts and numbers, null, or an
+// error. Another one is passed over.
+func (r *reply) answered() (list []any, answer, err error) {
+	if err := r.need(1); err != nil {
+		return nil, nil, err
+	}
+	if r.unread()[0] == '-' {
+		line, err := r.line()
+		if err != nil {
+			return nil, nil, err
+		}
+		return nil, answerError(line[1:]), nil
+	}
+	kind, n, err := r.head()
+	if err != nil || n < 0 {
+		return nil, nil, err
+	}
+	if kind != '*' {
+		return nil, nil, malformed("a guard's reply is no list")
+	}
+	list = make([]any, 0, min(n, 16))
+	for range n {
+		if err := r.need(1); err != nil {
+			return nil, nil, err
+		}
+		if r.unread()[0] == ':' {
+			number, err := r.number()
+			if err != nil {
+				return nil, nil, err
+			}
+			list = append(list, number)
+			continue
+		}
+		text, size, err := r.brief(maxShared, "a guard's reply lacks a text")
+		if err != nil || size > maxShared {
+			return nil, nil, or(err, "a guard's reply has too long a text")
+		}
+		list = append(list, string(text))
+	}
+	return list, nil, nil
+}
+
+// answerError is an error that a server has answered with.
+type answerError string
+
+func (e answerError) Error() string { return string(e) }
+
+// RedisError marks it as [redis.Error].
+func (answerError) RedisError() {}
+
+var _ redis.Error = answerError("")
