@@ -20,7 +20,7 @@ type DeadLetterConfig struct {
 	// If says which errors make a dead letter. Default: those that [Retry] has
 	// given up on, permanent errors (stream.Permanent), decode errors, and entries
 	// over the limit of deliveries. It is not asked about skips and about what is
-	// a dead letter already.
+	// a dead letter already. Where it panics, the default decides.
 	If func(error) bool
 }
 
@@ -39,7 +39,11 @@ func DeadLetter(config DeadLetterConfig) stream.Middleware {
 	return func(next stream.EntryHandler) stream.EntryHandler {
 		return func(ctx context.Context, entry *stream.Entry) error {
 			err := next(ctx, entry)
-			if err == nil || ctx.Err() != nil || isSettled(err) || !config.If(err) {
+			if err == nil || ctx.Err() != nil || isSettled(err) {
+				return err
+			}
+			takes, err := decide(config.If, isGivenUp, err)
+			if !takes {
 				return err
 			}
 			attempts := entry.Deliveries
@@ -74,5 +78,5 @@ func isSettled(err error) bool {
 		skip *stream.SkipError
 		dead *stream.DeadLetterError
 	)
-	return errors.As(err, &skip) || errors.As(err, &dead)
+	return errors.As(err, &skip) || errors.As(err, &dead) || errors.Is(err, stream.ErrStopping)
 }

@@ -188,8 +188,10 @@ func (d *dedup) handle(ctx context.Context, next stream.EntryHandler, entry *str
 	if err := d.client.Set(ctx, name, done+id, d.config.Window).Err(); err != nil {
 		// An error would have the event handled again for certain, nil only if
 		// it was sent twice.
-		d.config.Logger.WarnContext(ctx, "entry handled, but not marked: a duplicate of it would be handled too",
-			"stream", origin, "label", d.label, "entry_id", id, "err", err)
+		_ = outlast(func() {
+			d.config.Logger.WarnContext(ctx, "entry handled, but not marked: a duplicate of it would be handled too",
+				"stream", origin, "label", d.label, "entry_id", id, "err", err)
+		})
 	}
 	return nil
 }

@@ -6,7 +6,7 @@
 //		middleware.Logging(logger),
 //		middleware.DeadLetter(middleware.DeadLetterConfig{}),
 //		middleware.Retry(middleware.RetryConfig{Attempts: 5}),
-//		middleware.Recover(),
+//		middleware.Breaker(middleware.BreakerConfig{}),
 //		middleware.Timeout(10*time.Second),
 //	)
 //
@@ -15,17 +15,20 @@
 // The first is the outermost: it sees what all the others have made of an
 // entry. The order above is the right one, from the outside in:
 //
-//   - [Logging] tells what became of the entry in the end, once per delivery.
-//     Further in it would tell of every single attempt.
+//   - [Logging] tells what became of the entry in the end, once per delivery, and the
+//     engine does not tell it again. Further in it would tell of every single attempt.
 //   - [DeadLetter] takes what [Retry] has given up. Inside of Retry it would
 //     take nothing but permanent and decode errors, because there an ordinary
 //     error has not been given up by anybody yet.
 //   - [Retry] tries again what is inside of it.
-//   - [Recover] makes a panic of a middleware inside of it an error of the
-//     attempt. Outside of Retry that panic would go past it and not be tried
-//     again. A handler's panic is an error of the attempt without it.
+//   - [Breaker] lets entries wait while what the handler needs is away. Outside of
+//     Retry it would see only what Retry has given up, and each probe would be a dead
+//     letter.
 //   - [Timeout] limits a single attempt. Outside of Retry it would limit all
 //     attempts together, and the waits between them.
+//
+// A panic, of the handler or of a middleware, is an error for the middleware outside of
+// it; [Recover] does the same for a stack that is used without a consumer.
 //
 // [Dedup], for producers that send twice, stands between Logging and DeadLetter,
 // outside of Retry too: it asks Redis once per delivery, not per attempt, and

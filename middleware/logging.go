@@ -12,14 +12,15 @@ import (
 // Logging writes one line for every delivery of an entry, with its stream, ID,
 // delivery count and duration, at a level that follows from the outcome:
 //
-//	Debug  handled
+//	Debug  handled, or failed
 //	Info   skipped, or interrupted because the consumer stops
-//	Warn   cannot be decoded, or goes to the dead letters
-//	Error  any other error
+//	Warn   cannot be decoded
 //
-// The lines tell how processing went; what then becomes of the entry, the
-// engine logs itself. Fields of the entry are never logged. A nil logger means
-// slog.Default() at the time of the call.
+// The engine writes no line of its own for a delivery that is logged here. It logs what
+// concerns more than one: that deliveries begin to fail, how many entries are held
+// every half minute while they do, and that they work again. It also logs each dead
+// letter, once that is written; Logging does not. Fields of the entry are never logged.
+// A nil logger means slog.Default() at the time of the call.
 func Logging(logger *slog.Logger) stream.Middleware {
 	if logger == nil {
 		logger = slog.Default()
@@ -30,9 +31,11 @@ func Logging(logger *slog.Logger) stream.Middleware {
 			err := next(ctx, entry)
 			level, message := slog.LevelDebug, "entry handled"
 			if err != nil {
-				level, message = outcome(ctx, err)
+				if level, message = outcome(ctx, err); message == "" {
+					return err
+				}
 			}
-			if !logger.Enabled(ctx, level) {
+			if !isEnabled(ctx, logger, level) {
 				return err
 			}
 			attrs := []slog.Attr{
@@ -44,18 +47,27 @@ func Logging(logger *slog.Logger) stream.Middleware {
 			if err != nil {
 				attrs = append(attrs, slog.Any("err", err))
 			}
-			logger.LogAttrs(ctx, level, message, attrs...)
+			if outlast(func() { logger.LogAttrs(ctx, level, message, attrs...) }) == nil {
+				entry.MarkLogged()
+			}
 			return err
 		}
 	}
+}
+
+// isEnabled is logger.Enabled for a log handler that may panic.
+func isEnabled(ctx context.Context, logger *slog.Logger, level slog.Level) (enabled bool) {
+	defer func() { _ = recover() }()
+	return logger.Enabled(ctx, level)
 }
 
 // origin makes a clock of which only the differences count, at half of the cost of
 // time.Now.
 var origin = time.Now()
 
-// outcome tells a failure from the others. It is not for nil: what errors.As looks
-// into is allocated whether there is anything to look for or not.
+// outcome tells a failure from the others; no message is that the engine logs it. It is
+// not for nil: what errors.As looks into is allocated whether there is anything to look
+// for or not.
 func outcome(ctx context.Context, err error) (slog.Level, string) {
 	var (
 		dead   *stream.DeadLetterError
@@ -65,16 +77,16 @@ func outcome(ctx context.Context, err error) (slog.Level, string) {
 	stopped := ctx.Err() != nil
 	switch {
 	case errors.As(err, &dead) && !stopped:
-		return slog.LevelWarn, "entry given up"
+		return slog.LevelWarn, ""
 	case errors.As(err, &dead):
 		return slog.LevelInfo, "entry interrupted"
 	case errors.As(err, &skip):
 		return slog.LevelInfo, "entry skipped"
 	case errors.As(err, &decode):
 		return slog.LevelWarn, "entry not decoded"
-	case stopped:
+	case stopped || errors.Is(err, stream.ErrStopping):
 		return slog.LevelInfo, "entry interrupted"
 	default:
-		return slog.LevelError, "entry failed"
+		return slog.LevelDebug, "entry failed"
 	}
 }

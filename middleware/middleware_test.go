@@ -161,9 +161,8 @@ func TestLoggingLevels(t *testing.T) {
 		extra string
 	}{
 		{t.Context(), nil, `level=DEBUG msg="entry handled"`, ""},
-		{t.Context(), errBroken, `level=ERROR msg="entry failed"`, "err=broken"},
+		{t.Context(), errBroken, `level=DEBUG msg="entry failed"`, "err=broken"},
 		{t.Context(), &stream.DecodeError{Stream: "orders", ID: "1-0", Err: errBroken}, `level=WARN msg="entry not decoded"`, "broken"},
-		{t.Context(), &stream.DeadLetterError{Err: &stream.DecodeError{Err: errBroken}}, `level=WARN msg="entry given up"`, "broken"},
 		{t.Context(), stream.Skip("no concern"), `level=INFO msg="entry skipped"`, "no concern"},
 		{stopped, errBroken, `level=INFO msg="entry interrupted"`, "broken"},
 		{stopped, &stream.DeadLetterError{Err: errBroken}, `level=INFO msg="entry interrupted"`, "broken"},
@@ -185,6 +184,40 @@ func TestLoggingLevels(t *testing.T) {
 		if strings.Contains(line, "s3cr3t") || strings.Count(line, "\n") != 1 {
 			t.Errorf("the line is %s", line)
 		}
+	}
+}
+
+// A dead letter is logged by the engine, once it is written.
+func TestLoggingLeavesDeadLettersToTheEngine(t *testing.T) {
+	t.Parallel()
+	var out bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	dead := &stream.DeadLetterError{Err: errBroken}
+	err := middleware.Logging(logger)(func(context.Context, *stream.Entry) error { return dead })(t.Context(), entry())
+	if !errors.Is(err, dead) || out.Len() > 0 {
+		t.Errorf("got %v, and the log has %s", err, out.String())
+	}
+}
+
+// An If that panics decides nothing, and the error tells of it.
+func TestAnIfThatPanics(t *testing.T) {
+	t.Parallel()
+	ask := func(error) bool { panic("no answer") }
+	for _, test := range []struct {
+		err   error
+		taken bool
+	}{{errBroken, false}, {stream.Permanent(errBroken), true}} {
+		err := middleware.DeadLetter(middleware.DeadLetterConfig{If: ask})(func(context.Context, *stream.Entry) error { return test.err })(t.Context(), entry())
+		var dead *stream.DeadLetterError
+		if errors.As(err, &dead) != test.taken || !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "no answer") {
+			t.Errorf("DeadLetter made %v of %v", err, test.err)
+		}
+	}
+	calls := 0
+	config := middleware.RetryConfig{If: ask, Attempts: 2, Backoff: stream.Backoff{Min: time.Nanosecond, Max: time.Nanosecond}}
+	err := middleware.Retry(config)(func(context.Context, *stream.Entry) error { calls++; return errBroken })(t.Context(), entry())
+	if calls != 2 || !errors.Is(err, errBroken) || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("Retry made %v, after %d calls", err, calls)
 	}
 }
 

@@ -21,7 +21,7 @@ type RetryConfig struct {
 	// Default for each field, also for less than zero: 100 milliseconds to 10 seconds.
 	Backoff stream.Backoff
 	// If says which errors are worth another attempt. Default: all. It is not
-	// asked about those that never are: see [Retry].
+	// asked about those that never are: see [Retry]. Where it panics, it has said yes.
 	If func(error) bool
 }
 
@@ -34,7 +34,7 @@ type RetryConfig struct {
 // [*RetryError], which [DeadLetter] takes. Not tried again, and returned as
 // they are, are decode errors, skips, dead letters, permanent errors
 // (stream.Permanent), entries over the limit of deliveries, errors that If
-// declines, and any error once the context is done.
+// declines, any error once the context is done, and stream.ErrStopping.
 func Retry(config RetryConfig) stream.Middleware {
 	if config.Attempts < 1 {
 		config.Attempts = 3
@@ -55,8 +55,14 @@ func Retry(config RetryConfig) stream.Middleware {
 func retry(ctx context.Context, config RetryConfig, entry *stream.Entry, next stream.EntryHandler, err error) error {
 	begun := time.Now()
 	for attempt := 1; ; attempt++ {
-		if err == nil || ctx.Err() != nil || !worthRetrying(err) || (config.If != nil && !config.If(err)) {
+		if err == nil || ctx.Err() != nil || !worthRetrying(err) {
 			return err
+		}
+		if config.If != nil {
+			var worth bool
+			if worth, err = decide(config.If, worthRetrying, err); !worth {
+				return err
+			}
 		}
 		delay := config.Backoff.Delay(int64(attempt))
 		late := config.MaxElapsed > 0 && time.Since(begun)+delay > config.MaxElapsed
@@ -82,7 +88,7 @@ func worthRetrying(err error) bool {
 		permanent *stream.PermanentError
 		exhausted *stream.MaxDeliveriesError
 	)
-	return !errors.As(err, &exhausted) && !errors.As(err, &decode) && !errors.As(err, &skip) && !errors.As(err, &dead) && !errors.As(err, &permanent)
+	return !errors.Is(err, stream.ErrStopping) && !errors.As(err, &exhausted) && !errors.As(err, &decode) && !errors.As(err, &skip) && !errors.As(err, &dead) && !errors.As(err, &permanent)
 }
 
 // RetryError says that [Retry] has given up. It surfaces in the middleware

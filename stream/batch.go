@@ -273,7 +273,7 @@ func (b *batcher[T]) run(g *gathering[T]) {
 	sortMessages(g.messages)
 	batch := make([]*Message[T], len(g.messages))
 	copy(batch, g.messages)
-	g.err = b.handle(ctx, batch)
+	g.err = harmless(b.handle(ctx, batch))
 	var partial *BatchError
 	if errors.As(g.err, &partial) && len(partial.Errs) != len(batch) {
 		g.err = fmt.Errorf("the batch handler told of %d messages, of a batch of %d; give Partial one error for each", len(partial.Errs), len(batch))

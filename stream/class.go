@@ -94,14 +94,20 @@ var answers = []struct {
 
 // classify says what an error comes to. It is the one place that knows the words of
 // servers.
-func classify(err error) verdict {
+func classify(err error) (v verdict) {
+	if err == nil {
+		return verdict{}
+	}
+	defer func() {
+		if recover() != nil { // it may be a store's, or a hook's
+			v = verdict{}
+		}
+	}()
 	var (
 		answer redis.Error
 		loss   *LossError
 	)
 	switch {
-	case err == nil:
-		return verdict{}
 	case errors.As(err, &loss):
 		return verdict{class: final, advice: "the loss policy says stop; look at what was lost, then set the offset, or choose another policy"}
 	case errors.Is(err, offset.ErrCorrupt):
@@ -112,7 +118,7 @@ func classify(err error) verdict {
 		return verdict{}
 	}
 	text := unwrapped(answer.Error())
-	v := verdict{code: codeOf(text)}
+	v = verdict{code: codeOf(text)}
 	text = strings.TrimPrefix(text, "ERR ")
 	for _, known := range answers {
 		if len(text) >= len(known.begins) && strings.EqualFold(text[:len(known.begins)], known.begins) {

@@ -183,7 +183,10 @@ func decode[T any](decoder codec.IntoDecoder[T], msg *Message[T]) (err error) {
 			err = newPanicError(p)
 		}
 	}()
-	return decoder.DecodeInto(msg.Fields, &msg.Value)
+	if msg.guarded {
+		return elsewhere(func() error { return decoder.DecodeInto(msg.Fields, &msg.Value) })
+	}
+	return harmless(decoder.DecodeInto(msg.Fields, &msg.Value))
 }
 
 // intoDecoder makes a codec.IntoDecoder of one that is none.

@@ -106,7 +106,7 @@ func (r *run) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLette
 		DeadLetterID, entry.ID,
 		ownerField, owner,
 		DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
-		DeadLetterCause, cut(fmt.Sprint(dead.Err), 1024),
+		DeadLetterCause, cut(textOf(dead.Err), 1024),
 		DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
 	}}
 	turns := r.sharing

@@ -75,8 +75,19 @@
 //	                     middleware cared: logged (Warn), passed
 //	*DeadLetterError     it is written to a dead-letter stream, and passed
 //	                     when that has succeeded: logged (Warn)
-//	any other error,     it is held: logged (Error), and delivered again after
-//	or a panic           a wait that grows
+//	any other error,     it is held, and delivered again after a wait that
+//	or a panic           grows ([WithBackoff])
+//
+// Failures are logged as trouble with Redis is: the first of a cause at once (Error),
+// the sum every half minute while it goes on (Error: how many entries are held, the
+// oldest, the last error), and its end (Info). Errors are of one cause if they, and the
+// errors that they wrap, have the same types; texts are compared without what looks
+// like an ID. Single failures are logged at Debug.
+//
+// A handler that succeeds after many failures in a row makes all entries due that have
+// begun to fail meanwhile, so that delivery is back within two seconds after a sink that
+// was away. An entry that fails among others that succeed keeps its growing wait.
+// middleware.Breaker spares the attempts of entries while a sink is away.
 //
 // To pass an entry is to let the offset advance in log mode, and to ack the entry in
 // group mode. That is done for many entries at a time: when as many as a batch have
@@ -212,8 +223,12 @@
 // What becomes of entries, and when delivery goes on, in each of them. Package
 // [millrace/stream/faults] injects all of these, and accounts for every entry.
 //
-//   - A handler fails, panics, or never returns: its entry is held, and delivered
-//     again when it has returned. In log mode what is behind it waits, with an order
+//   - A handler fails, panics, ends its goroutine (runtime.Goexit), or never returns:
+//     its entry is held, and delivered again when it has returned. The same holds for
+//     middleware and codecs, and for errors whose own methods panic, such as a nil
+//     *net.OpError. A panic of a store, a hook or a callback of the client is a failure
+//     of that command, which is tried again; one of an observer or a log handler changes
+//     nothing, and one of a loss policy ends Run. In log mode what is behind it waits, with an order
 //     key only what has the same key; in group mode nothing does.
 //   - The consumer's process is killed: nothing is lost, and at most the window is
 //     handled again, in log mode by the next run of it, in group mode by another
@@ -297,7 +312,7 @@
 // # What is a bug in your code
 //
 // A handler that changes a message's Entry.Fields; an observer that waits for
-// something, or ends its goroutine; a handler
+// something; a handler
 // that returns nil before the work is done, such as by starting a goroutine; a
 // dead-letter stream or a label that two topics share by mistake.
 package stream

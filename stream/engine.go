@@ -124,7 +124,7 @@ func (e *engine) run(parent context.Context) (err error) {
 func (r *run) stop(ctx context.Context) error {
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
 	defer cancel()
-	return r.source.stop(stopping)
+	return caught(func() error { return r.source.stop(stopping) })
 }
 
 // consume reads, processes and settles until ctx is done, and until the handlers in
@@ -163,10 +163,11 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 
 // handling returns the context of handlers: it ends the drain timeout after ctx.
 func (e *engine) handling(ctx context.Context) (context.Context, context.CancelFunc) {
+	stopping := context.WithValue(ctx, stoppingKey{}, ctx.Done())
 	if e.drain <= 0 {
-		return context.WithCancel(ctx)
+		return context.WithCancel(stopping)
 	}
-	handling, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	handling, cancel := context.WithCancelCause(context.WithoutCancel(stopping))
 	forget := context.AfterFunc(ctx, func() {
 		timer := time.AfterFunc(e.drain, func() { cancel(context.Cause(ctx)) })
 		context.AfterFunc(handling, func() { timer.Stop() })
@@ -261,24 +262,20 @@ func (r *run) reportFull(id string, stands state, bytes int64) {
 	}
 }
 
-// judge decides what a failure of the chain means, logs it, and carries it
-// out if it is a dead letter: dead settles that. The order matters: a dead
+// judge decides what a failure of the chain means, logs it if the entry is not held,
+// and carries it out if it is a dead letter: dead settles that. The order matters: a dead
 // letter's cause is often one of the others. ctx is the handler's; an error means
 // that it ended before the dead letter was written.
 func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead func(*DeadLetterError) error) (Outcome, error) {
 	log := e.log().With("entry_id", entry.ID, "attempt", entry.Deliveries)
-	var panicked *PanicError
-	if errors.As(failure, &panicked) {
+	if panicked, is := as[*PanicError](failure); is {
 		log = log.With("stack", string(panicked.Stack))
 	}
-	var (
-		letter    *DeadLetterError
-		skip      *SkipError
-		wrong     *DecodeError
-		exhausted *MaxDeliveriesError
-	)
+	letter, isLetter := as[*DeadLetterError](failure)
+	skip, isSkip := as[*SkipError](failure)
+	wrong, isWrong := as[*DecodeError](failure)
 	switch {
-	case errors.As(failure, &letter) && ctx.Err() == nil:
+	case isLetter && ctx.Err() == nil:
 		err := dead(letter)
 		if errors.Is(err, errGone) {
 			return OutcomeAbsorbed, nil
@@ -286,23 +283,26 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead fu
 		if err != nil {
 			return OutcomeInterrupted, err
 		}
-		log.Warn("entry passed: it is in the dead letters now", "dead_letter_stream", letter.target(e.stream), "err", letter.Err)
+		log.Warn("entry passed: it is in the dead letters now", "dead_letter_stream", letter.target(e.stream), "err", harmless(letter.Err))
 		return OutcomeDeadLettered, nil
-	case errors.As(failure, &letter):
+	case isLetter:
 		// What failed may have failed because of the stop.
-	case errors.As(failure, &skip):
-		log.Info("entry passed: skipped", "reason", skip.Reason)
+	case isSkip:
+		if !entry.logged {
+			log.Info("entry passed: skipped", "reason", skip.Reason)
+		}
 		return OutcomeSkipped, nil
-	case errors.As(failure, &wrong) && ctx.Err() == nil: // after a stop, nobody makes a dead letter of it
-		log.Warn("entry passed: it cannot be decoded", "err", wrong.Err)
+	case isWrong && ctx.Err() == nil: // after a stop, nobody makes a dead letter of it
+		if !entry.logged {
+			log.Warn("entry passed: it cannot be decoded", "err", harmless(wrong.Err))
+		}
 		return OutcomeAbsorbed, nil
 	}
-	if ctx.Err() != nil {
-		log.Info("entry left: stopped while it was processed")
+	if ctx.Err() != nil || isStopping(ctx) && isErr(failure, ErrStopping) {
+		if !entry.logged {
+			log.Info("entry left: stopped while it was processed")
+		}
 		return OutcomeInterrupted, nil
-	}
-	if !errors.As(failure, &exhausted) { // group mode tells what becomes of those
-		log.Error("entry held: it failed and will be delivered again", "err", failure)
 	}
 	return OutcomeHeld, nil
 }
@@ -315,7 +315,7 @@ func (e *engine) persist(ctx context.Context, what string, do func(context.Conte
 	var trouble *outage // made when there is some: most of this works at once
 	defer func() { trouble.abandon() }()
 	for {
-		err := do(ctx)
+		err := caught(func() error { return do(ctx) })
 		if err == nil {
 			trouble.ends()
 			return nil

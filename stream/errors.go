@@ -183,7 +183,7 @@ func (e *PanicError) Unwrap() error { return e.Err }
 func newPanicError(value any) *PanicError {
 	err, ok := value.(error)
 	if !ok {
-		err = fmt.Errorf("%v", value)
+		err = errors.New(textOf(value))
 	}
-	return &PanicError{Err: err, Stack: debug.Stack()}
+	return &PanicError{Err: harmless(err), Stack: debug.Stack()}
 }

@@ -268,7 +268,11 @@ func (f *ownFeed) unblock() {
 func unblock(client redis.UniversalClient, r *reader, stream string, reading func() bool) (gaveUp bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), unblockTimeout)
 	defer cancel()
-	node, err := nodeOf(ctx, client, stream)
+	var node redis.UniversalClient
+	err := caught(func() (err error) {
+		node, err = nodeOf(ctx, client, stream)
+		return err
+	})
 	if err != nil {
 		return true
 	}
@@ -276,7 +280,7 @@ func unblock(client redis.UniversalClient, r *reader, stream string, reading fun
 		// Again and again, because it does nothing to a read that is on its way, perhaps
 		// on a connection that is being made.
 		id := r.clientID.Load()
-		if id == unidentified || id > 0 && node.ClientUnblock(ctx, id).Err() != nil || !sleep(ctx, time.Millisecond) {
+		if id == unidentified || id > 0 && caught(func() error { return node.ClientUnblock(ctx, id).Err() }) != nil || !sleep(ctx, time.Millisecond) {
 			return reading()
 		}
 	}

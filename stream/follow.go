@@ -31,7 +31,11 @@ func (r *reader) follow(ctx context.Context) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	timer := time.AfterFunc(followInterval, func() {
 		for ctx.Err() == nil {
-			masters, err := r.masters(ctx)
+			var masters []string
+			err := caught(func() (err error) { // it may be the user's dialer
+				masters, err = r.masters(ctx)
+				return err
+			})
 			if err == nil && ctx.Err() == nil {
 				r.sockets.dropOthers(masters) // in a cluster go-redis may read on, at the same one
 			}
@@ -130,7 +134,10 @@ func unanswered(err error) bool { return err != nil && !classify(err).answered()
 func (e *engine) relocate(err error) {
 	relocate(e.client, err)
 	if store, ok := e.store.(offset.Relocator); ok && unanswered(err) {
-		store.Relocate()
+		_ = elsewhere(func() error {
+			store.Relocate()
+			return nil
+		})
 	}
 }
 

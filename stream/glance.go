@@ -59,8 +59,8 @@ func glanceAt(ctx context.Context, send func(context.Context, redis.Cmder) error
 	const most = 3
 	for attempt := 1; ; attempt++ {
 		g := again()
-		sent := send(ctx, g.RawWriteToCmd)
-		err := g.end()
+		sent := caught(func() error { return send(ctx, g.RawWriteToCmd) })
+		err := g.end() // also if a hook has panicked
 		if err == nil {
 			return sent // of a pipeline, another command may have failed
 		}

@@ -142,7 +142,11 @@ func (r *Runner) Health() Health {
 		if !ok || isNil(one) {
 			continue
 		}
-		h := member.Health()
+		h := Health{Reason: "its method Health panicked"}
+		_ = elsewhere(func() error {
+			h = member.Health()
+			return nil
+		})
 		all.Live, all.Ready = all.Live && h.Live, all.Ready && h.Ready
 		if h.Reason != "" {
 			reasons = append(reasons, nameOf(one)+": "+h.Reason)

@@ -26,8 +26,15 @@ type held struct {
 	// the first: its worker sets them before it gives the entry back.
 	outcome  Outcome
 	repeated bool
-	// failed is set once the entry was held.
-	failed bool
+	// failed is set once the entry was held, and cause says why it is.
+	failed   bool
+	failedAt time.Time
+	cause    *cause
+	// begun is the number of its last delivery, of all of them; firstStreak and
+	// lastStreak are the streaks in which it has failed, 0 is none.
+	begun, firstStreak, lastStreak int64
+	// exited is set once a part of the chain has ended its goroutine.
+	exited bool
 	// behind is the next entry with the same order key. With keyed set the entry
 	// is in the line of its key, which ends with that of window.last.
 	behind *held

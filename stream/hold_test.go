@@ -98,15 +98,21 @@ func TestEntryThatFailsForEverIsNeverPassed(t *testing.T) {
 				if slices.Contains(seen, "behind") {
 					t.Error("an entry behind the held one was delivered")
 				}
-				// A day of waits of at most 30s, at least half of that each.
-				if n := len(seen) - 1; n < 24*120 || n > 24*120*2+20 {
+				// A day of waits of at most 2s, at least half of that each: it holds up others.
+				if n := len(seen) - 1; n < 24*1800 || n > 24*1800*2+20 {
 					t.Errorf("tried %d times in a day", n)
 				}
 				if id, _, _ := store.Load(t.Context(), "orders"); id != first {
 					t.Errorf("the offset is %q, want %q", id, first)
 				}
-				if held := out.lines("ERROR", "entry held", "entry_id="); len(held) != len(seen)-1 {
-					t.Errorf("%d lines for %d failures", len(held), len(seen)-1)
+				if held := out.lines("ERROR", "entry held", "entry_id="); len(held) != 1 {
+					t.Errorf("%d lines for the first failure", len(held))
+				}
+				if sums := out.lines("ERROR", "entries held", "held=1", "oldest=", "failures="); len(sums) < 24*110 || len(sums) > 24*120 {
+					t.Errorf("%d sums in a day, want one in half a minute", len(sums))
+				}
+				if single := out.lines("DEBUG", "entry held"); len(single) < len(seen)-1-24*120-1 {
+					t.Errorf("%d single lines for %d failures", len(single), len(seen)-1)
 				}
 				if err := stop(); err != nil {
 					t.Error(err)

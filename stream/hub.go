@@ -103,15 +103,19 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 	}
 	select {
 	case r := <-h.turns:
-		elsewhere(func() {
+		err = elsewhere(func() error {
 			var b batch
 			at := time.Now()
-			b, err = h.readOn(ctx, r, stream, from, p, g)
+			err := caught(func() (err error) {
+				b, err = h.readOn(ctx, r, stream, from, p, g)
+				return err
+			})
 			h.turns <- r
 			h.gate.leave(ctx, err)
 			if b.len() > 0 {
 				take(b, at)
 			}
+			return err
 		})
 	case <-ctx.Done():
 		err = ctx.Err()

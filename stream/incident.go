@@ -19,17 +19,26 @@ type incident struct {
 const incidentLogInterval = 30 * time.Second
 
 func (i *incident) add(log *slog.Logger, what string, err error) {
-	now := time.Now()
+	if now := time.Now(); i.note(now, classify(err).advice) {
+		log.Warn(what+" failed; trying again until it works", "err", err, "failures", i.failures, "lasts", now.Sub(i.since))
+	}
+}
+
+// note counts a failure, and reports whether it is to be logged now.
+func (i *incident) note(now time.Time, advice string) bool {
 	if i.failures == 0 {
 		i.since = now
 	}
 	i.failures++
-	advice := classify(err).advice
-	if i.failures > 1 && now.Sub(i.logged) < incidentLogInterval && (advice == "" || advice == i.advice) {
-		return
+	if !i.isDue(now) && (advice == "" || advice == i.advice) {
+		return false
 	}
 	i.logged, i.advice = now, advice
-	log.Warn(what+" failed; trying again until it works", "err", err, "failures", i.failures, "lasts", now.Sub(i.since))
+	return true
+}
+
+func (i *incident) isDue(now time.Time) bool {
+	return i.logged.IsZero() || now.Sub(i.logged) >= incidentLogInterval
 }
 
 func (i *incident) over(log *slog.Logger, what string) {

@@ -103,7 +103,7 @@ func (e *engine) standing(ctx context.Context) (at standing, err error) {
 	if at.position != "" {
 		return at, nil
 	}
-	id, found, err := e.store.Load(ctx, e.label)
+	id, found, err := load(ctx, e.store, e.label)
 	if err == nil && !found {
 		var from place
 		from, err = e.start.resolve(ctx, e.client, e.stream)

@@ -89,7 +89,7 @@ func (l *lane) interruptAndUnlock(stream string) {
 	l.hub.mu.Unlock()
 	_ = l.hub.sharing.unblocking.lock(context.Background()) // nobody holds it for long
 	defer l.hub.sharing.unblocking.unlock()
-	elsewhere(func() {
+	_ = elsewhere(func() error {
 		gaveUp := unblock(l.hub.client, l.reader, stream, func() bool {
 			l.hub.mu.Lock()
 			defer l.hub.mu.Unlock()
@@ -105,6 +105,7 @@ func (l *lane) interruptAndUnlock(stream string) {
 		default:
 			l.interrupted = false // somebody may leave yet
 		}
+		return nil
 	})
 }
 
@@ -163,12 +164,16 @@ func (l *lane) run(ctx context.Context) {
 		// what does not fit of its own is left.
 		guards := guardsOf(ctx, asked)
 		over := guards.with(l.reader)
-		batches, err := l.hub.read(ctx, l.reader, streams, l.hub.block, l.hub.count, intakesOf(asked))
+		var batches []batch
+		err := caught(func() (err error) {
+			batches, err = l.hub.read(ctx, l.reader, streams, l.hub.block, l.hub.count, intakesOf(asked))
+			return err
+		})
 		over()
 		guards.over()
 		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
 			l.looked = at
-			err = checkRole(ctx, l.reader)
+			err = caught(func() error { return checkRole(ctx, l.reader) })
 		}
 		l.reader.dropIfStale(err)
 		l.hub.mu.Lock()
@@ -241,7 +246,11 @@ func intakesOf(asked []*waiter) intakes {
 func (l *lane) askEach(ctx context.Context, asked []*waiter) {
 	for i, w := range asked {
 		at := time.Now()
-		batches, err := l.hub.read(ctx, l.reader, []string{w.stream, w.from.id}, noWait, l.hub.count, w.intake.wanted)
+		var batches []batch
+		err := caught(func() (err error) {
+			batches, err = l.hub.read(ctx, l.reader, []string{w.stream, w.from.id}, noWait, l.hub.count, w.intake.wanted)
+			return err
+		})
 		l.answer(asked[i:i+1], batches, err, at)
 	}
 }

@@ -18,13 +18,13 @@ func (s *groupSource) attend(tender *errand) { s.feed.attend(tender) }
 // runs: it renews the idle time of what is held, so that nobody claims it, and has
 // what others have left taken over.
 func (s *groupSource) tend(ctx context.Context) {
-	s.note(ctx, &s.renewing, "keeping what is pending", s.renewAll(ctx))
+	s.note(ctx, &s.renewing, "keeping what is pending", caught(func() error { return s.renewAll(ctx) }))
 	s.taker.ask() // afterwards, so that what another has claimed is noticed before it is claimed back
 }
 
 func (s *groupSource) takeOver(ctx context.Context) {
 	s.tellSkipped()
-	s.note(ctx, &s.taking, "taking over what others have left", s.takeLeft(ctx))
+	s.note(ctx, &s.taking, "taking over what others have left", caught(func() error { return s.takeLeft(ctx) }))
 	s.lookForNamesake(ctx)
 }
 

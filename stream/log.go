@@ -67,7 +67,7 @@ func (s *logSource) start(ctx context.Context) error {
 
 // find finds out where to begin, and whether that is the offset of an earlier run.
 func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
-	id, found, err := s.store.Load(ctx, s.label)
+	id, found, err := load(ctx, s.store, s.label)
 	if err != nil {
 		return false, fmt.Errorf("loading the offset %q: %w", s.label, err)
 	}

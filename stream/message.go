@@ -26,6 +26,11 @@ type Entry struct {
 	// exhausted says that the entry is over the limit of deliveries, and not to
 	// be handled any more.
 	exhausted bool
+	// guarded has each part of the chain called on a goroutine of its own, because one
+	// has ended its goroutine with this entry before.
+	guarded bool
+	// logged is set when a middleware has logged the delivery.
+	logged bool
 	// size is that of its field names and values together, repeated ones included,
 	// also if they are not here. Redis takes no entry of a gigabyte or more.
 	size uint32
@@ -41,6 +46,11 @@ func (e *Entry) bytes() int64 {
 	}
 	return int64(e.size) + fieldBytes*int64(len(e.Fields))
 }
+
+// MarkLogged says that a middleware has logged what became of this delivery, as
+// middleware.Logging does: the engine does not write another line about it. It is for
+// the goroutine of the delivery.
+func (e *Entry) MarkLogged() { e.logged = true }
 
 // Message is an entry with its decoded value. The Entry is embedded by value,
 // so that a test of a handler can write one as a literal.
@@ -74,18 +84,26 @@ type EntryHandler func(ctx context.Context, entry *Entry) error
 // returns.
 type Middleware func(next EntryHandler) EntryHandler
 
-// CatchPanic is the [Middleware] that turns a panic into a [*PanicError]. The
-// engine puts it around every handler, so that the middleware outside treats a
-// panic like any other error, and around the whole chain. In between, as
-// middleware.Recover, it serves middleware that may panic itself.
+// CatchPanic is the [Middleware] that turns a panic into a [*PanicError], so that the
+// middleware outside treats it like any other error. The engine puts it around the
+// handler and around each middleware. An error of which a method panics, such as a nil
+// pointer that was returned as an error, is replaced by one that can be looked into.
+// After a handler or middleware has ended its goroutine (runtime.Goexit), the next
+// delivery of the same entry makes an error of that, too.
 func CatchPanic(next EntryHandler) EntryHandler {
 	return func(ctx context.Context, entry *Entry) (err error) {
+		if entry.guarded {
+			return elsewhere(func() error { return next(ctx, entry) })
+		}
 		defer func() {
 			if value := recover(); value != nil {
 				err = newPanicError(value)
 			}
 		}()
-		return next(ctx, entry)
+		if err = next(ctx, entry); err != nil {
+			err = harmless(err)
+		}
+		return err
 	}
 }
 
@@ -99,6 +117,7 @@ func chain(innermost EntryHandler, stack []Middleware) (EntryHandler, error) {
 		if handler = stack[i](handler); handler == nil {
 			return nil, invalid("WithMiddleware: number %d returned no handler; it has to return one that calls next", i+1)
 		}
+		handler = CatchPanic(handler)
 	}
-	return CatchPanic(handler), nil
+	return handler, nil
 }

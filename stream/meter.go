@@ -15,6 +15,7 @@ import (
 // the other way round.
 type meter struct {
 	panicked atomic.Int64 // when a panic of an observer was logged
+	exited   atomic.Bool  // an observer has ended a worker's goroutine
 
 	mu sync.Mutex
 	// run is the one at work, nil while there is none. ended is the error of the

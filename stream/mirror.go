@@ -47,7 +47,7 @@ func NewMirror(client redis.UniversalClient, stream string, store offset.Store) 
 // entries that a consumer is about to read are kept from its start, before there
 // is an offset. It makes the stream if it is missing.
 func (m *Mirror) Load(ctx context.Context, label string) (id string, found bool, err error) {
-	id, found, err = m.store.Load(ctx, label)
+	id, found, err = load(ctx, m.store, label)
 	if err != nil {
 		return "", false, err
 	}
@@ -66,7 +66,7 @@ func (m *Mirror) Load(ctx context.Context, label string) (id string, found bool,
 // returned; after it, Save may be repeated.
 func (m *Mirror) Save(ctx context.Context, label, id string) error {
 	// The store first: a mirror ahead of it would give up entries that come again.
-	if err := m.store.Save(ctx, label, id); err != nil {
+	if err := save(ctx, m.store, label, id); err != nil {
 		return err
 	}
 	return m.show(ctx, label, id, "")

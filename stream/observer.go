@@ -1,6 +1,9 @@
 package stream
 
-import "time"
+import (
+	"errors"
+	"time"
+)
 
 // Observer is told what happens in a consumer, so that metrics and traces can be
 // made of it. It is a value of any type that has one or more of the methods of
@@ -11,7 +14,8 @@ import "time"
 // The methods are called where the thing happens, by several goroutines at once,
 // and the consumer waits for them: they must be safe for concurrent use, and quick.
 // They may call [Consumer.Stats] and [Consumer.Health]. A panic is logged, and
-// changes nothing.
+// changes nothing; so is runtime.Goexit, but that the first one may have an entry
+// delivered again.
 //
 // What has to be in the context of a handler, such as a span, is for a [Middleware].
 type Observer interface{}
@@ -185,24 +189,60 @@ func enlist[O any](list *[]O, observer Observer) int {
 // they may ask for Stats.
 func tell[O any](e *engine, list []O, call func(O)) {
 	for _, one := range list {
-		e.outlast(func() { call(one) })
+		tellElsewhere(e, one, call)
 	}
 }
 
-// outlast calls an observer. A panic is logged, but not each time: it may come with
-// every entry.
-func (e *engine) outlast(call func()) {
+// tellHere is tell for what happens with every entry: on the worker's own goroutine,
+// unless an observer has ended that once. The call is a method expression, which
+// allocates nothing.
+func tellHere[O, E any](e *engine, list []O, event E, call func(O, E)) {
+	for _, one := range list {
+		if e.meter.exited.Load() {
+			tellElsewhere(e, one, func(o O) { call(o, event) })
+		} else {
+			tellOne(e, one, event, call)
+		}
+	}
+}
+
+func tellElsewhere[O any](e *engine, one O, call func(O)) {
+	err := elsewhere(func() error {
+		call(one)
+		return nil
+	})
+	if err != nil {
+		e.complain(err)
+	}
+}
+
+func tellOne[O, E any](e *engine, one O, event E, call func(O, E)) {
+	returned := false
 	defer func() {
-		value := recover()
-		if value == nil {
+		if returned {
 			return
 		}
-		now, last := time.Now().UnixNano(), e.meter.panicked.Load()
-		if last != 0 && now-last < int64(incidentLogInterval) || !e.meter.panicked.CompareAndSwap(last, now) {
+		if value := recover(); value != nil {
+			e.complain(newPanicError(value))
 			return
 		}
-		panicked := newPanicError(value)
-		e.log().Error("an observer panicked; it should be mended, and changes nothing here", "err", panicked, "stack", string(panicked.Stack))
+		e.meter.exited.Store(true)
+		e.complain(errGoexit)
 	}()
-	call()
+	call(one, event)
+	returned = true
+}
+
+// complain logs that an observer failed, but not each time: it may do so with every
+// entry.
+func (e *engine) complain(err error) {
+	now, last := time.Now().UnixNano(), e.meter.panicked.Load()
+	if last != 0 && now-last < int64(incidentLogInterval) || !e.meter.panicked.CompareAndSwap(last, now) {
+		return
+	}
+	log := e.log()
+	if panicked := (*PanicError)(nil); errors.As(err, &panicked) {
+		log = log.With("stack", string(panicked.Stack))
+	}
+	log.Error("an observer panicked; it should be mended, and changes nothing here", "err", err)
 }

@@ -78,6 +78,7 @@ type config struct {
 	batchSize  int
 	start      Start
 	backoff    Backoff
+	patient    bool // the longest wait was given
 	drain      time.Duration
 
 	concurrency int
@@ -145,6 +146,8 @@ func (c *config) limits(group bool) limits {
 		most:     c.concurrency,
 		interval: c.interval,
 		serial:   !group && c.concurrency == 1 && !c.ordered,
+		probing:  !c.patient,
+		pause:    c.backoff.Min,
 		key:      c.orderKey,
 	}
 	if group {
@@ -168,6 +171,7 @@ func newConfig(r role, stream string, opts []Option) config {
 			opt.apply(&c)
 		}
 	}
+	c.logger = outlasting(c.logger)
 	c.batches = c.concurrency
 	if r&batchConsumer != 0 {
 		// Each message of a batch has a worker, which waits for it to be handled.
@@ -303,12 +307,17 @@ func WithStart(start Start) Option {
 // again. Default, also for the zero fields: 100 milliseconds to 30 seconds. A
 // negative field, or a Max below Min, is refused. To try again at once a few
 // times first, use middleware.Retry.
+//
+// Unless Max is given, an entry that holds up others waits no longer than two seconds
+// while nothing succeeds: one before others in log mode, or with the same order key, or
+// any while the window is full. A success after many failures ends the waits, but for
+// Min; see the package documentation, "Delivery".
 func WithBackoff(b Backoff) Option {
 	return option{"WithBackoff", anyConsumer, func(c *config) {
 		if b.Min == 0 {
 			b.Min = c.backoff.Min
 		}
-		if b.Max == 0 {
+		if c.patient = b.Max != 0; !c.patient {
 			b.Max = max(c.backoff.Max, b.Min)
 		}
 		c.backoff = b

@@ -36,14 +36,27 @@ func Field(name string) func(*Entry) string {
 	}
 }
 
-// keyOf takes a function that panics for one that returns "": in order with others
-// of its kind such an entry is safe, and its handler will tell what is wrong with
-// it better than the loss of the reader would.
+// keyOf takes a function that does not return for one that returns "": in order with
+// others of its kind such an entry is safe, and its handler will tell what is wrong
+// with it better than the loss of the reader would.
 func keyOf(key func(*Entry) string, entry *Entry) (text string) {
-	defer func() {
-		if recover() != nil {
-			text = ""
-		}
-	}()
-	return key(entry)
+	_ = elsewhere(func() error {
+		text = key(entry)
+		return nil
+	})
+	return text
+}
+
+// setKeys is keyOf for many entries.
+func setKeys(key func(*Entry) string, list []held) {
+	for next := 0; next < len(list); {
+		_ = elsewhere(func() error { // once, but for entries with which it does not return
+			for next < len(list) {
+				one := &list[next]
+				next++
+				one.key = key(one.entry)
+			}
+			return nil
+		})
+	}
 }

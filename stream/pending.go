@@ -141,6 +141,7 @@ func (w *window) loseAll(ids []string, cause error) (given []string) {
 			continue
 		}
 		one.lost = true
+		w.absolveLocked(one, false)
 		given = append(given, id)
 		switch one.state {
 		case working:

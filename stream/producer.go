@@ -139,7 +139,7 @@ func (p *Producer[T]) encode(value T) (entry outgoing, err error) {
 			err = newPanicError(v)
 		}
 		if err != nil {
-			err = &EncodeError{Stream: p.publisher.stream, Err: err}
+			err = &EncodeError{Stream: p.publisher.stream, Err: harmless(err)}
 		}
 	}()
 	pairs, err := p.codec.Encode(value)

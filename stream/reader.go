@@ -46,6 +46,7 @@ const unidentified = -1
 func newReader(ctx context.Context, client redis.UniversalClient, block time.Duration, identified bool) (*reader, error) {
 	r := &reader{sockets: &sockets{open: make(map[*socket]struct{}), drops: make(map[string]drops), silence: block + patience}}
 	identify := func(own onConnect) onConnect {
+		own = safeConnect(own)
 		if !identified {
 			return own
 		}
@@ -69,6 +70,7 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 		}
 		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
 		opts.OnConnect = identify(opts.OnConnect)
+		opts.CredentialsProviderContext = safeCredentials(opts.CredentialsProvider, opts.CredentialsProviderContext)
 		opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
 		opts.MaxRetries, opts.DialerRetries = -1, 1
 		opts.DialTimeout, opts.ReadTimeout = atMost(opts.DialTimeout), atMost(opts.ReadTimeout)
@@ -84,6 +86,7 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 		}
 		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
 		opts.OnConnect = identify(opts.OnConnect)
+		opts.CredentialsProviderContext = safeCredentials(opts.CredentialsProvider, opts.CredentialsProviderContext)
 		// Of each node one to read on, and one to ask who has what meanwhile.
 		opts.PoolSize, opts.MinIdleConns = 2, 0
 		opts.MaxRetries, opts.DialerRetries = -1, 1

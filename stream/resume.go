@@ -128,7 +128,11 @@ func (s *logSource) tell(ctx context.Context, loss *LossError) error {
 // goOn puts the reader where the policy says, after a loss.
 func (s *logSource) goOn(ctx context.Context) error {
 	loss := s.lost
-	start, err := s.lossPolicy(ctx, loss)
+	var start Start
+	err := elsewhere(func() (err error) {
+		start, err = s.lossPolicy(ctx, loss)
+		return err
+	})
 	if err != nil {
 		var told *LossError
 		if !errors.As(err, &told) {
@@ -206,7 +210,7 @@ func (s *logSource) setBack(ctx context.Context, id string) error {
 		s.log().Warn("the offset store cannot set an offset back; until new entries pass it, a restart finds the loss again", "offset", id)
 		return nil
 	}
-	if err := resetter.Reset(ctx, s.label, id); err != nil {
+	if err := elsewhere(func() error { return resetter.Reset(ctx, s.label, id) }); err != nil {
 		s.stored.tried = append(s.stored.tried, id)
 		return fmt.Errorf("setting the offset %q back: %w", s.label, err)
 	}

@@ -176,7 +176,12 @@ func runOne(ctx context.Context, runnable Runnable) (err error) {
 // nameOf returns what a runnable calls itself, or else its type.
 func nameOf(runnable Runnable) string {
 	if named, ok := runnable.(fmt.Stringer); ok {
-		if name := fmt.Sprint(named); !isBlank(name) { // Sprint outlasts a String that panics
+		name := ""
+		_ = elsewhere(func() error {
+			name = textOf(named)
+			return nil
+		})
+		if !isBlank(name) {
 			return name
 		}
 	}

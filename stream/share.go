@@ -95,23 +95,11 @@ func (s *sharing) inTurn(do func(context.Context) error) func(context.Context) e
 	return func(ctx context.Context) (err error) {
 		select {
 		case s.commands <- struct{}{}:
-			elsewhere(func() { err = do(ctx) })
+			err = elsewhere(func() error { return do(ctx) })
 			<-s.commands
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-}
-
-// elsewhere does something on a goroutine of its own, and waits for it. A command
-// takes more of a stack than all else that a consumer's goroutines do, and what a
-// stack has once grown to it keeps, a thousand times.
-func elsewhere(do func()) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		do()
-	}()
-	<-done
 }

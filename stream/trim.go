@@ -145,7 +145,7 @@ func (t *Trimmer) args(ctx context.Context) ([]any, error) {
 	}
 	args := []any{trimStep, trimWalk, maxLen, maxAge}
 	for _, known := range t.config.trimming.offsets {
-		id, found, err := known.store.Load(ctx, known.label)
+		id, found, err := load(ctx, known.store, known.label)
 		var parsed offset.ID
 		if err == nil && found {
 			parsed, err = offset.Parse(id)

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -60,6 +61,13 @@ type window struct {
 	// stalled is set while settling fails: nothing more is begun.
 	stalled bool
 
+	streak streak
+	// causes are why entries are held, overcome those of which the log is to be told
+	// that they are over; relief is set while there are some.
+	causes   map[string]*cause
+	overcome []cause
+	relief   atomic.Bool
+
 	slabs []*slab // to be used again
 
 	// In group mode only. byID has all that is held, and goneSince what has left it
@@ -86,6 +94,10 @@ type limits struct {
 	most     int           // workers
 	// serial keeps everything behind an entry that is delivered again.
 	serial bool
+	// probing has an entry that holds up others tried before its time. None is tried
+	// sooner than pause after it has failed.
+	probing bool
+	pause   time.Duration
 	// key tells which entries are processed in order; nil is none.
 	key func(*Entry) string
 }
@@ -99,6 +111,7 @@ func newWindow(l limits, group bool) *window {
 	w := &window{limits: l, settle: func() {}, employ: func() {}} // for a run to set
 	w.ready.L, w.room.L = &w.mu, &w.mu
 	w.last = make(map[string]*held)
+	w.causes = make(map[string]*cause)
 	if group {
 		w.byID = make(map[string]*held)
 	}
@@ -117,9 +130,9 @@ func (w *window) addRead(b batch, at time.Time) (more bool) {
 		one.id, one.entry, one.touched, one.slab = entries[i].ID, &entries[i], at, slab
 		one.bytes = entries[i].bytes()
 		bytes += one.bytes
-		if w.key != nil {
-			one.key = keyOf(w.key, &entries[i])
-		}
+	}
+	if w.key != nil {
+		setKeys(w.key, slab.list)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -235,6 +248,7 @@ func (w *window) next(lose context.CancelCauseFunc) *held {
 		if one := w.takeLocked(); one != nil {
 			one.state, one.lose = working, lose
 			w.working++
+			w.beginLocked(one)
 			return one
 		}
 		if w.working == 0 && w.newlyEndedLocked() > 0 {
@@ -297,12 +311,24 @@ func (w *window) becomeDueLocked() {
 		one.state = unread
 		w.againLocked(one)
 	}
+	var next time.Time
+	if len(w.waiting) > 0 {
+		next = w.waiting[0].due
+		if one, at := w.probeLocked(); one != nil && at.After(now) {
+			next = at
+		} else if one != nil {
+			one.due = now
+			heap.Init(&w.waiting)
+			w.becomeDueLocked()
+			return
+		}
+	}
 	if w.alarm != nil {
 		w.alarm.Stop()
 		w.alarm = nil
 	}
 	if len(w.waiting) > 0 {
-		w.alarm = time.AfterFunc(w.waiting[0].due.Sub(now), func() {
+		w.alarm = time.AfterFunc(next.Sub(now), func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.becomeDueLocked()
@@ -335,6 +361,7 @@ func (w *window) end(one *held, to state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.working--
+	w.learnLocked(one, to)
 	w.countLocked(one)
 	one.lose = nil
 	if one.lost {
@@ -376,6 +403,7 @@ func (w *window) forget(one *held) {
 
 func (w *window) forgetLocked(one *held) {
 	one.state = done
+	w.absolveLocked(one, false)
 	w.releaseLocked(one)
 	w.removeLocked(one.id)
 	w.unloadLocked(one)

@@ -366,7 +366,7 @@ func TestHandlerThatEndsItsGoroutine(t *testing.T) {
 		if n := len(rec.Seen()); n != 5 {
 			t.Errorf("%d deliveries, want 5: %v", n, rec.Seen())
 		}
-		if len(out.lines("ERROR", "entry held", "ended its goroutine")) != 2 {
+		if len(out.lines("entry held", "ended its goroutine")) != 2 {
 			t.Errorf("the log does not say so:\n%s", out.String())
 		}
 		if err := stop(); err != nil {

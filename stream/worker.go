@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"sync"
 	"time"
 )
@@ -37,6 +36,7 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 			return false
 		}
 		r.deliver(ctx, one)
+		r.tellOvercome()
 		if ctx.Err() != nil {
 			return true
 		}
@@ -44,23 +44,23 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	return false
 }
 
-// errGoexit is the failure of a handler that ended its goroutine.
-var errGoexit = errors.New("the handler ended its goroutine (runtime.Goexit) instead of returning")
-
 // deliver processes one entry, and decides where it goes.
 func (r *run) deliver(ctx context.Context, one *held) {
 	if !r.source.begin(ctx, one) {
 		return
 	}
 	one.repeated = one.entry.Deliveries > 1
-	begun := r.begun(one)
-	failure, returned := errGoexit, false
+	one.entry.guarded, one.entry.logged = one.exited, false
+	var begun time.Time
+	returned := false
 	defer func() {
 		if !returned {
-			r.conclude(ctx, one, failure, begun)
+			one.exited = true
+			r.conclude(ctx, one, errGoexit, begun)
 		}
 	}()
-	failure = r.chain(ctx, one.entry)
+	begun = r.begun(one)
+	failure := r.chain(ctx, one.entry)
 	returned = true
 	if failure == nil && ctx.Err() == nil {
 		r.end(one, OutcomeHandled, nil, r.sinceBegun(begun))
@@ -74,7 +74,7 @@ func (r *run) deliver(ctx context.Context, one *held) {
 func (r *run) begun(one *held) (at time.Time) {
 	if len(r.observers.delivery) > 0 {
 		event := r.delivery(one)
-		tell(r.engine, r.observers.delivery, func(o DeliveryObserver) { o.OnDelivery(event) })
+		tellHere(r.engine, r.observers.delivery, event, DeliveryObserver.OnDelivery)
 	}
 	if len(r.observers.end) > 0 {
 		at = time.Now()
@@ -95,8 +95,8 @@ func (r *run) delivery(one *held) Delivery {
 
 // end takes an entry back from its worker after a delivery.
 func (r *run) end(one *held, outcome Outcome, failure error, took time.Duration) {
+	defer r.window.end(one, outcome.state()) // also if an observer ends this goroutine
 	r.noteEnd(one, outcome, failure, took)
-	r.window.end(one, outcome.state())
 }
 
 // noteEnd comes before the window knows, so that nobody is told that an entry was
@@ -105,7 +105,7 @@ func (r *run) noteEnd(one *held, outcome Outcome, failure error, took time.Durat
 	one.outcome = outcome
 	if len(r.observers.end) > 0 {
 		event := End{Delivery: r.delivery(one), Outcome: outcome, Duration: took, Err: failure}
-		tell(r.engine, r.observers.end, func(o EndObserver) { o.OnEnd(event) })
+		tellHere(r.engine, r.observers.end, event, EndObserver.OnEnd)
 	}
 	switch outcome {
 	case OutcomeAbsorbed, OutcomeDeadLettered, OutcomeDiscarded, OutcomeHeld, OutcomeParked:
@@ -136,12 +136,12 @@ func (r *run) conclude(ctx context.Context, one *held, failure error, begun time
 	})
 	switch {
 	case err == ErrClaimed: //nolint:errorlint // our own, never wrapped
+		defer r.window.forget(one)
 		r.noteEnd(one, OutcomeClaimed, failure, took)
-		r.window.forget(one)
 		return
 	case settled:
+		defer r.window.forget(one)
 		r.noteEnd(one, outcome, failure, took)
-		r.window.forget(one)
 		return
 	case outcome != OutcomeHeld:
 	case entry.exhausted && r.discard:
@@ -151,6 +151,7 @@ func (r *run) conclude(ctx context.Context, one *held, failure error, begun time
 		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
 		outcome = OutcomeParked
 	default:
+		r.tellHeld(one, failure)
 		one.due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
 		one.deliveries = entry.Deliveries
 	}

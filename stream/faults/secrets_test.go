@@ -215,6 +215,7 @@ func secretStack(log *slog.Logger, client redis.UniversalClient) stream.Option {
 		middleware.DeadLetter(middleware.DeadLetterConfig{}),
 		middleware.Retry(middleware.RetryConfig{Attempts: 2, Backoff: stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}}),
 		middleware.Recover(),
+		middleware.Breaker(middleware.BreakerConfig{Logger: log, Failures: 2, Backoff: stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}}),
 		middleware.Timeout(20*time.Millisecond),
 	)
 }

@@ -1,0 +1,303 @@
+package middleware
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"millrace/stream"
+)
+
+// BreakerConfig configures [Breaker].
+type BreakerConfig struct {
+	// Failures is how many attempts have to fail in a row for the breaker to open.
+	// Default, also for less than 1: 5.
+	Failures int
+	// Backoff is how long an open breaker waits before it lets an entry through as a
+	// probe, longer each time that a probe fails.
+	// Default for each field, also for less than zero: 500 milliseconds to 2 seconds.
+	Backoff stream.Backoff
+	// If says which errors count as failures. Default: all. It is not asked about those
+	// that never do: see [Breaker]. Where it panics, it has said yes.
+	If func(error) bool
+	// OnChange is told of each change of state, for metrics. It must return soon.
+	// Default: none. A panic changes nothing.
+	OnChange func(BreakerChange)
+	// Logger is told when the breaker opens and when it closes.
+	// Default: slog.Default() at the time of the call of Breaker.
+	Logger *slog.Logger
+}
+
+// BreakerState is the state of a breaker.
+type BreakerState uint8
+
+const (
+	// BreakerClosed lets everything through. It is the state of a new breaker.
+	BreakerClosed BreakerState = iota
+	// BreakerOpen lets nothing through until the back-off is over.
+	BreakerOpen
+	// BreakerHalfOpen has let a single entry through as a probe, and waits for what
+	// becomes of it.
+	BreakerHalfOpen
+)
+
+// String returns "closed", "open" or "half-open", the value of a metric's label.
+func (s BreakerState) String() string {
+	switch s {
+	case BreakerClosed:
+		return "closed"
+	case BreakerOpen:
+		return "open"
+	case BreakerHalfOpen:
+		return "half-open"
+	default:
+		return fmt.Sprintf("BreakerState(%d)", uint8(s))
+	}
+}
+
+// BreakerChange is a change of state of a breaker.
+type BreakerChange struct {
+	// Stream is that of the consumer.
+	Stream   string
+	From, To BreakerState
+	// Failures is how many attempts have failed in a row.
+	Failures int
+	// Err is the last failure.
+	Err error
+}
+
+// Breaker is a circuit breaker: it pauses processing while what the handler needs, a
+// database say, is away. After a number of failures in a row it opens, and entries wait
+// in it instead of failing one after the other. From time to time one of them goes
+// through as a probe. When one succeeds, the breaker closes, and all go on.
+//
+// While an entry waits it uses up no attempt, neither of [Retry] nor of
+// stream.WithMaxDeliveries, and is kept from being claimed. An entry that has failed, a
+// probe included, has used up one. A stop ends the wait at once, also with
+// stream.WithDrainTimeout.
+//
+// What counts is a failure of the sink, as opposed to one of the entry: decode errors,
+// skips, dead letters, permanent errors (stream.Permanent), entries over the limit of
+// deliveries, what If declines, and what is returned after the end of the context
+// neither open nor close it. In the handler of a batch each message counts.
+//
+// Breaker stands inside of Retry and outside of Timeout: there it sees each attempt, and
+// its waits are not limited. Outside of Retry each probe would be all attempts of an
+// entry, which would be a dead letter then.
+//
+// Each consumer that is given the middleware has a breaker of its own.
+func Breaker(config BreakerConfig) stream.Middleware {
+	if config.Failures < 1 {
+		config.Failures = 5
+	}
+	config.Backoff = config.Backoff.Or(stream.Backoff{Min: 500 * time.Millisecond, Max: 2 * time.Second})
+	if config.If == nil {
+		config.If = isFailure
+	}
+	if config.Logger == nil {
+		config.Logger = slog.Default()
+	}
+	return func(next stream.EntryHandler) stream.EntryHandler {
+		b := &breaker{config: config}
+		return func(ctx context.Context, entry *stream.Entry) (err error) {
+			probe, err := b.enter(ctx, entry.Stream)
+			if err != nil {
+				return err
+			}
+			name, returned := entry.Stream, false
+			defer func() {
+				if !returned { // it has panicked, or ended its goroutine
+					b.leave(name, probe, failed, errNotReturned)
+				}
+			}()
+			err = next(ctx, entry)
+			returned = true
+			what := succeeded
+			if err != nil {
+				what = neither
+				if ctx.Err() == nil && worthRetrying(err) {
+					var counts bool
+					if counts, err = decide(config.If, isFailure, err); counts {
+						what = failed
+					}
+				}
+			}
+			b.leave(name, probe, what, err)
+			return err
+		}
+	}
+}
+
+func isFailure(error) bool { return true }
+
+var errNotReturned = errors.New("the handler did not return")
+
+// result is what an attempt says about the sink.
+type result uint8
+
+const (
+	neither result = iota
+	succeeded
+	failed
+)
+
+// breaker is the state of a Breaker for one consumer.
+type breaker struct {
+	config BreakerConfig
+
+	mu       sync.Mutex
+	state    BreakerState
+	failures int // in a row
+	probes   int64
+	since    time.Time // when it opened
+	last     error
+	// due is set when a probe may go through, and there was none.
+	due     bool
+	waiting []chan bool // each gets whether it is a probe, once it may go through
+	changes []BreakerChange
+	// telling is held while changes are told, so that they are in order.
+	telling sync.Mutex
+}
+
+// enter waits until an entry may go through, and reports whether it does so as a probe.
+func (b *breaker) enter(ctx context.Context, name string) (probe bool, err error) {
+	b.mu.Lock()
+	switch {
+	case b.state == BreakerClosed:
+		b.mu.Unlock()
+		return false, nil
+	case b.due:
+		b.due = false
+		b.become(name, BreakerHalfOpen)
+		b.unlockAndTell()
+		return true, nil
+	}
+	turn := make(chan bool, 1)
+	b.waiting = append(b.waiting, turn)
+	b.mu.Unlock()
+	select {
+	case probe = <-turn:
+		return probe, nil
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case <-stream.Stopping(ctx):
+		err = stream.ErrStopping
+	}
+	b.mu.Lock()
+	if i := slices.Index(b.waiting, turn); i >= 0 {
+		b.waiting = slices.Delete(b.waiting, i, i+1)
+	} else if <-turn {
+		b.probeNext(name) // it was to be the probe
+	}
+	b.unlockAndTell()
+	return false, err
+}
+
+// leave notes what an attempt says about the sink.
+func (b *breaker) leave(name string, probe bool, what result, err error) {
+	b.mu.Lock()
+	switch {
+	case what == succeeded:
+		b.failures = 0
+		if b.state != BreakerClosed {
+			b.close(name)
+		}
+	case what == neither && probe && b.state == BreakerHalfOpen:
+		b.probeNext(name)
+	case what == neither:
+	case b.state == BreakerClosed:
+		b.last = err
+		if b.failures++; b.failures >= b.config.Failures {
+			b.since, b.probes = time.Now(), 0
+			b.open(name)
+		}
+	case probe && b.state == BreakerHalfOpen:
+		b.last = err
+		b.failures++
+		b.open(name)
+	}
+	b.unlockAndTell()
+}
+
+// open waits for the time of the next probe. b.mu must be held, as for all that follow.
+func (b *breaker) open(name string) {
+	b.become(name, BreakerOpen)
+	b.probes++
+	opened := b.since
+	time.AfterFunc(b.config.Backoff.Delay(b.probes), func() {
+		b.mu.Lock()
+		if b.state == BreakerOpen && b.since.Equal(opened) {
+			b.probeNext(name)
+		}
+		b.unlockAndTell()
+	})
+}
+
+// probeNext lets the first that waits through as a probe, or the next that comes.
+func (b *breaker) probeNext(name string) {
+	if len(b.waiting) == 0 {
+		b.due = true
+		b.become(name, BreakerOpen)
+		return
+	}
+	b.become(name, BreakerHalfOpen)
+	b.waiting[0] <- true
+	b.waiting = slices.Delete(b.waiting, 0, 1)
+}
+
+// close lets everything through.
+func (b *breaker) close(name string) {
+	b.become(name, BreakerClosed)
+	b.due = false
+	for _, turn := range b.waiting {
+		turn <- false
+	}
+	b.waiting = nil
+}
+
+func (b *breaker) become(name string, to BreakerState) {
+	if b.state == to {
+		return
+	}
+	b.changes = append(b.changes, BreakerChange{Stream: name, From: b.state, To: to, Failures: b.failures, Err: b.last})
+	b.state = to
+}
+
+// unlockAndTell gives up b.mu, and tells the changes of which nobody was told.
+func (b *breaker) unlockAndTell() {
+	changed := len(b.changes) > 0
+	b.mu.Unlock()
+	if !changed {
+		return
+	}
+	b.telling.Lock()
+	defer b.telling.Unlock()
+	b.mu.Lock()
+	changes, since, probes := b.changes, b.since, b.probes
+	b.changes = nil
+	b.mu.Unlock()
+	for _, change := range changes {
+		b.log(change, since, probes)
+		if b.config.OnChange != nil {
+			_ = outlast(func() { b.config.OnChange(change) })
+		}
+	}
+}
+
+// log logs that the breaker opens, and that it closes: not each probe.
+func (b *breaker) log(change BreakerChange, since time.Time, probes int64) {
+	_ = outlast(func() {
+		switch {
+		case change.From == BreakerClosed:
+			b.config.Logger.Warn("processing paused: the circuit breaker is open, and lets one entry through at a time",
+				"stream", change.Stream, "failures", change.Failures, "err", change.Err)
+		case change.To == BreakerClosed:
+			b.config.Logger.Info("processing goes on: the circuit breaker is closed",
+				"stream", change.Stream, "lasted", time.Since(since), "probes", probes)
+		}
+	})
+}

@@ -1,0 +1,198 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"reflect"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// cause is a kind of failure of deliveries, see causeOf, and what the log was told of
+// it: the first failure at once, then a sum every half minute, and the end. It is
+// guarded by the window's lock.
+type cause struct {
+	incident
+	held    int   // entries that wait because of it
+	entries int64 // entries that have failed because of it
+	told    bool  // since it was over
+	worked  bool  // the handler has succeeded with one of them
+}
+
+// maxCauses is how many causes are told apart. All further ones are one more, so that
+// errors that are all different cannot fill the log, or memory.
+const maxCauses = 16
+
+// otherCauses is the key of that one.
+const otherCauses = "other"
+
+// causeOf returns what failures of one kind have in common: the types of the error and
+// of all that it wraps, and what identifies the innermost ones. The text of an error is
+// of no use for that: it may hold an entry's ID, or a value.
+func causeOf(failure error) string {
+	var key strings.Builder
+	left := 16
+	_ = caughtPanic(func() { describe(&key, failure, &left) })
+	return key.String()
+}
+
+func describe(key *strings.Builder, err error, left *int) {
+	if *left--; err == nil || *left < 0 {
+		return
+	}
+	fmt.Fprintf(key, "%T ", err)
+	wrapped := wrappedBy(err)
+	for _, inner := range wrapped {
+		describe(key, inner, left)
+	}
+	if len(wrapped) > 0 {
+		return
+	}
+	switch value := reflect.ValueOf(err); {
+	case value.CanInt() || value.CanUint(): // such as a syscall.Errno
+		fmt.Fprintf(key, "%d ", err)
+	case value.Kind() == reflect.String, reflect.TypeOf(err) == typeOfText:
+		key.WriteString(shape(err.Error()))
+	}
+}
+
+// typeOfText is the type of what errors.New makes: a sentinel, or a text that somebody
+// has put together.
+var typeOfText = reflect.TypeOf(errGoexit)
+
+// shape returns the start of a text without the words that have digits or quotes, such
+// as IDs.
+func shape(text string) string {
+	const longest = 128
+	words := strings.Fields(text[:min(len(text), longest)])
+	for i, word := range words {
+		if strings.ContainsFunc(word, func(r rune) bool { return unicode.IsDigit(r) || strings.ContainsRune("\"'`", r) }) {
+			words[i] = "#"
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+// heldReport is what the log is told when an entry is held.
+type heldReport struct {
+	due, first        bool
+	failures, entries int64
+	held              int
+	oldest            string
+	lasts             time.Duration
+}
+
+// blame notes why an entry, which is at work, is to be held.
+func (w *window) blame(one *held, key string) (report heldReport) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now := time.Now()
+	c := w.causeLocked(key, now)
+	if one.cause != c {
+		w.absolveLocked(one, false)
+		one.cause = c
+		c.held++
+		c.entries++
+	}
+	if report.due = c.note(now, ""); !report.due {
+		return report
+	}
+	c.told = true
+	report.first = c.failures == 1
+	report.failures, report.entries, report.held, report.lasts = c.failures, c.entries, c.held, now.Sub(c.since)
+	report.oldest = one.id
+	for _, other := range w.waiting {
+		if other.cause == c && compareIDs(other.id, report.oldest) < 0 {
+			report.oldest = other.id
+		}
+	}
+	return report
+}
+
+func (w *window) causeLocked(key string, now time.Time) *cause {
+	if c := w.causes[key]; c != nil {
+		return c
+	}
+	if len(w.causes) >= maxCauses {
+		for old, c := range w.causes {
+			if c.held == 0 && c.isDue(now) {
+				delete(w.causes, old)
+			}
+		}
+		if len(w.causes) >= maxCauses {
+			key = otherCauses
+		}
+	}
+	c := w.causes[key]
+	if c == nil {
+		c = new(cause)
+		w.causes[key] = c
+	}
+	return c
+}
+
+// absolveLocked notes that an entry is not held any more, or for another cause, and
+// whether it was handled. The end of a cause is told if the log knows of it, so that
+// what comes and goes all the time is told twice in half a minute, and if the handler
+// has succeeded: what else can have become of the entries is logged for each.
+func (w *window) absolveLocked(one *held, handled bool) {
+	c := one.cause
+	if c == nil {
+		return
+	}
+	one.cause = nil
+	c.worked = c.worked || handled
+	if c.held--; c.held > 0 || !c.told {
+		return
+	}
+	if c.worked {
+		w.overcome = append(w.overcome, *c)
+		w.relief.Store(true)
+	}
+	*c = cause{incident: incident{logged: c.logged}}
+}
+
+// tellHeld logs that an entry is held: at Error what the log does not know of, and
+// single ones at Debug, unless a middleware has logged this delivery.
+func (r *run) tellHeld(one *held, failure error) {
+	report := r.window.blame(one, causeOf(failure))
+	log := r.log()
+	if !report.due {
+		if !one.entry.logged && log.Enabled(context.Background(), slog.LevelDebug) {
+			log.Debug(heldText, "entry_id", one.id, "attempt", one.entry.Deliveries, "err", failure)
+		}
+		return
+	}
+	if panicked, is := as[*PanicError](failure); is {
+		log = log.With("stack", string(panicked.Stack))
+	}
+	if report.first {
+		log.Error(heldText, "entry_id", one.id, "attempt", one.entry.Deliveries, "err", failure)
+		return
+	}
+	log.Error("entries held: they fail, and will be delivered again", "held", report.held, "oldest", report.oldest,
+		"failures", report.failures, "entries", report.entries, "lasts", report.lasts, "err", failure)
+}
+
+const heldText = "entry held: it failed and will be delivered again"
+
+// tellOvercome logs the causes because of which no entry is held any more.
+func (r *run) tellOvercome() {
+	if !r.window.relief.Load() {
+		return
+	}
+	for _, c := range r.window.takeOvercome() {
+		r.log().Info("delivery works again", "failures", c.failures, "entries", c.entries, "lasted", time.Since(c.since))
+	}
+}
+
+func (w *window) takeOvercome() []cause {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	list := w.overcome
+	w.overcome = nil
+	w.relief.Store(false)
+	return list
+}

@@ -1,0 +1,134 @@
+package stream
+
+import (
+	"container/heap"
+	"math/rand/v2"
+	"time"
+)
+
+// streak is a number of deliveries that fail without one that succeeds in between. The
+// success that ends it makes the entries due that began to fail in it: it was not they
+// that were bad, but a sink that was away, and their waits have grown for its sake. An
+// entry that fails by itself, among others that succeed, has begun in a streak before,
+// and keeps the wait that it has. A streak is guarded by the window's lock.
+//
+// A delivery that was begun before the first failure of a streak, and succeeds, says
+// nothing about what came after; nor does one that fails and was begun before the end
+// of one.
+type streak struct {
+	// number is that of the streak, or of the next one; 0 is that of none.
+	number int64
+	on     bool
+	// long is set when it is over, and was long enough to change anything.
+	long    bool
+	entries int // that have failed in it
+	since   time.Time
+	// failed is when the last delivery failed, and probeIn how long after that an entry
+	// is tried that holds up others.
+	failed  time.Time
+	probeIn time.Duration
+	// begun counts the deliveries, up to the one that was begun last; first is what it
+	// was at the first failure of the streak, ended at the end of the one before.
+	begun, first, ended int64
+}
+
+const (
+	// outageTime is how long a streak has lasted that changes anything.
+	outageTime = time.Second
+	// manyFailed is how many entries have failed in a streak that is the fault of none of
+	// them, also not of those that had failed before.
+	manyFailed = 10
+	// rush is the time over which the entries that a success makes due are spread, so
+	// that many consumers do not come back to a sink at the same moment.
+	rush = 250 * time.Millisecond
+	// probeInterval is how long an entry that holds up others waits at the most, while
+	// nothing succeeds.
+	probeInterval = 2 * time.Second
+)
+
+// beginLocked notes that a delivery begins.
+func (w *window) beginLocked(one *held) {
+	w.streak.begun++
+	one.begun = w.streak.begun
+}
+
+// learnLocked notes how a delivery has ended, before the entry goes where that leads.
+func (w *window) learnLocked(one *held, to state) {
+	s := &w.streak
+	switch {
+	case to == waiting:
+		w.failedLocked(one)
+	case to != broken:
+		w.absolveLocked(one, one.outcome == OutcomeHandled)
+		if s.on && one.outcome == OutcomeHandled && one.begun > s.first {
+			w.endStreakLocked()
+		}
+	}
+}
+
+func (w *window) failedLocked(one *held) {
+	s, now := &w.streak, time.Now()
+	late := one.begun <= s.ended // and the streak that it belongs to is over
+	if !s.on && !late {
+		*s = streak{number: s.number + 1, on: true, since: now, begun: s.begun, first: s.begun, ended: s.ended}
+	}
+	one.failedAt = now
+	if one.lastStreak != s.number {
+		one.lastStreak = s.number
+		s.entries++
+	}
+	if one.firstStreak == 0 {
+		one.firstStreak = s.number
+	}
+	if late && !s.on && s.long && one.firstStreak == s.number {
+		w.hurryLocked(one, now)
+	}
+	s.failed, s.probeIn = now, probeInterval-rand.N(probeInterval/2)
+}
+
+// endStreakLocked makes due what has failed in the streak.
+func (w *window) endStreakLocked() {
+	s, now := &w.streak, time.Now()
+	s.on, s.ended, s.long = false, s.begun, now.Sub(s.since) >= outageTime
+	if !s.long {
+		return // no wait can have grown much
+	}
+	outage := s.entries >= manyFailed
+	for _, one := range w.waiting {
+		if one.lastStreak == s.number && (outage || one.firstStreak == s.number) {
+			w.hurryLocked(one, now)
+		}
+	}
+	heap.Init(&w.waiting)
+	w.becomeDueLocked()
+	w.wakeLocked(w.again.len())
+}
+
+func (w *window) hurryLocked(one *held, now time.Time) {
+	soon := now.Add(rand.N(rush))
+	if first := one.failedAt.Add(w.pause / 2); soon.Before(first) {
+		soon = first
+	}
+	if soon.Before(one.due) {
+		one.due = soon
+	}
+}
+
+// probeLocked returns which of the entries that wait is to be tried before its time,
+// and when: while nothing succeeds, one that holds up others, because only by that
+// would it be known that all goes well again. It returns nil if there is none.
+func (w *window) probeLocked() (one *held, at time.Time) {
+	s := &w.streak
+	if at = s.failed.Add(s.probeIn); !w.probing || !s.on || w.working > 0 || w.again.len() > 0 || !at.Before(w.waiting[0].due) {
+		return nil, at
+	}
+	if w.starved || w.serial && len(w.line) > 1 {
+		return w.waiting[0], at
+	}
+	for _, other := range w.waiting {
+		if other.behind != nil && (one == nil || other.due.Before(one.due)) {
+			one = other
+		}
+	}
+	return one, at
+}
