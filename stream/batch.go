@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -26,19 +23,32 @@ type BatchHandler[T any] func(ctx context.Context, batch []*Message[T]) error
 // NewBatchConsumer is [NewConsumer] for a handler that takes several messages at a
 // time; see [WithBatch] for how many.
 //
-// Middleware, decoding and settling work on each entry, as ever: a batch is made
-// of entries that are being processed at the same time, each in a chain of its own,
-// and that have got as far as the handler. So an entry that cannot be decoded is in
-// no batch, and one that fails is tried again by middleware.Retry, in another batch,
-// or held, or dead-lettered, without the others. That is why batches are in order
-// one after the other only as long as nothing fails; with [WithOrderKey] no batch
-// holds two entries of one key.
+// Middleware, decoding and settling work on each entry: a batch is made of entries that
+// are being processed at the same time, each in a chain of its own, and that have got as
+// far as the handler. An entry that cannot be decoded is in no batch.
+//
+// A batch that fails is one unit: the same messages come back together, after one
+// back-off, or when middleware.Retry has tried each of them again. [Partial] splits it:
+// the entries that are done are done, and those that failed are the unit. An entry also
+// leaves the unit when middleware passes it or makes a dead letter of it, and in group
+// mode when it is over the limit of deliveries or another consumer claims it.
+//
+// Batches follow the stream: without [WithOrderKey], no entry behind a failed unit is
+// delivered before all of that has been passed, dead letters included. With several
+// batches at once ([WithConcurrency]), those at work when one fails may end, and no other
+// is begun. With [WithOrderKey] that holds for each key: no batch has two entries of one
+// key, and none of a key that a held entry has. So the position may be stored in the
+// transaction of the batch.
+//
+// Middleware must not keep an entry from the handler until another one has come back
+// from it, with a semaphore for instance: a batch waits for the entries before its own.
 func NewBatchConsumer[T any](client redis.UniversalClient, topic Topic[T], store offset.Store, handle BatchHandler[T], opts ...Option) (*Consumer[T], error) {
 	return newLogConsumer(logConsumer|batchConsumer, client, topic, store, handle, batched(handle), opts)
 }
 
 // NewGroupBatchConsumer is [NewGroupConsumer] as [NewBatchConsumer] is
-// [NewConsumer].
+// [NewConsumer]. A batch that fails comes back as one unit here, too, and others go on
+// meanwhile.
 func NewGroupBatchConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle BatchHandler[T], opts ...Option) (*Consumer[T], error) {
 	return newGroupConsumer(groupConsumer|batchConsumer, client, topic, group, handle, batched(handle), opts)
 }
@@ -46,8 +56,10 @@ func NewGroupBatchConsumer[T any](client redis.UniversalClient, topic Topic[T], 
 // WithBatch sets how many messages a batch handler gets at the most, and how long
 // it waits, from the first on, for as many to come. Default: 100 messages and 100
 // milliseconds. Less than 1, and no or a negative wait, are refused. [WithConcurrency]
-// is the number of batches that are handled at once then; while as many are, a batch
-// whose time has come grows on, up to the size.
+// is the number of batches that are handled at once then. While as many are, the next one
+// grows on, up to the size; in log mode without [WithOrderKey] it is gathered afterwards.
+// The wait is a part of what middleware.Timeout measures. A unit that failed comes back
+// as it was, and does not grow.
 //
 // It has nothing to do with [WithBatchSize], which is how much is read at a time,
 // but for this: no batch is larger than the window ([WithWindow]), nor than what that
@@ -141,172 +153,26 @@ func perMessage(err error, messages int) []error {
 	return nil
 }
 
-// batched returns what makes, for a configuration, a handler of one message that
-// puts it into a batch, and waits for what becomes of that.
+// errStray is the failure of an entry whose middleware has lost its context.
+var errStray = errors.New("the batch handler was called with a context that is not made from the one that the middleware was given; hand that on")
+
+// batched returns, for a configuration, a handler of one message that puts it into a
+// batch, and waits for its result.
 func batched[T any](handle BatchHandler[T]) func(*config) Handler[T] {
 	return func(c *config) Handler[T] {
-		b := &batcher[T]{handle: handle, size: c.bulk, wait: c.bulkWait, limit: c.batches}
-		return b.add
-	}
-}
-
-// batcher gathers the messages of handlers that run at the same time.
-type batcher[T any] struct {
-	handle BatchHandler[T]
-	size   int
-	wait   time.Duration
-	limit  int // batches that are handled at once
-
-	mu      sync.Mutex
-	open    []*gathering[T] // to be handled, the last one may grow
-	running int
-}
-
-// gathering is a batch from its first message to its end.
-type gathering[T any] struct {
-	messages []*Message[T]
-	ctxs     []context.Context
-	ripe     bool // its time has come
-	begun    bool
-	timer    *time.Timer
-	done     chan struct{} // closed when err says what became of it
-	err      error
-}
-
-// add puts a message into a batch, and returns what became of it.
-func (b *batcher[T]) add(ctx context.Context, msg *Message[T]) error {
-	b.mu.Lock()
-	g := b.growingLocked()
-	g.messages = append(g.messages, msg)
-	g.ctxs = append(g.ctxs, ctx)
-	b.beginLocked()
-	b.mu.Unlock()
-	select {
-	case <-g.done:
-	case <-ctx.Done():
-		if b.leave(g, msg) {
-			return context.Cause(ctx)
-		}
-		<-g.done
-	}
-	if g.err == nil {
-		return nil
-	}
-	if of := perMessage(g.err, len(g.messages)); of != nil {
-		for i := range g.messages {
-			if g.messages[i] == msg {
-				return of[i]
+		c.handleBatch = func(ctx context.Context, messages []any) error {
+			batch := make([]*Message[T], len(messages))
+			for i, msg := range messages {
+				batch[i] = msg.(*Message[T])
 			}
+			return handle(ctx, batch)
 		}
-	}
-	return g.err
-}
-
-// growingLocked returns the batch that the next message belongs to.
-func (b *batcher[T]) growingLocked() *gathering[T] {
-	if n := len(b.open); n > 0 && len(b.open[n-1].messages) < b.size {
-		return b.open[n-1]
-	}
-	g := &gathering[T]{done: make(chan struct{})}
-	g.timer = time.AfterFunc(b.wait, func() {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		g.ripe = true
-		b.beginLocked()
-	})
-	b.open = append(b.open, g)
-	return g
-}
-
-// beginLocked begins with the batches that are full, or whose time has come.
-func (b *batcher[T]) beginLocked() {
-	for b.running < b.limit && len(b.open) > 0 {
-		g := b.open[0]
-		if len(g.messages) < b.size && !g.ripe {
-			return
-		}
-		b.open = b.open[1:]
-		g.timer.Stop()
-		if len(g.messages) == 0 { // all have left
-			continue
-		}
-		g.begun = true
-		b.running++
-		go b.run(g)
-	}
-}
-
-// leave takes a message out of a batch that has not begun; it reports whether it
-// could.
-func (b *batcher[T]) leave(g *gathering[T], msg *Message[T]) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if g.begun {
-		return false
-	}
-	for i := range g.messages {
-		if g.messages[i] == msg {
-			g.messages = slices.Delete(g.messages, i, i+1)
-			g.ctxs = slices.Delete(g.ctxs, i, i+1)
-			break
-		}
-	}
-	return true
-}
-
-// run has a batch handled. Whatever the handler does, panic or end its goroutine,
-// the messages come back.
-func (b *batcher[T]) run(g *gathering[T]) {
-	ctx, end := whileAny(g.ctxs)
-	g.err = errGoexit
-	defer func() {
-		if value := recover(); value != nil {
-			g.err = newPanicError(value)
-		}
-		end()
-		close(g.done)
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		b.running--
-		b.beginLocked()
-	}()
-	sortMessages(g.messages)
-	batch := make([]*Message[T], len(g.messages))
-	copy(batch, g.messages)
-	g.err = harmless(b.handle(ctx, batch))
-	var partial *BatchError
-	if errors.As(g.err, &partial) && len(partial.Errs) != len(batch) {
-		g.err = fmt.Errorf("the batch handler told of %d messages, of a batch of %d; give Partial one error for each", len(partial.Errs), len(batch))
-	}
-}
-
-// whileAny returns a context that is done when all of ctxs are, with the cause of
-// the last.
-func whileAny(ctxs []context.Context) (context.Context, func()) {
-	all, cancel := context.WithCancelCause(context.WithoutCancel(ctxs[0]))
-	var left atomic.Int64
-	left.Store(int64(len(ctxs)))
-	forget := make([]func() bool, len(ctxs))
-	for i, ctx := range ctxs {
-		forget[i] = context.AfterFunc(ctx, func() {
-			if left.Add(-1) == 0 {
-				cancel(context.Cause(ctx))
+		return func(ctx context.Context, msg *Message[T]) error {
+			p, ok := ctx.Value(pieceKey{}).(*piece)
+			if !ok {
+				return errStray
 			}
-		})
-	}
-	return all, func() {
-		for _, f := range forget {
-			f()
+			return p.of.add(ctx, p, msg)
 		}
-		cancel(nil)
 	}
-}
-
-// sortMessages puts messages into the order of the stream.
-func sortMessages[T any](messages []*Message[T]) {
-	ids := make(map[*Message[T]]offset.ID, len(messages))
-	for _, msg := range messages {
-		ids[msg], _ = offset.Parse(msg.ID)
-	}
-	slices.SortFunc(messages, func(a, b *Message[T]) int { return ids[a].Compare(ids[b]) })
 }

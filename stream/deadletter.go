@@ -82,39 +82,60 @@ for i = 2, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 return 'moved'`)
 
-// deadLetter is a dead letter on its way: the entry, where it goes, and the
-// fields that it gets.
+// deadLetter is a dead letter on its way: the entry, where it goes, the fields that
+// it gets, and how the delivery ended that has brought it.
 type deadLetter struct {
+	one    *held
 	entry  *Entry
 	client redis.UniversalClient // nil is the consumer's own
 	target string
 	added  []string
+
+	id      string
+	attempt int64
+	cause   error
+	failure error // that came out of the chain
+	took    time.Duration
+
+	// failed is set once it could not be written, unknown once it may have been,
+	// because there was no answer.
+	failed, unknown bool
+}
+
+// newDeadLetter returns the dead letter of an entry, as it is to be written however
+// late that is.
+func (r *run) newDeadLetter(one *held, dead *DeadLetterError, failure error, took time.Duration) *deadLetter {
+	owner, of := DeadLetterLabel, r.identity.Label
+	if r.group {
+		owner, of = DeadLetterGroup, r.identity.Group
+	}
+	return &deadLetter{
+		one: one, entry: one.entry, client: dead.Client, target: dead.target(r.stream),
+		added: []string{
+			DeadLetterOrigin, r.stream,
+			DeadLetterID, one.id,
+			owner, of,
+			DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
+			DeadLetterCause, cut(textOf(dead.Err), 1024),
+			DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
+		},
+		id: one.id, attempt: one.entry.Deliveries, cause: harmless(dead.Err), failure: failure, took: took,
+	}
 }
 
 // mover moves an entry to its dead-letter stream in one step on the server. It
 // reports false where a script cannot do that.
-type mover func(ctx context.Context, letter deadLetter) (bool, error)
+type mover func(ctx context.Context, letter *deadLetter) (bool, error)
 
-// writeDeadLetter writes an entry to its dead-letter stream, and tries until
-// that has succeeded or ctx is done: the entry is held, but not processed again
-// for a failure that is not its own. A write whose reply is lost is written
-// again, so that an entry may be there twice, with the same DeadLetterID. With
-// errGone there is nothing left to write, which has been told.
-func (r *run) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLetterError, ownerField, owner string, move mover) error {
-	letter := deadLetter{entry: entry, client: dead.Client, target: dead.target(r.stream), added: []string{
-		DeadLetterOrigin, r.stream,
-		DeadLetterID, entry.ID,
-		ownerField, owner,
-		DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
-		DeadLetterCause, cut(textOf(dead.Err), 1024),
-		DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
-	}}
+// writeDeadLetter writes an entry to its dead-letter stream, in one try. A write whose
+// reply is lost is written again, so that an entry may be there twice, with the same
+// DeadLetterID. With errGone there is nothing left to write, which has been told.
+func (r *run) writeDeadLetter(ctx context.Context, letter *deadLetter, move mover) error {
 	turns := r.sharing
 	if letter.client != nil {
 		turns = nil // another server, which may be slow
 	}
-	gone := false
-	err := r.persist(ctx, "writing to the dead letters", turns.inTurn(func(ctx context.Context) error {
+	err := turns.inTurn(func(ctx context.Context) error {
 		if letter.target == r.stream && letter.client == nil {
 			return errors.New("the dead-letter stream is the topic itself; give middleware.DeadLetter another one")
 		}
@@ -124,23 +145,21 @@ func (r *run) writeDeadLetter(ctx context.Context, entry *Entry, dead *DeadLette
 				return err
 			}
 		}
-		err := r.moveThroughHere(ctx, letter)
-		if gone = errors.Is(err, errGone); gone {
-			return nil
-		}
-		relocate(letter.client, err)
-		return err
-	}), false)
-	if err == nil && gone {
-		r.log().Error("entry lost: it is over the limit of size, and the stream no longer has it for its dead letter", "entry_id", entry.ID)
-		r.loseEntry(entry.ID)
+		return r.moveThroughHere(ctx, letter)
+	})(ctx)
+	switch {
+	case errors.Is(err, errGone):
+		r.log().Error("entry lost: it is over the limit of size, and the stream no longer has it for its dead letter", "entry_id", letter.id)
+		r.loseEntry(letter.id)
 		return errGone
+	case letter.client != nil:
+		relocate(letter.client, err)
 	}
 	return err
 }
 
 // move is the mover of log mode.
-func (e *engine) move(ctx context.Context, letter deadLetter) (bool, error) {
+func (e *engine) move(ctx context.Context, letter *deadLetter) (bool, error) {
 	reply, err := e.moveOnServer(ctx, moveScript, letter, letter.entry.ID)
 	return reply == "moved", err
 }
@@ -148,7 +167,7 @@ func (e *engine) move(ctx context.Context, letter deadLetter) (bool, error) {
 // moveOnServer runs a script that moves an entry, and returns its reply, which is
 // empty where a script cannot move it. args come before the fields that the
 // letter gets.
-func (e *engine) moveOnServer(ctx context.Context, script onceScript, letter deadLetter, args ...any) (string, error) {
+func (e *engine) moveOnServer(ctx context.Context, script onceScript, letter *deadLetter, args ...any) (string, error) {
 	for _, text := range letter.added {
 		args = append(args, text)
 	}
@@ -168,7 +187,7 @@ func (e *engine) moveOnServer(ctx context.Context, script onceScript, letter dea
 
 // moveThroughHere fetches the entry once more, undecoded, and adds it to the
 // target.
-func (r *run) moveThroughHere(ctx context.Context, letter deadLetter) error {
+func (r *run) moveThroughHere(ctx context.Context, letter *deadLetter) error {
 	client := letter.client
 	if client == nil {
 		client = r.client
@@ -190,7 +209,7 @@ func (r *run) moveThroughHere(ctx context.Context, letter deadLetter) error {
 	for _, text := range letter.added {
 		pairs = append(pairs, text)
 	}
-	// Once, as the entry was fetched: persist tries again, and finds out sooner that
+	// Once, as the entry was fetched: it is tried again later, which finds out sooner that
 	// another server has taken over.
 	if err := doOnce(ctx, client, append([]any{"xadd", letter.target, "*"}, pairs...)...).Err(); err != nil {
 		return fmt.Errorf("adding the entry to %s: %w", letter.target, err)

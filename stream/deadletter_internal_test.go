@@ -93,14 +93,14 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 	if l.elsewhere {
 		dead.Client = client
 	}
-	e := &engine{stream: l.stream, client: client, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
+	e := &engine{stream: l.stream, client: client, group: l.group, identity: Identity{Label: l.owner, Group: l.owner}, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
 	r := &run{engine: e, window: newWindow(limits{}, l.group), carrying: newExclusive()}
 	var from source = &logSource{run: r}
 	if l.group {
 		from = &groupSource{run: r, group: l.owner, name: "me", renewal: newExclusive()}
 	}
 	begun := time.Now()
-	settled, err := from.bury(ctx, &held{id: l.id, entry: entry}, dead)
+	settled, err := from.bury(ctx, r.newDeadLetter(&held{id: l.id, entry: entry}, dead, dead, 0))
 	if err != nil || log.Len() > 0 {
 		t.Fatalf("%v, and in the log: %s", err, &log)
 	}

@@ -74,7 +74,8 @@
 //	*DecodeError         it cannot be made into the topic's type, and no
 //	                     middleware cared: logged (Warn), passed
 //	*DeadLetterError     it is written to a dead-letter stream, and passed
-//	                     when that has succeeded: logged (Warn)
+//	                     when that has succeeded: logged (Warn); it is held
+//	                     meanwhile, and not processed again
 //	any other error,     it is held, and delivered again after a wait that
 //	or a panic           grows ([WithBackoff])
 //
@@ -182,10 +183,13 @@
 // # Batches
 //
 // [NewBatchConsumer] and [NewGroupBatchConsumer] are for sinks that take many
-// messages at once. What becomes of a message is decided for each: an entry that
-// cannot be decoded is in no batch, one that fails is tried again, held or
-// dead-lettered without the others. [Partial] tells which have failed, [Bisect]
-// finds out.
+// messages at once. The result of a message is its own: an entry that cannot be decoded
+// is in no batch, and a dead letter is one entry's. [Partial] tells which have failed,
+// [Bisect] finds out.
+//
+// What has failed of a batch comes back together, as one unit, and in log mode nothing
+// behind it is delivered before, or with [WithOrderKey] nothing with one of its keys. So
+// the position can be stored in the same transaction as the batch.
 //
 // # Many topics
 //
@@ -236,8 +240,13 @@
 //   - Redis is killed or restarted with all that it had acknowledged, or connections
 //     are cut, anywhere in a reply: nothing is lost. A consumer in log mode that
 //     lives handles nothing again; one in group mode only what was claimed from it,
-//     because the fault lasted longer than the claim idle time. Reading, settling and
-//     dead letters are tried again, each after at most half a second.
+//     because the fault lasted longer than the claim idle time. Reading and settling
+//     are tried again after at most half a second.
+//   - Dead letters cannot be written, on the topic's server or on one of their own:
+//     their entries are held as far as the window reaches, without a handler, and one
+//     of the letters is tried again after at most half a second. In log mode what is
+//     behind waits, with an order key only what has the same key; in group mode others
+//     go on. A stop leaves the entries, or hands them back.
 //   - Redis stands still, or a network swallows everything: the same. It is noticed
 //     when nothing has come for two seconds longer than the block time.
 //   - Redis refuses what a consumer needs (out of memory, no disk, no replicas, still

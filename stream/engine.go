@@ -45,6 +45,7 @@ type run struct {
 	// tender does what is to be done from time to time, and asks taker to take over what
 	// others have left: what is held is kept, however long that takes.
 	settler, tender, taker errand
+	letters                *letters
 	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
 	settling, carrying exclusive
@@ -66,9 +67,10 @@ type source interface {
 	// begin makes an entry ready to be delivered once more. It reports false if
 	// it is not to be, and has then taken it back from the worker.
 	begin(ctx context.Context, one *held) bool
-	// bury writes an entry to its dead-letter stream, and tries until that has
-	// succeeded or ctx is done. It reports whether that has settled it, too.
-	bury(ctx context.Context, one *held, dead *DeadLetterError) (settled bool, err error)
+	// bury writes an entry to its dead-letter stream, in one try. It reports whether
+	// that has settled it, too. With ErrClaimed the entry is another consumer's, with
+	// errGone there is nothing left to write.
+	bury(ctx context.Context, letter *deadLetter) (settled bool, err error)
 	// settle records, once, that the processing of entries has ended.
 	settle(ctx context.Context, ended []*held) error
 	// tend does what there is to do from time to time while the consumer runs; attend
@@ -98,6 +100,7 @@ func (e *engine) run(parent context.Context) (err error) {
 		engine: e, window: newWindow(e.limits(e.group), e.group), sharing: sharingOf(ctx),
 		settling: newExclusive(), carrying: newExclusive(),
 	}
+	r.window.assembler = newAssembler(r.window, &e.config)
 	e.meter.begin(r)
 	defer func() {
 		r.window.close()
@@ -147,6 +150,8 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 	r.tender.do = func() { r.source.tend(tending) }
 	r.taker.do = func() { r.source.takeOver(tending) }
 	r.source.attend(&r.tender)
+	r.letters = newLetters(handling, r)
+	defer context.AfterFunc(ctx, r.letters.stop)()
 	var workers sync.WaitGroup
 	r.window.employ = func() { r.employ(ctx, handling, &workers) }
 	if err := r.read(ctx); err != nil {
@@ -155,6 +160,8 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 	r.source.interrupt()
 	r.window.stop() // nobody is employed any more
 	workers.Wait()
+	r.letters.stop()
+	r.letters.finish()
 	stopTending()
 	r.settler.end()
 	r.tender.end()
@@ -248,6 +255,8 @@ func (r *run) reportFull(id string, stands state, bytes int64) {
 	how := "is at work"
 	if stands == waiting {
 		how = "failed, and waits to be delivered again"
+	} else if stands == writing {
+		how = "waits for its dead letter to be written"
 	} else if stands != working {
 		how = "waits to be begun or settled"
 	}
@@ -262,11 +271,11 @@ func (r *run) reportFull(id string, stands state, bytes int64) {
 	}
 }
 
-// judge decides what a failure of the chain means, logs it if the entry is not held,
-// and carries it out if it is a dead letter: dead settles that. The order matters: a dead
-// letter's cause is often one of the others. ctx is the handler's; an error means
-// that it ended before the dead letter was written.
-func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead func(*DeadLetterError) error) (Outcome, error) {
+// judge decides what a failure of the chain means, and logs it if the entry is not
+// held. For a dead letter that
+// is to be written, it returns that. The order matters: a dead letter's cause is often
+// one of the others. ctx is the handler's.
+func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcome, *DeadLetterError) {
 	log := e.log().With("entry_id", entry.ID, "attempt", entry.Deliveries)
 	if panicked, is := as[*PanicError](failure); is {
 		log = log.With("stack", string(panicked.Stack))
@@ -276,15 +285,7 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead fu
 	wrong, isWrong := as[*DecodeError](failure)
 	switch {
 	case isLetter && ctx.Err() == nil:
-		err := dead(letter)
-		if errors.Is(err, errGone) {
-			return OutcomeAbsorbed, nil
-		}
-		if err != nil {
-			return OutcomeInterrupted, err
-		}
-		log.Warn("entry passed: it is in the dead letters now", "dead_letter_stream", letter.target(e.stream), "err", harmless(letter.Err))
-		return OutcomeDeadLettered, nil
+		return OutcomeDeadLettered, letter
 	case isLetter:
 		// What failed may have failed because of the stop.
 	case isSkip:

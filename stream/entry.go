@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"millrace/codec"
@@ -138,11 +139,11 @@ func fieldsOf(pairs []any) codec.Fields {
 
 // bury moves an entry to its dead-letter stream and acks it in one step, where the
 // keys allow.
-func (s *groupSource) bury(ctx context.Context, one *held, dead *DeadLetterError) (acked bool, err error) {
-	taken, unknown := false, false
-	// If it is acked, it is so until it is forgotten.
-	defer func() { s.window.setMoving(one, acked) }()
-	err = s.writeDeadLetter(ctx, one.entry, dead, DeadLetterGroup, s.group, func(ctx context.Context, letter deadLetter) (bool, error) {
+func (s *groupSource) bury(ctx context.Context, letter *deadLetter) (acked bool, err error) {
+	one, taken := letter.one, false
+	// If it is acked, or may be, it is so until it is forgotten.
+	defer func() { s.window.setMoving(one, acked || letter.unknown) }()
+	err = s.writeDeadLetter(ctx, letter, func(ctx context.Context, letter *deadLetter) (bool, error) {
 		move := func() (string, error) {
 			s.window.setMoving(one, true)
 			return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, one.id)
@@ -150,8 +151,8 @@ func (s *groupSource) bury(ctx context.Context, one *held, dead *DeadLetterError
 		reply, err := move()
 		switch {
 		case err != nil:
-			unknown = unknown || !neverRan(ctx, err)
-		case reply == "dropped" && unknown:
+			letter.unknown = !foundPending(err) && (letter.unknown || !neverRan(ctx, err))
+		case reply == "dropped" && letter.unknown:
 			reply = "moved" // by the try before, whose reply was lost
 		case reply == "dropped" && !s.window.isSuspect(one):
 			// This consumer may have been removed from the group. Then it is taken back.
@@ -168,6 +169,12 @@ func (s *groupSource) bury(ctx context.Context, one *held, dead *DeadLetterError
 		return false, ErrClaimed
 	}
 	return acked, err
+}
+
+// foundPending reports whether an error is that of a script which had begun, and so had
+// found the entry pending: no try before has acked it.
+func foundPending(err error) bool {
+	return classify(err).answered() && strings.Contains(err.Error(), "on @user_script")
 }
 
 // settle acks entries that are still ours. XACK itself does not ask: late, it

@@ -133,7 +133,9 @@ func Permanent(err error) error {
 
 // DeadLetterError asks the engine to write the entry to a dead-letter stream
 // and, once that is done, to pass it. Middleware returns it; the engine does
-// the writing, and holds the entry for as long as the write fails.
+// the writing, and holds the entry for as long as the write fails, without processing
+// it again and without a handler. In log mode without [WithOrderKey] nothing behind it is
+// begun meanwhile. A stop ends that: the entry is delivered again.
 type DeadLetterError struct {
 	// Stream is the key of the dead-letter stream.
 	// Empty means [DeadLetterStream] of the entry's stream.

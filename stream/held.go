@@ -40,6 +40,8 @@ type held struct {
 	behind *held
 	key    string
 	keyed  bool
+	// piece is the entry for the assembler, nil while there is none.
+	piece *piece
 
 	// What follows is for group mode.
 
@@ -52,7 +54,8 @@ type held struct {
 	// suspect is set once the group was gone, or the entry: that it is not pending
 	// on us does then not mean that somebody else has it.
 	suspect bool
-	// moving is set while it is moved to its dead-letter stream, and acked with that.
+	// moving is set while it is moved to its dead-letter stream, and acked with that,
+	// or may have been.
 	moving bool
 	// dropped is set while the entry is pending on nobody, because the consumer was
 	// removed from the group.
@@ -92,6 +95,7 @@ const (
 	working              // a worker has it
 	broken               // broken off by a stop
 	waiting              // it failed, and is to be delivered again when due
+	writing              // its dead letter is to be written
 	parked               // over the limit of deliveries, and nobody takes it
 	done                 // its processing has ended, it is to be settled
 )

@@ -153,8 +153,8 @@ func (s *logSource) begin(_ context.Context, one *held) bool {
 	return true
 }
 
-func (s *logSource) bury(ctx context.Context, one *held, dead *DeadLetterError) (settled bool, err error) {
-	return false, s.writeDeadLetter(ctx, one.entry, dead, DeadLetterLabel, s.label, s.move)
+func (s *logSource) bury(ctx context.Context, letter *deadLetter) (settled bool, err error) {
+	return false, s.writeDeadLetter(ctx, letter, s.move)
 }
 
 // settle saves the offset of the last of entries that follow each other.

@@ -1,12 +1,18 @@
 package stream_test
 
 import (
+	"flag"
 	"testing"
 
 	"go.uber.org/goleak"
+	_ "pgregory.net/rapid" // has the flag
 )
 
 func TestMain(m *testing.M) {
+	// A failure is told with its whole plan; the files would be left by each mutant.
+	if err := flag.Set("rapid.nofailfile", "true"); err != nil {
+		panic(err)
+	}
 	goleak.VerifyTestMain(m,
 		// While a server is gone, the pool of a client looks for it once a second;
 		// a pool that is closed in between notices that after its sleep.

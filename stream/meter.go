@@ -183,6 +183,8 @@ type outage struct {
 	log  *slog.Logger
 	what string
 	err  error
+	// elsewhere is set where it is about another server than the topic's.
+	elsewhere bool
 }
 
 // newOutage returns one that has not begun.
@@ -192,7 +194,9 @@ func (e *engine) newOutage(what string, log *slog.Logger) *outage {
 
 // goesOn notes a failure, and logs it now and then.
 func (o *outage) goesOn(err error) {
-	o.relocate(err)
+	if !o.elsewhere {
+		o.relocate(err)
+	}
 	err = explain(err)
 	o.add(o.log, o.what, err)
 	begins := o.failures == 1

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -99,6 +100,8 @@ type config struct {
 	bulk     int
 	bulkWait time.Duration
 	batches  int
+	// handleBatch is the batch handler, without its type.
+	handleBatch func(ctx context.Context, messages []any) error
 
 	// Group mode only.
 	consumerName  string
@@ -145,7 +148,7 @@ func (c *config) limits(group bool) limits {
 		every:    c.batchSize,
 		most:     c.concurrency,
 		interval: c.interval,
-		serial:   !group && c.concurrency == 1 && !c.ordered,
+		serial:   !group && !c.ordered && (c.concurrency == 1 || c.role&batchConsumer != 0),
 		probing:  !c.patient,
 		pause:    c.backoff.Min,
 		key:      c.orderKey,
@@ -305,7 +308,8 @@ func WithStart(start Start) Option {
 
 // WithBackoff sets how long a failed entry is held before it is delivered
 // again. Default, also for the zero fields: 100 milliseconds to 30 seconds. A
-// negative field, or a Max below Min, is refused. To try again at once a few
+// negative field, or a Max below Min, is refused. The entries of a failed batch have one
+// wait. To try again at once a few
 // times first, use middleware.Retry.
 //
 // Unless Max is given, an entry that holds up others waits no longer than two seconds
@@ -352,7 +356,8 @@ func WithConsumerName(name string) Option {
 // refused. The order in which entries are handled is not that of the stream then;
 // [WithOrderKey] keeps it where it matters. In log mode an entry that fails is held
 // while others go on, as far as the window reaches ([WithWindow]), and the offset
-// stays before it.
+// stays before it. With a batch handler it is the number of batches; see
+// [NewBatchConsumer] for what holds when one of them fails.
 func WithConcurrency(n int) Option {
 	return option{"WithConcurrency", anyConsumer, func(c *config) { c.concurrency = n }}
 }

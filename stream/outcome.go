@@ -24,7 +24,8 @@ const (
 	// OutcomeParked means that it is over the limit of deliveries, and left
 	// pending; see [WithMaxDeliveries].
 	OutcomeParked
-	// OutcomeInterrupted means that a stop broke its processing off.
+	// OutcomeInterrupted means that a stop broke its processing off, or came before its
+	// dead letter could be written.
 	OutcomeInterrupted
 	// OutcomeClaimed means that another consumer had claimed it meanwhile; see
 	// [ErrClaimed].

@@ -98,8 +98,9 @@ func (w *window) queueUp(one *held) bool {
 	if w.queueUpLocked(one) {
 		return true
 	}
-	one.state, one.lose = unread, nil
-	w.working--
+	one.state = unread
+	w.returnedLocked(one)
+	w.leaveBatchLocked(one)
 	return false
 }
 
@@ -155,9 +156,17 @@ func (w *window) loseAll(ids []string, cause error) (given []string) {
 				}
 			}
 			w.releaseLocked(one)
+		case writing:
+			w.writing--
+			w.releaseLocked(one)
+			w.leaveBatchLocked(one)
+			w.removeLocked(id)
+			w.letterLost() // which lets its fields go
+			continue
 		case parked:
 			w.parked--
 		}
+		w.leaveBatchLocked(one)
 		w.unloadLocked(one)
 		w.removeLocked(id)
 	}

@@ -197,7 +197,7 @@ func (w *window) orphans(ids []string, kept, limit time.Time) (removed []orphan,
 		}
 		one.dropped = true
 		of := orphan{id: id}
-		if one.state == waiting {
+		if one.state == waiting || one.state == writing {
 			of.deliveries = one.deliveries
 		}
 		removed = append(removed, of)

@@ -102,7 +102,7 @@ func (w *window) oldestLocked() (oldest *held) {
 		return nil
 	}
 	for _, one := range w.byID {
-		if one.state != working && (one.state != waiting || byBytes) {
+		if one.state != working && one.state != writing && (one.state != waiting || byBytes) {
 			continue
 		}
 		if oldest == nil || one.touched.Before(oldest.touched) || one.touched.Equal(oldest.touched) && one.id < oldest.id {

@@ -8,6 +8,7 @@ import (
 // endedLocked notes that the processing of an entry has ended.
 func (w *window) endedLocked(one *held) {
 	one.state = done
+	w.leaveBatchLocked(one)
 	w.releaseLocked(one)
 	w.unloadLocked(one) // it may be long until what is before it has ended as well
 	if w.byID != nil {

@@ -8,6 +8,9 @@ import "time"
 // wakeLocked finds workers for so many entries: those who wait, and then new ones.
 // All others look what there is before they wait or leave.
 func (w *window) wakeLocked(entries int) {
+	if w.assembler != nil {
+		entries = min(entries, w.assembler.roomLocked()+w.again.len())
+	}
 	if entries > 0 {
 		w.dismissed = false
 	}
@@ -15,10 +18,18 @@ func (w *window) wakeLocked(entries int) {
 		w.idle--
 		w.ready.Signal()
 	}
-	for ; entries > 0 && w.workers < w.most && !w.stopped; entries-- {
+	for ; entries > 0 && w.workers < w.mostLocked() && !w.stopped; entries-- {
 		w.workers++
 		w.employ()
 	}
+}
+
+// mostLocked returns how many workers there may be.
+func (w *window) mostLocked() int {
+	if w.assembler != nil {
+		return w.assembler.mostLocked()
+	}
+	return w.most
 }
 
 // readyLocked returns how many entries may be begun, at the most.

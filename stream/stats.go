@@ -50,7 +50,7 @@ type Stats struct {
 	Behind time.Duration
 
 	// Working is how many handlers are at work, Held how many entries have failed
-	// and wait to be delivered again, Parked how many are over the limit of
+	// and wait to be delivered again, or for their dead letter to be written, Parked how many are over the limit of
 	// deliveries and left pending.
 	Working, Held, Parked int
 	// Window is how many entries are read and not settled, without those that are
@@ -191,7 +191,7 @@ func (w *window) oldestUndoneLocked() string {
 func (w *window) inHand(s *Stats) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s.Working, s.Held, s.Parked = w.working, len(w.waiting), w.parked
+	s.Working, s.Held, s.Parked = w.working, len(w.waiting)+w.writing, w.parked
 	s.Window, s.WindowSize = w.size-w.roomLocked(), w.size
 	s.WindowBytes, s.WindowSizeBytes = w.loaded, int64(w.bytes)
 }

@@ -112,6 +112,21 @@ func (w *window) hurryLocked(one *held, now time.Time) {
 	if soon.Before(one.due) {
 		one.due = soon
 	}
+	w.hastenUnitLocked(one)
+}
+
+// hastenUnitLocked has the entries of a failed batch wait for the same time, as one of
+// them is due sooner: they come back together. The order of waiting is to be made anew.
+func (w *window) hastenUnitLocked(one *held) {
+	if w.assembler == nil || one.piece == nil || one.piece.unit == nil {
+		return
+	}
+	w.assembler.hastenLocked(one)
+	for _, other := range w.waiting {
+		if other.piece != nil && other.piece.unit == one.piece.unit {
+			other.due = one.due
+		}
+	}
 }
 
 // probeLocked returns which of the entries that wait is to be tried before its time,

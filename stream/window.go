@@ -22,8 +22,10 @@ type window struct {
 	freed   queue // the one before it with the same key has ended
 	fresh   queue // read, in the order of the stream
 	waiting dueHeap
-	alarm   *time.Timer      // goes off when the first of waiting is due
-	last    map[string]*held // by order key, the last entry that is in line
+	// assembler makes batches of what is at work; nil is no batches.
+	assembler *assembler
+	alarm     *time.Timer      // goes off when the first of waiting is due
+	last      map[string]*held // by order key, the last entry that is in line
 
 	// employ starts a worker.
 	employ  func()
@@ -38,6 +40,7 @@ type window struct {
 	dismissed bool
 	stopped   bool
 	starved   bool // the reader waits for room
+	writing   int  // entries whose dead letters are to be written
 	// draining is set while the reader waits for everything to be settled.
 	draining bool
 
@@ -52,6 +55,8 @@ type window struct {
 	line  []*held
 	ended int
 	done  []*held
+	// letterLost is called when an entry was lost whose dead letter is to be written.
+	letterLost func()
 	// settle asks the settler; alarmed is when timer will do it.
 	settle      func()
 	timer       *time.Timer
@@ -92,7 +97,8 @@ type limits struct {
 	every    int           // entries that are settled together
 	interval time.Duration // how long what has ended waits to be settled
 	most     int           // workers
-	// serial keeps everything behind an entry that is delivered again.
+	// serial keeps everything behind an entry that is delivered again, or whose dead
+	// letter is not written.
 	serial bool
 	// probing has an entry that holds up others tried before its time. None is tried
 	// sooner than pause after it has failed.
@@ -108,7 +114,7 @@ type limits struct {
 const lull = time.Millisecond
 
 func newWindow(l limits, group bool) *window {
-	w := &window{limits: l, settle: func() {}, employ: func() {}} // for a run to set
+	w := &window{limits: l, settle: func() {}, employ: func() {}, letterLost: func() {}} // for a run to set
 	w.ready.L, w.room.L = &w.mu, &w.mu
 	w.last = make(map[string]*held)
 	w.causes = make(map[string]*cause)
@@ -249,6 +255,9 @@ func (w *window) next(lose context.CancelCauseFunc) *held {
 			one.state, one.lose = working, lose
 			w.working++
 			w.beginLocked(one)
+			if w.assembler != nil {
+				w.assembler.takenLocked(one)
+			}
 			return one
 		}
 		if w.working == 0 && w.newlyEndedLocked() > 0 {
@@ -269,14 +278,14 @@ func (w *window) next(lose context.CancelCauseFunc) *held {
 func (w *window) takeLocked() *held {
 	// While a settling is on its way, as many entries again may end behind it;
 	// with one at a time, that is none.
-	if w.stalled || w.unsettledLocked() >= 2*w.every-1 {
+	if w.stalled || w.unsettledLocked() >= 2*w.every-1 || w.serial && w.writing > 0 {
 		return nil
 	}
 	one := w.popLocked(&w.again)
 	if w.again.len() == 0 {
 		w.begunLocked()
 	}
-	if one == nil && w.serial && len(w.waiting) > 0 {
+	if one == nil && (w.serial && len(w.waiting) > 0 || w.assembler != nil && w.assembler.roomLocked() == 0) {
 		return nil
 	}
 	if one == nil {
@@ -310,6 +319,9 @@ func (w *window) becomeDueLocked() {
 		one := heap.Pop(&w.waiting).(*held)
 		one.state = unread
 		w.againLocked(one)
+		if w.assembler != nil {
+			w.assembler.dueLocked(one)
+		}
 	}
 	var next time.Time
 	if len(w.waiting) > 0 {
@@ -318,6 +330,7 @@ func (w *window) becomeDueLocked() {
 			next = at
 		} else if one != nil {
 			one.due = now
+			w.hastenUnitLocked(one)
 			heap.Init(&w.waiting)
 			w.becomeDueLocked()
 			return
@@ -360,10 +373,9 @@ func (w *window) begunLocked() {
 func (w *window) end(one *held, to state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.working--
 	w.learnLocked(one, to)
+	w.returnedLocked(one)
 	w.countLocked(one)
-	one.lose = nil
 	if one.lost {
 		w.forgetLocked(one)
 		return
@@ -375,6 +387,9 @@ func (w *window) end(one *held, to state) {
 	switch to {
 	case waiting:
 		one.failed = true
+		if w.assembler != nil {
+			w.assembler.heldLocked(one)
+		}
 		heap.Push(&w.waiting, one)
 		w.becomeDueLocked()
 		// What is done is recorded before the wait: nobody knows how long the
@@ -382,9 +397,12 @@ func (w *window) end(one *held, to state) {
 		if w.newlyEndedLocked() > 0 {
 			w.settle()
 		}
+	case broken:
+		w.leaveBatchLocked(one)
 	case parked:
 		w.parked++
 		w.releaseLocked(one)
+		w.leaveBatchLocked(one)
 		w.room.Broadcast()
 	case done:
 		w.endedLocked(one)
@@ -396,14 +414,31 @@ func (w *window) end(one *held, to state) {
 func (w *window) forget(one *held) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.working--
+	w.returnedLocked(one)
 	w.countLocked(one)
 	w.forgetLocked(one)
+}
+
+// returnedLocked notes that a worker has given an entry back.
+func (w *window) returnedLocked(one *held) {
+	w.working--
+	one.lose = nil
+	if w.assembler != nil {
+		w.assembler.returnedLocked(one)
+	}
+}
+
+// leaveBatchLocked notes that an entry will not be delivered again.
+func (w *window) leaveBatchLocked(one *held) {
+	if w.assembler != nil {
+		w.assembler.leaveLocked(one)
+	}
 }
 
 func (w *window) forgetLocked(one *held) {
 	one.state = done
 	w.absolveLocked(one, false)
+	w.leaveBatchLocked(one)
 	w.releaseLocked(one)
 	w.removeLocked(one.id)
 	w.unloadLocked(one)
@@ -416,6 +451,9 @@ func (w *window) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true
+	if w.assembler != nil {
+		w.assembler.stopLocked()
+	}
 	w.idle = 0
 	w.ready.Broadcast()
 }

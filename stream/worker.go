@@ -59,6 +59,9 @@ func (r *run) deliver(ctx context.Context, one *held) {
 			r.conclude(ctx, one, errGoexit, begun)
 		}
 	}()
+	if one.piece != nil {
+		ctx = context.WithValue(ctx, pieceKey{}, one.piece)
+	}
 	begun = r.begun(one)
 	failure := r.chain(ctx, one.entry)
 	returned = true
@@ -129,19 +132,10 @@ func (r *run) conclude(ctx context.Context, one *held, failure error, begun time
 		r.end(one, OutcomeHandled, nil, took)
 		return
 	}
-	settled := false
-	outcome, err := r.judge(ctx, entry, failure, func(dead *DeadLetterError) (err error) {
-		settled, err = r.source.bury(ctx, one, dead)
-		return err
-	})
+	outcome, dead := r.judge(ctx, entry, failure)
 	switch {
-	case err == ErrClaimed: //nolint:errorlint // our own, never wrapped
-		defer r.window.forget(one)
-		r.noteEnd(one, OutcomeClaimed, failure, took)
-		return
-	case settled:
-		defer r.window.forget(one)
-		r.noteEnd(one, outcome, failure, took)
+	case dead != nil:
+		r.letters.post(r.newDeadLetter(one, dead, failure, took))
 		return
 	case outcome != OutcomeHeld:
 	case entry.exhausted && r.discard:

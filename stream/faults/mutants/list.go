@@ -292,4 +292,74 @@ var mutants = []mutant{
 		}},
 		tests: []tests{{inFaults, "TestSecretsOfEntries"}},
 	},
+	{
+		name:  "batches overtake one that failed",
+		edits: []edit{{"stream/assembler.go", "limit: c.batches, ordered: w.serial}", "limit: c.batches}"}},
+		tests: []tests{{inStream, "TestBatchesInATransactionLoseNoRow|TestBatchesAgainstAModel"}},
+	},
+	{
+		name:  "an entry that failed before the handler is overtaken by batches",
+		edits: []edit{{"stream/assembler.go", "case !a.ordered || u != nil && u.running && !u.failed:", "case !a.ordered || u == nil || u.running && !u.failed:"}},
+		tests: []tests{{inStream, "TestBatchesAgainstAModel"}},
+	},
+	{
+		name:  "with several batches at once, others are begun behind a failed one",
+		edits: []edit{{"stream/assembler.go", "if a.ordered && (a.failed > 0 || a.units >= a.limit) {", "if a.ordered && a.running >= a.limit {"}},
+		tests: []tests{{inStream, "TestNothingBehindAFailedBatch|TestBatchesAgainstAModel"}},
+	},
+	{
+		name:  "a failed batch comes back in pieces",
+		edits: []edit{{"stream/assembler.go", "return !u.running && n > 0 && u.arrived == n", "return !u.running && n > 0 && u.arrived > 0"}},
+		tests: []tests{{inStream, "TestBatchesAgainstAModel|TestMembersLeaveAFailedBatch"}},
+	},
+	{
+		name:  "a batch waits for a member that was lost",
+		edits: []edit{{"stream/pending.go", "\t\tw.leaveBatchLocked(one)\n\t\tw.unloadLocked(one)\n", "\t\tw.unloadLocked(one)\n"}},
+		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
+	},
+	{
+		name:  "a batch waits for a dead letter that cannot be written",
+		edits: []edit{{"stream/letters.go", "if !w.serial { // else", "if w.parked < 0 { // else"}},
+		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
+	},
+	{
+		name:  "units wait for each other's workers",
+		edits: []edit{{"stream/assembler.go", "return a.size + a.bound }", "return a.size }"}},
+		tests: []tests{{inStream, "TestBatchesAgainstAModel|TestBatchesAfterAnOutage"}},
+	},
+	{
+		name:  "a stop lets messages wait for the rest of their batch",
+		edits: []edit{{"stream/window.go", "\tif w.assembler != nil {\n\t\tw.assembler.stopLocked()\n\t}\n", ""}},
+		tests: []tests{{inStream, "TestStopWhileABatchWaitsForItsRest"}},
+	},
+	{
+		name:  "log mode goes on behind a dead letter that is not written",
+		edits: []edit{{"stream/window.go", " || w.serial && w.writing > 0 {", " {"}},
+		tests: []tests{{inStream, "TestEntryIsHeldWhileItsDeadLetterFails"}},
+	},
+	{
+		name:  "a dead letter that could not be written is dropped",
+		edits: []edit{{"stream/letters.go", "\tbox.failed = append(box.failed, letter)\n", "\tbox.failed = append(box.failed[:0], letter)\n"}},
+		tests: []tests{{inStream, "TestDeadLettersThatCannotBeWritten"}},
+	},
+	{
+		name:  "trouble with dead letters is over with the first that is written",
+		edits: []edit{{"stream/letters.go", "return ended && box.late == 0", "return ended"}},
+		tests: []tests{{inStream, "TestDeadLettersThatCannotBeWritten"}},
+	},
+	{
+		name:  "dead letters that work wait for those that do not",
+		edits: []edit{{"stream/letters.go", "\tcase len(box.fresh) > 0:\n\tcase len(box.failed) > 0 && (box.due || l.stopped):", "\tcase len(box.failed) == 0 && len(box.fresh) > 0:\n\tcase len(box.failed) > 0 && (box.due || l.stopped):"}},
+		tests: []tests{{inStream, "TestDeadLettersOfSeveralKinds"}},
+	},
+	{
+		name:  "a stop waits for dead letters that cannot be written",
+		edits: []edit{{"stream/letters.go", "return l.stopped && letter.failed", "return false"}},
+		tests: []tests{{inStream, "TestStopWhileDeadLettersCannotBeWritten"}},
+	},
+	{
+		name:  "the letters of entries that were claimed are kept",
+		edits: []edit{{"stream/pending.go", "\t\t\tw.letterLost() // which lets its fields go\n", ""}},
+		tests: []tests{{inStream, "TestDeadLetterOfAnEntryThatWasClaimed"}},
+	},
 }

@@ -1,0 +1,397 @@
+package stream
+
+import (
+	"context"
+	"errors"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+)
+
+// letters writes the dead letters of a run. The entry of a letter is held until that
+// is written, and its worker is free: one letter that cannot be written, or a server
+// for them that does not answer, is in the way of no other entry.
+type letters struct {
+	*run
+	// try writes a letter, once. It returns an error soon after over is closed.
+	try  func(*deadLetter) (settled bool, err error)
+	over <-chan struct{} // closed when nothing more is to be written
+
+	// sweeper takes out the letters of entries that were lost.
+	sweeper errand
+
+	mu      sync.Mutex
+	boxes   map[any]*letterbox // by their client
+	stopped bool
+	open    sync.WaitGroup // for each letter that has no end yet
+}
+
+// letterbox has the letters for one server. They are written by goroutines that are
+// there only meanwhile: a few as long as that works, and one otherwise.
+type letterbox struct {
+	// telling is held while trouble is told of, and taken before letters.mu.
+	telling sync.Mutex
+	trouble *outage
+
+	// The rest is guarded by letters.mu.
+
+	fresh   []*deadLetter // not tried yet; these come first
+	failed  []*deadLetter
+	late    int // letters that have failed, and have no end yet
+	writers int
+	// due is set when the first of failed may be tried again, which timer does after
+	// so many failures.
+	due      bool
+	failures int64
+	timer    *time.Timer
+}
+
+// maxWriters is how many letters are written at once for one server.
+const maxWriters = 8
+
+// letterGrace is how long a write that is on its way may take when it is given up. The
+// client may not know of that: it waits for a server as long as its options say.
+const letterGrace = 250 * time.Millisecond
+
+const writingLetters = "writing to the dead letters"
+
+func newLetters(handling context.Context, r *run) *letters {
+	l := &letters{
+		run:   r,
+		boxes: make(map[any]*letterbox),
+		over:  handling.Done(),
+		try: func(letter *deadLetter) (bool, error) {
+			type result struct {
+				settled bool
+				err     error
+			}
+			tried := make(chan result, 1)
+			go func() {
+				var res result
+				res.err = elsewhere(func() (err error) { // hooks of the client may panic
+					res.settled, err = r.source.bury(handling, letter)
+					return err
+				})
+				tried <- res
+			}()
+			select {
+			case res := <-tried:
+				return res.settled, res.err
+			case <-handling.Done():
+			}
+			select {
+			case res := <-tried:
+				return res.settled, res.err
+			case <-time.After(letterGrace):
+				return false, handling.Err()
+			}
+		},
+	}
+	l.sweeper.do = l.sweep
+	r.window.letterLost = l.sweeper.ask
+	return l
+}
+
+// post has a dead letter written, whose entry comes from its worker.
+func (l *letters) post(letter *deadLetter) {
+	if !l.window.hold(letter.one) {
+		defer l.window.forget(letter.one) // also if an observer ends this goroutine
+		l.noteEnd(letter.one, OutcomeClaimed, letter.failure, letter.took)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := any(letter.client)
+	if key != nil && !reflect.TypeOf(key).Comparable() {
+		key = reflect.TypeOf(key)
+	}
+	box := l.boxes[key]
+	if box == nil {
+		box = &letterbox{trouble: l.newOutage(writingLetters, l.log())}
+		box.trouble.elsewhere = letter.client != nil
+		l.boxes[key] = box
+	}
+	l.open.Add(1)
+	box.fresh = append(box.fresh, letter)
+	l.employLocked(box)
+}
+
+// employLocked finds writers for what may be written.
+func (l *letters) employLocked(box *letterbox) {
+	most, some := maxWriters, len(box.fresh)
+	if len(box.failed) > 0 {
+		most = 1
+		if box.due || l.stopped {
+			some++
+		}
+	}
+	for ; some > 0 && box.writers < most; some-- {
+		box.writers++
+		go l.write(box)
+	}
+}
+
+// write writes letters as long as there are some that may be written.
+func (l *letters) write(box *letterbox) {
+	for {
+		letter := l.next(box)
+		if letter == nil {
+			return
+		}
+		switch {
+		case l.window.isLost(letter.one):
+			l.tried(box, letter, false, ErrClaimed)
+		case l.isOver(letter):
+			l.tried(box, letter, false, context.Canceled)
+		default:
+			settled, err := l.try(letter)
+			l.tried(box, letter, settled, err)
+		}
+	}
+}
+
+// next returns the letter to be tried next, nil if there is none, or if the writer is
+// to leave.
+func (l *letters) next(box *letterbox) *deadLetter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := &box.fresh
+	switch {
+	case len(box.failed) > 0 && box.writers > 1:
+		list = nil
+	case len(box.fresh) > 0:
+	case len(box.failed) > 0 && (box.due || l.stopped):
+		list, box.due = &box.failed, false
+	default:
+		list = nil
+	}
+	if list == nil {
+		box.writers--
+		return nil
+	}
+	letter := (*list)[0]
+	(*list)[0] = nil
+	*list = (*list)[1:]
+	return letter
+}
+
+// isOver reports whether a letter is not tried any more.
+func (l *letters) isOver(letter *deadLetter) bool {
+	select {
+	case <-l.over:
+		return true
+	default:
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stopped && letter.failed
+}
+
+// tried notes how a try went: the letter has its end, or waits for another one.
+func (l *letters) tried(box *letterbox, letter *deadLetter, settled bool, err error) {
+	box.telling.Lock()
+	defer box.telling.Unlock()
+	ended := err == nil || err == ErrClaimed || errors.Is(err, errGone) //nolint:errorlint // our own, never wrapped
+	if !ended && !l.isOver(letter) {
+		box.trouble.goesOn(err)
+		l.window.writeFailed(letter.one)
+		if l.later(box, letter) {
+			return
+		}
+	}
+	l.end(letter, settled, err)
+	if l.strike(box, letter, ended) {
+		box.trouble.ends()
+	}
+	l.open.Done()
+}
+
+// later puts a letter back that could not be written. It reports false if it is not to
+// be tried again.
+func (l *letters) later(box *letterbox, letter *deadLetter) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !letter.failed {
+		letter.failed = true
+		box.late++
+	}
+	if l.stopped {
+		return false
+	}
+	box.failed = append(box.failed, letter)
+	if box.timer == nil && !box.due {
+		box.failures++
+		box.timer = time.AfterFunc(recovery.Delay(box.failures), func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			box.timer, box.due = nil, true
+			l.employLocked(box)
+		})
+	}
+	return true
+}
+
+// strike takes a letter out that has its end. It reports whether all that failed
+// before have been written.
+func (l *letters) strike(box *letterbox, letter *deadLetter, ended bool) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !letter.failed {
+		return false
+	}
+	box.late--
+	if ended {
+		box.failures, box.due = 0, len(box.failed) > 0 // the next one need not wait
+		l.employLocked(box)
+	}
+	return ended && box.late == 0
+}
+
+// end decides what becomes of the entry of a letter.
+func (l *letters) end(letter *deadLetter, settled bool, err error) {
+	one := letter.one
+	outcome := OutcomeDeadLettered
+	switch {
+	case err == ErrClaimed: //nolint:errorlint // our own, never wrapped
+		l.log().Warn("entry given up while its dead letter was to be written: another consumer has it", "entry_id", letter.id, "attempt", letter.attempt)
+		outcome = OutcomeClaimed
+	case errors.Is(err, errGone): // which was told
+		outcome = OutcomeAbsorbed
+	case err != nil:
+		l.log().Info("entry left: stopped before its dead letter was written", "entry_id", letter.id, "attempt", letter.attempt)
+		outcome = OutcomeInterrupted
+	default:
+		l.log().Warn("entry passed: it is in the dead letters now", "entry_id", letter.id, "attempt", letter.attempt, "dead_letter_stream", letter.target, "err", letter.cause)
+	}
+	_ = elsewhere(func() error { // an observer may end its goroutine
+		l.noteEnd(one, outcome, letter.failure, letter.took)
+		return nil
+	})
+	if settled || outcome == OutcomeClaimed {
+		l.window.forgetWritten(one)
+	} else {
+		l.window.written(one, outcome.state())
+	}
+}
+
+// sweep ends the letters of entries that were lost.
+func (l *letters) sweep() {
+	lost := make(map[*letterbox][]*deadLetter)
+	l.mu.Lock()
+	for _, box := range l.boxes {
+		for _, list := range []*[]*deadLetter{&box.fresh, &box.failed} {
+			*list = slices.DeleteFunc(*list, func(letter *deadLetter) bool {
+				if !l.window.isLost(letter.one) {
+					return false
+				}
+				lost[box] = append(lost[box], letter)
+				return true
+			})
+		}
+	}
+	l.mu.Unlock()
+	for box, list := range lost {
+		for _, letter := range list {
+			l.tried(box, letter, false, ErrClaimed)
+		}
+	}
+}
+
+// stop gives up the letters that have failed, and those that will.
+func (l *letters) stop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = true
+	for _, box := range l.boxes {
+		l.employLocked(box)
+	}
+}
+
+// finish waits until each letter has an end; no other may be posted.
+func (l *letters) finish() {
+	l.open.Wait()
+	l.sweeper.end()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, box := range l.boxes {
+		if box.timer != nil {
+			box.timer.Stop()
+		}
+		box.trouble.abandon()
+	}
+}
+
+// hold takes an entry from its worker whose dead letter is to be written. It reports
+// false if the entry was lost.
+func (w *window) hold(one *held) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if one.lost {
+		return false
+	}
+	w.absolveLocked(one, false)
+	w.returnedLocked(one)
+	one.state, one.deliveries = writing, one.entry.Deliveries
+	w.writing++
+	if !w.serial { // else what is behind it in its batch waits, too
+		w.leaveBatchLocked(one)
+	}
+	return true
+}
+
+// writeFailed notes that the dead letter of an entry could not be written.
+func (w *window) writeFailed(one *held) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !one.failed && w.newlyEndedLocked() > 0 {
+		w.settle() // how long the entry stays is not known
+	}
+	one.failed = true
+}
+
+// written takes an entry back that was held for its dead letter.
+func (w *window) written(one *held, to state) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.endWritingLocked(one) {
+		return
+	}
+	one.state = to
+	if to == done {
+		w.endedLocked(one)
+		if w.working == 0 && w.newlyEndedLocked() > 0 {
+			w.settleWithinLocked(lull)
+		}
+	}
+	w.passedLocked()
+}
+
+// forgetWritten is written for an entry that is settled already, or another
+// consumer's.
+func (w *window) forgetWritten(one *held) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.endWritingLocked(one) {
+		w.forgetLocked(one)
+		w.passedLocked()
+	}
+}
+
+// passedLocked has what was kept behind a dead letter begun.
+func (w *window) passedLocked() {
+	if w.serial {
+		w.wakeLocked(w.readyLocked())
+	}
+}
+
+// endWritingLocked reports false if the entry has left the window already.
+func (w *window) endWritingLocked(one *held) bool {
+	w.countLocked(one)
+	if one.lost {
+		w.unloadLocked(one)
+		return false
+	}
+	w.writing--
+	return true
+}
