@@ -299,15 +299,21 @@ func TestDeadLetterOfAnEntryThatWasClaimed(t *testing.T) {
 		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithObserver(seen), stream.WithClaimIdle(3*time.Second))
 		start(t, consumer)
 		var bad []string
-		for i := range 20 {
+		var stolen, kept []string
+		for i := range 40 {
 			bad = append(bad, add(t, client, fmt.Sprint("bad", i)))
+			if i%2 == 0 {
+				stolen = append(stolen, bad[i])
+			} else {
+				kept = append(kept, bad[i])
+			}
 		}
 		time.Sleep(10 * time.Second)
-		if err := client.XClaim(t.Context(), &redis.XClaimArgs{Stream: "orders", Group: "billing", Consumer: "thief", Messages: bad[:19]}).Err(); err != nil {
+		if err := client.XClaim(t.Context(), &redis.XClaimArgs{Stream: "orders", Group: "billing", Consumer: "thief", Messages: stolen}).Err(); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(1500 * time.Millisecond)
-		if s := consumer.Stats(); s.Held != 1 || s.Window != 1 || s.WindowBytes == 0 || s.WindowBytes > 200 {
+		if s := consumer.Stats(); s.Held != 20 || s.Window != 20 || s.WindowBytes == 0 || s.WindowBytes > 20*200 {
 			t.Errorf("%+v", s)
 		}
 		claimed := 0
@@ -316,15 +322,15 @@ func TestDeadLetterOfAnEntryThatWasClaimed(t *testing.T) {
 				claimed++
 			}
 		}
-		if claimed != 19 {
-			t.Errorf("%d deliveries ended as claimed, want 19", claimed)
+		if claimed != 20 {
+			t.Errorf("%d deliveries ended as claimed, want 20", claimed)
 		}
 		client.Del(t.Context(), "{orders}:dead")
 		time.Sleep(time.Second)
-		if ids := deadLetterIDs(t, client); !slices.Equal(ids, bad[19:]) {
-			t.Errorf("the dead letters are of %v, want %v", ids, bad[19:])
+		if ids := deadLetterIDs(t, client); !slices.Equal(ids, kept) {
+			t.Errorf("the dead letters are of %v, want %v", ids, kept)
 		}
-		if ids := pending(t, client); !slices.Equal(ids, bad[:19]) {
+		if ids := pending(t, client); !slices.Equal(ids, stolen) {
 			t.Errorf("pending are %v, want those of the thief", ids)
 		}
 	})
@@ -396,14 +402,16 @@ func TestDeadLettersOfSeveralKinds(t *testing.T) {
 			switch msg.Value.ID {
 			case "far":
 				failure.Client = far
-			case "fine":
-				failure.Stream = "fine"
+			case "fine", "later":
+				failure.Stream = msg.Value.ID
 			}
 			return failure
 		}
 		var out logs
 		consumer := newGroup(t, client, rec.Handle, stream.WithLogger(out.Logger()))
 		start(t, consumer)
+		client.Set(t.Context(), "later", "no stream", 0)
+		add(t, client, "later")
 		for range 50 {
 			for _, id := range []string{"far", "broken", "fine"} {
 				add(t, client, id)
@@ -414,7 +422,12 @@ func TestDeadLettersOfSeveralKinds(t *testing.T) {
 		if n := client.XLen(t.Context(), "fine").Val(); n != 50 {
 			t.Errorf("%d dead letters were written, want 50", n)
 		}
-		if s := consumer.Stats(); s.DeadLettered != 50 || s.Held != 100 {
+		if s := consumer.Stats(); s.DeadLettered != 50 || s.Held != 101 {
+			t.Errorf("%+v", s)
+		}
+		client.Del(t.Context(), "later")
+		time.Sleep(20 * time.Second)
+		if s := consumer.Stats(); s.DeadLettered != 51 || s.Held != 100 {
 			t.Errorf("%+v", s)
 		}
 		if n := len(out.lines("dead letters failed")) + len(out.lines("works again")); n != 1 {

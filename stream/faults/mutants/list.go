@@ -345,7 +345,7 @@ var mutants = []mutant{
 	{
 		name:  "trouble with dead letters is over with the first that is written",
 		edits: []edit{{"stream/letters.go", "return ended && box.late == 0", "return ended"}},
-		tests: []tests{{inStream, "TestDeadLettersThatCannotBeWritten"}},
+		tests: []tests{{inStream, "TestDeadLettersOfSeveralKinds"}},
 	},
 	{
 		name:  "dead letters that work wait for those that do not",
@@ -354,7 +354,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a stop waits for dead letters that cannot be written",
-		edits: []edit{{"stream/letters.go", "return l.stopped && letter.failed", "return false"}},
+		edits: []edit{{"stream/letters.go", "\tl.stopped = true\n", ""}},
 		tests: []tests{{inStream, "TestStopWhileDeadLettersCannotBeWritten"}},
 	},
 	{
