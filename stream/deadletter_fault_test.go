@@ -175,3 +175,51 @@ func startMonitor(t testing.TB, addr string) (next func() string) {
 	}
 	return next
 }
+
+// A dead letter has no answer, and its group goes before it is written again: that the
+// entry is pending on nobody does then not mean that the first write has acked it.
+func TestDeadLetterWhoseGroupGoes(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--appendonly", "no")
+	admin := server.Client()
+	letters := stream.DeadLetterStream(orders.Name)
+	client := redis.NewClient(optionsOf(admin))
+	client.AddHook(&beforeLetters{stream: letters, do: func() {
+		if err := admin.XGroupDestroy(t.Context(), orders.Name, "billing").Err(); err != nil {
+			t.Error(err)
+		}
+		eventually(t, "the group is made again", func() bool {
+			groups, err := admin.XInfoGroups(t.Context(), orders.Name).Result()
+			return err == nil && len(groups) == 1
+		})
+	}})
+	t.Cleanup(func() { _ = client.Close() })
+	consumer := newGroup(t, client, giveUp(stream.DeadLetterError{}).Handle)
+	start(t, consumer)
+	id := add(t, admin, "a")
+	eventually(t, "it is a dead letter", func() bool { return consumer.Stats().DeadLettered > 0 })
+	found := deadLetters(t, admin, letters)
+	if len(found) != 1 || !slices.Contains(found[0], id) {
+		t.Errorf("the dead letters are %q, want one of %s", found, id)
+	}
+}
+
+// beforeLetters does something at the first write to a stream, which is then lost.
+type beforeLetters struct {
+	inert
+	stream string
+	do     func()
+	done   atomic.Bool
+}
+
+func (h *beforeLetters) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		isWrite := slices.ContainsFunc(cmd.Args(), func(arg any) bool { return arg == h.stream })
+		if !isWrite || h.done.Swap(true) {
+			return next(ctx, cmd)
+		}
+		h.do()
+		cmd.SetErr(io.ErrUnexpectedEOF)
+		return io.ErrUnexpectedEOF
+	}
+}

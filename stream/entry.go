@@ -152,7 +152,7 @@ func (s *groupSource) bury(ctx context.Context, letter *deadLetter) (acked bool,
 		switch {
 		case err != nil:
 			letter.unknown = !foundPending(err) && (letter.unknown || !neverRan(ctx, err))
-		case reply == "dropped" && letter.unknown:
+		case reply == "dropped" && letter.unknown && !s.window.isSuspect(one):
 			reply = "moved" // by the try before, whose reply was lost
 		case reply == "dropped" && !s.window.isSuspect(one):
 			// This consumer may have been removed from the group. Then it is taken back.

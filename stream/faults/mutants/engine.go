@@ -278,7 +278,7 @@ var engineMutants = []mutant{
 		edits: []edit{{
 			"stream/lane.go",
 			"w.from, w.since = from, now",
-			"w.since = now",
+			"w.since = now\n\t\t\t_ = from",
 		}},
 		tests: []tests{{inStream, "TestRunnerWithConsumersOfManyTypes|TestSharedReadersOutlastAKill|TestRunnerSharesConnections"}},
 	},
