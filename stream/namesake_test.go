@@ -106,7 +106,14 @@ func TestNoNamesakeWhereThereIsNone(t *testing.T) {
 			consumer, out := named(t, instance.Client)
 			outs = append(outs, out)
 			instance.Start(consumer)
-			time.Sleep(time.Second + time.Duration(i)*3700*time.Millisecond)
+			if i%3 == 0 {
+				time.Sleep(3 * time.Second) // while its probe is there
+				if !probed(t, client) {
+					t.Errorf("run %d does not probe", i)
+				}
+			} else {
+				time.Sleep(time.Second + time.Duration(i)*3700*time.Millisecond)
+			}
 			if h := consumer.Health(); strings.Contains(h.Reason, namesake) {
 				t.Errorf("run %d: %+v", i, h)
 			}
