@@ -256,8 +256,8 @@ func TestDefaultNameIsOfOneProcess(t *testing.T) {
 	eventually(t, "the child has read", func() bool { return len(own()) == 1 })
 	second := own()[0]
 	child.Kill()
-	a, b := strings.Split(first, ":"), strings.Split(second, ":")
-	if len(a) != 4 || len(b) != 4 || a[0] != "millrace" || !slices.Equal(a[:2], b[:2]) || a[3] == b[3] {
+	a, b := strings.Split(first, ":"), strings.Split(second, ":") // a number follows, if other tests have the name
+	if len(a) < 4 || len(b) < 4 || a[0] != "millrace" || !slices.Equal(a[:2], b[:2]) || a[3] == b[3] {
 		t.Errorf("the names are %q and %q", first, second)
 	}
 }
