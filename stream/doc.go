@@ -144,11 +144,19 @@
 //
 // A consumer in log mode knows what it has read, and an offset in a store outlives the
 // stream. In group mode the group's place is in the stream itself, and what several
-// consumers have read is known to none of them, so that some things cannot be known:
-// that a stream or a group was deleted, or a group set to another place, while no
-// consumer ran; that entries were deleted by ID which nobody had read, if they are
-// passed before the next look; and what was pending on a consumer that does not run,
-// and was removed by hand.
+// consumers have read is known to none of them. Each read behind which there may be a
+// backlog is therefore sent together with a look at the group: unread entries that were
+// trimmed, and a group that was set to another place, are told by the consumer that reads
+// on, on every server and however many consumers there are. While a consumer waits for
+// entries, a loss is found from what the group has passed and this consumer was given, if
+// no other consumer was given anything meanwhile.
+//
+// These losses leave no trace on the server: that a stream or a group was deleted, or a
+// group set to another place, while no consumer ran; that entries were added and trimmed
+// in one step, deleted by ID, or left out by a group that was set to another place, while
+// several consumers waited and each was given some; what was pending on a consumer that
+// does not run, and was removed by hand; and that a stream was deleted and filled again
+// with the same IDs while no consumer ran, because an ID is all that a store keeps.
 //
 // # Ordering and concurrency
 //
