@@ -170,8 +170,8 @@ func TestMirrorAfterFailures(t *testing.T) {
 	if _, _, err := mirror.Load(ctx, "a"); err == nil {
 		t.Error(`"$" was loaded`)
 	}
-	if err := mirror.Save(ctx, "b", "7"); err == nil {
-		t.Error(`"7" was saved`)
+	if err := mirror.Save(ctx, "b", "7-"); err == nil {
+		t.Error(`"7-" was saved`)
 	}
 	wantShown(t, client, "a", "3-0")
 	wantShown(t, client, "b", "")

@@ -43,7 +43,7 @@ const (
 	rush = 250 * time.Millisecond
 	// probeInterval is how long an entry that holds up others waits at the most, while
 	// nothing succeeds.
-	probeInterval = 2 * time.Second
+	probeInterval = 1500 * time.Millisecond
 )
 
 // beginLocked notes that a delivery begins.

@@ -427,9 +427,9 @@ func (h *hostile) verify(stats stream.Stats, heap uint64) {
 	dead := h.deadLetters()
 	counts := make(map[string]int)
 	log := h.journal.String()
-	lines := make(map[string][]string) // that warn, by entry ID
+	lines := make(map[string][]string) // by entry ID
 	for line := range strings.Lines(log) {
-		if _, rest, found := strings.Cut(line, "entry_id="); found && !strings.Contains(line, "level=DEBUG") {
+		if _, rest, found := strings.Cut(line, "entry_id="); found {
 			id, _, _ := strings.Cut(rest, " ")
 			lines[id] = append(lines[id], line)
 		}
@@ -437,9 +437,12 @@ func (h *hostile) verify(stats stream.Stats, heap uint64) {
 	for _, id := range h.ids {
 		of, hostile := h.shapes[id]
 		letter, buried := dead[id]
-		// Middleware has its own lines; the engine's come whatever there is of that.
+		// A delivery is logged once: by Logging, or else by the engine. Of failures with one
+		// cause, the first is an error, and single ones are at Debug.
 		told := slices.ContainsFunc(lines[id], func(line string) bool {
-			return strings.Contains(line, `level=WARN msg="entry passed`) || strings.Contains(line, `level=ERROR msg="entry held`)
+			return slices.ContainsFunc([]string{
+				`level=WARN msg="entry passed`, `level=WARN msg="entry not decoded`, `level=ERROR msg="entry held`, `level=DEBUG msg="entry held`, `level=DEBUG msg="entry failed`,
+			}, func(text string) bool { return strings.Contains(line, text) })
 		})
 		switch {
 		case !hostile || of.nature == harmless:

@@ -284,7 +284,7 @@ func TestCheckRefuses(t *testing.T) {
 	t.Parallel()
 	for name, check := range map[string]func() (history.Findings, error){
 		"a rule":           func() (history.Findings, error) { return history.Rules{After: "x"}.Check(nil, nil) },
-		"an ID":            func() (history.Findings, error) { return history.Rules{}.Check(nil, []string{"1"}) },
+		"an ID":            func() (history.Findings, error) { return history.Rules{}.Check(nil, []string{"1-"}) },
 		"an order":         func() (history.Findings, error) { return history.Rules{}.Check(nil, ids("2 1")) },
 		"an event's ID":    func() (history.Findings, error) { return history.Rules{}.Check(story("+x"), nil) },
 		"an offset's form": func() (history.Findings, error) { return history.Rules{}.Check(story("sx"), nil) },
