@@ -101,7 +101,7 @@ func TestCheckReportsAllProblemsAtOnce(t *testing.T) {
 		`codec_test.bad.Two: One takes what remains already; keep one remain`,
 		`codec_test.bad.Three: remain is for a map[string]string or a map[string]any, not for map[string]int; change its type`,
 		`codec_test.bad.Milli: the option unixmilli is for time.Time, not for int64; remove it`,
-		`codec_test.bad.Typo: unknown tag option "omitemtpy"; the options are squash, remain, omitempty, unixmilli and trim`,
+		`codec_test.bad.Typo: unknown tag option "omitemtpy"; the options are squash, remain, omitempty, unix, unixmilli and trim`,
 		`codec_test.bad.Dash: the name "-" keeps a field out and takes no options; remove them, or the name`,
 		`codec_test.bad.Both: squash and remain go with no other option; remove the others`,
 		`codec_test.bad.Loop: a codec_test.loop `+unmade,

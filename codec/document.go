@@ -1,6 +1,7 @@
 package codec
 
 import (
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -12,19 +13,26 @@ import (
 // 10,000, each of which costs stack and heap; no event needs 100.
 const maxDepth = 100
 
-// document looks in a JSON text for what encoding/json would take and get wrong
-// without a word.
+// jsonOptions are the options of a codec that reach into its JSON.
+type jsonOptions struct {
+	strict    bool // an object may have no name that its struct does not declare
+	useNumber bool // every number in an any becomes a json.Number
+}
+
+// document looks in a JSON text for parts that encoding/json would take and get
+// wrong without a word.
 type document struct {
+	jsonOptions
 	text   string
 	at     int
 	depth  int
 	reason string // completes "JSON that"
+	rounds bool   // a number in an any would not survive as a float64
 }
 
-// documentReason tells what is wrong with a JSON text for a t, and where. A text
-// that is no JSON has no reason: encoding/json says it better.
-func documentReason(text string, t reflect.Type) (reason string, at int) {
-	d := document{text: text}
+// look goes over the text, which is decoded into a t. A text that is no JSON has
+// no reason: encoding/json says it better.
+func (d *document) look(t reflect.Type) (reason string, at int) {
 	d.value(t)
 	return d.reason, d.at + 1
 }
@@ -35,28 +43,36 @@ func (d *document) fail(reason string) bool {
 	return false
 }
 
-// value goes over one value. t is what it is decoded into, or nil for a type
-// that sees the text itself.
+// value goes over one value. t is the type that it is decoded into, or nil for a
+// type that sees the text itself.
 func (d *document) value(t reflect.Type) bool {
 	switch c := d.next(); c {
 	case '{':
-		return d.nest() && d.object(membersOf(documentType(t)))
+		return d.nest() && d.object(documentType(t))
 	case '[':
-		return d.nest() && d.array(elemOf(documentType(t)))
+		return d.nest() && d.array(documentType(t))
 	case '"':
 		_, ok := d.str()
 		return ok
 	case 't', 'f', 'n':
 		return d.skip("truefalsn") != ""
 	default:
-		start := d.at
 		number := d.skip("0123456789+-.eE")
 		if t != nil && deref(t).Kind() == reflect.Interface && !isKept(number) {
-			d.at = start
-			return d.fail("has a whole number that an any would round; give it a type, or make it a string")
+			d.rounds = true
 		}
 		return number != ""
 	}
+}
+
+// element goes over one value of a list or a map. encoding/json leaves a zero
+// where a null stands for a type that has none. The member of a struct may be
+// null: it may be missing as well.
+func (d *document) element(t reflect.Type) bool {
+	if d.next() == 'n' && !takesNull(t) {
+		return d.fail("has null as an element, which would leave a zero without a word; use a list or map of pointers")
+	}
+	return d.value(t)
 }
 
 // next skips white space and returns the byte behind it, or 0.
@@ -95,31 +111,46 @@ func (d *document) nest() bool {
 	return true
 }
 
-func (d *document) array(elem reflect.Type) bool {
-	if d.is(']') {
-		d.depth--
-		return true
+func (d *document) array(t reflect.Type) bool {
+	var elem reflect.Type
+	start, most := d.at, -1
+	if t != nil {
+		switch t.Kind() {
+		case reflect.Slice:
+			elem = t.Elem()
+		case reflect.Array:
+			elem, most = t.Elem(), t.Len()
+		case reflect.Interface:
+			elem = t
+		}
 	}
-	for {
-		if !d.value(elem) {
-			return false
-		}
-		if d.is(']') {
+	for n := 0; ; n++ {
+		if n == 0 && d.is(']') || n > 0 && !d.is(',') {
+			// encoding/json fills up a short array with zeros, and cuts a long one.
+			if most >= 0 && n != most {
+				d.at = start
+				return d.fail(fmt.Sprintf("has an array of %d elements for its Go type %s", n, t))
+			}
 			d.depth--
-			return true
+			return n == 0 || d.is(']')
 		}
-		if !d.is(',') {
+		if !d.element(elem) {
 			return false
 		}
 	}
 }
 
-func (d *document) object(members members) bool {
+func (d *document) object(t reflect.Type) bool {
 	if d.is('}') {
 		d.depth--
 		return true
 	}
+	members := membersOf(t)
 	var seen nameSet
+	var keys map[any]bool // of a map whose keys decode themselves
+	if members.key != nil && speaksText(members.key) {
+		keys = map[any]bool{}
+	}
 	for {
 		if d.next() != '"' {
 			return false
@@ -129,12 +160,24 @@ func (d *document) object(members members) bool {
 		if !ok {
 			return false
 		}
-		name, elem := members.find(key)
-		if !seen.add(name) {
-			d.at = start
-			return d.fail("has a name twice in one object")
+		name, elem, declared := members.find(key)
+		reason := ""
+		switch {
+		case !declared && d.strict:
+			reason = fmt.Sprintf("has a name that %s does not declare", t)
+		case !seen.add(name):
+			reason = "has a name twice in one object"
+		case keys != nil:
+			reason = addKey(keys, members.key, key)
 		}
-		if !d.is(':') || !d.value(elem) {
+		if reason != "" {
+			d.at = start
+			return d.fail(reason)
+		}
+		if !d.is(':') {
+			return false
+		}
+		if isStruct := members.fields != nil; isStruct && !d.value(elem) || !isStruct && !d.element(elem) {
 			return false
 		}
 		if d.is('}') {
@@ -145,6 +188,20 @@ func (d *document) object(members members) bool {
 			return false
 		}
 	}
+}
+
+// addKey adds to keys the key of type t that text stands for. Two texts may stand
+// for one key, of which encoding/json keeps the last value.
+func addKey(keys map[any]bool, t reflect.Type, text string) (reason string) {
+	key := reflect.New(t)
+	if read, ok := key.Interface().(encoding.TextUnmarshaler); !ok || read.UnmarshalText([]byte(text)) != nil {
+		return fmt.Sprintf("has a key that its Go type %s refuses", t)
+	}
+	if keys[key.Elem().Interface()] {
+		return "has two names in one object that are one key of its map"
+	}
+	keys[key.Elem().Interface()] = true
+	return ""
 }
 
 // str goes over a string and returns what it says.
@@ -199,14 +256,17 @@ func (d *document) unit(at int) int64 {
 }
 
 // isKept tells whether a number that becomes a float64 is written the same way
-// when it is encoded again. Only a whole number must be: it may be somebody's ID.
+// when it is encoded again. Only a whole number must be: it may be an ID.
 func isKept(number string) bool {
 	const alwaysKept = 15 // digits
-	if len(number) <= alwaysKept || strings.ContainsAny(number, ".eE") {
+	if len(number) <= alwaysKept && !strings.ContainsAny(number, "eE") {
 		return true
 	}
 	x, err := strconv.ParseFloat(number, 64)
-	return err != nil || strconv.FormatFloat(x, 'f', -1, 64) == number
+	if err != nil {
+		return false // out of range
+	}
+	return strings.ContainsAny(number, ".eE") || strconv.FormatFloat(x, 'f', -1, 64) == number
 }
 
 // nameSet is a set of the names of one object, most of which have few.

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"math"
 	"reflect"
 	"strconv"
 	"strings"
@@ -105,25 +104,6 @@ func TestJSONRefusesDepth(t *testing.T) {
 	refuses[order](t, strings.Repeat("[", 20000), "nests deeper than 100 levels (at byte 101)")
 }
 
-func TestJSONRefusesRoundedNumbers(t *testing.T) {
-	t.Parallel()
-	const rounds = "has a whole number that an any would round; give it a type, or make it a string (at byte "
-	refuses[any](t, "9007199254740993", rounds+"1)")
-	refuses[any](t, `{"a":[1,-9007199254740993]}`, rounds+"9)")
-	refuses[[]any](t, "[1234567890123456789]", rounds+"2)")
-	refuses[[]*any](t, "[1234567890123456789]", rounds+"2)")
-	refuses[map[string]any](t, `{"id":1152921504606846976}`, rounds+"7)")
-	type event struct {
-		ID   int64       `json:"id"`
-		Num  json.Number `json:"num"`
-		Any  any         `json:"any"`
-		Rate float64     `json:"rate"`
-	}
-	refuses[event](t, `{"any":{"deep":18446744073709551615}}`, rounds+"16)")
-	takes[event](t, `{"id":9007199254740993,"num":9007199254740993,"any":"9007199254740993","rate":9007199254740993}`)
-	takes[any](t, `[9007199254740992,-9007199254740992,0.1,3.14159265358979323846,1e300,123456789012345680000,-0]`)
-}
-
 func TestJSONEncodesWhatItDecodes(t *testing.T) {
 	t.Parallel()
 	var deep any
@@ -135,7 +115,6 @@ func TestJSONEncodesWhatItDecodes(t *testing.T) {
 		reason string
 	}{
 		{deep, "nests deeper than 100 levels"},
-		{map[string]any{"id": int64(math.MaxInt64)}, "has a whole number that an any would round; give it a type, or make it a string"},
 		{json.RawMessage(`{"a":1,"a":2}`), "has a name twice in one object"},
 		{json.RawMessage(`"\ud800"`), "has half a surrogate pair in a string"},
 	} {
@@ -180,11 +159,6 @@ func losesNothing(text string) bool {
 				names[token] = true
 				isKey = false
 				continue
-			}
-		case json.Number:
-			x, err := token.Float64()
-			if err != nil || !strings.ContainsAny(token.String(), ".eE") && strconv.FormatFloat(x, 'f', -1, 64) != token.String() {
-				return false
 			}
 		}
 		isKey = len(open) > 0 && open[len(open)-1] != nil

@@ -81,6 +81,8 @@ func isEmpty(v reflect.Value) bool {
 		switch t := v.Addr().Interface().(type) {
 		case *time.Time:
 			return t.IsZero()
+		case *Unix:
+			return t.IsZero()
 		case *UnixMilli:
 			return t.IsZero()
 		}

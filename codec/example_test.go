@@ -71,7 +71,7 @@ func ExampleChecker() {
 	}
 	fmt.Println(codec.Struct[Job]().(codec.Checker).Check())
 	// Output:
-	// codec_test.Job.ID: unknown tag option "omitemtpy"; the options are squash, remain, omitempty, unixmilli and trim
+	// codec_test.Job.ID: unknown tag option "omitemtpy"; the options are squash, remain, omitempty, unix, unixmilli and trim
 	// codec_test.Job.Done: a chan struct {} cannot be made from a field's text; change its type, give it MarshalText and UnmarshalText, or tag it mapstructure:"-"
 }
 

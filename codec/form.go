@@ -43,6 +43,7 @@ func (f *form) encode(from reflect.Value, made *scratch, at int) (text, reason s
 var (
 	timeType            = reflect.TypeFor[time.Time]()
 	durationType        = reflect.TypeFor[time.Duration]()
+	unixType            = reflect.TypeFor[Unix]()
 	unixMilliType       = reflect.TypeFor[UnixMilli]()
 	textUnmarshalerType = reflect.TypeFor[encoding.TextUnmarshaler]()
 	textMarshalerType   = reflect.TypeFor[encoding.TextMarshaler]()
@@ -55,8 +56,12 @@ func formOf(t reflect.Type) (f form, ok bool) {
 		return timeForm, true
 	case durationType:
 		return durationForm, true
+	case unixType:
+		return unixTypeForm, true
 	case unixMilliType:
 		return unixMilliTypeForm, true
+	case jsonNumberType:
+		return jsonNumberForm, true
 	}
 	if speaksText(t) {
 		return methodForm(t), true
@@ -231,28 +236,44 @@ var timeForm = form{
 	},
 }
 
-// unixMilliForm is the form of a time.Time with the tag option unixmilli.
-var unixMilliForm = form{
-	refusesBlank: true,
-	set: func(text string, to reflect.Value) string {
-		t, ok := parseUnixMilli(text)
-		if !ok {
-			return "is " + errUnixMilli.Error()
-		}
-		*to.Addr().Interface().(*time.Time) = t
-		return ""
-	},
-	append: func(buf []byte, from reflect.Value) ([]byte, string) {
-		return strconv.AppendInt(buf, from.Addr().Interface().(*time.Time).UnixMilli(), 10), ""
-	},
+// unixForm and unixMilliForm are the forms of a time.Time with the tag options
+// unix and unixmilli.
+var (
+	unixForm      = unixFormOf(parseUnix, errUnix, time.Time.Unix)
+	unixMilliForm = unixFormOf(parseUnixMilli, errUnixMilli, time.Time.UnixMilli)
+)
+
+func unixFormOf(parse func(string) (time.Time, bool), malformed error, count func(time.Time) int64) form {
+	return form{
+		refusesBlank: true,
+		set: func(text string, to reflect.Value) string {
+			t, ok := parse(text)
+			if !ok {
+				return "is " + malformed.Error()
+			}
+			*to.Addr().Interface().(*time.Time) = t
+			return ""
+		},
+		append: func(buf []byte, from reflect.Value) ([]byte, string) {
+			return strconv.AppendInt(buf, count(*from.Addr().Interface().(*time.Time)), 10), ""
+		},
+	}
 }
 
-var unixMilliTypeForm = form{
-	refusesBlank: true,
-	set:          func(text string, to reflect.Value) string { return unixMilliForm.set(text, to.Field(0)) },
-	append: func(buf []byte, from reflect.Value) ([]byte, string) {
-		return unixMilliForm.append(buf, from.Field(0))
-	},
+// unixTypeForm and unixMilliTypeForm are the forms of the types.
+var (
+	unixTypeForm      = ofFirstField(&unixForm)
+	unixMilliTypeForm = ofFirstField(&unixMilliForm)
+)
+
+func ofFirstField(f *form) form {
+	return form{
+		refusesBlank: true,
+		set:          func(text string, to reflect.Value) string { return f.set(text, to.Field(0)) },
+		append: func(buf []byte, from reflect.Value) ([]byte, string) {
+			return f.append(buf, from.Field(0))
+		},
+	}
 }
 
 // methodForm is the form of a type with UnmarshalText. Its errors are not shown:
@@ -279,6 +300,9 @@ func methodForm(t reflect.Type) form {
 			b, err := from.Addr().Interface().(encoding.TextMarshaler).MarshalText()
 			if err != nil {
 				return "", "is refused by its MarshalText"
+			}
+			if embedsTime(t) && losesZoneSeconds(from, textMarshaling) {
+				return "", zoneReason
 			}
 			return string(b), ""
 		},

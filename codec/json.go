@@ -17,6 +17,8 @@ import (
 type JSON[T any] struct {
 	// Field is the name of the entry's field; empty means "payload".
 	Field string
+	// UseNumber is for this codec what the option [UseNumber] is for [Struct].
+	UseNumber bool
 }
 
 // Check reports the parts of T that JSON cannot carry and the validate tags that
@@ -24,12 +26,10 @@ type JSON[T any] struct {
 func (c JSON[T]) Check() error {
 	t := reflect.TypeFor[T]()
 	var problems []error
-	jsonProblems(t, t.String(), map[reflect.Type]bool{}, func(path, problem string) {
+	jsonProblems(t, t.String(), func(path, problem string) {
 		problems = append(problems, fmt.Errorf("%s: %s", path, problem))
 	})
-	if c.validates() {
-		problems = append(problems, tagProblems(plainValidator(), deref(t), nil)...)
-	}
+	problems = append(problems, CheckTags[T]())
 	return errors.Join(problems...)
 }
 
@@ -50,7 +50,7 @@ func (c JSON[T]) Decode(fields Fields) (T, error) {
 	case isNull(text):
 		return zero, c.fail(nullReason)
 	}
-	if reason := unmarshal(text, &value); reason != "" {
+	if reason := c.options().unmarshal(text, &value); reason != "" {
 		return zero, c.fail(reason)
 	}
 	if err := c.validate(&value); err != nil {
@@ -65,7 +65,7 @@ func (c JSON[T]) Encode(value T) ([]string, error) {
 	if err := c.validate(&value); err != nil {
 		return nil, err
 	}
-	text, reason := marshal(&value)
+	text, reason := c.options().marshal(&value)
 	if reason == "" && isNull(text) {
 		reason = "would be JSON null, which decoding refuses; give it a value"
 	}
@@ -74,6 +74,8 @@ func (c JSON[T]) Encode(value T) ([]string, error) {
 	}
 	return []string{c.field(), text}, nil
 }
+
+func (c JSON[T]) options() jsonOptions { return jsonOptions{useNumber: c.UseNumber} }
 
 func (c JSON[T]) field() string {
 	if c.Field == "" {
@@ -86,36 +88,14 @@ func (c JSON[T]) fail(reason string) error {
 	return FieldErrors{{Field: c.field(), Type: reflect.TypeFor[T]().String(), Reason: reason}}
 }
 
-func (c JSON[T]) validates() bool {
-	t := reflect.TypeFor[T]()
-	return t.Kind() == reflect.Struct || t.Kind() == reflect.Pointer && t.Elem().Kind() == reflect.Struct
-}
-
 func (c JSON[T]) validate(value *T) error {
-	if !c.validates() {
+	t, hasTags := taggedType[T]()
+	target := reflect.ValueOf(value).Elem()
+	if target.Kind() == reflect.Pointer {
+		target = target.Elem()
+	}
+	if !hasTags || !target.IsValid() {
 		return nil
 	}
-	var target any = value
-	if t := reflect.TypeFor[T](); t.Kind() == reflect.Pointer {
-		if target = any(*value); reflect.ValueOf(target).IsNil() {
-			return nil
-		}
-	}
-	failures, err := runValidator(plainValidator(), target)
-	if err != nil {
-		return err
-	}
-	if len(failures) == 0 {
-		return nil
-	}
-	t := deref(reflect.TypeFor[T]())
-	errs := make(FieldErrors, len(failures))
-	for i, failure := range failures {
-		errs[i] = &FieldError{
-			Field:  c.field() + partPath(t, "."+withoutRoot(failure.StructNamespace(), t)),
-			Type:   typeName(failure),
-			Reason: failureReason(failure),
-		}
-	}
-	return errs
+	return rulesOf(t).check(target, func(path string) string { return c.field() + partPath(t, path) })
 }

@@ -8,10 +8,10 @@ import (
 	"unicode"
 )
 
-// members tells into what encoding/json decodes the parts of an object.
+// members tells into which types encoding/json decodes the parts of an object.
 type members struct {
 	elem   reflect.Type            // of all of them, unless it is a struct
-	key    reflect.Kind            // of a map
+	key    reflect.Type            // of a map
 	fields map[string]reflect.Type // of a struct, by name
 	folded map[string]string       // their names, by what they are without regard to case
 }
@@ -31,33 +31,22 @@ func documentType(t reflect.Type) reflect.Type {
 	return t
 }
 
-// elemOf returns what the elements of an array are decoded into.
-func elemOf(t reflect.Type) reflect.Type {
-	if t != nil {
-		switch t.Kind() {
-		case reflect.Slice, reflect.Array:
-			return t.Elem()
-		case reflect.Interface:
-			return t
-		}
-	}
-	return nil
-}
-
 func membersOf(t reflect.Type) members {
 	if t == nil {
 		return members{}
 	}
 	switch t.Kind() {
 	case reflect.Map:
-		return members{elem: t.Elem(), key: t.Key().Kind()}
+		return members{elem: t.Elem(), key: t.Key()}
 	case reflect.Interface:
 		return members{elem: t}
 	case reflect.Struct:
 		known, ok := structMembers.Load(t)
 		if !ok {
 			m := members{fields: map[string]reflect.Type{}, folded: map[string]string{}}
-			m.addStructs([]reflect.Type{t}, map[reflect.Type]bool{})
+			for _, f := range jsonFields(t) {
+				m.addField(f.name, f.typ)
+			}
 			known, _ = structMembers.LoadOrStore(t, m)
 		}
 		m, _ := known.(members)
@@ -66,33 +55,69 @@ func membersOf(t reflect.Type) members {
 	return members{}
 }
 
-// addStructs adds the fields of structs that are embedded at one depth, and then
-// those one deeper, which the former hide.
-func (m *members) addStructs(level []reflect.Type, seen map[reflect.Type]bool) {
-	var deeper []reflect.Type
-	for _, t := range level {
-		if seen[t] {
-			continue
+// jsonField is one field of a struct, or of a struct embedded in it, that
+// encoding/json knows by a name.
+type jsonField struct {
+	name string
+	path string // in Go, such as "Base.ID"
+	typ  reflect.Type
+}
+
+// jsonFields returns the fields of the struct t and of the structs embedded in
+// it. Fields that are less deep come first: they hide others of their name.
+func jsonFields(t reflect.Type) []jsonField {
+	type embedded struct {
+		typ  reflect.Type
+		path string
+	}
+	var fields []jsonField
+	seen := map[reflect.Type]bool{}
+	for level := []embedded{{typ: t}}; len(level) > 0; {
+		var deeper []embedded
+		for _, e := range level {
+			seen[e.typ] = true
 		}
-		seen[t] = true
-		for f := range t.Fields() {
-			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-			embedded := f.Anonymous && deref(f.Type).Kind() == reflect.Struct
-			switch {
-			case f.Tag.Get("json") == "-" || !f.IsExported() && !embedded:
-			case embedded && name == "":
-				deeper = append(deeper, deref(f.Type))
-			default:
-				if name == "" {
-					name = f.Name
+		for _, e := range level {
+			for f := range e.typ.Fields() {
+				name, inlined := jsonNameOf(f)
+				switch {
+				case inlined && !seen[deref(f.Type)]:
+					deeper = append(deeper, embedded{deref(f.Type), e.path + f.Name + "."})
+				case name != "":
+					fields = append(fields, jsonField{name, e.path + f.Name, f.Type})
 				}
-				m.addField(name, f.Type)
 			}
 		}
+		level = deeper
 	}
-	if len(deeper) > 0 {
-		m.addStructs(deeper, seen)
+	return fields
+}
+
+// jsonNameOf returns the name of a field in JSON. It is empty for a field that
+// encoding/json leaves out, and for an embedded struct whose fields take its place.
+func jsonNameOf(f reflect.StructField) (name string, inlined bool) {
+	tag := f.Tag.Get("json")
+	name, _, _ = strings.Cut(tag, ",")
+	embedded := f.Anonymous && deref(f.Type).Kind() == reflect.Struct
+	switch {
+	case tag == "-" || !f.IsExported() && !embedded:
+		return "", false
+	case !isJSONName(name) && embedded:
+		return "", true
+	case !isJSONName(name):
+		return f.Name, false
 	}
+	return name, false
+}
+
+// isJSONName tells whether encoding/json takes a name from a tag.
+func isJSONName(name string) bool {
+	for _, r := range name {
+		if !strings.ContainsRune("!#$%&()*+-./:;<=>?@[]^_{|}~ ", r) && !unicode.IsLetter(r) && !unicode.IsDigit(r) {
+			return false
+		}
+	}
+	return name != ""
 }
 
 func (m *members) addField(name string, t reflect.Type) {
@@ -105,23 +130,26 @@ func (m *members) addField(name string, t reflect.Type) {
 }
 
 // find returns the name that a key has in Go, so that two keys of one part have
-// one name, and into what its value is decoded.
-func (m members) find(key string) (name string, elem reflect.Type) {
+// one name, and into which type its value is decoded. A struct may not declare it.
+func (m members) find(key string) (name string, elem reflect.Type, declared bool) {
 	if m.fields == nil {
-		return m.mapKey(key), m.elem
+		return m.mapKey(key), m.elem, true
 	}
 	if elem, ok := m.fields[key]; ok {
-		return key, elem
+		return key, elem, true
 	}
 	if name, ok := m.folded[fold(key)]; ok {
-		return name, m.fields[name]
+		return name, m.fields[name], true
 	}
-	return key, nil
+	return key, nil, false
 }
 
 // mapKey returns the one text of an integer, which "7" and "07" are.
 func (m members) mapKey(key string) string {
-	switch m.key {
+	if m.key == nil || speaksText(m.key) {
+		return key
+	}
+	switch m.key.Kind() {
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		if n, err := strconv.ParseInt(key, 10, 64); err == nil {
 			return strconv.FormatInt(n, 10)

@@ -17,17 +17,21 @@ func speaksJSON(t reflect.Type) bool {
 	return t.Kind() != reflect.Interface && reflect.PointerTo(t).Implements(jsonUnmarshalerType)
 }
 
-// jsonForm is the form of what is more than one value: JSON inside the field.
-var jsonForm = form{
-	refusesBlank: true,
-	nested:       true,
-	set: func(text string, to reflect.Value) string {
-		if !speaksJSON(to.Type()) && isNull(text) {
-			return nullReason
-		}
-		return unmarshal(text, to.Addr().Interface())
-	},
-	text: func(from reflect.Value) (string, string) { return marshal(from.Addr().Interface()) },
+// jsonForm is the form of values with parts: JSON inside the field.
+var jsonForm = jsonFormWith(jsonOptions{})
+
+func jsonFormWith(options jsonOptions) form {
+	return form{
+		refusesBlank: true,
+		nested:       true,
+		set: func(text string, to reflect.Value) string {
+			if !speaksJSON(to.Type()) && isNull(text) {
+				return nullReason
+			}
+			return options.unmarshal(text, to.Addr().Interface())
+		},
+		text: func(from reflect.Value) (string, string) { return options.marshal(from.Addr().Interface()) },
+	}
 }
 
 const nullReason = "is JSON null, which would leave it empty without a word; leave the field out instead"
@@ -36,20 +40,21 @@ func isNull(text string) bool { return strings.Trim(text, " \t\r\n") == "null" }
 
 // unmarshal is json.Unmarshal with reasons made from the types of its errors:
 // their texts quote the document.
-func unmarshal(text string, target any) (reason string) {
+func (o jsonOptions) unmarshal(text string, target any) (reason string) {
 	// encoding/json would put U+FFFD in its place and not say so.
 	if !utf8.ValidString(text) {
 		return "is JSON with bytes that are not UTF-8"
-	}
-	if reason, at := documentReason(text, reflect.TypeOf(target).Elem()); reason != "" {
-		return fmt.Sprintf("holds JSON that %s (at byte %d)", reason, at)
 	}
 	defer func() {
 		if recover() != nil {
 			reason = "holds JSON that makes a method of its Go type panic"
 		}
 	}()
-	err := json.Unmarshal([]byte(text), target)
+	d := document{jsonOptions: o, text: text}
+	if reason, at := d.look(reflect.TypeOf(target).Elem()); reason != "" {
+		return fmt.Sprintf("holds JSON that %s (at byte %d)", reason, at)
+	}
+	err := d.decode(target)
 	if err == nil {
 		return ""
 	}
@@ -69,7 +74,7 @@ func unmarshal(text string, target any) (reason string) {
 }
 
 // marshal is json.Marshal of what value points to, with reasons made from the types of its errors.
-func marshal(value any) (text, reason string) {
+func (o jsonOptions) marshal(value any) (text, reason string) {
 	defer func() {
 		if recover() != nil {
 			text, reason = "", "makes a method of its Go type panic when it is put into JSON"
@@ -86,10 +91,11 @@ func marshal(value any) (text, reason string) {
 		return "", "holds a string that is not UTF-8, which JSON cannot carry"
 	}
 	text = string(b)
-	if reason, _ := documentReason(text, reflect.TypeOf(value).Elem()); reason != "" {
+	d := document{jsonOptions: o, text: text}
+	if reason, _ := d.look(reflect.TypeOf(value).Elem()); reason != "" {
 		return "", "would be JSON that " + reason + ", which decoding refuses"
 	}
-	return text, ""
+	return text, lossOf(reflect.ValueOf(value).Elem())
 }
 
 // hasReplacement finds the escape that json.Marshal writes for bytes that are not
@@ -110,34 +116,66 @@ func hasReplacement(b []byte) bool {
 	}
 }
 
-// jsonProblems reports what in t, which is reached by path, encoding/json cannot
-// carry or would drop without a word. Types in seen are not looked at again, so
-// that a recursive type ends.
-func jsonProblems(t reflect.Type, path string, seen map[reflect.Type]bool, report func(path, problem string)) {
-	if seen[t] || speaksJSON(t) || speaksText(t) {
+// jsonProblems reports the parts of t, which is reached by path, that
+// encoding/json cannot carry or would drop without a word.
+func jsonProblems(t reflect.Type, path string, report func(path, problem string)) {
+	c := jsonChecker{report: report, seen: map[seenType]bool{}}
+	c.check(t, path, true)
+}
+
+// jsonChecker is one run of jsonProblems. Types in seen are not looked at again,
+// so that a recursive type ends.
+type jsonChecker struct {
+	report func(path, problem string)
+	seen   map[seenType]bool
+}
+
+type seenType struct {
+	typ  reflect.Type
+	zero bool
+}
+
+// check looks at one type. zero is set where its zero value is what stands there
+// until another is set, and so is published.
+func (c *jsonChecker) check(t reflect.Type, path string, zero bool) {
+	known, knownZero := c.seen[seenType{t, false}], c.seen[seenType{t, true}]
+	if knownZero || known && !zero {
 		return
 	}
-	seen[t] = true
+	c.seen[seenType{t, zero}] = true
+	if problem := jsonMarshaling.problem(t, zero, !known); problem != "" {
+		c.report(path, problem)
+		return
+	}
+	if known || speaksJSON(t) || speaksText(t) {
+		return
+	}
 	switch t.Kind() {
 	case reflect.Chan, reflect.Func, reflect.Complex64, reflect.Complex128, reflect.UnsafePointer, reflect.Uintptr:
-		report(path, fmt.Sprintf("a %s has no JSON; remove it, or tag it json:\"-\"", t.Kind()))
+		c.report(path, fmt.Sprintf("a %s has no JSON; remove it, or tag it json:\"-\"", t.Kind()))
 	case reflect.Interface:
 		if t.NumMethod() > 0 {
-			report(path, fmt.Sprintf("JSON cannot tell which type to put into the interface %s; use a concrete type", t))
+			c.report(path, fmt.Sprintf("JSON cannot tell which type to put into the interface %s; use a concrete type", t))
 		}
-	case reflect.Pointer, reflect.Slice, reflect.Array:
-		jsonProblems(t.Elem(), path, seen, report)
+	case reflect.Pointer, reflect.Slice:
+		c.check(t.Elem(), path, false)
+	case reflect.Array:
+		c.check(t.Elem(), path, zero)
 	case reflect.Map:
 		if !isJSONKey(t.Key()) {
-			report(path, fmt.Sprintf("JSON cannot have keys of type %s; use a string or an integer, or give the type MarshalText and UnmarshalText", t.Key()))
+			c.report(path, fmt.Sprintf("JSON cannot have keys of type %s; use a string or an integer, or give the type MarshalText and UnmarshalText", t.Key()))
 		}
-		jsonProblems(t.Elem(), path, seen, report)
+		if unheard := unheardIn(t.Elem()); unheard != nil {
+			c.report(path, fmt.Sprintf("the marshal method of %s is one of its pointer, which JSON does not call for the elements of a map; make it a method of the value, or use a map of pointers", unheard))
+			return
+		}
+		c.check(t.Elem(), path, false)
 	case reflect.Struct:
-		jsonStructProblems(t, path, seen, report)
+		c.checkStruct(t, path)
 	}
 }
 
-func jsonStructProblems(t reflect.Type, path string, seen map[reflect.Type]bool, report func(path, problem string)) {
+func (c *jsonChecker) checkStruct(t reflect.Type, path string) {
 	visible := t.NumField() == 0
 	for f := range t.Fields() {
 		embedded := f.Anonymous && deref(f.Type).Kind() == reflect.Struct
@@ -149,15 +187,36 @@ func jsonStructProblems(t reflect.Type, path string, seen map[reflect.Type]bool,
 			continue
 		}
 		if !f.IsExported() && f.Type.Kind() == reflect.Pointer {
-			report(path+"."+f.Name, "JSON cannot set an embedded pointer to an unexported struct; embed the struct itself")
+			c.report(path+"."+f.Name, "JSON cannot set an embedded pointer to an unexported struct; embed the struct itself")
 			continue
 		}
-		jsonProblems(f.Type, path+"."+f.Name, seen, report)
+		if _, inlined := jsonNameOf(f); inlined && marshalsItself(deref(f.Type)) {
+			c.report(path+"."+f.Name, fmt.Sprintf(`JSON takes the embedded %s apart and calls none of its methods; give it a name with a json tag, or tag it json:"-"`, f.Type))
+			continue
+		}
+		c.check(f.Type, path+"."+f.Name, !isNeverZero(f, "json"))
 	}
 	if !visible {
-		report(path, fmt.Sprintf("%s has no exported field, so its JSON would always be {}; give it MarshalText and UnmarshalText", t))
+		c.report(path, fmt.Sprintf("%s has no exported field, so its JSON would always be {}; give it MarshalText and UnmarshalText", t))
+	}
+	taken := map[string]string{}
+	for _, f := range jsonFields(t) {
+		if other, ok := taken[f.name]; ok {
+			if first, _, deep := strings.Cut(f.path, "."); deep && strings.HasPrefix(other, first+".") {
+				continue // told of the struct that has both
+			}
+			c.report(path+"."+f.path, fmt.Sprintf("the JSON name %q is taken by %s, and one of them at least would be lost; rename one, or tag it json:\"-\"", f.name, other))
+			continue
+		}
+		taken[f.name] = f.path
+	}
+	if names := namedForOthers(t, "mapstructure", "json", isFolded); names != "" {
+		c.report(path, fmt.Sprintf("%s of %s: a mapstructure tag and no json tag, which names the parts of JSON; give each a json tag too", names, t))
 	}
 }
+
+// isFolded tells whether encoding/json takes one name for the other.
+func isFolded(a, b string) bool { return fold(a) == fold(b) }
 
 func isJSONKey(t reflect.Type) bool {
 	switch t.Kind() {

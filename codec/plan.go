@@ -21,11 +21,11 @@ type plan struct {
 	// hasIgnored is set when a field is tagged "-", which mapstructure v1 takes
 	// for a name.
 	hasIgnored bool
-	strict     bool
-	direct     bool // decodes without mapstructure
-	validate   *validator.Validate
-	proof      *proof // spares validate most of its work
-	err        error  // all problems of the type
+	jsonOptions
+	direct   bool // decodes without mapstructure
+	validate *validator.Validate
+	proof    *proof // spares validate most of its work
+	err      error  // all problems of the type
 }
 
 // field is one field of the struct that is a field of the entry.
@@ -52,15 +52,15 @@ type remainder struct {
 var plans sync.Map
 
 type planKey struct {
-	typ    reflect.Type
-	strict bool
+	typ reflect.Type
+	jsonOptions
 }
 
 func planFor(t reflect.Type, config structConfig) *plan {
 	if len(config.tags) > 0 {
 		return newPlan(t, config)
 	}
-	key := planKey{t, config.strict}
+	key := planKey{t, config.jsonOptions}
 	shared, ok := plans.Load(key)
 	if !ok {
 		shared, _ = plans.LoadOrStore(key, newPlan(t, config))
@@ -71,7 +71,7 @@ func planFor(t reflect.Type, config structConfig) *plan {
 
 // newPlan never fails: problems of the type are left in err.
 func newPlan(t reflect.Type, config structConfig) *plan {
-	p := &plan{typ: t, byName: map[string]int{}, byPath: map[string]int{}, strict: config.strict}
+	p := &plan{typ: t, byName: map[string]int{}, byPath: map[string]int{}, jsonOptions: config.jsonOptions}
 	if t.Kind() != reflect.Struct {
 		p.problem("", "Struct serves structs only; use a struct, not a pointer to one, or the JSON codec")
 		return p
@@ -101,6 +101,9 @@ func (p *plan) problem(path, format string, args ...any) {
 
 // add takes in the fields of the struct type t.
 func (p *plan) add(t reflect.Type, index []int, path string) {
+	if names := namedForOthers(t, "json", "mapstructure", func(a, b string) bool { return a == b }); names != "" {
+		p.problem(strings.TrimSuffix(path, "."), `%s: a json tag and no mapstructure tag, which names the fields of an entry; give each a mapstructure tag too, or use the JSON codec, which puts the whole value into one field`, names)
+	}
 	for i := range t.NumField() {
 		sf := t.Field(i)
 		p.addField(sf, append(slices.Clone(index), i), path+sf.Name)
@@ -151,17 +154,27 @@ func (p *plan) addField(sf reflect.StructField, index []int, path string) {
 	if f.form, ok = formOf(base); !ok {
 		p.problem(path, `a %s cannot be made from a field's text; change its type, give it MarshalText and UnmarshalText, or tag it mapstructure:"-"`, base)
 	}
-	if options.unixMilli {
-		switch base {
-		case timeType:
-			f.form = unixMilliForm
-		case unixMilliType:
-		default:
-			p.problem(path, "the option unixmilli is for time.Time, not for %s; remove it", sf.Type)
-		}
+	switch unix := options.unix; {
+	case unix == "":
+	case base == timeType && unix == "unix":
+		f.form = unixForm
+	case base == timeType:
+		f.form = unixMilliForm
+	case base == unixType && unix == "unix" || base == unixMilliType && unix == "unixmilli":
+	default:
+		p.problem(path, "the option %s is for time.Time, not for %s; remove it", unix, sf.Type)
 	}
-	if f.form.nested {
-		jsonProblems(base, path, map[reflect.Type]bool{}, func(path, problem string) { p.problem(path, "%s", problem) })
+	// An empty json.Number is no number, as a nil pointer is none.
+	f.omitEmpty = f.omitEmpty || sf.Type == jsonNumberType
+	switch {
+	case f.form.nested:
+		f.form = jsonFormWith(p.jsonOptions)
+		jsonProblems(base, path, func(path, problem string) { p.problem(path, "%s", problem) })
+	case speaksText(base):
+		zero := sf.Type == base && !isNeverZero(sf, "mapstructure")
+		if problem := textMarshaling.problem(base, zero, true); problem != "" {
+			p.problem(path, "%s", problem)
+		}
 	}
 	p.byName[f.name] = len(p.fields)
 	p.byPath[f.path] = len(p.fields)
@@ -195,8 +208,9 @@ func (p *plan) addRemain(sf reflect.StructField, index []int, path string) {
 
 // tagOptions are the parts of a mapstructure tag.
 type tagOptions struct {
-	name                                       string
-	squash, remain, omitEmpty, unixMilli, trim bool
+	name                            string
+	squash, remain, omitEmpty, trim bool
+	unix                            string // "unix" or "unixmilli", or neither
 }
 
 func parseTag(tag string) (options tagOptions, problem string) {
@@ -216,12 +230,15 @@ func parseTag(tag string) (options tagOptions, problem string) {
 			options.remain = true
 		case "omitempty":
 			options.omitEmpty = true
-		case "unixmilli":
-			options.unixMilli = true
+		case "unix", "unixmilli":
+			if options.unix != "" {
+				return options, "unix and unixmilli do not go together; remove one"
+			}
+			options.unix = option
 		case "trim":
 			options.trim = true
 		default:
-			return options, fmt.Sprintf("unknown tag option %q; the options are squash, remain, omitempty, unixmilli and trim", option)
+			return options, fmt.Sprintf("unknown tag option %q; the options are squash, remain, omitempty, unix, unixmilli and trim", option)
 		}
 	}
 	if (options.squash || options.remain) && strings.Contains(rest, ",") {

@@ -16,8 +16,8 @@ import (
 // belongs to T is an error, since its value would be an event of zeros.
 //
 // Decoding what was encoded gives the same value, with these exceptions: a time
-// loses its monotonic clock and the name of its zone, with unixmilli its zone
-// and what is finer than a millisecond; a nil and an empty value cannot always
+// loses its monotonic clock and the name of its zone, with unixmilli or unix its
+// zone and what is finer than a millisecond or a second; a nil and an empty value cannot always
 // be told apart (a nil slice or map is left out, with omitempty an empty one
 // too); trim removes white space; a number or []byte in a field of type any or in
 // a remain map comes back as its text.
@@ -39,8 +39,8 @@ func Struct[T any](opts ...StructOption) Codec[T] {
 type StructOption interface{ apply(*structConfig) }
 
 type structConfig struct {
-	strict bool
-	tags   []validationTag
+	jsonOptions
+	tags []validationTag
 }
 
 type structOption func(*structConfig)
@@ -48,10 +48,23 @@ type structOption func(*structConfig)
 func (o structOption) apply(c *structConfig) { o(c) }
 
 // DisallowUnknownFields makes [Struct] refuse entries with fields that T does not
-// declare. The default is to ignore them, so that producers can add fields first.
-// It changes nothing for a T with a remain map, which takes them.
+// declare, and JSON fields with names that their structs do not declare, at any
+// depth; a type that decodes itself is not looked into. The default is to ignore
+// them, so that producers can add fields first. A remain map takes the fields of
+// the entry that T does not declare; the JSON fields of such a T are looked into
+// all the same.
 func DisallowUnknownFields() StructOption {
 	return structOption(func(c *structConfig) { c.strict = true })
+}
+
+// UseNumber makes every number in an any inside a JSON field a [encoding/json.Number], as
+// the method of [encoding/json.Decoder] does. The default is a float64, and a
+// json.Number only for a number that a float64 would not keep: a whole number that
+// it would round, such as 9007199254740993, and one that is out of its range. It
+// changes nothing for a field of the entry that is an any itself, which gets the
+// text.
+func UseNumber() StructOption {
+	return structOption(func(c *structConfig) { c.useNumber = true })
 }
 
 // WithValidation adds a tag that validate tags of T can use, in this codec only.

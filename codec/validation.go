@@ -180,7 +180,14 @@ const maxPathBytes = 256
 // partPath turns the rest of a namespace, such as ".Items[3].City", into JSON
 // names, following the type t so that only what the type declares comes out. It
 // ends at a map: where a key ends cannot be told, and keys are values.
-func partPath(t reflect.Type, rest string) string {
+func partPath(t reflect.Type, rest string) string { return pathIn(t, rest, jsonName) }
+
+// goPath is partPath with the names of Go, and without the dot in front.
+func goPath(t reflect.Type, rest string) string {
+	return strings.TrimPrefix(pathIn(t, rest, func(f reflect.StructField) string { return f.Name }), ".")
+}
+
+func pathIn(t reflect.Type, rest string, nameOf func(reflect.StructField) string) string {
 	var path strings.Builder
 	for rest != "" && path.Len() < maxPathBytes {
 		t = deref(t)
@@ -205,7 +212,7 @@ func partPath(t reflect.Type, rest string) string {
 		if !ok {
 			break
 		}
-		path.WriteString("." + jsonName(f))
+		path.WriteString("." + nameOf(f))
 		t, rest = f.Type, rest[1+len(goName):]
 	}
 	return path.String()
