@@ -115,95 +115,99 @@ func (m marshaling) hides(t reflect.Type) string {
 	if t.Kind() != reflect.Struct {
 		return ""
 	}
-	promoted := false
-	var others []reflect.StructField
 	for f := range t.Fields() {
-		switch {
-		case f.Anonymous && m.has(deref(f.Type)):
-			promoted = true
-		case f.IsExported() && f.Tag.Get("json") != "-" && f.Tag.Get("mapstructure") != "-":
-			others = append(others, f)
+		if !f.Anonymous || !m.has(deref(f.Type)) {
+			continue
+		}
+		plain, filled := newEmbedding(t), newEmbedding(t)
+		names := fillOthers(filled, f.Name)
+		before, ok := m.text(plain)
+		after, okToo := m.text(filled)
+		if ok && okToo && before == after && names != "" {
+			return names
 		}
 	}
-	if !promoted {
-		return ""
-	}
-	// A nil pointer that is embedded would make its methods panic.
-	plain, filled := reflect.New(t).Elem(), reflect.New(t).Elem()
+	return ""
+}
+
+// newEmbedding returns a zero t whose embedded pointers are set: a nil one would
+// make its methods panic.
+func newEmbedding(t reflect.Type) reflect.Value {
+	v := reflect.New(t).Elem()
 	for f := range t.Fields() {
 		if f.Anonymous && f.IsExported() && f.Type.Kind() == reflect.Pointer {
-			plain.FieldByIndex(f.Index).Set(reflect.New(f.Type.Elem()))
-			filled.FieldByIndex(f.Index).Set(reflect.New(f.Type.Elem()))
+			v.FieldByIndex(f.Index).Set(reflect.New(f.Type.Elem()))
 		}
 	}
+	return v
+}
+
+// fillOthers sets the fields of the struct v that are to be published, but for one,
+// and returns their names.
+func fillOthers(v reflect.Value, but string) string {
 	var names []string
-	for _, f := range others {
-		fill(filled.FieldByIndex(f.Index), 0)
-		if !reflect.DeepEqual(plain.FieldByIndex(f.Index).Interface(), filled.FieldByIndex(f.Index).Interface()) {
+	for f := range v.Type().Fields() {
+		isOut := f.Tag.Get("json") == "-" || f.Tag.Get("mapstructure") == "-"
+		if f.Name != but && !isOut && fill(v.FieldByIndex(f.Index), 0) {
 			names = append(names, f.Name)
 		}
-	}
-	before, written := m.text(plain)
-	after, writtenToo := m.text(filled)
-	if !written || !writtenToo || before != after {
-		return ""
 	}
 	return strings.Join(names, ", ")
 }
 
-// fill sets v, and what is in it, to some value that is not zero.
-func fill(v reflect.Value, depth int) {
+// fill sets v, and what is in it, to some value that is not zero, as far as it can
+// be set.
+func fill(v reflect.Value, depth int) (set bool) {
 	const deepest = 4 // ends a recursive type
-	if depth > deepest || !v.CanSet() {
-		return
+	if depth > deepest || !v.CanSet() && v.Kind() != reflect.Struct {
+		return false
 	}
-	switch v.Type() {
-	case timeType:
+	if v.Type() == timeType && v.CanSet() {
 		v.Set(reflect.ValueOf(time.Unix(1, 0).UTC()))
-		return
-	case jsonNumberType:
-		v.SetString("1")
-		return
-	case reflect.TypeFor[json.RawMessage]():
-		v.SetBytes([]byte("1"))
-		return
+		return true
 	}
 	switch v.Kind() {
 	case reflect.String:
-		v.SetString("x")
+		v.SetString("1") // a json.Number is a string too
 	case reflect.Bool:
 		v.SetBool(true)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
 		v.SetInt(1)
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		v.SetUint(1)
+		v.SetUint('1') // and a json.RawMessage is bytes
 	case reflect.Float32, reflect.Float64:
 		v.SetFloat(1)
 	case reflect.Interface:
-		if v.NumMethod() == 0 {
-			v.Set(reflect.ValueOf("x"))
+		if v.NumMethod() > 0 {
+			return false
 		}
+		v.Set(reflect.ValueOf("1"))
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
 		fill(v.Elem(), depth+1)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
 		fill(v.Index(0), depth+1)
-	case reflect.Array:
-		for i := range min(v.Len(), 16) {
-			fill(v.Index(i), depth+1)
-		}
 	case reflect.Map:
 		key, elem := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
 		fill(key, depth+1)
 		fill(elem, depth+1)
 		v.Set(reflect.MakeMap(v.Type()))
 		v.SetMapIndex(key, elem)
+	case reflect.Array:
+		for i := range min(v.Len(), 16) {
+			set = fill(v.Index(i), depth+1) || set
+		}
+		return set
 	case reflect.Struct:
 		for i := range v.NumField() {
-			fill(v.Field(i), depth+1)
+			set = fill(v.Field(i), depth+1) || set
 		}
+		return set
+	default:
+		return false
 	}
+	return true
 }
 
 // unheardIn returns the type in an element of a map whose marshal method has a
