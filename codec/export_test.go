@@ -27,3 +27,22 @@ func Proves(value any, tag string) (holds, known bool) {
 	f, known := newProvenField(v.Type(), tag, nil)
 	return known && f.hold(v), known
 }
+
+// TagProblems is what Check finds in the validate tags of the struct t.
+func TagProblems(t reflect.Type) []error { return tagProblems(plainValidator(), t, nil) }
+
+// Resolves tells whether a validate tag of the struct t may name a field so, and
+// whether that is certain.
+func Resolves(t reflect.Type, name string) (ok, certain bool) {
+	other, reason := resolve(t, name)
+	return reason == "", !other.unknown
+}
+
+// Samples returns pointers to values of the struct t: zeros, its pointers set, and
+// everything set.
+func Samples(t reflect.Type) []any {
+	zero, pointers, full := reflect.New(t), reflect.New(t), reflect.New(t)
+	setPointers(pointers.Elem(), nil)
+	fill(full.Elem(), 0)
+	return []any{zero.Interface(), pointers.Interface(), full.Interface()}
+}

@@ -122,19 +122,19 @@ func (c *tagChecker) fieldTag(parent, t reflect.Type, tag string) (problem strin
 		if problem := nils.pass(part); problem != "" {
 			return problem
 		}
-		t = deref(t)
+		base := deref(t)
 		switch part {
 		case "dive":
-			switch t.Kind() {
+			switch base.Kind() {
 			case reflect.Map:
-				element = append(element, t.Key())
-				t = t.Elem()
+				element = append(element, base.Key())
+				t = base.Elem()
 			case reflect.Slice, reflect.Array:
-				t = t.Elem()
+				t = base.Elem()
 			case reflect.Interface:
 				return ""
 			default:
-				return fmt.Sprintf("dive is for slices, arrays and maps, not for %s; remove it", t)
+				return fmt.Sprintf("dive is for slices, arrays and maps, not for %s; remove it", base)
 			}
 			nils.enter(t)
 			continue
@@ -155,7 +155,7 @@ func (c *tagChecker) fieldTag(parent, t reflect.Type, tag string) (problem strin
 			continue
 		}
 		for alternative := range strings.SplitSeq(part, "|") {
-			if problem := c.part(parent, t, alternative); problem != "" {
+			if problem := c.part(parent, base, alternative); problem != "" {
 				return problem
 			}
 		}
