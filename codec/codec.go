@@ -7,10 +7,14 @@ package codec
 type Fields map[string]any
 
 // Codec turns the fields of an entry into a T and back. Implementations are safe
-// for concurrent use.
+// for concurrent use. A codec of one's own checks validate tags with [Validate],
+// and is a [Checker] with the help of [CheckTags].
 type Codec[T any] interface {
 	// Decode returns the value that the fields hold. It neither changes nor
-	// keeps fields. The value is the zero T when the error is not nil.
+	// keeps fields. The value is the zero T when the error is not nil. An entry
+	// whose error is that of stream.Skip is passed as skipped, and is not
+	// counted as one that cannot be decoded: a codec of one's own says so of
+	// entries that are meant for others.
 	Decode(fields Fields) (T, error)
 	// Encode returns field, value, field, value and so on, at least one pair.
 	// The order of the fields is the same for all values of T, because Redis

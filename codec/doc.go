@@ -26,17 +26,27 @@
 //   - Floats are decimal and finite. Bools are those of [strconv.ParseBool].
 //   - [time.Duration] is the text of [time.ParseDuration], [time.Time] is
 //     RFC 3339, or Unix milliseconds with the tag option unixmilli or the type
-//     [UnixMilli].
-//   - A type with UnmarshalText and MarshalText speaks for itself.
+//     [UnixMilli], or Unix seconds with the tag option unix or the type [Unix].
+//   - A type with UnmarshalText and MarshalText speaks for itself. Check refuses
+//     one that does so with the methods of a type that it embeds, if that leaves
+//     out exported fields, and one that does not read back what it writes for its
+//     zero value.
+//   - A [encoding/json.Number] is a number as JSON has it, and left out when empty.
 //   - Structs, slices, arrays and maps are JSON inside their field; JSON null is
 //     refused there, as it would leave a silent zero.
 //   - JSON, in such a field and in [JSON], is refused where encoding/json would
 //     lose something without a word: bytes that are not UTF-8 and half a
 //     surrogate pair (both would be U+FFFD), one name twice in an object, also as
-//     "ID" and "id" where a struct has one field for both, a whole number in an
-//     any that a float64 would round (9007199254740993; fractions are rounded as
-//     floats are), and more than 100 levels of arrays and objects. Values that
-//     would encode to such JSON are refused too.
+//     "ID" and "id" where a struct has one field for both, two texts of one key of
+//     a map, an array that is not as long as its Go type, null as an element of a
+//     list or a map whose Go type has no null, and more than 100 levels of arrays
+//     and objects. Values that would encode to such JSON are refused too, and so
+//     are a time whose zone has seconds and an empty json.Number. A null member of
+//     a struct counts as absent.
+//   - Inside JSON, a number in an any is a float64, or a [encoding/json.Number] if
+//     a float64 would round it as a whole number (9007199254740993; fractions are
+//     rounded as floats are) or is too small for it. [UseNumber] makes every one a
+//     json.Number.
 //   - A pointer is nil when the entry lacks its field, and left out when nil.
 //   - A field of type any gets the text.
 //
@@ -45,10 +55,13 @@
 //
 // # Tag options
 //
+// The fields of an entry are named by mapstructure tags, the parts of JSON by json
+// tags; a struct with names in the other tag only is refused.
+//
 // Behind the name in a mapstructure tag: squash takes in the fields of a nested
 // struct, remain (on one map[string]string or map[string]any) takes what no
 // field declares, omitempty leaves an empty value or a zero time out when
-// encoding, unixmilli is described above, trim removes white space around a
+// encoding, unix and unixmilli are described above, trim removes white space around a
 // text before it is converted. The name "-" keeps a field out of the entry.
 //
 // # Speed
@@ -67,5 +80,8 @@
 // A value that cannot be decoded or encoded is reported as [FieldErrors], all of
 // an entry's problems at once. Field values are personal data: no error of this
 // package contains one, so errors can be logged. A type that a codec cannot
-// serve is reported by [Checker], before the first entry is read.
+// serve is reported by [Checker], before the first entry is read. So are validate
+// tags that make validator panic, that name no field, that lack their parameter,
+// that are the same for every value of their type, and that are never looked at
+// because a dive is missing.
 package codec

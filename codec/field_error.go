@@ -9,7 +9,8 @@ import (
 // contains the field's value. It is found in [FieldErrors] with [errors.As].
 type FieldError struct {
 	// Field is the name on the wire. Parts of a JSON field follow behind dots
-	// and brackets; the key of a map is a value and stands as [...].
+	// and brackets; the key of a map is a value and stands as [...]. [Validate]
+	// gives the names in Go.
 	Field string
 	// Type is the Go type of the field, empty for a field that is not declared.
 	Type string

@@ -3,8 +3,11 @@ package codec_test
 import (
 	"encoding/json"
 	"fmt"
+	"math/big"
+	"net/netip"
 	"reflect"
 	"runtime/metrics"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -152,4 +155,98 @@ func wantNoCanary[T any](t *testing.T, c codec.Codec[T], name, text string, plac
 	if err != nil && strings.Contains(fmt.Sprintf("%v %+v", err, err), canary) {
 		t.Fatalf("the value of %q is in the error: %v", name, err)
 	}
+}
+
+// FuzzJSONKeeps: a text that is taken says what the value says, for types in which
+// encoding/json loses parts without a word.
+func FuzzJSONKeeps(f *testing.F) {
+	for i, text := range []string{
+		`[1,2]`, `[1]`, `[1,2,3]`, `[1,null]`, `[[1],[2,3]]`, `{"a":[1,2]}`, `{"::1":1,"0::1":2}`, `{"1":1,"01":2}`, `{"a":null}`, `[9007199254740993]`,
+		`{"a":{"b":[9007199254740993,1,null]}}`, `[1e400]`, `"x"`, `["1",1]`, `[{"a":1,"A":2}]`, ` [ 1 , 2 ] `,
+	} {
+		f.Add(text, uint8(i))
+		f.Add(text, uint8(i+1))
+		f.Add(text, uint8(i+2))
+	}
+	f.Fuzz(func(t *testing.T, text string, at uint8) {
+		switch at % 7 {
+		case 0:
+			keeps[[2]int](t, text)
+		case 1:
+			keeps[[]int](t, text)
+		case 2:
+			keeps[map[string][2]uint8](t, text)
+		case 3:
+			keeps[map[netip.Addr]int](t, text)
+		case 4:
+			keeps[map[int16][]bool](t, text)
+		case 5:
+			keeps[any](t, text)
+		case 6:
+			keeps[[]map[string]*[1]any](t, text)
+		}
+	})
+}
+
+// keeps compares a text that a codec takes with the JSON of the value, number by
+// number.
+func keeps[T any](t *testing.T, text string) {
+	t.Helper()
+	for _, c := range []codec.JSON[T]{{}, {UseNumber: true}} {
+		value, err := c.Decode(codec.Fields{"payload": text})
+		if err != nil {
+			continue
+		}
+		pairs, err := c.Encode(value)
+		if err != nil {
+			t.Fatalf("%q was decoded, but not encoded: %v", text, err)
+		}
+		if before, after := generic(t, text), generic(t, pairs[1]); !reflect.DeepEqual(before, after) {
+			t.Fatalf("%q became %q in a %T", text, pairs[1], value)
+		}
+	}
+}
+
+// generic returns a JSON text as a value. Names of a map may be written in two
+// ways, and so may numbers.
+func generic(t *testing.T, text string) any {
+	t.Helper()
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	var value any
+	if err := decoder.Decode(&value); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	return normalJSON(value)
+}
+
+func normalJSON(value any) any {
+	switch value := value.(type) {
+	case json.Number:
+		x, err := value.Float64()
+		whole, ok := new(big.Int).SetString(value.String(), 10)
+		if err != nil || ok && strconv.FormatFloat(x, 'f', -1, 64) != whole.String() && x != 0 {
+			return value
+		}
+		return x + 0 // no negative zero
+	case []any:
+		for i := range value {
+			value[i] = normalJSON(value[i])
+		}
+	case map[string]any:
+		normal := map[string]any{}
+		for key, elem := range value {
+			if addr, err := netip.ParseAddr(key); err == nil {
+				key = addr.String()
+			} else if n, err := strconv.ParseInt(key, 10, 64); err == nil {
+				key = strconv.FormatInt(n, 10)
+			}
+			normal[key] = normalJSON(elem)
+		}
+		if len(normal) != len(value) {
+			return value // two names, as a map of strings may have them
+		}
+		return normal
+	}
+	return value
 }

@@ -2,6 +2,7 @@ package codec_test
 
 import (
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -348,7 +349,7 @@ func FuzzTags(f *testing.F) {
 	} {
 		f.Add(tag, uint8(i))
 	}
-	values := []any{"", new(string), new(int64), []line{}, []*line{}, map[string]*int{}, time.Time{}, &time.Time{}, true, 1.5, [2]uint8{}, refund{}.Ship, &[]string{}, new(any)}
+	values := []any{"", new(string), new(int64), []line{}, []*line{}, map[string]*int{}, time.Time{}, &time.Time{}, true, 1.5, [2]uint8{}, refund{}.Ship, &[]string{}}
 	f.Fuzz(func(t *testing.T, tag string, at uint8) {
 		if len(tag) > 80 || strings.ContainsAny(tag, "\"\\`\x00\n\r\t") || strings.Contains(tag, "file") || strings.Contains(tag, "dir") || strings.Contains(tag, "addr") || strings.Contains(tag, "uds") || strings.Contains(tag, "image") {
 			t.Skip("no tag of a source file, or one that looks at the machine")
@@ -361,7 +362,9 @@ func FuzzTags(f *testing.F) {
 	})
 }
 
-// FuzzNamesOfOthers: a name leads to a field exactly where validator finds one.
+var plainName = regexp.MustCompile(`^[A-Za-z]+(\[\w+\])*(\.[A-Za-z]+(\[\w+\])*)*$`)
+
+// FuzzNamesOfOthers: a plain name leads to a field exactly where validator finds one.
 func FuzzNamesOfOthers(f *testing.F) {
 	for _, name := range strings.Fields("Kind kind Optional Lines[0].SKU Lines.SKU Lines[0 By[x].Tags[0] By[].N Ship.City Ship.City.X At.wall Until SKU Away Any.X private Raw[0] . [0] line.SKU Far.Away Kind[0]") {
 		f.Add(name)
@@ -394,7 +397,8 @@ func FuzzNamesOfOthers(f *testing.F) {
 			return false
 		}()
 		resolves, certain := codec.Resolves(reflect.TypeFor[event](), name)
-		if found && !panicked && !resolves && !strings.Contains(name, "Away") {
+		// validator also takes names such as "Lines.]".
+		if found && !panicked && !resolves && plainName.MatchString(name) && !strings.Contains(name, "Away") {
 			t.Errorf("%q is refused, and validator finds it", name)
 		}
 		inElements := strings.Contains(name, "[") // an index may be too large, a key not there
