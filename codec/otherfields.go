@@ -122,7 +122,7 @@ func valueReason(other otherField, name, value string) string {
 }
 
 func uniqueReason(parent, t reflect.Type, param string) string {
-	elem := t
+	var elem reflect.Type
 	switch t.Kind() {
 	case reflect.Interface:
 		return ""

@@ -83,7 +83,7 @@ func reached(t reflect.Type, parts []string) reflect.Type {
 
 // containedIn returns the type of the elements of a list or map, at any depth.
 func containedIn(t reflect.Type) reflect.Type {
-	for depth := 0; depth < 8; depth++ {
+	for range 8 {
 		t = deref(t)
 		if t.Kind() != reflect.Slice && t.Kind() != reflect.Array && t.Kind() != reflect.Map {
 			break

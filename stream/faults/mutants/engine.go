@@ -232,8 +232,8 @@ var engineMutants = []mutant{
 		name: "what waited and was lost keeps its key",
 		edits: []edit{{
 			"stream/pending.go",
-			"\t\t\tw.releaseLocked(one)\n\t\tcase parked:",
-			"\t\tcase parked:",
+			"\t\t\tw.releaseLocked(one)\n\t\tcase writing:",
+			"\t\tcase writing:",
 		}},
 		tests: []tests{{inStream, "TestWindowOfWhatWasLost"}},
 	},
@@ -259,8 +259,8 @@ var engineMutants = []mutant{
 		name: "log mode goes on behind an entry that failed",
 		edits: []edit{{
 			"stream/window.go",
-			"if one == nil && w.serial && len(w.waiting) > 0 {",
-			"if one == nil && w.serial && len(w.waiting) > 1 {",
+			"w.serial && len(w.waiting) > 0 ||",
+			"w.serial && len(w.waiting) > 1 ||",
 		}},
 		tests: []tests{{inStream, "TestFailedEntryIsHeldUntilItSucceeds"}},
 	},
@@ -331,8 +331,8 @@ var engineMutants = []mutant{
 		name: "a mirror goes ahead of its store",
 		edits: []edit{{
 			"stream/mirror.go",
-			"\tif err := m.store.Save(ctx, label, id); err != nil {\n\t\treturn err\n\t}\n\treturn m.show(ctx, label, id, \"\")\n",
-			"\tif err := m.show(ctx, label, id, \"\"); err != nil {\n\t\treturn err\n\t}\n\treturn m.store.Save(ctx, label, id)\n",
+			"\tif err := save(ctx, m.store, label, id); err != nil {\n\t\treturn err\n\t}\n\treturn m.show(ctx, label, id, \"\")\n",
+			"\tif err := m.show(ctx, label, id, \"\"); err != nil {\n\t\treturn err\n\t}\n\treturn save(ctx, m.store, label, id)\n",
 		}},
 		tests: []tests{{inStream, "TestMirrorAfterFailures"}},
 	},

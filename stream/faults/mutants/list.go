@@ -29,8 +29,8 @@ var mutants = []mutant{
 		name: "group mode acks before the handler",
 		edits: []edit{{
 			"stream/worker.go",
-			"\tfailure = r.chain(ctx, one.entry)\n",
-			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*held{one})\n\t}\n\tfailure = r.chain(ctx, one.entry)\n",
+			"\tfailure := r.chain(ctx, one.entry)\n",
+			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*held{one})\n\t}\n\tfailure := r.chain(ctx, one.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -38,8 +38,8 @@ var mutants = []mutant{
 		name: "log mode saves the offset before the handler",
 		edits: []edit{{
 			"stream/worker.go",
-			"\tfailure = r.chain(ctx, one.entry)\n",
-			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*held{one})\n\t}\n\tfailure = r.chain(ctx, one.entry)\n",
+			"\tfailure := r.chain(ctx, one.entry)\n",
+			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*held{one})\n\t}\n\tfailure := r.chain(ctx, one.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -278,7 +278,7 @@ var mutants = []mutant{
 		name: "passes a malformed entry without a word",
 		edits: []edit{{
 			"stream/engine.go",
-			"\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", wrong.Err)\n",
+			"\t\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", harmless(wrong.Err))\n",
 			"",
 		}},
 		tests: []tests{{inStream, "TestUndecodableEntriesAreLoggedAndPassed"}},
@@ -286,9 +286,9 @@ var mutants = []mutant{
 	{
 		name: "logs the fields of an entry that failed",
 		edits: []edit{{
-			"stream/engine.go",
-			"log.Error(\"entry held: it failed and will be delivered again\", \"err\", failure)",
-			"log.Error(\"entry held: it failed and will be delivered again\", \"err\", failure, \"fields\", entry.Fields)",
+			"stream/cause.go",
+			"log.Error(heldText, \"entry_id\", one.id, \"attempt\", one.entry.Deliveries, \"err\", failure)",
+			"log.Error(heldText, \"entry_id\", one.id, \"attempt\", one.entry.Deliveries, \"err\", failure, \"fields\", one.entry.Fields)",
 		}},
 		tests: []tests{{inFaults, "TestSecretsOfEntries"}},
 	},

@@ -61,8 +61,8 @@ var roomMutants = []mutant{
 		name: "a corrupt offset in Redis is none",
 		edits: []edit{{
 			"offset/redis.go",
-			"\tif _, err := parse(id); err != nil {\n\t\treturn \"\", false, fmt",
-			"\tif _, err := parse(id); err != nil {\n\t\treturn \"\", false, nil\n\t\treturn \"\", false, fmt",
+			"\t\treturn \"\", false, fmt.Errorf(\"offset: load label %q from hash %q: %w (%w)\"",
+			"\t\treturn \"\", false, nil\n\t\treturn \"\", false, fmt.Errorf(\"offset: load label %q from hash %q: %w (%w)\"",
 		}},
 		tests: []tests{{inOffset, "TestRedis"}},
 	},
@@ -211,10 +211,10 @@ var roomMutants = []mutant{
 		tests: []tests{{inMiddleware, "TestDeadLetter.*"}},
 	},
 	{
-		name: "Logging tells an error at Info",
+		name: "Logging tells single errors at Info",
 		edits: []edit{{
 			"middleware/logging.go",
-			"return slog.LevelError, \"entry failed\"",
+			"return slog.LevelDebug, \"entry failed\"",
 			"return slog.LevelInfo, \"entry failed\"",
 		}},
 		tests: []tests{{inMiddleware, "TestLogging.*"}},
@@ -267,8 +267,8 @@ var roomMutants = []mutant{
 	{
 		name: "the checker takes an old report for a new loss",
 		edits: []edit{{
-			"stream/streamtest/history/judge.go",
-			"if at < entry.published {",
+			"stream/streamtest/history/report.go",
+			"if at < min(entry.published, entry.delivered) {",
 			"if at < 0 {",
 		}},
 		tests: []tests{{inHistory, "TestCheck"}},
@@ -277,8 +277,8 @@ var roomMutants = []mutant{
 		name: "the checker orders all keys as one",
 		edits: []edit{{
 			"stream/streamtest/history/judge.go",
-			"\t\tif c.rules.Order == ByKey {\n",
-			"\t\tif c.rules.Order == InOrder {\n",
+			"\tif c.rules.Order == ByKey {\n",
+			"\tif c.rules.Order == InOrder {\n",
 		}},
 		tests: []tests{{inHistory, "TestCheck"}},
 	},
