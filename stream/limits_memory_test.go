@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime"
+	"slices"
 	"runtime/debug"
 	"runtime/metrics"
 	"strconv"
@@ -163,6 +164,10 @@ func TestMemoryOfAnEntryOverTheLimit(t *testing.T) {
 			letters := deadLetters(t, client, "{orders}:dead")
 			if len(letters) != 2 {
 				t.Fatalf("%d dead letters", len(letters))
+			}
+			// Several are written at a time: they have no order.
+			if letters[0][1] == "c" {
+				slices.Reverse(letters)
 			}
 			for i, want := range [][]string{{"id", "a", "large", large, "a", "1", "a", "2"}, {"id", "c", "large", large[1:]}} {
 				if got := letters[i][:len(letters[i])-12]; !equalTexts(got, want) {
