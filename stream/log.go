@@ -58,10 +58,14 @@ func (s *logSource) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.sharing.inTurn(func(ctx context.Context) error {
+	err = s.sharing.inTurn(func(ctx context.Context) error {
 		_, err := s.survey(ctx, s.place(), resumed)
 		return err
 	})(ctx)
+	if err == nil {
+		s.log().Info("consumer started", "offset", s.place().id) // once: what fails is tried again
+	}
+	return err
 }
 
 // find finds out where to begin, and whether that is the offset of an earlier run.
@@ -77,7 +81,6 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 		}
 		// What FromTime has stored is no entry's.
 		s.setPlace(place{id: id, witnessed: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
-		s.log().Info("consumer started", "offset", id)
 		return true, nil
 	}
 	from, err := s.config.start.resolve(ctx, s.client, s.stream)
@@ -90,7 +93,6 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 		}
 	}
 	s.setPlace(from)
-	s.log().Info("consumer started", "offset", from.id)
 	return false, nil
 }
 
