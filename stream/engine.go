@@ -48,6 +48,8 @@ type run struct {
 	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
 	settling, carrying exclusive
+	// reads watches the goroutine of Run, from the start on, settles the settler.
+	reads, settles watchdog
 }
 
 // source is the one seam between log mode and group mode: where entries come
@@ -81,6 +83,8 @@ type source interface {
 	close() error
 }
 
+const startingWhat = "finding the place to start"
+
 // stopTimeout is how long the last settling may take when Run returns.
 const stopTimeout = time.Second
 
@@ -105,7 +109,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	}
 	defer func() { _ = r.source.close() }() // it was only read with: nothing can be lost in it
 
-	if err := e.persist(ctx, "finding the place to start", r.source.start, true); err != nil {
+	if err := e.persist(withWatchdog(ctx, &r.reads), startingWhat, r.source.start, true); err != nil {
 		return unlessDone(ctx, err)
 	}
 	e.meter.update(func(m *meter) { m.started = true })
@@ -134,8 +138,9 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 	tending, stopTending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTending()
 
+	settling := withWatchdog(tending, &r.settles)
 	r.settler.do = func() {
-		if err := unlessDone(tending, r.settleNow(tending)); err != nil {
+		if err := unlessDone(tending, r.settleNow(settling)); err != nil {
 			fail(err)
 		}
 	}
@@ -176,6 +181,7 @@ func (e *engine) handling(ctx context.Context) (context.Context, context.CancelF
 // read fetches until ctx is done, and returns nil then. It returns an error only if
 // the first read shows what no waiting can mend.
 func (r *run) read(ctx context.Context) error {
+	ctx = withWatchdog(ctx, &r.reads)
 	fetch := func(ctx context.Context) error {
 		err := r.source.fetch(ctx)
 		if err == nil {
@@ -194,6 +200,7 @@ func (r *run) read(ctx context.Context) error {
 
 // readWorked notes that the server has answered a read.
 func (r *run) readWorked() {
+	r.reads.progress()
 	r.meter.update(func(m *meter) {
 		if m.unreadable {
 			m.unreadable = false
@@ -228,9 +235,11 @@ func (r *run) take(b batch, at time.Time) (more bool) {
 // done before.
 func (r *run) awaitRoom(ctx context.Context) bool {
 	r.meter.update(func(m *meter) { m.reading = time.Time{} })
+	r.reads.end() // handlers take as long as they take
 	if !r.window.awaitRoom(ctx, r.reportFull) {
 		return false
 	}
+	r.reads.begin()
 	r.meter.update(func(m *meter) { m.reading = time.Now() })
 	return true
 }
@@ -307,8 +316,11 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error, dead fu
 func (e *engine) persist(ctx context.Context, what string, do func(context.Context) error, starting bool) error {
 	var trouble *outage // made when there is some: most of this works at once
 	defer func() { trouble.abandon() }()
+	watchdog := watchdogOf(ctx)
 	for {
+		watchdog.begin()
 		err := do(ctx)
+		watchdog.end()
 		if err == nil {
 			trouble.ends()
 			return nil

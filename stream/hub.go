@@ -25,6 +25,7 @@ type hub struct {
 	readers []*reader // of the lanes, and those that are taken in turns
 	gate    gate
 	turns   chan *reader
+	moved   movement // when a turn has begun or ended
 
 	mu        sync.Mutex         // for what follows, the lanes and their waiters
 	members   map[string]*member // by stream
@@ -101,13 +102,18 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, ta
 	if !h.gate.enter(ctx) {
 		return ctx.Err()
 	}
+	watchdog := watchdogOf(ctx)
+	watchdog.waits(&h.moved)
 	select {
 	case r := <-h.turns:
+		h.moved.note()
+		watchdog.begin()
 		elsewhere(func() {
 			var b batch
 			at := time.Now()
 			b, err = h.readOn(ctx, r, stream, from, p)
 			h.turns <- r
+			h.moved.note()
 			h.gate.leave(ctx, err)
 			if b.len() > 0 {
 				take(b, at)

@@ -13,8 +13,10 @@ import (
 type sharing struct {
 	mu   sync.Mutex
 	hubs map[hubKey]*hub
-	// commands has something in it for each command at work, reads aside.
+	// commands has something in it for each command at work, reads aside; moved is when
+	// one of them has begun or ended.
 	commands chan struct{}
+	moved    movement
 	// unblocking is held while a read is ended, so that only one is at a time.
 	unblocking exclusive
 }
@@ -93,10 +95,15 @@ func (s *sharing) inTurn(do func(context.Context) error) func(context.Context) e
 		return do
 	}
 	return func(ctx context.Context) (err error) {
+		watchdog := watchdogOf(ctx)
+		watchdog.waits(&s.moved)
 		select {
 		case s.commands <- struct{}{}:
+			s.moved.note()
+			watchdog.begin()
 			elsewhere(func() { err = do(ctx) })
 			<-s.commands
+			s.moved.note()
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
