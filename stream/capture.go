@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // capture stands between go-redis and a connection of a reader, and takes the
@@ -21,8 +22,11 @@ type capture struct {
 	net.Conn
 	*exchange
 	reply reply
-	// armed is set while the reply to take has not come.
-	armed atomic.Bool
+	// armed is set while the reply to take has not come, which was asked for at a time.
+	armed   atomic.Bool
+	askedAt atomic.Int64 // as of time.UnixNano
+	// begun is set once some of the reply has come.
+	begun bool
 	// first is what go-redis gets before anything else.
 	first bytes.Buffer
 	// failed is why a reply was not read to its end. It stays: go-redis, which
@@ -43,6 +47,7 @@ type exchange struct {
 	// wanted is how much may be taken out of the reply to the current read.
 	wanted atomic.Pointer[intakes]
 	caught atomic.Pointer[[]batch] // what was
+	cut    atomic.Bool             // a reply broke off
 }
 
 func newCapture(conn net.Conn, s *sockets) *capture {
@@ -56,16 +61,21 @@ func (c *capture) Write(p []byte) (int, error) {
 	}
 	switch {
 	case sent:
-		c.armed.Store(true)
+		c.arm()
 		return len(p), nil
 	case asksForEntries(p):
-		c.armed.Store(true)
+		c.arm()
 		c.asked = c.asked[:0]
 	}
 	if c.armed.Load() && c.eager != nil {
 		c.asked = append(c.asked, p...) // it may be written in parts
 	}
 	return c.Conn.Write(p)
+}
+
+func (c *capture) arm() {
+	c.askedAt.Store(time.Now().UnixNano())
+	c.armed.Store(true)
 }
 
 // asksForEntries reports whether p begins with an XREAD or XREADGROUP.
@@ -80,7 +90,9 @@ func asksForEntries(p []byte) bool {
 
 func (c *capture) Read(p []byte) (int, error) {
 	if c.armed.Load() && c.first.Len() == 0 && c.failed == nil {
-		c.failed = c.take()
+		if c.failed = c.take(); c.failed != nil && isCut(c.failed, c.begun, time.Since(time.Unix(0, c.askedAt.Load()))) {
+			c.cut.Store(true)
+		}
 	}
 	if c.failed != nil {
 		return 0, c.failed
@@ -108,6 +120,7 @@ func (c *capture) Read(p []byte) (int, error) {
 
 // take reads what comes next. It takes entries, and lets everything else pass.
 func (c *capture) take() error {
+	c.begun = false
 	if err := c.reply.need(1); err != nil {
 		return err
 	}
@@ -119,6 +132,7 @@ func (c *capture) take() error {
 		c.armed.Store(false)
 		return nil
 	}
+	c.begun = true
 	c.reply.intakes = everything // for a read of the user's own
 	if wanted := c.wanted.Load(); wanted != nil {
 		c.reply.intakes = *wanted

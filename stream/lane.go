@@ -43,7 +43,11 @@ type lane struct {
 	reads                         int
 	reading, interrupted, dropped bool
 	demoted                       time.Time // when that was looked at
-	looked                        time.Time // when the server's role was, run's own
+
+	// What follows is run's own.
+
+	looked time.Time // when the server's role was looked at
+	limit  replyLimit
 }
 
 func newLane(h *hub, r *reader) *lane {
@@ -158,8 +162,11 @@ func (l *lane) run(ctx context.Context) {
 		at := time.Now()
 		// Each stream that waits here has few entries, if any: it is asked for as many
 		// as ever. One with large entries cannot make the others' reads smaller, and
-		// what does not fit of its own is left.
-		batches, err := l.hub.read(ctx, l.reader, streams, l.hub.block, l.hub.count, intakesOf(asked))
+		// what does not fit of its own is left; but for replies that break off, of which
+		// each is asked for its own next.
+		count := l.limit.of(l.hub.count, at)
+		batches, err := l.hub.read(ctx, l.reader, streams, l.hub.block, count, intakesOf(asked))
+		err = l.limited(count, err)
 		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
 			l.looked = at
 			err = checkRole(ctx, l.reader)
@@ -174,6 +181,16 @@ func (l *lane) run(ctx context.Context) {
 		}
 		l.answer(asked, batches, err, at)
 	}
+}
+
+// limited looks at the failure of a read of so many entries of each stream.
+func (l *lane) limited(count int, err error) error {
+	var cut *cutError
+	if errors.As(err, &cut) {
+		l.limit.cut(count, time.Now())
+		cut.asked = count
+	}
+	return err
 }
 
 // errDropped is the failure of a read in log mode whose connection was closed for
