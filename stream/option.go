@@ -326,7 +326,8 @@ func WithDrainTimeout(d time.Duration) Option {
 // A name must not be in use twice at a time: each of the two would take the
 // other's entries for its own. A name that is the same after a restart, such as
 // that of a pod in a stateful set, lets a consumer that was killed go on with
-// what it had at once; under another name that waits until it is claimed.
+// what it had at once; under another name that waits until it is claimed. Of that it takes
+// up as much as [WithWindow] allows at a time.
 func WithConsumerName(name string) Option {
 	return option{"WithConsumerName", groupConsumer, func(c *config) { c.consumerName = name }}
 }
@@ -347,8 +348,9 @@ func WithConcurrency(n int) Option {
 // one for each concurrent handler. Less than 1, or than the handlers that run at
 // once ([WithConcurrency]), is refused.
 //
-// It bounds the memory that a backlog takes, and what can be delivered again after
-// a crash. When it is full, nothing more is read; if that lasts, the log says which
+// It bounds the memory that a backlog takes, be it unread or pending on the consumer's
+// name, and what can be delivered again after a crash. What is claimed from other
+// consumers may exceed it by one batch. When it is full, nothing more is read; if that lasts, the log says which
 // entry is in the way. A window below the batch size makes batches as small.
 // Entries over the limit of [WithMaxDeliveries] do not count.
 func WithWindow(n int) Option {

@@ -32,7 +32,7 @@ var roles = []role{
 	{"log, with its offsets elsewhere", []string{"a consumer in log mode", "dead letters of either"}, workInLogMode},
 	{"log in a Runner", []string{"a consumer in log mode", "its offsets, with `offset.NewRedis`", "dead letters of either", "consumers of either in a `Runner`"}, workInLogMode},
 	{"group", []string{"a consumer in group mode", "dead letters of either"}, workInAGroup},
-	{"group in a Runner", []string{"a consumer in group mode", "dead letters of either", "consumers of either in a `Runner`"}, workInAGroup},
+	{"group in a Runner", []string{"a consumer in group mode", "dead letters of either", "consumers of either in a `Runner`", "those in group mode"}, workInAGroup},
 	{"producer", []string{"a producer"}, publish},
 	{"producer with PublishOnce", []string{"with `PublishOnce`"}, publishOnce},
 	{"trimmer", []string{"a trimmer"}, trim},
