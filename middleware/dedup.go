@@ -72,7 +72,9 @@ type DedupConfig struct {
 // SHA-256 hash, together with those of label and stream; mind that the hash of
 // something as guessable as a phone number can be found by trying.
 //
-// The client may be of any kind, and is not closed. Its user needs the rights
+// The client may be of any kind, and is not closed. All commands are scripts, which the
+// client of a cluster sends to primaries. Its hooks and timeouts apply to them; give it
+// ContextTimeoutEnabled, or a stop may wait for its ReadTimeout. Its user needs the rights
 // +set +get +del +eval +evalsha on keys with the prefix and label. Every entry
 // costs two round trips. A nil client, a nil key function and a blank label are
 // mistakes; then every entry fails with an error that says so.
@@ -157,6 +159,10 @@ var releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`)
 
+// finishScript notes that an event was handled. It is no plain SET, so that a hook that
+// changes keys changes that of all three commands, or of none.
+var finishScript = redis.NewScript(`redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1`)
+
 // finishTimeout is how long the outcome may take to be recorded, be it after a
 // stop: a consumer that is stopped must not forget what it has handled.
 const finishTimeout = time.Second
@@ -185,7 +191,7 @@ func (d *dedup) handle(ctx context.Context, next stream.EntryHandler, entry *str
 		_ = releaseScript.Run(ctx, d.client, []string{name}, own+token).Err()
 		return failure
 	}
-	if err := d.client.Set(ctx, name, done+id, d.config.Window).Err(); err != nil {
+	if err := finishScript.Run(ctx, d.client, []string{name}, done+id, max(d.config.Window.Milliseconds(), 1)).Err(); err != nil {
 		// An error would have the event handled again for certain, nil only if
 		// it was sent twice.
 		_ = outlast(func() {

@@ -3,6 +3,8 @@ package offset
 import (
 	"context"
 	"errors"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // Store keeps one offset per label. All methods are safe for concurrent use.
@@ -49,6 +51,15 @@ type Resetter interface {
 type Relocator interface {
 	// Relocate has the store look anew where its server is. It does not wait.
 	Relocate()
+}
+
+// Rebinder is implemented by a [Store] that lives in Redis. A consumer uses it when its
+// Run starts, so that the store's commands, too, end with their context, go to
+// primaries, and take none of the connections of the user's client.
+type Rebinder interface {
+	// Rebind returns a store with the same offsets that sends its commands with the
+	// client that own makes of the store's own. The store itself stays as it is.
+	Rebind(own func(redis.UniversalClient) (redis.UniversalClient, error)) (Store, error)
 }
 
 // ErrCorrupt is wrapped by the errors of [Store.Load] and [Store.Save] when what

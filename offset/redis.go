@@ -26,9 +26,12 @@ const DefaultKey = "millrace:offsets"
 //
 //	~<key> +hget +hset +eval +evalsha
 //
+// Each command is a script, which the client of a cluster sends to the primary, also
+// with ReadOnly, RouteByLatency or RouteRandomly. While a consumer runs, the store's
+// commands use a connection of the consumer's own, see [Rebinder].
+//
 // The hash has no expiry. On a server with maxmemory, choose a policy that does
-// not evict it. A client that reads from replicas may load an older offset; then
-// the entries in between are processed again.
+// not evict it.
 type Redis struct {
 	client redis.UniversalClient
 	key    string
@@ -50,10 +53,19 @@ func NewRedis(client redis.UniversalClient, key string) (*Redis, error) {
 	return &Redis{client: client, key: key}, nil
 }
 
+// Rebind implements [Rebinder].
+func (r *Redis) Rebind(own func(redis.UniversalClient) (redis.UniversalClient, error)) (Store, error) {
+	client, err := own(r.client)
+	if err != nil {
+		return nil, err
+	}
+	return &Redis{client: client, key: r.key}, nil
+}
+
 // Load implements [Store]. Errors of the client and of Redis are wrapped; the
 // call may be repeated.
 func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, err error) {
-	id, err = r.do(ctx, "hget", r.key, label).Text()
+	id, err = r.run(ctx, load, label).Text()
 	if errors.Is(err, redis.Nil) {
 		return "", false, nil
 	}
@@ -67,13 +79,21 @@ func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, 
 	return parsed.String(), true, nil
 }
 
-// saveSource is a script that returns what was stored before, an empty text if nothing
+// load and reset are scripts as save is. To a client of a cluster a script is no command
+// that a replica may answer, which could have an older offset, or none. And a hook that
+// changes keys changes that of all three, or of none.
+var (
+	load  = newScript(`return redis.call('HGET', KEYS[1], ARGV[1])`)
+	reset = newScript(`return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])`)
+)
+
+// save is a script that returns the offset that was stored before, an empty text if none
 // was, and 0 when it left alone what it could not read.
 //
 // The parts of an ID stay strings: a Lua number is a double, in which two
 // sequence numbers above 2^53 can be equal. Decimal numbers without leading
 // zeros are ordered by length, then by their digits.
-const saveSource = `
+var save = newScript(`
 local function above(a, b)
   if #a ~= #b then return #a > #b end
   return a > b
@@ -97,9 +117,20 @@ if stored then
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
 return stored or ''
-`
+`)
 
-var saveHash = redis.NewScript(saveSource).Hash()
+// script is a script with one key, the hash.
+type script struct{ source, hash string }
+
+func newScript(source string) script { return script{source, redis.NewScript(source).Hash()} }
+
+func (r *Redis) run(ctx context.Context, s script, args ...any) *redis.Cmd {
+	reply := r.do(ctx, append([]any{"evalsha", s.hash, 1, r.key}, args...)...)
+	if redis.HasErrorPrefix(reply.Err(), "NOSCRIPT") {
+		reply = r.do(ctx, append([]any{"eval", s.source, 1, r.key}, args...)...)
+	}
+	return reply
+}
 
 // Save implements [Store]. Errors of the client and of Redis are wrapped; the
 // call may be repeated.
@@ -108,11 +139,7 @@ func (r *Redis) Save(ctx context.Context, label, id string) error {
 	if err != nil {
 		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
 	}
-	saved := r.do(ctx, "evalsha", saveHash, 1, r.key, label, next.String())
-	if redis.HasErrorPrefix(saved.Err(), "NOSCRIPT") {
-		saved = r.do(ctx, "eval", saveSource, 1, r.key, label, next.String())
-	}
-	reply, err := saved.Result()
+	reply, err := r.run(ctx, save, label, next.String()).Result()
 	if err != nil {
 		return fmt.Errorf("offset: save label %q in hash %q: %w", label, r.key, err)
 	}
@@ -155,7 +182,7 @@ func (r *Redis) Relocate() {
 func (r *Redis) Reset(ctx context.Context, label, id string) error {
 	next, err := parse(id)
 	if err == nil {
-		err = r.do(ctx, "hset", r.key, label, next.String()).Err()
+		err = r.run(ctx, reset, label, next.String()).Err()
 	}
 	if err != nil {
 		return fmt.Errorf("offset: reset label %q in hash %q: %w", label, r.key, err)

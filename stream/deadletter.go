@@ -131,11 +131,16 @@ type mover func(ctx context.Context, letter *deadLetter) (bool, error)
 // reply is lost is written again, so that an entry may be there twice, with the same
 // DeadLetterID. With errGone there is nothing left to write, which has been told.
 func (r *run) writeDeadLetter(ctx context.Context, letter *deadLetter, move mover) error {
-	turns := r.sharing
 	if letter.client != nil {
-		turns = nil // another server, which may be slow
+		other, err := r.conns.of(letter.client)
+		if err != nil {
+			return err
+		}
+		once := *letter // the next try asks for the client again
+		once.client = other.client
+		letter = &once
 	}
-	err := turns.inTurn(func(ctx context.Context) error {
+	err := func() error {
 		if letter.target == r.stream && letter.client == nil {
 			return errors.New("the dead-letter stream is the topic itself; give middleware.DeadLetter another one")
 		}
@@ -146,7 +151,7 @@ func (r *run) writeDeadLetter(ctx context.Context, letter *deadLetter, move move
 			}
 		}
 		return r.moveThroughHere(ctx, letter)
-	})(ctx)
+	}()
 	switch {
 	case errors.Is(err, errGone):
 		r.log().Error("entry lost: it is over the limit of size, and the stream no longer has it for its dead letter", "entry_id", letter.id)
@@ -159,19 +164,19 @@ func (r *run) writeDeadLetter(ctx context.Context, letter *deadLetter, move move
 }
 
 // move is the mover of log mode.
-func (e *engine) move(ctx context.Context, letter *deadLetter) (bool, error) {
-	reply, err := e.moveOnServer(ctx, moveScript, letter, letter.entry.ID)
+func (r *run) move(ctx context.Context, letter *deadLetter) (bool, error) {
+	reply, err := r.moveOnServer(ctx, moveScript, letter, letter.entry.ID)
 	return reply == "moved", err
 }
 
 // moveOnServer runs a script that moves an entry, and returns its reply, which is
 // empty where a script cannot move it. args come before the fields that the
 // letter gets.
-func (e *engine) moveOnServer(ctx context.Context, script onceScript, letter *deadLetter, args ...any) (string, error) {
+func (r *run) moveOnServer(ctx context.Context, script onceScript, letter *deadLetter, args ...any) (string, error) {
 	for _, text := range letter.added {
 		args = append(args, text)
 	}
-	reply, err := script.run(ctx, e.client, []string{e.stream, letter.target}, args...).Text()
+	reply, err := script.run(ctx, r.client, []string{r.stream, letter.target}, args...).Text()
 	switch v := classify(err); {
 	case err == nil:
 		return reply, nil
@@ -223,8 +228,8 @@ var errGone = errors.New("the entry was trimmed or deleted before it could be co
 
 // original returns the entry's field-value pairs as the server has them or, if
 // it no longer does, as they were read.
-func (e *engine) original(ctx context.Context, entry *Entry) ([]any, error) {
-	reply, err := doOnce(ctx, e.client, "xrange", e.stream, entry.ID, entry.ID).Slice()
+func (r *run) original(ctx context.Context, entry *Entry) ([]any, error) {
+	reply, err := doOnce(ctx, r.client, "xrange", r.stream, entry.ID, entry.ID).Slice()
 	if err != nil {
 		return nil, err
 	}

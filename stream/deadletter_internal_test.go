@@ -94,7 +94,8 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		dead.Client = client
 	}
 	e := &engine{stream: l.stream, client: client, group: l.group, identity: Identity{Label: l.owner, Group: l.owner}, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	r := &run{engine: e, window: newWindow(limits{}, l.group), carrying: newExclusive()}
+	r := &run{engine: e, client: client, conns: newConns(1), window: newWindow(limits{}, l.group), carrying: newExclusive()}
+	defer r.conns.close()
 	var from source = &logSource{run: r}
 	if l.group {
 		from = &groupSource{run: r, group: l.owner, name: "me", renewal: newExclusive()}

@@ -208,6 +208,43 @@
 // itself, in turns with others that have one; those that wait do so in one blocking
 // read. A slow topic leaves that while its window is full.
 //
+// A server that stands still holds up none of the topics on another one: the limits of a
+// Runner are for each server, in a cluster for each node.
+//
+// # Client
+//
+// While Run is at work, nothing goes over the connections of the client that a consumer
+// was made with. It has its own, to read with and for commands, made from the client's
+// options and closed at the end. Those of [millrace/offset.Redis], [Mirror] and
+// [Trimmer.Run] go the same way. Of the options
+//
+//   - all are kept that say which server it is, who logs in, and how: addresses, Dialer,
+//     TLSConfig, DB, Protocol, user, password and credentials providers, OnConnect,
+//     ClientName, Limiter, lifetimes and buffers of connections, a cluster's NewClient
+//   - DialTimeout and ReadTimeout count up to one second, and nothing is sent again by
+//     the client: the consumer tries again
+//   - ReadOnly, RouteByLatency and RouteRandomly do not count: a replica may be behind
+//   - pool sizes, client-side caching, and push and maintenance notifications do not
+//     count; a cluster is looked at again once a second
+//
+// The hooks that a redis.Client has when Run starts see each command on its way, reads
+// included; of a read they see how long it took and whether it failed, not the entries
+// that it has brought. They see no dialling. A hook that changes keys, as for tenants'
+// prefixes, is refused when Run starts: it can know neither each command nor the names
+// in the replies. Give the topic the whole key. A hook that answers a command itself is
+// refused as well. To find out, one command of each kind is shown to the hooks, and not
+// sent.
+//
+// The hooks of a redis.ClusterClient are checked in the same way, as far as they change
+// the command that they are given. They see nothing of a consumer's commands: go-redis
+// has no way to call them but on the client's own connections. Add such hooks to the
+// nodes, in ClusterOptions.NewClient, or use [WithObserver].
+//
+// Producers, [Trimmer.Trim], [Consumer.Lag], middleware.Dedup and a store outside of Run
+// work with the client as it is, with its pool, timeouts and hooks. They, too, ask
+// primaries only. A hook that changes keys has to change each key of a command there, or
+// PublishOnce takes the event of one tenant for that of another.
+//
 // # Errors
 //
 // Trouble with Redis and the store does not end Run. It is logged when it
@@ -273,11 +310,10 @@
 //     is handled. What it lacks, and was handled, cannot be undone; where this consumer
 //     has read it, that is told. In log mode about as much can be handled again as has
 //     vanished, in group mode what was acked and had not reached the replica. A slot
-//     that moves loses nothing. In a cluster, a command on its way to a master that
-//     stands still is waited for twice as long as the client's ReadTimeout says: there
-//     it should be no more than half a second, where go-redis' default is five.
+//     that moves loses nothing. A command on its way to a master that stands still is
+//     waited for one second at the most.
 //
-// It costs a connection for each Run (a few for a Runner), the last entry of every
+// It costs two connections for each Run (a few for a Runner), the last entry of every
 // batch read twice in log mode (it proves that nothing behind it was trimmed away),
 // and three small commands in half a minute of idleness, in group mode one or two a
 // second. While a read waits, the sentinels or the cluster are asked once a second who

@@ -38,9 +38,14 @@ type engine struct {
 // workers process what is in there, and the settler settles what has ended.
 type run struct {
 	*engine
-	window  *window
-	source  source
-	sharing *sharing // nil is alone
+	// client is what commands are sent with, in the place of the user's, and store the
+	// engine's, with the same said of its client.
+	client redis.UniversalClient
+	store  offset.Store
+	conn   *conn // of the client
+	conns  *conns
+	window *window
+	source source
 	// settler has one settling on its way while the next entries are processed,
 	// tender does what is to be done from time to time, and asks taker to take over what
 	// others have left: what is held is kept, however long that takes.
@@ -53,6 +58,8 @@ type run struct {
 	// has come back; nil in log mode.
 	guard guarding
 	round func()
+	// storing is held while a store is at work that may not look at its context.
+	storing exclusive
 }
 
 // source is the one seam between log mode and group mode: where entries come
@@ -87,7 +94,7 @@ type source interface {
 	close() error
 }
 
-// stopTimeout is how long the last settling may take when Run returns.
+// stopTimeout is how long what is left to do may take when the handlers have returned.
 const stopTimeout = time.Second
 
 // recovery is how long to wait before Redis or a store is tried again. Its Max
@@ -97,8 +104,8 @@ var recovery = Backoff{Min: 50 * time.Millisecond, Max: 500 * time.Millisecond}
 func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
 	r := &run{
-		engine: e, window: newWindow(e.limits(e.group), e.group), sharing: sharingOf(ctx),
-		settling: newExclusive(), carrying: newExclusive(),
+		engine: e, window: newWindow(e.limits(e.group), e.group),
+		settling: newExclusive(), carrying: newExclusive(), storing: newExclusive(),
 	}
 	r.window.assembler = newAssembler(r.window, &e.config)
 	e.meter.begin(r)
@@ -107,32 +114,58 @@ func (e *engine) run(parent context.Context) (err error) {
 		e.meter.end(err)
 		fail(nil)
 	}()
+	var disconnect func()
+	r.conns, disconnect = connsOf(ctx)
+	defer disconnect()
+	if err := r.connect(); err != nil {
+		return err
+	}
 	if r.source, err = e.open(ctx, r); err != nil {
 		return err
 	}
 	defer func() { _ = r.source.close() }() // it was only read with: nothing can be lost in it
 
-	if err := e.persist(ctx, "finding the place to start", r.source.start, true); err != nil {
+	if err := r.persist(ctx, "finding the place to start", r.source.start, true); err != nil {
 		return unlessDone(ctx, err)
 	}
 	e.meter.update(func(m *meter) { m.started = true })
 	defer func() { e.log().Info("consumer stopped") }()
-	if r.consume(ctx, fail); parent.Err() == nil {
+	until := r.consume(ctx, fail)
+	if parent.Err() == nil {
 		return context.Cause(ctx) // what no waiting can mend
 	}
-	return r.stop(ctx)
+	return r.stop(ctx, until)
+}
+
+// connect makes what the run sends commands with.
+func (r *run) connect() (err error) {
+	if err := checkHooks(r.engine.client, r.stream); err != nil {
+		return err
+	}
+	if r.conn, err = r.conns.of(r.engine.client); err != nil {
+		return err
+	}
+	r.client = r.conn.client
+	r.store, err = r.conns.bind(r.engine.store, r.stream)
+	return err
 }
 
 // stop settles what is left. What stopped the consumer must not stop this too.
-func (r *run) stop(ctx context.Context) error {
-	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+func (r *run) stop(ctx context.Context, until time.Time) error {
+	stopping, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
 	defer cancel()
-	return caught(func() error { return r.source.stop(stopping) })
+	settle := func() error { return caught(func() error { return r.source.stop(stopping) }) }
+	err := settle()
+	if stopping.Err() == nil && unanswered(err) && !neverRan(stopping, err) {
+		err = settle() // the connection may have been dead for long
+	}
+	return err
 }
 
 // consume reads, processes and settles until ctx is done, and until the handlers in
-// flight have returned. It fails with what no waiting can mend.
-func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
+// flight have returned. It fails with what no waiting can mend, and returns until when
+// the stop may take.
+func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until time.Time) {
 	defer context.AfterFunc(ctx, r.window.stop)() // nothing more is begun
 	handling, endHandling := r.handling(ctx)
 	defer endHandling()
@@ -160,12 +193,14 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) {
 	r.source.interrupt()
 	r.window.stop() // nobody is employed any more
 	workers.Wait()
+	until = time.Now().Add(stopTimeout)
 	r.letters.stop()
 	r.letters.finish()
 	stopTending()
 	r.settler.end()
 	r.tender.end()
 	r.taker.end()
+	return until
 }
 
 // handling returns the context of handlers: it ends the drain timeout after ctx.
@@ -312,7 +347,7 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcom
 // what no waiting can mend; of the server's answers only those at the start
 // count as such, because later the same words may come from an operator's
 // mistake or a failover, and a consumer that has worked once should outlast it.
-func (e *engine) persist(ctx context.Context, what string, do func(context.Context) error, starting bool) error {
+func (r *run) persist(ctx context.Context, what string, do func(context.Context) error, starting bool) error {
 	var trouble *outage // made when there is some: most of this works at once
 	defer func() { trouble.abandon() }()
 	for {
@@ -325,16 +360,16 @@ func (e *engine) persist(ctx context.Context, what string, do func(context.Conte
 			return ctx.Err()
 		}
 		if classify(err).ends(starting) {
-			return fmt.Errorf("stream: %s failed for %s: %w", what, e.stream, explain(err))
+			return fmt.Errorf("stream: %s failed for %s: %w", what, r.stream, explain(err))
 		}
 		if trouble == nil {
-			trouble = e.newOutage(what, e.log())
+			trouble = r.newOutage(what, r.log())
 		}
 		trouble.goesOn(err)
 		if !sleep(ctx, recovery.Delay(trouble.failures)) {
 			return ctx.Err()
 		}
-		e.relocate(err) // once more: before, there may have been no other master
+		r.relocate(err) // once more: before, there may have been no other master
 	}
 }
 

@@ -35,7 +35,7 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 		charge = 0
 	}
 	var outcome string
-	err := s.persist(ctx, "fetching an entry to deliver it again", s.sharing.inTurn(func(ctx context.Context) (err error) {
+	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
 		outcome, err = s.beginAgain(ctx, one, charge)
 		if err == nil && outcome == "dropped" && !s.window.isSuspect(one) {
 			// This consumer may have been removed from the group. Then it is taken back.
@@ -44,7 +44,7 @@ func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
 			}
 		}
 		return err
-	}), false)
+	}, false)
 	switch {
 	case err != nil: // stopped
 		s.window.end(one, unread)
@@ -90,10 +90,10 @@ func (s *groupSource) beginAgain(ctx context.Context, one *held, charge int) (ou
 // as the stream has it.
 func (s *groupSource) fetchUnowned(ctx context.Context, one *held) bool {
 	var found []any
-	err := s.persist(ctx, "fetching an entry to deliver it again", s.sharing.inTurn(func(ctx context.Context) (err error) {
+	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
 		found, err = fetchScript.Run(ctx, s.client, []string{s.stream}, one.id, s.most()).Slice()
 		return err
-	}), false)
+	}, false)
 	switch {
 	case err != nil:
 		s.window.end(one, unread)
@@ -199,13 +199,9 @@ func (s *groupSource) settle(ctx context.Context, list []*held) error {
 	if len(ids) == 0 {
 		return nil
 	}
-	return s.sharing.inTurn(func(ctx context.Context) error {
-		args := []any{"xack", s.stream, s.group}
-		for _, id := range ids {
-			args = append(args, id)
-		}
-		// It is tried again here: a client of a cluster would ask a node that stands still
-		// four times before it looks for another.
-		return doOnce(ctx, s.client, args...).Err()
-	})(ctx)
+	args := []any{"xack", s.stream, s.group}
+	for _, id := range ids {
+		args = append(args, id)
+	}
+	return s.client.Do(ctx, args...).Err()
 }

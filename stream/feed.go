@@ -129,14 +129,16 @@ func (a asker) readNow(ctx context.Context, r *reader, stream string, from place
 func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
 	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
 	p, w := newPace(r.intake(), a.count), watchOf(r.claimIdle)
-	if s := sharingOf(ctx); s != nil && mayShare(r.client, r.stream) {
-		return s.join(r.client, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, guard: r.guard, attended: attended{watch: w}})
+	user := r.engine.client
+	if s := sharingOf(ctx); s != nil && mayShare(user, r.stream) {
+		return s.join(user, r.conn, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, guard: r.guard, attended: attended{watch: w}})
 	}
-	reader, err := newReader(ctx, r.client, r.block, group != "")
+	reader, err := newReader(ctx, user, r.block, group != "")
 	if err != nil {
 		return nil, err
 	}
-	f := &ownFeed{asker: a, stream: r.stream, client: r.client, reader: reader, watch: w, pace: p, eager: true, guard: r.guard}
+	reader.commands = r.conn
+	f := &ownFeed{asker: a, stream: r.stream, conn: r.conn, reader: reader, watch: w, pace: p, eager: true, guard: r.guard}
 	f.end = f.reader.sockets.close
 	if group == "" {
 		f.reader.sockets.eager = r.window.hasRoomAhead
@@ -151,7 +153,7 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error)
 type ownFeed struct {
 	asker
 	stream string
-	client redis.UniversalClient
+	conn   *conn
 	reader *reader
 	watch  watch
 	due    time.Time // isDue's own: when it was the last time
@@ -259,18 +261,26 @@ const unblockTimeout = 100 * time.Millisecond
 // very moment pending on us without anybody knowing.
 func (f *ownFeed) unblock() {
 	defer f.reader.sockets.close()
-	unblock(f.client, f.reader, f.stream, f.reading.Load)
+	unblock(f.conn, f.reader, f.stream, f.reading.Load)
 }
 
 // unblock has a blocking read come back, with what it may have got just now (CLIENT
 // UNBLOCK), for as long as it is reading. It gives up after the unblock timeout,
-// and where the server does not allow it.
-func unblock(client redis.UniversalClient, r *reader, stream string, reading func() bool) (gaveUp bool) {
+// and where the server does not allow it. On a server, one read at a time is ended.
+func unblock(c *conn, r *reader, stream string, reading func() bool) (gaveUp bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), unblockTimeout)
 	defer cancel()
+	s, err := c.serverOf(ctx, stream)
+	if err != nil {
+		return true
+	}
+	if s.unblocking.lock(ctx) != nil {
+		return reading()
+	}
+	defer s.unblocking.unlock()
 	var node redis.UniversalClient
-	err := caught(func() (err error) {
-		node, err = nodeOf(ctx, client, stream)
+	err = caught(func() (err error) {
+		node, err = nodeOf(ctx, c.client, stream)
 		return err
 	})
 	if err != nil {

@@ -37,7 +37,9 @@ func (r *reader) follow(ctx context.Context) (stop func()) {
 				return err
 			})
 			if err == nil && ctx.Err() == nil {
-				r.sockets.dropOthers(masters) // in a cluster go-redis may read on, at the same one
+				if r.sockets.dropOthers(masters) { // in a cluster go-redis may read on, at the same one
+					r.commands.follow(masters)
+				}
 			}
 			sleep(ctx, followInterval)
 		}
@@ -50,7 +52,7 @@ func (r *reader) follow(ctx context.Context) (stop func()) {
 
 // masterBySentinel finds the master as the client of the options does when it connects:
 // it does so, because only that asks the sentinels.
-func masterBySentinel(dial dialFunc) func(context.Context) ([]string, error) {
+func masterBySentinel(dial dialFunc) mastersFunc {
 	return func(ctx context.Context) ([]string, error) {
 		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
@@ -64,7 +66,7 @@ func masterBySentinel(dial dialFunc) func(context.Context) ([]string, error) {
 }
 
 // mastersOf asks a cluster for its masters.
-func mastersOf(client *redis.ClusterClient) func(context.Context) ([]string, error) {
+func mastersOf(client *redis.ClusterClient) mastersFunc {
 	return func(ctx context.Context) (addrs []string, err error) {
 		var mu sync.Mutex
 		err = client.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
@@ -78,8 +80,8 @@ func mastersOf(client *redis.ClusterClient) func(context.Context) ([]string, err
 }
 
 // dropOthers closes the sockets on which a read waits for a server that is none of
-// these.
-func (s *sockets) dropOthers(masters []string) {
+// these, and reports whether there were any.
+func (s *sockets) dropOthers(masters []string) (dropped bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -90,7 +92,9 @@ func (s *sockets) dropOthers(masters []string) {
 		s.drops[kept.addr] = s.drops[kept.addr].next(now)
 		_ = kept.Conn.Close()
 		delete(s.open, kept)
+		dropped = true
 	}
+	return dropped
 }
 
 // drops is how often in a row connections to one address were dropped because it is no
@@ -131,9 +135,9 @@ func unanswered(err error) bool { return err != nil && !classify(err).answered()
 
 // relocate has the consumer's client look anew, and its store, which may have another
 // one: each that found out by itself would wait as long as the one before.
-func (e *engine) relocate(err error) {
-	relocate(e.client, err)
-	if store, ok := e.store.(offset.Relocator); ok && unanswered(err) {
+func (r *run) relocate(err error) {
+	relocate(r.client, err)
+	if store, ok := r.store.(offset.Relocator); ok && unanswered(err) {
 		_ = elsewhere(func() error {
 			store.Relocate()
 			return nil

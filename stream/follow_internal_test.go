@@ -72,16 +72,16 @@ func TestOthersThanMastersAreLeft(t *testing.T) {
 func TestTheStoreIsToldOfAServerThatIsGone(t *testing.T) {
 	t.Parallel()
 	store := &relocated{Store: &offset.Memory{}}
-	e := &engine{store: store}
+	r := &run{engine: &engine{}, store: store}
 	for _, err := range []error{nil, redis.Nil, saidBy(t, "READONLY You can't write against a read only replica.")} {
-		if e.relocate(err); store.times != 0 {
+		if r.relocate(err); store.times != 0 {
 			t.Fatalf("it was told after %v", err)
 		}
 	}
-	if e.relocate(io.EOF); store.times != 1 {
+	if r.relocate(io.EOF); store.times != 1 {
 		t.Errorf("it was told %d times, want once", store.times)
 	}
-	(&engine{}).relocate(io.EOF) // in group mode there is none
+	(&run{engine: &engine{}}).relocate(io.EOF) // in group mode there is none
 }
 
 type relocated struct {

@@ -92,9 +92,7 @@ func (s *groupSource) log() *slog.Logger {
 }
 
 // start makes the group if it is missing.
-func (s *groupSource) start(ctx context.Context) error { return s.sharing.inTurn(s.find)(ctx) }
-
-func (s *groupSource) find(ctx context.Context) error {
+func (s *groupSource) start(ctx context.Context) error {
 	from := beginning
 	switch {
 	case s.config.start.end:
@@ -124,7 +122,7 @@ func (s *groupSource) find(ctx context.Context) error {
 
 func (s *groupSource) fetch(ctx context.Context) error {
 	if s.astray || s.unanswered.Load() {
-		if err := s.sharing.inTurn(s.catchUp)(ctx); err != nil {
+		if err := s.catchUp(ctx); err != nil {
 			return s.mend(ctx, err)
 		}
 		s.astray, s.begun = false, true

@@ -18,8 +18,7 @@ import (
 // A stream whose window is full is in neither.
 type hub struct {
 	asker
-	sharing *sharing
-	client  redis.UniversalClient
+	conn    *conn // for all but the reads
 	end     context.CancelFunc
 	work    sync.WaitGroup
 	readers []*reader // of the lanes, and those that are taken in turns
@@ -39,9 +38,9 @@ const (
 )
 
 // newHub makes a hub. It connects when it is read from.
-func newHub(s *sharing, client redis.UniversalClient, a asker) (*hub, error) {
+func newHub(client redis.UniversalClient, commands *conn, a asker) (*hub, error) {
 	ctx, cancel := context.WithCancel(context.Background())
-	h := &hub{asker: a, sharing: s, client: client, members: make(map[string]*member), end: cancel}
+	h := &hub{asker: a, conn: commands, members: make(map[string]*member), end: cancel}
 	turns := min(runtime.GOMAXPROCS(0), 3)
 	for range turns + 2 {
 		r, err := newReader(ctx, client, a.block, true)
@@ -49,6 +48,7 @@ func newHub(s *sharing, client redis.UniversalClient, a asker) (*hub, error) {
 			cancel()
 			return nil, err
 		}
+		r.commands = commands
 		h.readers = append(h.readers, r)
 	}
 	h.hot, h.cold = newLane(h, h.readers[0]), newLane(h, h.readers[1])

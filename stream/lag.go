@@ -63,7 +63,11 @@ func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 	if err != nil {
 		return Lag{}, err
 	}
-	info, err := infoOf(ctx, e.client, e.stream)
+	client, err := primaryOf(ctx, e.client, e.stream)
+	if err != nil {
+		return Lag{}, err
+	}
+	info, err := infoOf(ctx, client, e.stream)
 	if classify(err).class == gone {
 		info, err = &redis.XInfoStream{}, nil
 	}
@@ -76,7 +80,7 @@ func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 		lag.entries = 0
 	}
 	if at.oldest == "" && (!known || unread > 0) {
-		if at.oldest, err = e.firstRead(ctx, at.position); err != nil {
+		if at.oldest, err = firstRead(ctx, client, e.stream, at.position); err != nil {
 			return Lag{}, err
 		}
 	}
@@ -106,7 +110,10 @@ func (e *engine) standing(ctx context.Context) (at standing, err error) {
 	id, found, err := load(ctx, e.store, e.label)
 	if err == nil && !found {
 		var from place
-		from, err = e.start.resolve(ctx, e.client, e.stream)
+		var client redis.UniversalClient
+		if client, err = primaryOf(ctx, e.client, e.stream); err == nil {
+			from, err = e.start.resolve(ctx, client, e.stream)
+		}
 		id = from.id
 	}
 	return standing{position: id}, err
@@ -126,11 +133,11 @@ func (w *window) standing() standing {
 
 // firstRead returns the ID of the first entry behind a position, "" if there is none.
 // It is XREAD, the one command that a consumer in log mode has the right to anyway.
-func (e *engine) firstRead(ctx context.Context, position string) (string, error) {
-	if first, err := glanceAtNext(ctx, e.client, e.stream, position); err != errUnread { //nolint:errorlint // our own, never wrapped
+func firstRead(ctx context.Context, client redis.UniversalClient, stream, position string) (string, error) {
+	if first, err := glanceAtNext(ctx, client, stream, position); err != errUnread { //nolint:errorlint // our own, never wrapped
 		return first, err
 	}
-	found, err := e.client.XRead(ctx, &redis.XReadArgs{Streams: []string{e.stream, position}, Count: 1, Block: -1}).Result()
+	found, err := client.XRead(ctx, &redis.XReadArgs{Streams: []string{stream, position}, Count: 1, Block: -1}).Result()
 	if err == redis.Nil || err == nil && len(found) == 0 { //nolint:errorlint // go-redis returns it as it is
 		return "", nil
 	}
@@ -143,6 +150,10 @@ func (e *engine) firstRead(ctx context.Context, position string) (string, error)
 // lagOfGroup returns what gives the lag in group mode.
 func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 	return func(ctx context.Context, e *engine) (Lag, error) {
+		client, err := primaryOf(ctx, e.client, e.stream)
+		if err != nil {
+			return Lag{}, err
+		}
 		var (
 			info    = &redis.XInfoStream{}
 			groups  *redis.XInfoGroupsCmd
@@ -150,13 +161,13 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 		)
 		// In one step, or the numbers would not be of one moment.
 		ask := func(ctx context.Context, first redis.Cmder) error {
-			_, err := e.client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			_, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
 				groups, pending = p.XInfoGroups(ctx, e.stream), p.XPending(ctx, e.stream, group)
 				return p.Process(ctx, first)
 			})
 			return err
 		}
-		err := glanceAt(ctx, ask, func() glance { return glanceAtInfo(ctx, e.stream, info) })
+		err = glanceAt(ctx, ask, func() glance { return glanceAtInfo(ctx, e.stream, info) })
 		if err == errUnread { //nolint:errorlint // our own, never wrapped
 			whole := redis.NewXInfoStreamCmd(ctx, e.stream)
 			whole.SetFirstKeyPos(2)
@@ -177,7 +188,7 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 			}
 			oldest := pending.Val().Lower
 			if lag.Pending == 0 && (!known || unread > 0) {
-				first, err := firstOf(ctx, e.client, "xrange", e.stream, after(of.LastDeliveredID), "+")
+				first, err := firstOf(ctx, client, "xrange", e.stream, after(of.LastDeliveredID), "+")
 				if err != nil {
 					return Lag{}, err
 				}
@@ -190,6 +201,19 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 		}
 		return Lag{}, fmt.Errorf("there is no group %q", group)
 	}
+}
+
+// primaryOf returns what asks the primary that has the key: a client of a cluster may be
+// one that asks replicas.
+func primaryOf(ctx context.Context, client redis.UniversalClient, key string) (redis.UniversalClient, error) {
+	cluster, ok := client.(*redis.ClusterClient)
+	if !ok {
+		return client, nil
+	}
+	if opts := cluster.Options(); !opts.ReadOnly && !opts.RouteByLatency && !opts.RouteRandomly {
+		return client, nil
+	}
+	return cluster.MasterForKey(ctx, key)
 }
 
 // anchor is a moment at which it was known how many entries were behind a position,

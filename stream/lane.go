@@ -87,10 +87,8 @@ func (l *lane) interruptAndUnlock(stream string) {
 	l.interrupted = true
 	read := l.reads
 	l.hub.mu.Unlock()
-	_ = l.hub.sharing.unblocking.lock(context.Background()) // nobody holds it for long
-	defer l.hub.sharing.unblocking.unlock()
 	_ = elsewhere(func() error {
-		gaveUp := unblock(l.hub.client, l.reader, stream, func() bool {
+		gaveUp := unblock(l.hub.conn, l.reader, stream, func() bool {
 			l.hub.mu.Lock()
 			defer l.hub.mu.Unlock()
 			return l.reading && l.reads == read

@@ -35,16 +35,16 @@ func (s *groupSource) takeLeft(ctx context.Context) (err error) {
 	s.more = false
 	s.due = s.feed.isDue() || s.due || more
 	if s.feed.mayBeHandedBack() || more {
-		err = s.sharing.inTurn(s.byItself(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) }))(ctx)
+		err = s.byItself(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) })(ctx)
 	}
 	if s.due && err == nil {
-		if err = s.sharing.inTurn(s.lookAround)(ctx); err == nil {
-			err = s.sharing.inTurn(s.byItself(func(ctx context.Context) error { return s.claim(ctx, &full) }))(ctx)
+		if err = s.lookAround(ctx); err == nil {
+			err = s.byItself(func(ctx context.Context) error { return s.claim(ctx, &full) })(ctx)
 			s.due = err != nil
 		}
 	}
 	if now := time.Now(); err == nil && now.Sub(s.reaped) >= s.claimIdle*reapFactor/2 {
-		err = s.sharing.inTurn(s.reap)(ctx)
+		err = s.reap(ctx)
 		s.reaped = now
 	}
 	if err == nil && full {

@@ -15,9 +15,6 @@ import (
 type logSource struct {
 	*run
 	feed feed
-	// turns is what commands to the store share; nil is nothing, because a store
-	// that is not Redis may be slow, and must not hold up those of others.
-	turns *sharing
 
 	mu    sync.Mutex // because a shared reader takes, while this one looks around
 	from  place      // behind the last entry that was read
@@ -40,34 +37,24 @@ func openLog(ctx context.Context, r *run) (source, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &logSource{run: r, feed: feed, count: count{ordinal: -1}, looked: time.Now()}
-	if _, ok := r.store.(*offset.Redis); ok {
-		s.turns = r.sharing
-	}
-	return s, nil
+	return &logSource{run: r, feed: feed, count: count{ordinal: -1}, looked: time.Now()}, nil
 }
 
 // start loads the offset, or finds the configured start if there is none. A
 // start that is not the same at every look is saved at once: a consumer that
 // is restarted before its first entry must not find another one.
 func (s *logSource) start(ctx context.Context) error {
-	resumed := false
-	err := s.turns.inTurn(func(ctx context.Context) (err error) {
-		resumed, err = s.find(ctx)
-		return err
-	})(ctx)
+	resumed, err := s.find(ctx)
 	if err != nil {
 		return err
 	}
-	return s.sharing.inTurn(func(ctx context.Context) error {
-		_, err := s.survey(ctx, s.place(), resumed)
-		return err
-	})(ctx)
+	_, err = s.survey(ctx, s.place(), resumed)
+	return err
 }
 
 // find finds out where to begin, and whether that is the offset of an earlier run.
 func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
-	id, found, err := load(ctx, s.store, s.label)
+	id, found, err := s.load(ctx)
 	if err != nil {
 		return false, fmt.Errorf("loading the offset %q: %w", s.label, err)
 	}
@@ -120,10 +107,9 @@ func (s *logSource) fetch(ctx context.Context) error {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	look := s.sharing.inTurn(s.lookAround)
-	err := s.feed.fetch(ctx, s.place(), s.take, look)
+	err := s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
 	if err == nil && time.Since(s.looked) >= s.inspectEvery {
-		err = look(ctx)
+		err = s.lookAround(ctx)
 	}
 	if errors.Is(err, errNoWitness) {
 		return s.inspect(ctx)
@@ -159,12 +145,59 @@ func (s *logSource) bury(ctx context.Context, letter *deadLetter) (settled bool,
 
 // settle saves the offset of the last of entries that follow each other.
 func (s *logSource) settle(ctx context.Context, ended []*held) error {
-	return s.turns.inTurn(func(ctx context.Context) error {
-		if err := s.save(ctx, ended[len(ended)-1].id); err != nil {
-			return fmt.Errorf("saving the offset %q: %w", s.label, err)
-		}
-		return nil
-	})(ctx)
+	if err := s.save(ctx, ended[len(ended)-1].id); err != nil {
+		return fmt.Errorf("saving the offset %q: %w", s.label, err)
+	}
+	return nil
+}
+
+func (s *logSource) load(ctx context.Context) (id string, found bool, err error) {
+	type loaded struct {
+		id    string
+		found bool
+	}
+	result := make(chan loaded, 1)
+	err = s.inTime(ctx, func() error {
+		id, found, err := s.store.Load(ctx, s.label)
+		result <- loaded{id, found}
+		return err
+	})
+	if err != nil {
+		return "", false, err
+	}
+	one := <-result
+	return one.id, one.found, nil
+}
+
+// inTime has the store do something, and no longer than until ctx is done: a store of the
+// user's may not look at that, and a stop would wait for it. What is left behind is
+// waited for before the store is asked for anything else.
+func (s *logSource) inTime(ctx context.Context, do func() error) error {
+	if _, ours := s.store.(offset.Rebinder); ours {
+		return elsewhere(do)
+	}
+	if err := s.storing.lock(ctx); err != nil {
+		return err
+	}
+	done := make(chan error, 1)
+	go func() {
+		err := elsewhere(do)
+		s.storing.unlock()
+		done <- err
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	grace := time.NewTimer(answerGrace)
+	defer grace.Stop()
+	select {
+	case err := <-done:
+		return err
+	case <-grace.C:
+		return ctx.Err()
+	}
 }
 
 // These do nothing: between reads there is nothing to do.

@@ -179,7 +179,7 @@ func (r *run) loseEntry(id string) {
 // outage is an incident that Stats, Health and the observers know of.
 type outage struct {
 	incident
-	*engine
+	*run
 	log  *slog.Logger
 	what string
 	err  error
@@ -188,8 +188,8 @@ type outage struct {
 }
 
 // newOutage returns one that has not begun.
-func (e *engine) newOutage(what string, log *slog.Logger) *outage {
-	return &outage{engine: e, log: log, what: what}
+func (r *run) newOutage(what string, log *slog.Logger) *outage {
+	return &outage{run: r, log: log, what: what}
 }
 
 // goesOn notes a failure, and logs it now and then.

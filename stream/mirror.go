@@ -42,6 +42,19 @@ func NewMirror(client redis.UniversalClient, stream string, store offset.Store) 
 	return &Mirror{client: client, stream: stream, store: store}, nil
 }
 
+// Rebind implements [offset.Rebinder], for the mirror and for its store.
+func (m *Mirror) Rebind(own func(redis.UniversalClient) (redis.UniversalClient, error)) (offset.Store, error) {
+	bound := *m
+	var err error
+	if bound.client, err = own(m.client); err != nil {
+		return nil, err
+	}
+	if store, ok := m.store.(offset.Rebinder); ok {
+		bound.store, err = store.Rebind(own)
+	}
+	return &bound, err
+}
+
 // Load implements [offset.Store]: it returns what the store has, once the mirror
 // is there too, back if need be, or at 0-0 if the store has nothing. So the
 // entries that a consumer is about to read are kept from its start, before there

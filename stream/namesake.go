@@ -84,11 +84,7 @@ func (s *groupSource) lookForNamesake(ctx context.Context) {
 		leave = "again"
 	}
 	n.left, n.looked = "", now
-	var reply []string
-	err := s.sharing.inTurn(func(ctx context.Context) (err error) {
-		reply, err = probeScript.Run(ctx, s.client, []string{s.stream}, s.group, n.probe, leave).StringSlice()
-		return err
-	})(ctx)
+	reply, err := probeScript.Run(ctx, s.client, []string{s.stream}, s.group, n.probe, leave).StringSlice()
 	if classify(err).withheld {
 		n.probe = ""
 		s.log().Info("another live consumer of this name would not be noticed", "err", explain(err))

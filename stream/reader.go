@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math"
 	"net"
 	"sync"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"millrace/codec"
 )
@@ -27,11 +25,13 @@ import (
 // Its client tries nothing again by itself. A retry below us would hide a
 // broken connection, and in group mode the entries of a reply that was lost.
 type reader struct {
+	// Its commands pass the hooks of the user's client, see hooks.go.
 	redis.UniversalClient
 	sockets *sockets
-	// masters asks where the servers are that may be read from; nil is where there is
-	// but one.
-	masters func(context.Context) ([]string, error)
+	masters mastersFunc
+	// commands is what goes to the same servers, and is to find a new primary when the
+	// reader does; nil is nothing.
+	commands *conn
 	// clientID is what the server calls the connection, or unidentified; 0 before there
 	// is one.
 	clientID atomic.Int64
@@ -45,65 +45,37 @@ const unidentified = -1
 // done it opens no new connection; those it has are closed with [sockets.close].
 func newReader(ctx context.Context, client redis.UniversalClient, block time.Duration, identified bool) (*reader, error) {
 	r := &reader{sockets: &sockets{open: make(map[*socket]struct{}), drops: make(map[string]drops), silence: block + patience}}
-	identify := func(own onConnect) onConnect {
-		own = safeConnect(own)
-		if !identified {
-			return own
-		}
-		return func(ctx context.Context, conn *redis.Conn) error {
-			id, err := conn.ClientID(ctx).Result()
-			if err != nil {
-				id = unidentified
-			}
-			r.clientID.Store(id)
-			if own == nil {
-				return nil
-			}
-			return own(ctx, conn)
-		}
+	own := derivation{connections: 1, dialer: func(dial dialFunc) dialFunc { return r.sockets.dialer(ctx, dial) }}
+	if identified {
+		own.identify = r.identify
 	}
-	switch client := client.(type) {
+	made, err := derive(client, own)
+	if err != nil {
+		return nil, err
+	}
+	r.UniversalClient, r.masters = made.client, made.masters
+	switch user := client.(type) {
 	case *redis.Client:
-		opts := *client.Options()
-		if opts.Addr == behindSentinels {
-			r.masters = masterBySentinel(opts.Dialer)
-		}
-		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
-		opts.OnConnect = identify(opts.OnConnect)
-		opts.CredentialsProviderContext = safeCredentials(opts.CredentialsProvider, opts.CredentialsProviderContext)
-		opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1
-		opts.MaxRetries, opts.DialerRetries = -1, 1
-		opts.DialTimeout, opts.ReadTimeout = atMost(opts.DialTimeout), atMost(opts.ReadTimeout)
-		opts.WriteTimeout = given(opts.WriteTimeout)
-		opts.ClientSideCacheConfig, opts.ClientSideCache = nil, nil
-		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-		opts.PushNotificationProcessor = nil // the one that is there was set up for the user's connections
-		r.UniversalClient = redis.NewClient(&opts)
+		r.AddHook(through(user, func(next redis.ProcessHook) redis.ProcessHook { return next }))
 	case *redis.ClusterClient:
-		opts := *client.Options()
-		if opts.Dialer == nil { // unlike a single client's options, these keep it unset
-			opts.Dialer = redis.NewDialer(&redis.Options{DialTimeout: atMost(opts.DialTimeout), TLSConfig: opts.TLSConfig})
-		}
-		opts.Dialer = r.sockets.dialer(ctx, opts.Dialer)
-		opts.OnConnect = identify(opts.OnConnect)
-		opts.CredentialsProviderContext = safeCredentials(opts.CredentialsProvider, opts.CredentialsProviderContext)
-		// Of each node one to read on, and one to ask who has what meanwhile.
-		opts.PoolSize, opts.MinIdleConns = 2, 0
-		opts.MaxRetries, opts.DialerRetries = -1, 1
-		opts.DialTimeout, opts.ReadTimeout = atMost(opts.DialTimeout), atMost(opts.ReadTimeout)
-		opts.WriteTimeout = given(opts.WriteTimeout)
-		// A replica may be behind, or cut off from its master without saying so.
-		opts.ReadOnly, opts.RouteByLatency, opts.RouteRandomly = false, false, false
-		opts.ClusterStateReloadInterval = min(opts.ClusterStateReloadInterval, stateInterval)
-		opts.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
-		opts.PushNotificationProcessor = nil
-		derived := redis.NewClusterClient(&opts)
-		derived.AddHook(readsOnce{})
-		r.UniversalClient, r.masters = derived, mastersOf(derived)
-	default:
-		return nil, fmt.Errorf("stream: no reader can be made from a %T", client)
+		r.AddHook(inner{readsOnce})
 	}
 	return r, nil
+}
+
+// identify returns an OnConnect that notes what the server calls the connection.
+func (r *reader) identify(user onConnect) onConnect {
+	return func(ctx context.Context, conn *redis.Conn) error {
+		id, err := conn.ClientID(ctx).Result()
+		if err != nil {
+			id = unidentified
+		}
+		r.clientID.Store(id)
+		if user == nil {
+			return nil
+		}
+		return user(ctx, conn)
+	}
 }
 
 // Close ends the reader's connections. It does not touch the user's client.
@@ -117,6 +89,7 @@ func (r *reader) Close() error {
 func (r *reader) dropIfStale(err error) {
 	if classify(err).class == stale {
 		r.sockets.drop()
+		r.commands.follow(nil)
 	}
 }
 
@@ -189,27 +162,14 @@ func (e *Entry) take(fields codec.Fields, most int64) {
 // readsOnce has a client of a cluster not send a read of a group again by itself, as it
 // does when a connection has failed: what the first one has brought would be pending
 // here without anybody knowing.
-type readsOnce struct{}
-
-func (readsOnce) DialHook(next redis.DialHook) redis.DialHook { return next }
-
-func (readsOnce) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
-	return next
-}
-
-func (readsOnce) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func readsOnce(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if read, ok := cmd.(*redis.XStreamSliceCmd); ok && cmd.Name() == "xreadgroup" {
-			return next(ctx, onceRead{read})
+		if cmd.Name() == "xreadgroup" {
+			cmd = onceCmd{cmd}
 		}
 		return next(ctx, cmd)
 	}
 }
-
-type onceRead struct{ *redis.XStreamSliceCmd }
-
-// NoRetry is asked by go-redis.
-func (onceRead) NoRetry() bool { return true }
 
 // only returns what was read of the one stream that was asked for.
 func only(batches []batch, err error) (batch, error) {
@@ -262,6 +222,8 @@ func given[D ~int64](timeout D) D {
 	}
 	return timeout
 }
+
+type mastersFunc = func(context.Context) ([]string, error)
 
 type onConnect = func(ctx context.Context, conn *redis.Conn) error
 

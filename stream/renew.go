@@ -11,9 +11,9 @@ import (
 func (s *groupSource) renewAll(ctx context.Context) error {
 	since := time.Now().Add(-s.claimIdle / 3)
 	if len(s.window.untouched(since)) == 0 {
-		return nil // without a turn
+		return nil
 	}
-	return s.sharing.inTurn(func(ctx context.Context) error { return s.renewSince(ctx, since) })(ctx)
+	return s.renewSince(ctx, since)
 }
 
 // renewSince renews everything that was not since the given time, gives up what is

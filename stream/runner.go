@@ -70,7 +70,9 @@ func (r *Runner) Run(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("stream: Run was given no context; pass the one whose end is to stop the Runner")
 	}
-	ctx, cancel := context.WithCancel(withSharing(ctx))
+	ctx, endSharing := withSharing(ctx)
+	defer endSharing()
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 
 	results := make(chan error)

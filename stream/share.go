@@ -13,10 +13,8 @@ import (
 type sharing struct {
 	mu   sync.Mutex
 	hubs map[hubKey]*hub
-	// commands has something in it for each command at work, reads aside.
-	commands chan struct{}
-	// unblocking is held while a read is ended, so that only one is at a time.
-	unblocking exclusive
+	// conns are what all of them send commands with, to each server a few at once.
+	conns *conns
 }
 
 // hubKey is what consumers that read together have in common.
@@ -28,17 +26,29 @@ type hubKey struct {
 	copy int
 }
 
-// maxCommands is how many commands of consumers that share are at work at once.
+// maxCommands is how many commands of consumers that share are at work at once on a
+// server.
 const maxCommands = 2
 
 type sharingKey struct{}
 
-// withSharing returns a context whose consumers share, if it is none already.
-func withSharing(ctx context.Context) context.Context {
+// withSharing returns a context whose consumers share, if it is none already. end comes
+// when all of them have returned.
+func withSharing(ctx context.Context) (_ context.Context, end func()) {
 	if sharingOf(ctx) != nil {
-		return ctx
+		return ctx, func() {}
 	}
-	return context.WithValue(ctx, sharingKey{}, &sharing{hubs: make(map[hubKey]*hub), commands: make(chan struct{}, maxCommands), unblocking: newExclusive()})
+	s := &sharing{hubs: make(map[hubKey]*hub), conns: newConns(maxCommands)}
+	return context.WithValue(ctx, sharingKey{}, s), s.conns.close
+}
+
+// connsOf returns what a run with the context sends commands with.
+func connsOf(ctx context.Context) (_ *conns, end func()) {
+	if s := sharingOf(ctx); s != nil {
+		return s.conns, func() {}
+	}
+	alone := newConns(1)
+	return alone, alone.close
 }
 
 func sharingOf(ctx context.Context) *sharing {
@@ -54,7 +64,7 @@ func mayShare(client redis.UniversalClient, stream string) bool {
 }
 
 // join makes a member the feed of a hub that other consumers read with, too.
-func (s *sharing) join(client redis.UniversalClient, a asker, m *member) (feed, error) {
+func (s *sharing) join(client redis.UniversalClient, commands *conn, a asker, m *member) (feed, error) {
 	key := hubKey{client: client, asker: a}
 	if _, cluster := client.(*redis.ClusterClient); cluster {
 		key.tag = hashTag(m.stream)
@@ -65,7 +75,7 @@ func (s *sharing) join(client redis.UniversalClient, a asker, m *member) (feed, 
 		h := s.hubs[key]
 		if h == nil {
 			var err error
-			if h, err = newHub(s, client, a); err != nil {
+			if h, err = newHub(client, commands, a); err != nil {
 				return nil, err
 			}
 			s.hubs[key] = h
@@ -79,27 +89,21 @@ func (s *sharing) join(client redis.UniversalClient, a asker, m *member) (feed, 
 
 // leave ends the hub when its last member leaves.
 func (s *sharing) leave(key hubKey, stream string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if h := s.hubs[key]; h.strike(stream) == 0 {
-		delete(s.hubs, key)
+	if h := s.strike(key, stream); h != nil {
+		// Without the lock: a command of the hub's may be on its way to a server that
+		// stands still.
 		h.close()
 	}
 }
 
-// inTurn returns do, for consumers that share in turns with the others.
-func (s *sharing) inTurn(do func(context.Context) error) func(context.Context) error {
-	if s == nil {
-		return do
+// strike removes a member from its hub, and returns that if there is none left.
+func (s *sharing) strike(key hubKey, stream string) *hub {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	h := s.hubs[key]
+	if h.strike(stream) > 0 {
+		return nil
 	}
-	return func(ctx context.Context) (err error) {
-		select {
-		case s.commands <- struct{}{}:
-			err = elsewhere(func() error { return do(ctx) })
-			<-s.commands
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
+	delete(s.hubs, key)
+	return h
 }

@@ -34,7 +34,9 @@ func (s *stored) isOurs(found string) bool {
 // save saves an offset, and looks at what was stored before, where the store tells.
 func (s *logSource) save(ctx context.Context, id string) error {
 	var found atomic.Pointer[string] // the store may have a goroutine that comes too late
-	if err := save(offset.WithFound(ctx, func(before string) { found.Store(&before) }), s.store, s.label, id); err != nil {
+	if err := s.inTime(ctx, func() error {
+		return s.store.Save(offset.WithFound(ctx, func(before string) { found.Store(&before) }), s.label, id)
+	}); err != nil {
 		s.stored.tried = append(s.stored.tried, id)
 		return err
 	}

@@ -105,20 +105,16 @@ var ErrNoPosition = errors.New("nothing was trimmed: the stream has no group and
 // reports: the error says so. Trim may be called again after every error. An
 // offset that cannot be loaded is one, and nothing is trimmed.
 func (t *Trimmer) Trim(ctx context.Context) (TrimResult, error) {
-	return t.trim(ctx, nil)
+	return t.trim(ctx)
 }
 
-func (t *Trimmer) trim(ctx context.Context, turns *sharing) (result TrimResult, err error) {
+func (t *Trimmer) trim(ctx context.Context) (result TrimResult, err error) {
 	args, err := t.args(ctx)
 	if err != nil {
 		return result, fmt.Errorf("stream: trimming %s: %w", t.stream, explain(err))
 	}
 	for {
-		var reply trimReply
-		err := turns.inTurn(func(ctx context.Context) (err error) {
-			reply, err = t.step(ctx, args)
-			return err
-		})(ctx)
+		reply, err := t.step(ctx, args)
 		if err != nil {
 			return result, fmt.Errorf("stream: trimming %s: %w", t.stream, explain(err))
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 )
 
@@ -18,21 +19,25 @@ import (
 //
 // Trouble with Redis and the stores does not end Run: it is logged when it begins,
 // every half minute, and when it is over, and tried again. What no waiting can
-// mend ends it, as with [Consumer.Run]. Run returns promptly when ctx is done, but
-// for a command that waits for its reply then, which the client's ReadTimeout
-// bounds.
+// mend ends it, as with [Consumer.Run]. Run has a connection of its own, as a consumer
+// has, and returns promptly when ctx is done.
 func (t *Trimmer) Run(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("stream: Run was given no context; pass the one whose end is to stop the trimmer")
 	}
+	conns, disconnect := connsOf(ctx)
+	defer disconnect()
+	t, err := t.on(conns)
+	if err != nil {
+		return err
+	}
 	log := t.config.logger.With("stream", t.stream)
 	watch := trimWatch{log: log, patience: t.config.trimming.held}
 	defer watch.end()
-	turns := sharingOf(ctx)
 	var trouble incident
 	const what = "trimming"
 	for first := true; ; first = false {
-		result, err := t.trim(ctx, turns)
+		result, err := t.trim(ctx)
 		watch.see(result, err, time.Now())
 		if report := t.config.trimming.report; report != nil {
 			if err := elsewhere(func() error { report(result); return nil }); err != nil {
@@ -60,6 +65,26 @@ func (t *Trimmer) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// on returns a trimmer that sends its commands, and those of the stores that live in
+// Redis, with conns. It sends one command, a script with one key: a hook that changes that
+// does so each time.
+func (t *Trimmer) on(conns *conns) (*Trimmer, error) {
+	bound := *t
+	commands, err := conns.of(t.client)
+	if err != nil {
+		return nil, err
+	}
+	bound.client = commands.client
+	bound.config.trimming.offsets = slices.Clone(t.config.trimming.offsets)
+	for i := range bound.config.trimming.offsets {
+		known := &bound.config.trimming.offsets[i]
+		if known.store, err = conns.bind(known.store, t.stream); err != nil {
+			return nil, err
+		}
+	}
+	return &bound, nil
 }
 
 // trimWatch decides what a trimmer logs, and how often.

@@ -85,14 +85,10 @@ func (h *hub) lookOut(ctx context.Context) {
 // what is wrong.
 func (h *hub) find(ctx context.Context, among map[string]*member, atOnce int, look func(context.Context, []*member) ([]*member, error), tell func(*member)) {
 	for chunk := range slices.Chunk(slices.Collect(maps.Values(among)), atOnce) {
-		found := chunk
-		_ = h.sharing.inTurn(func(ctx context.Context) error {
-			some, err := look(ctx, chunk)
-			if err == nil {
-				found = some
-			}
-			return err
-		})(ctx)
+		found, err := look(ctx, chunk)
+		if err != nil {
+			found = chunk
+		}
 		for _, m := range found {
 			tell(m)
 			m.ask()
@@ -102,7 +98,7 @@ func (h *hub) find(ctx context.Context, among map[string]*member, atOnce int, lo
 
 // findHandedBack returns the members for which something was handed back.
 func (h *hub) findHandedBack(ctx context.Context, members []*member) (found []*member, err error) {
-	some, err := handedBackScript.Run(ctx, h.client, streamsOf(members), h.group, handedBack).Int64Slice()
+	some, err := handedBackScript.Run(ctx, h.conn.client, streamsOf(members), h.group, handedBack).Int64Slice()
 	for _, i := range some {
 		found = append(found, members[i-1])
 	}
@@ -113,7 +109,7 @@ func (h *hub) findHandedBack(ctx context.Context, members []*member) (found []*m
 // or has something pending.
 func (h *hub) findMoved(ctx context.Context, members []*member) (found []*member, err error) {
 	now := time.Now()
-	states, err := stateScript.Run(ctx, h.client, streamsOf(members), h.group).StringSlice()
+	states, err := stateScript.Run(ctx, h.conn.client, streamsOf(members), h.group).StringSlice()
 	for i, m := range members {
 		m.looked = now
 		before := m.state

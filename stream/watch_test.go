@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -97,7 +98,8 @@ func TestRenewedWhileAClaimHangs(t *testing.T) {
 	bubble(t, func(t *testing.T, client *redis.Client) {
 		const idle = 10 * time.Second
 		slow := redis.NewClient(optionsOf(client))
-		slow.AddHook(hangingClaim{})
+		claims := &hangingClaim{}
+		slow.AddHook(claims)
 		add(t, client, "a")
 		rec := newRecorder()
 		rec.handle = func(context.Context, *stream.Message[order]) error {
@@ -105,6 +107,8 @@ func TestRenewedWhileAClaimHangs(t *testing.T) {
 			return nil
 		}
 		stop := start(t, newGroup(t, slow, rec.Handle, stream.WithClaimIdle(idle)))
+		time.Sleep(time.Second)
+		claims.hang.Store(true)
 		for range 4 {
 			time.Sleep(idle)
 			pending, err := client.XPendingExt(t.Context(), &redis.XPendingExtArgs{Stream: "orders", Group: "billing", Start: "-", End: "+", Count: 1}).Result()
@@ -119,12 +123,16 @@ func TestRenewedWhileAClaimHangs(t *testing.T) {
 	})
 }
 
-// hangingClaim is a client to which the reply to a claim comes after a minute.
-type hangingClaim struct{ inert }
+// hangingClaim is a client to which, when it is to hang, the reply to one claim comes after a
+// minute.
+type hangingClaim struct {
+	inert
+	hang atomic.Bool
+}
 
-func (hangingClaim) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+func (h *hangingClaim) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == "xautoclaim" {
+		if cmd.Name() == "xautoclaim" && h.hang.CompareAndSwap(true, false) {
 			time.Sleep(time.Minute)
 		}
 		return next(ctx, cmd)

@@ -1,0 +1,319 @@
+package stream
+
+import (
+	"context"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+)
+
+// conn is the engine's own client for the commands of a run, reads aside, on the server
+// or the cluster of a user's client. The user's client ignores the end of a context
+// while it waits for a reply, has timeouts made for other work, and may read from
+// replicas; a conn does none of that:
+//   - its timeouts are those of a reader, and the deadline of a context counts;
+//   - a command whose context ends has answerGrace left for its reply;
+//   - all its commands go to primaries, and none is sent again by go-redis;
+//   - of each server no more than the given number of commands is at work at once, so
+//     that a server that stands still holds up no command for another one.
+//
+// It is made when Run starts and closed when it ends. It is safe for concurrent use.
+type conn struct {
+	client  redis.UniversalClient // its commands pass the hooks of the user's, see hooks.go
+	cluster *redis.ClusterClient  // the client, where it is one
+	atOnce  int
+	// end is close's, and whenEnded has a function called then.
+	end       context.CancelFunc
+	whenEnded func(do func()) (forget func() bool)
+
+	mu      sync.Mutex
+	servers map[string]*server // by address; of a client of one server there is one, ""
+	open    map[*commandSocket]struct{}
+}
+
+// server is what the commands for one server have in common.
+type server struct {
+	addr string
+	// places has something in it for each command at work.
+	places chan struct{}
+	// unblocking is held while a read is ended, so that only one is at a time.
+	unblocking exclusive
+}
+
+// answerGrace is how long the reply to a command may still take when its context has
+// ended. On a server that works it is there by then; to break a command off leaves open
+// whether it has run.
+const answerGrace = 50 * time.Millisecond
+
+// newConn derives a conn for so many commands at once on each server.
+func newConn(client redis.UniversalClient, atOnce int) (*conn, error) {
+	c := &conn{atOnce: atOnce, servers: make(map[string]*server), open: make(map[*commandSocket]struct{})}
+	life, end := context.WithCancel(context.Background())
+	c.end = end
+	c.whenEnded = func(do func()) func() bool { return context.AfterFunc(life, do) }
+	made, err := derive(client, derivation{dialer: c.dialer, connections: atOnce, contexts: true})
+	if err != nil {
+		c.end()
+		return nil, err
+	}
+	c.client = made.client
+	switch user := client.(type) {
+	case *redis.Client:
+		c.client.AddHook(through(user, c.send))
+	case *redis.ClusterClient:
+		c.cluster = c.client.(*redis.ClusterClient)
+		c.client.AddHook(inner{func(next redis.ProcessHook) redis.ProcessHook { return c.send(sendOnce(next)) }})
+	}
+	return c, nil
+}
+
+// sendOnce has a client of a cluster not send a command again by itself: it would ask a node
+// that stands still four times before it looks for another.
+func sendOnce(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error { return next(ctx, onceCmd{cmd}) }
+}
+
+type onceCmd struct{ redis.Cmder }
+
+// NoRetry is asked by go-redis.
+func (onceCmd) NoRetry() bool { return true }
+
+// send returns what sends commands with next.
+func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) (err error) {
+		if ctx.Value(sendingKey{}) != nil {
+			return next(ctx, cmd) // the user's OnConnect sends it, for a command that has its place
+		}
+		s, err := c.serverOf(ctx, keyOfCommand(cmd))
+		if err != nil {
+			return err
+		}
+		select {
+		case s.places <- struct{}{}:
+			defer func() { <-s.places }()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		defer c.breakOff(ctx, s.addr)()
+		ctx = context.WithValue(ctx, sendingKey{}, true)
+		if c.atOnce == 1 {
+			return caught(func() error { return next(ctx, cmd) })
+		}
+		return elsewhere(func() error { return next(ctx, cmd) })
+	}
+}
+
+type sendingKey struct{}
+
+// serverOf returns the server that has the key, as far as the client knows.
+func (c *conn) serverOf(ctx context.Context, key string) (*server, error) {
+	addr := ""
+	if c.cluster != nil {
+		stop := c.breakOff(ctx, "") // it may have to ask first
+		node, err := c.cluster.MasterForKey(ctx, key)
+		stop()
+		if err != nil {
+			return nil, err
+		}
+		addr = node.Options().Addr
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	s := c.servers[addr]
+	if s == nil {
+		s = &server{addr: addr, places: make(chan struct{}, c.atOnce), unblocking: newExclusive()}
+		c.servers[addr] = s
+	}
+	return s, nil
+}
+
+// keyOfCommand returns the first key of a command of the engine, "" if it has none.
+func keyOfCommand(cmd redis.Cmder) string {
+	at := 1
+	switch cmd.Name() {
+	case "eval", "evalsha":
+		at = 3
+	case "xinfo", "xgroup":
+		at = 2
+	case "xread":
+		at = slices.Index(cmd.Args(), any("streams")) + 1
+	case "client", "role":
+		return ""
+	}
+	if args := cmd.Args(); at < len(args) {
+		key, _ := args[at].(string)
+		return key
+	}
+	return ""
+}
+
+// breakOff ends, when ctx is done, the waiting for a server that has been silent for the
+// grace; at the address, or at any if that is "". The function that it returns comes
+// when the waiting is over. To close the socket is the only way: go-redis does not look
+// at a context while it waits for a reply, but for its deadline.
+func (c *conn) breakOff(ctx context.Context, addr string) (over func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	ended := make(chan struct{})
+	forget := context.AfterFunc(ctx, func() {
+		silent := time.NewTicker(answerGrace)
+		defer silent.Stop()
+		for {
+			select {
+			case <-silent.C:
+				since := time.Now().Add(-answerGrace).UnixNano()
+				c.drop(func(s *commandSocket) bool {
+					return (addr == "" || s.addr == addr) && s.heard.Load() <= since
+				})
+			case <-ended:
+				return
+			}
+		}
+	})
+	return func() {
+		forget()
+		close(ended)
+	}
+}
+
+// follow closes what is connected to another server than to those that are primaries
+// now; nil closes all.
+func (c *conn) follow(primaries []string) {
+	if c != nil {
+		c.drop(func(s *commandSocket) bool { return !slices.Contains(primaries, s.addr) })
+	}
+}
+
+// drop closes sockets; the client makes new ones when it needs them.
+func (c *conn) drop(which func(*commandSocket) bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for s := range c.open {
+		if which(s) {
+			_ = s.Conn.Close()
+			delete(c.open, s)
+		}
+	}
+}
+
+// close ends the connections. It does not touch the user's client.
+func (c *conn) close() error {
+	c.end()
+	return c.client.Close()
+}
+
+// dialer returns dial, with what it opens kept in c.
+func (c *conn) dialer(dial dialFunc) dialFunc {
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		defer c.whenEnded(cancel)()
+		raw, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		s := &commandSocket{Conn: raw, owner: c, addr: peerOf(raw, addr)}
+		s.heard.Store(time.Now().UnixNano())
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.open[s] = struct{}{}
+		return s, nil
+	}
+}
+
+// commandSocket is a connection that knows when something went over it.
+type commandSocket struct {
+	net.Conn
+	owner *conn
+	addr  string // by which its server is known
+	heard atomic.Int64
+}
+
+func (s *commandSocket) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if n > 0 {
+		s.heard.Store(time.Now().UnixNano())
+	}
+	return n, err
+}
+
+func (s *commandSocket) Write(p []byte) (int, error) {
+	s.heard.Store(time.Now().UnixNano())
+	return s.Conn.Write(p)
+}
+
+func (s *commandSocket) Close() error {
+	s.owner.mu.Lock()
+	delete(s.owner.open, s)
+	s.owner.mu.Unlock()
+	return s.Conn.Close()
+}
+
+// conns are the conns of a run, or of all runs of a Runner: one for each user's client.
+type conns struct {
+	atOnce int
+
+	mu       sync.Mutex
+	byClient map[redis.UniversalClient]*conn
+}
+
+func newConns(atOnce int) *conns {
+	return &conns{atOnce: atOnce, byClient: make(map[redis.UniversalClient]*conn)}
+}
+
+// of returns the conn for a user's client.
+func (c *conns) of(client redis.UniversalClient) (*conn, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if made := c.byClient[client]; made != nil {
+		return made, nil
+	}
+	made, err := newConn(client, c.atOnce)
+	if err == nil {
+		c.byClient[client] = made
+	}
+	return made, err
+}
+
+// bind returns a store that sends its commands with a conn for its client, if it lives
+// in Redis. The hooks of that are checked as those of the stream's client.
+func (c *conns) bind(store offset.Store, stream string) (offset.Store, error) {
+	bound, ok := store.(offset.Rebinder)
+	if !ok {
+		return store, nil
+	}
+	return bound.Rebind(func(client redis.UniversalClient) (redis.UniversalClient, error) {
+		if err := checkHooks(client, stream); err != nil {
+			return nil, err
+		}
+		made, err := c.of(client)
+		if err != nil {
+			return nil, err
+		}
+		return made.client, nil
+	})
+}
+
+// close comes when no command is at work any more.
+func (c *conns) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, one := range c.byClient {
+		_ = one.close() // no command is at work: nothing can be lost in it
+	}
+	clear(c.byClient)
+}
+
+// NetConn is asked by go-redis, which looks before it uses a connection again whether
+// the server has closed it.
+func (s *commandSocket) NetConn() net.Conn { return s.Conn }

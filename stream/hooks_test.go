@@ -1,0 +1,261 @@
+package stream_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/middleware"
+	"millrace/offset"
+	"millrace/stream"
+	"millrace/stream/streamtest"
+)
+
+// prefixing is a hook that puts a tenant's prefix before the key of some commands.
+type prefixing struct {
+	inert
+	commands []string
+	// another has it send another command instead of changing the one that it is given.
+	another bool
+}
+
+func (h prefixing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		at := 1
+		switch cmd.Name() {
+		case "xinfo", "xgroup":
+			at = 2
+		case "eval", "evalsha":
+			at = 3
+		case "xread", "xreadgroup":
+			at = slices.Index(cmd.Args(), any("streams")) + 1
+		}
+		key, isText := "", false
+		if at < len(cmd.Args()) {
+			key, isText = cmd.Args()[at].(string)
+		}
+		if !slices.Contains(h.commands, cmd.Name()) || !isText {
+			return next(ctx, cmd)
+		}
+		if !h.another {
+			cmd.Args()[at] = "tenant:" + key
+			return next(ctx, cmd)
+		}
+		args := slices.Clone(cmd.Args())
+		args[at] = "tenant:" + key
+		return next(ctx, redis.NewCmd(ctx, args...))
+	}
+}
+
+// swallowing is a hook that keeps a command to itself.
+type swallowing struct {
+	inert
+	command string
+}
+
+func (h swallowing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == h.command {
+			return nil
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// refused is what Run says of a client within a second, "" if it goes on.
+func refusedBy(t *testing.T, run runner) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	if err := run.Run(ctx); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// A client with a hook that changes keys is refused at the start, whichever command it
+// changes: with some of them changed a consumer would wait for ever, or ack nothing.
+func TestHooksThatChangeKeysAreRefused(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t)
+	cluster := streamtest.StartCluster(t)
+	for _, command := range []string{
+		"xread", "xreadgroup", "xrange", "xrevrange", "xinfo", "xgroup", "xpending", "xautoclaim", "xack", "xadd", "evalsha", "eval",
+	} {
+		single, another, many := server.Client(), server.Client(), cluster.Client()
+		if err := many.Ping(t.Context()).Err(); err != nil { // it knows the nodes
+			t.Fatal(err)
+		}
+		single.AddHook(prefixing{commands: []string{command}})
+		another.AddHook(prefixing{commands: []string{command}, another: true})
+		many.AddHook(prefixing{commands: []string{command}})
+		for what, client := range map[string]redis.UniversalClient{"a server": single, "another command": another, "a cluster": many} {
+			for _, mode := range bothModes() {
+				consumer := mode.make(t, client, orders.Name, newRecorder().Handle)
+				said := refusedBy(t, consumer)
+				for _, part := range []string{"a hook of the client changes keys", `"orders" in ` + command, `"tenant:orders"`, "give a client without that hook"} {
+					if command != "xadd" && !strings.Contains(said, part) {
+						t.Errorf("%s, %s, %s mode: Run says %q", command, what, mode.name, said)
+					}
+				}
+				if command == "xadd" && !strings.Contains(said, `"{orders}:dead" in xadd`) {
+					t.Errorf("%s, %s, %s mode: Run says %q", command, what, mode.name, said)
+				}
+				if health := consumer.Health(); health.Ready {
+					t.Errorf("%s, %s, %s mode: it is ready", command, what, mode.name)
+				}
+			}
+		}
+	}
+	swallows := server.Client()
+	swallows.AddHook(swallowing{command: "xack"})
+	if said := refusedBy(t, bothModes()[1].make(t, swallows, orders.Name, newRecorder().Handle)); !strings.Contains(said, "answers xack itself") {
+		t.Errorf("Run says %q", said)
+	}
+}
+
+// A store whose client has such a hook is refused, though the consumer's has none.
+func TestTheStoresHooksAreRefused(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t)
+	other := server.Client()
+	other.AddHook(prefixing{commands: []string{"evalsha", "eval"}})
+	store, err := offset.NewRedis(other, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := refusedBy(t, newConsumer(t, server.Client(), store, newRecorder().Handle)); !strings.Contains(said, "changes keys") {
+		t.Errorf("Run says %q", said)
+	}
+	// Without a consumer it does what the hook wants, for each command.
+	ctx := t.Context()
+	if err := store.Save(ctx, "a", "5-0"); err != nil {
+		t.Fatal(err)
+	}
+	if id, found, err := store.Load(ctx, "a"); id != "5-0" || !found || err != nil {
+		t.Errorf("loaded %q, %t, %v", id, found, err)
+	}
+	if err := store.Reset(ctx, "a", "2-0"); err != nil {
+		t.Fatal(err)
+	}
+	if id := server.Client().HGet(ctx, "tenant:"+offset.DefaultKey, "a").Val(); id != "2-0" {
+		t.Errorf("the hook's hash has %q", id)
+	}
+}
+
+// observing is a hook that notes each command that passes, and its first key.
+type observing struct {
+	inert
+	mu   sync.Mutex
+	seen map[string]bool
+}
+
+func (h *observing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.seen[cmd.Name()+" "+outcomeOf(err)] = true
+		return err
+	}
+}
+
+func outcomeOf(err error) string {
+	if err == nil || errors.Is(err, redis.Nil) {
+		return "worked"
+	}
+	return "failed"
+}
+
+// names returns the commands that worked or failed.
+func (h *observing) names() (names []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for one := range h.seen {
+		if name, _, _ := strings.Cut(one, " "); !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+func (h *observing) saw(one string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.seen[one]
+}
+
+func (h *observing) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.seen = make(map[string]bool)
+}
+
+// Hooks that only observe see what a consumer does, reads included, alone and in a
+// Runner. And each command that they see is tried at the start.
+func TestHooksObserve(t *testing.T) {
+	t.Parallel()
+	for _, mode := range bothModes() {
+		for _, shared := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, in a Runner %t", mode.name, shared), func(t *testing.T) {
+				t.Parallel()
+				client := streamtest.StartRedis(t).Client()
+				hook := &observing{seen: make(map[string]bool)}
+				client.AddHook(hook)
+				handled := newRecorder()
+				handled.handle = func(_ context.Context, msg *stream.Message[order]) error {
+					if msg.Value.ID == "bad" {
+						return stream.Permanent(errors.New("no good"))
+					}
+					return nil
+				}
+				opts := []stream.Option{
+					stream.WithBlock(50 * time.Millisecond), stream.WithInspection(50 * time.Millisecond),
+					stream.WithMiddleware(middleware.DeadLetter(middleware.DeadLetterConfig{})),
+				}
+				if mode.name == "group" {
+					opts = append(opts, stream.WithClaimIdle(200*time.Millisecond))
+				}
+				consumer := mode.make(t, client, orders.Name, handled.Handle, opts...)
+				// What is tried: a Run that has ended before it began sends nothing else.
+				ended, cancel := context.WithCancel(t.Context())
+				cancel()
+				if err := consumer.Run(ended); err != nil {
+					t.Fatal(err)
+				}
+				tried := append(hook.names(), "hello", "client", "role") // those have no keys
+				hook.forget()
+				var run runner = consumer
+				if shared {
+					r := &stream.Runner{}
+					r.Add(consumer)
+					run = r
+				}
+				stop := start(t, run)
+				add(t, client, "good")
+				add(t, client, "bad")
+				handled.await(t, 2)
+				read := map[string]string{"log": "xread", "group": "xreadgroup"}[mode.name]
+				eventually(t, "all was seen", func() bool { return hook.saw(read+" worked") && hook.saw("evalsha worked") })
+				pass(500 * time.Millisecond)
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				for _, name := range hook.names() {
+					if !slices.Contains(tried, name) {
+						t.Errorf("%s is sent, and not tried at the start: %v", name, tried)
+					}
+				}
+				t.Log(hook.names())
+			})
+		}
+	}
+}
