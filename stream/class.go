@@ -106,10 +106,13 @@ func classify(err error) (v verdict) {
 	var (
 		answer redis.Error
 		loss   *LossError
+		hook   *hookError
 	)
 	switch {
 	case errors.As(err, &loss):
 		return verdict{class: final, advice: "the loss policy says stop; look at what was lost, then set the offset, or choose another policy"}
+	case errors.As(err, &hook):
+		return verdict{class: final}
 	case errors.Is(err, offset.ErrCorrupt):
 		return verdict{class: final, advice: "look at what the offset store holds, and correct or remove it"}
 	case errors.Is(err, errStale), errors.Is(err, errOtherServer):

@@ -63,6 +63,7 @@ func newConn(client redis.UniversalClient, atOnce int) (*conn, error) {
 		return nil, err
 	}
 	c.client = made.client
+	c.client.AddHook(inner{c.outlast})
 	switch user := client.(type) {
 	case *redis.Client:
 		c.client.AddHook(through(user, c.send))
@@ -90,7 +91,7 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 		if ctx.Value(sendingKey{}) != nil {
 			return next(ctx, cmd) // the user's OnConnect sends it, for a command that has its place
 		}
-		s, err := c.serverOf(ctx, keyOfCommand(cmd))
+		s, err := c.serverOf(ctx, keysOf(cmd))
 		if err != nil {
 			return err
 		}
@@ -105,19 +106,33 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 		}
 		defer c.breakOff(ctx, s.addr)()
 		ctx = context.WithValue(ctx, sendingKey{}, true)
-		if c.atOnce == 1 {
-			return caught(func() error { return next(ctx, cmd) })
-		}
-		return elsewhere(func() error { return next(ctx, cmd) })
+		return next(ctx, cmd)
+	}
+}
+
+// outlast keeps a panic of the user's hooks and callbacks to the command that they work
+// on, and has each command on a goroutine of its own where many are sent. What it
+// returns go-redis looks into, so that no method of that error may panic, not even later.
+func (c *conn) outlast(next redis.ProcessHook) redis.ProcessHook {
+	run := elsewhere
+	if c.atOnce == 1 {
+		run = caught
+	}
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		return tame(run(func() error { return next(ctx, cmd) }))
 	}
 }
 
 type sendingKey struct{}
 
-// serverOf returns the server that has the key, as far as the client knows.
-func (c *conn) serverOf(ctx context.Context, key string) (*server, error) {
+// serverOf returns the server that has the keys, as far as the client knows.
+func (c *conn) serverOf(ctx context.Context, keys []string) (*server, error) {
 	addr := ""
 	if c.cluster != nil {
+		key := "" // of a command without one go-redis chooses, too
+		if len(keys) > 0 {
+			key = keys[0]
+		}
 		stop := c.breakOff(ctx, "") // it may have to ask first
 		node, err := c.cluster.MasterForKey(ctx, key)
 		stop()
@@ -134,26 +149,6 @@ func (c *conn) serverOf(ctx context.Context, key string) (*server, error) {
 		c.servers[addr] = s
 	}
 	return s, nil
-}
-
-// keyOfCommand returns the first key of a command of the engine, "" if it has none.
-func keyOfCommand(cmd redis.Cmder) string {
-	at := 1
-	switch cmd.Name() {
-	case "eval", "evalsha":
-		at = 3
-	case "xinfo", "xgroup":
-		at = 2
-	case "xread":
-		at = slices.Index(cmd.Args(), any("streams")) + 1
-	case "client", "role":
-		return ""
-	}
-	if args := cmd.Args(); at < len(args) {
-		key, _ := args[at].(string)
-		return key
-	}
-	return ""
 }
 
 // breakOff ends, when ctx is done, the waiting for a server that has been silent for the

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"reflect"
 
+	"github.com/redis/go-redis/v9"
+
 	"millrace/offset"
 )
 
@@ -53,6 +55,20 @@ func harmless(err error) error {
 		return nil
 	}
 	if isSound(err) {
+		return err
+	}
+	left := maxWrapped
+	return contain(err, maxDepth, &left)
+}
+
+// tame returns an error of which no method ever panics: go-redis's own as it is, which
+// others compare with ==, and any other one contained.
+func tame(err error) error {
+	if err == nil {
+		return nil
+	}
+	switch err.(type) { //nolint:errorlint // not what it wraps
+	case redis.Error, *contained, *PanicError:
 		return err
 	}
 	left := maxWrapped

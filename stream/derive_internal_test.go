@@ -17,24 +17,25 @@ import (
 // What derived clients have of their own, and what each of those has to be. Everything
 // else is as in the user's options, be it of this version of go-redis or of a later one.
 var ownOfServer = map[string]func(v any) bool{
-	"Dialer":                    isSet,
-	"OnConnect":                 isSet,
-	"PoolSize":                  is(3),
-	"MaxConcurrentDials":        is(3), // no more than there are connections
-	"MinIdleConns":              is(0),
-	"MaxIdleConns":              is(0),
-	"MaxActiveConns":            is(0),
-	"PipelinePoolSize":          func(any) bool { return true }, // no pipelines
-	"MaxRetries":                is(0),
-	"DialerRetries":             is(1),
-	"DialTimeout":               is(time.Second),
-	"ReadTimeout":               is(time.Second),
-	"ContextTimeoutEnabled":     is(true),
-	"MaintNotificationsConfig":  func(v any) bool { return v.(*maintnotifications.Config).Mode == maintnotifications.ModeDisabled },
-	"PushNotificationProcessor": func(any) bool { return true }, // see TestReaderHasItsOwnPushes
-	"ClientSideCacheConfig":     func(v any) bool { return v.(*redis.ClientSideCacheConfig) == nil },
-	"ClientSideCache":           func(v any) bool { return v == nil },
-	"ClientSideCacheStrategy":   func(any) bool { return true }, // without a cache
+	"Dialer":                     isSet,
+	"OnConnect":                  isSet,
+	"CredentialsProviderContext": isSet, // see below
+	"PoolSize":                   is(3),
+	"MaxConcurrentDials":         is(3), // no more than there are connections
+	"MinIdleConns":               is(0),
+	"MaxIdleConns":               is(0),
+	"MaxActiveConns":             is(0),
+	"PipelinePoolSize":           func(any) bool { return true }, // no pipelines
+	"MaxRetries":                 is(0),
+	"DialerRetries":              is(1),
+	"DialTimeout":                is(time.Second),
+	"ReadTimeout":                is(time.Second),
+	"ContextTimeoutEnabled":      is(true),
+	"MaintNotificationsConfig":   func(v any) bool { return v.(*maintnotifications.Config).Mode == maintnotifications.ModeDisabled },
+	"PushNotificationProcessor":  func(any) bool { return true }, // see TestReaderHasItsOwnPushes
+	"ClientSideCacheConfig":      func(v any) bool { return v.(*redis.ClientSideCacheConfig) == nil },
+	"ClientSideCache":            func(v any) bool { return v == nil },
+	"ClientSideCacheStrategy":    func(any) bool { return true }, // without a cache
 }
 
 var ownOfCluster = map[string]func(v any) bool{
@@ -64,6 +65,8 @@ func TestDerivedClientsKeepTheOptions(t *testing.T) {
 	options.ClientSideCacheConfig, options.ClientSideCache = nil, nil
 	options.PushNotificationProcessor, options.StreamingCredentialsProvider = nil, credentials{}
 	options.OnConnect, options.Limiter = onConnect, limiter{}
+	login := func(context.Context) (string, string, error) { return "the user's", "login", nil }
+	options.CredentialsProviderContext = login
 	single := redis.NewClient(&options)
 	t.Cleanup(func() { _ = single.Close() })
 
@@ -71,7 +74,7 @@ func TestDerivedClientsKeepTheOptions(t *testing.T) {
 	fill(t, reflect.ValueOf(&many).Elem())
 	many.Addrs = []string{"127.0.0.1:1"}
 	many.MaintNotificationsConfig, many.PushNotificationProcessor, many.StreamingCredentialsProvider = nil, nil, credentials{}
-	many.OnConnect = onConnect
+	many.OnConnect, many.CredentialsProviderContext = onConnect, login
 	cluster := redis.NewClusterClient(&many)
 	t.Cleanup(func() { _ = cluster.Close() })
 
@@ -116,6 +119,10 @@ func TestDerivedClientsKeepTheOptions(t *testing.T) {
 		}
 		if err := derived.FieldByName("OnConnect").Interface().(onConnectOf)(t.Context(), nil); !errors.Is(err, connected) {
 			t.Errorf("%T: OnConnect returns %v", client, err)
+		}
+		user, _, err := derived.FieldByName("CredentialsProviderContext").Interface().(credentialsProvider)(t.Context())
+		if user != "the user's" || err != nil {
+			t.Errorf("%T: the login is of %q, %v", client, user, err)
 		}
 	}
 }

@@ -230,15 +230,15 @@
 // The hooks that a redis.Client has when Run starts see each command on its way, reads
 // included; of a read they see how long it took and whether it failed, not the entries
 // that it has brought. They see no dialling. A hook that changes keys, as for tenants'
-// prefixes, is refused when Run starts: it can know neither each command nor the names
-// in the replies. Give the topic the whole key. A hook that answers a command itself is
-// refused as well. To find out, one command of each kind is shown to the hooks, and not
-// sent.
+// prefixes, ends Run at its first command, which is not sent: a hook can know neither
+// each command nor the names in the replies. Give the topic the whole key. A hook that
+// answers a command itself, with no error, ends Run as well.
 //
-// The hooks of a redis.ClusterClient are checked in the same way, as far as they change
-// the command that they are given. They see nothing of a consumer's commands: go-redis
-// has no way to call them but on the client's own connections. Add such hooks to the
-// nodes, in ClusterOptions.NewClient, or use [WithObserver].
+// The hooks of a redis.ClusterClient see nothing of a consumer's commands: go-redis has
+// no way to call them but on the client's own connections. Add such hooks to the nodes,
+// in ClusterOptions.NewClient, or use [WithObserver]. One that changes keys is refused
+// when Run starts, so that what is published with the client is what is read: an XRANGE
+// is shown to the hooks, and not sent.
 //
 // Producers, [Trimmer.Trim], [Consumer.Lag], middleware.Dedup and a store outside of Run
 // work with the client as it is, with its pool, timeouts and hooks. They, too, ask

@@ -3,10 +3,10 @@ package stream
 import (
 	"context"
 	"fmt"
+	"slices"
+	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
-
-	"millrace/offset"
 )
 
 // inner is a hook for single commands alone. The engine sends no pipelines.
@@ -27,103 +27,115 @@ func (h inner) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return h.
 // its client; what is added to it is called after them, and changes nothing of the
 // client. It takes a connection of the user's when a command reaches it, which none does.
 // A client of a cluster has nothing of the kind: its hooks are not passed on.
+//
+// A command that does not arrive with the keys that it had is refused. A key that one
+// command gives and another does not would be another stream: reading waits for ever at
+// one, and what is acked, saved and looked for is of the other.
 func through(user *redis.Client, send func(next redis.ProcessHook) redis.ProcessHook) inner {
 	return inner{func(next redis.ProcessHook) redis.ProcessHook {
 		front := user.Conn()
-		front.AddHook(inner{func(redis.ProcessHook) redis.ProcessHook { return send(next) }})
-		return front.Process
+		front.AddHook(inner{func(redis.ProcessHook) redis.ProcessHook { return arriving(send(next)) }})
+		return func(ctx context.Context, cmd redis.Cmder) error {
+			p := &passage{keys: keysOf(cmd)}
+			err := front.Process(context.WithValue(ctx, passageKey{}, p), cmd)
+			switch changed := p.changed.Load(); {
+			case changed != nil:
+				return changed
+			case err == nil && !p.arrived.Load():
+				return &hookError{fmt.Sprintf("a hook of the client answers %s itself, with neither a reply nor an error", cmd.Name())}
+			}
+			return err
+		}
 	}}
 }
 
-// checkHooks refuses a client with a hook that changes the keys of commands, as tenants'
-// prefixes are made, or that keeps commands to itself. A key that one command gives and
-// another does not would be another stream: reading waits for ever at one, and what is
-// acked, saved and looked for is of the other. Of what a hook knows there is no saying
-// in general, so each command that the engine sends is tried. Nothing goes to a server.
+// passage is the way of one command through the hooks of the user's client, which may
+// send it on from another goroutine, and more than once.
+type passage struct {
+	keys    []string
+	arrived atomic.Bool
+	changed atomic.Pointer[hookError]
+}
+
+type passageKey struct{}
+
+// arriving is where the passage of a command ends.
+func arriving(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if p, ok := ctx.Value(passageKey{}).(*passage); ok {
+			p.arrived.Store(true)
+			if err := changedKeys(cmd, p.keys); err != nil {
+				p.changed.Store(err)
+				return err
+			}
+		}
+		return next(ctx, cmd)
+	}
+}
+
+// changedKeys returns what to say if the command's keys are not the given ones.
+func changedKeys(cmd redis.Cmder, were []string) *hookError {
+	keys := keysOf(cmd)
+	if slices.Equal(keys, were) {
+		return nil
+	}
+	for i := range keys {
+		if i < len(were) && keys[i] != were[i] {
+			return &hookError{fmt.Sprintf("a hook of the client changes keys: %q in %s becomes %q; a hook knows neither each command that a consumer sends nor the names in the replies, "+
+				"so give the whole key to the topic (and to offset.NewRedis)", were[i], cmd.Name(), keys[i])}
+		}
+	}
+	return &hookError{fmt.Sprintf("a hook of the client sends %s with other keys", cmd.Name())}
+}
+
+// hookError says that a consumer cannot work with a hook of the client.
+type hookError struct{ text string }
+
+func (e *hookError) Error() string {
+	return "stream: " + e.text + "; give a client without that hook"
+}
+
+// keysOf returns the keys of a command of the engine.
+func keysOf(cmd redis.Cmder) (keys []string) {
+	args := cmd.Args()
+	from, to := 1, 2
+	switch cmd.Name() {
+	case "eval", "evalsha":
+		if len(args) > 2 {
+			n, _ := args[2].(int)
+			from, to = 3, 3+n
+		}
+	case "xinfo", "xgroup":
+		from, to = 2, 3
+	case "xread", "xreadgroup":
+		from = slices.Index(args, any("streams")) + 1
+		to = from + (len(args)-from)/2 // the IDs follow
+	case "client", "role", "hello", "ping":
+		return nil
+	}
+	for _, arg := range args[min(from, len(args)):min(to, len(args))] {
+		name, _ := arg.(string)
+		keys = append(keys, name)
+	}
+	return keys
+}
+
+// checkHooks refuses a client of a cluster with a hook that changes keys, as tenants'
+// prefixes are made: what the user's program publishes with it would be another stream.
+// The hook sees one command, which is not sent: such a client finds out behind its hooks
+// that a context has ended. So a hook that changes the command is found out, not one that
+// sends another.
 func checkHooks(client redis.UniversalClient, stream string) error {
-	try := tryOut(client)
-	for _, words := range everyCommand(stream) {
-		args := make([]any, len(words))
-		for i, word := range words {
-			args[i] = word
-			if name, isKey := word.(key); isKey {
-				args[i] = string(name)
-			}
-		}
-		arrived, err := try(redis.NewCmd(context.Background(), args...))
-		if arrived == nil && err != nil {
-			continue // a hook that sends nothing for now, as a breaker does
-		}
-		if arrived == nil {
-			return fmt.Errorf("stream: a hook of the client answers %s itself, with neither a reply nor an error; give a client without that hook", words[0])
-		}
-		for at, word := range words {
-			name, isKey := word.(key)
-			if got := wordAt(arrived.Args(), at); isKey && got != string(name) {
-				return fmt.Errorf("stream: a hook of the client changes keys: %q in %s becomes %q; a hook knows neither each command that a consumer sends nor the names in the replies, "+
-					"so give a client without that hook, and the topic (and offset.NewRedis) the whole key", name, words[0], got)
-			}
-		}
+	many, ok := client.(*redis.ClusterClient)
+	if !ok {
+		return nil // each command of its consumers is looked at, see through
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	cmd := redis.NewXMessageSliceCmd(ended, "xrange", stream, "-", "+", "count", 1)
+	_ = elsewhere(func() error { return many.Process(ended, cmd) })
+	if err := changedKeys(cmd, []string{stream}); err != nil {
+		return err
 	}
 	return nil
-}
-
-func wordAt(args []any, at int) string {
-	if at >= len(args) {
-		return ""
-	}
-	return fmt.Sprint(args[at])
-}
-
-// tryOut returns what sends a command through the hooks of a client and no further. It
-// returns what arrives behind them, nil if nothing does.
-func tryOut(client redis.UniversalClient) func(redis.Cmder) (redis.Cmder, error) {
-	switch client := client.(type) {
-	case *redis.Client:
-		var arrived redis.Cmder
-		process := through(client, func(redis.ProcessHook) redis.ProcessHook {
-			return func(_ context.Context, cmd redis.Cmder) error {
-				arrived = cmd
-				return nil
-			}
-		}).process(nil)
-		return func(cmd redis.Cmder) (redis.Cmder, error) {
-			arrived = nil
-			err := process(context.Background(), cmd)
-			return arrived, err
-		}
-	default:
-		// A client of a cluster finds out behind its hooks that a context has ended. So a
-		// hook that changes the command is found out, not one that sends another.
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		return func(cmd redis.Cmder) (redis.Cmder, error) {
-			return cmd, client.Process(ended, cmd)
-		}
-	}
-}
-
-// key is a word of a command that is a key.
-type key string
-
-// everyCommand returns each command with a key that the engine sends for a stream, in
-// both modes, with what a hook may look at.
-func everyCommand(stream string) [][]any {
-	topic, dead, offsets := key(stream), key(DeadLetterStream(stream)), key(offset.DefaultKey)
-	return [][]any{
-		{"xread", "count", 1, "streams", topic, beginning},
-		{"xreadgroup", "group", "g", "consumer", "c", "count", 1, "streams", topic, ">"},
-		{"xrange", topic, "-", "+", "count", 1},
-		{"xrevrange", topic, "+", "-", "count", 1},
-		{"xinfo", "stream", topic},
-		{"xinfo", "groups", topic},
-		{"xgroup", "create", topic, "g", beginning, "mkstream"},
-		{"xpending", topic, "g", "-", "+", 1, "c"},
-		{"xautoclaim", topic, "g", "c", 1, beginning, "count", 1},
-		{"xack", topic, "g", beginning},
-		{"xadd", dead, "*", "field", "value"},
-		{"evalsha", moveScript.hash, 2, topic, dead, beginning},
-		{"eval", "return 0", 2, topic, dead, beginning},
-		{"evalsha", moveScript.hash, 1, offsets, "label", beginning},
-	}
 }
