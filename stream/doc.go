@@ -231,8 +231,7 @@
 // included; of a read they see how long it took and whether it failed, not the entries
 // that it has brought. They see no dialling. A hook that changes keys, as for tenants'
 // prefixes, ends Run at its first command, which is not sent: a hook can know neither
-// each command nor the names in the replies. Give the topic the whole key. A hook that
-// answers a command itself, with no error, ends Run as well.
+// each command nor the names in the replies. Give the topic the whole key.
 //
 // The hooks of a redis.ClusterClient see nothing of a consumer's commands: go-redis has
 // no way to call them but on the client's own connections. Add such hooks to the nodes,

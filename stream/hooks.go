@@ -38,11 +38,8 @@ func through(user *redis.Client, send func(next redis.ProcessHook) redis.Process
 		return func(ctx context.Context, cmd redis.Cmder) error {
 			p := &passage{keys: keysOf(cmd)}
 			err := front.Process(context.WithValue(ctx, passageKey{}, p), cmd)
-			switch changed := p.changed.Load(); {
-			case changed != nil:
+			if changed := p.changed.Load(); changed != nil {
 				return changed
-			case err == nil && !p.arrived.Load():
-				return &hookError{fmt.Sprintf("a hook of the client answers %s itself, with neither a reply nor an error", cmd.Name())}
 			}
 			return err
 		}
@@ -53,7 +50,6 @@ func through(user *redis.Client, send func(next redis.ProcessHook) redis.Process
 // send it on from another goroutine, and more than once.
 type passage struct {
 	keys    []string
-	arrived atomic.Bool
 	changed atomic.Pointer[hookError]
 }
 
@@ -63,7 +59,6 @@ type passageKey struct{}
 func arriving(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) error {
 		if p, ok := ctx.Value(passageKey{}).(*passage); ok {
-			p.arrived.Store(true)
 			if err := changedKeys(cmd, p.keys); err != nil {
 				p.changed.Store(err)
 				return err

@@ -54,21 +54,6 @@ func (h prefixing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// swallowing is a hook that keeps a command to itself.
-type swallowing struct {
-	inert
-	command string
-}
-
-func (h swallowing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
-	return func(ctx context.Context, cmd redis.Cmder) error {
-		if cmd.Name() == h.command {
-			return nil
-		}
-		return next(ctx, cmd)
-	}
-}
-
 // refusedBy is what Run says of a client within three seconds, "" if it goes on.
 func refusedBy(t *testing.T, run runner) string {
 	t.Helper()
@@ -136,17 +121,6 @@ func refusesHook(t *testing.T, client redis.UniversalClient, mode, changed strin
 		if health := consumer.Health(); health.Ready {
 			t.Errorf("%s mode: it is ready", mode)
 		}
-	}
-}
-
-// A hook that keeps a command to itself is refused, and one that sends it in its own time is not.
-func TestHooksThatAnswerThemselvesAreRefused(t *testing.T) {
-	t.Parallel()
-	server := streamtest.StartRedis(t)
-	swallows := server.Client()
-	swallows.AddHook(swallowing{command: "xreadgroup"})
-	if said := refusedBy(t, bothModes()[1].make(t, swallows, orders.Name, newRecorder().Handle)); !strings.Contains(said, "answers xreadgroup itself") {
-		t.Errorf("Run says %q", said)
 	}
 }
 
