@@ -509,7 +509,7 @@ func TestGroupRepliesCut(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t, "--appendonly", "no")
 	direct := server.Client()
-	const total = 2000
+	const total = 1000
 	for i := range total {
 		add(t, direct, fmt.Sprint(i))
 	}
