@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"net"
 	"slices"
 	"sync"
@@ -106,7 +107,12 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 		}
 		defer c.breakOff(ctx, s.addr)()
 		ctx = context.WithValue(ctx, sendingKey{}, true)
-		return next(ctx, cmd)
+		err = next(ctx, cmd)
+		for again := 0; isErr(err, errUnsent) && again < c.atOnce && ctx.Err() == nil; again++ {
+			cmd.SetErr(nil)
+			err = next(ctx, cmd)
+		}
+		return err
 	}
 }
 
@@ -182,10 +188,18 @@ func (c *conn) breakOff(ctx context.Context, addr string) (over func()) {
 }
 
 // follow closes what is connected to another server than to those that are primaries
-// now; nil closes all.
+// now.
 func (c *conn) follow(primaries []string) {
 	if c != nil {
 		c.drop(func(s *commandSocket) bool { return !slices.Contains(primaries, s.addr) })
+	}
+}
+
+// dropIdle closes what waits for no reply. A server that turned out to be no primary
+// answers the others, and says so.
+func (c *conn) dropIdle() {
+	if c != nil {
+		c.drop(func(s *commandSocket) bool { return !s.asking.Load() })
 	}
 }
 
@@ -195,6 +209,7 @@ func (c *conn) drop(which func(*commandSocket) bool) {
 	defer c.mu.Unlock()
 	for s := range c.open {
 		if which(s) {
+			s.dropped.Store(true)
 			_ = s.Conn.Close()
 			delete(c.open, s)
 		}
@@ -229,22 +244,56 @@ func (c *conn) dialer(dial dialFunc) dialFunc {
 // commandSocket is a connection that knows when something went over it.
 type commandSocket struct {
 	net.Conn
-	owner *conn
-	addr  string // by which its server is known
-	heard atomic.Int64
+	owner   *conn
+	addr    string // by which its server is known
+	heard   atomic.Int64
+	asking  atomic.Bool // a command was written, and nothing read since
+	dropped atomic.Bool
 }
+
+// errUnsent is the failure of a command that found its connection closed by drop, and was
+// not sent.
+var errUnsent = errors.New("the connection was given up before the command was sent")
 
 func (s *commandSocket) Read(p []byte) (int, error) {
 	n, err := s.Conn.Read(p)
 	if n > 0 {
 		s.heard.Store(time.Now().UnixNano())
+		s.asking.Store(false)
 	}
 	return n, err
 }
 
 func (s *commandSocket) Write(p []byte) (int, error) {
+	if err := s.unsent(); err != nil {
+		return 0, err
+	}
+	s.asking.Store(true)
 	s.heard.Store(time.Now().UnixNano())
 	return s.Conn.Write(p)
+}
+
+func (s *commandSocket) unsent() error {
+	if s.dropped.Load() && !s.asking.Load() {
+		return errUnsent
+	}
+	return nil
+}
+
+// SetWriteDeadline comes before a command is written, as SetDeadline.
+func (s *commandSocket) SetWriteDeadline(t time.Time) error {
+	if err := s.unsent(); err != nil {
+		return err
+	}
+	return s.Conn.SetWriteDeadline(t)
+}
+
+// SetDeadline sets both.
+func (s *commandSocket) SetDeadline(t time.Time) error {
+	if err := s.unsent(); err != nil {
+		return err
+	}
+	return s.Conn.SetDeadline(t)
 }
 
 func (s *commandSocket) Close() error {

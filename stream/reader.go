@@ -89,7 +89,7 @@ func (r *reader) Close() error {
 func (r *reader) dropIfStale(err error) {
 	if classify(err).class == stale {
 		r.sockets.drop()
-		r.commands.follow(nil)
+		r.commands.dropIdle()
 	}
 }
 
