@@ -45,7 +45,7 @@ func wantNoProbe(t testing.TB, client redis.UniversalClient) {
 }
 
 // Two or more live consumers with one name notice each other within the claim idle
-// time, each logs it twice a minute, and none is ready until it is alone again.
+// time, each logs it twice a minute, and at most one is ready until it is alone again.
 func TestNamesakesNoticeEachOther(t *testing.T) {
 	t.Parallel()
 	for name, gaps := range map[string][]time.Duration{
@@ -68,14 +68,10 @@ func TestNamesakesNoticeEachOther(t *testing.T) {
 					list, outs, stops = append(list, consumer), append(outs, out), append(stops, start(t, consumer))
 				}
 				time.Sleep(idle)
-				if last := list[len(list)-1].Health(); last.Ready {
-					t.Errorf("the last one is ready after a claim idle time: %+v", last)
-				}
+				wantNoticed(t, list)
 				time.Sleep(5 * time.Minute)
-				for i, consumer := range list {
-					if len(list) == 2 || i == len(list)-1 { // those that answer share the signs
-						wantHealth(t, "with a namesake", consumer.Health(), true, false, `the name "pod-1"`)
-					}
+				wantNoticed(t, list)
+				for i := range list {
 					if n := len(outs[i].lines("WARN", namesake, "consumer=pod-1")); n < 1 || n > 2*8 {
 						t.Errorf("consumer %d has logged it %d times in 5 to 7 minutes:\n%s", i, n, outs[i])
 					}
@@ -90,6 +86,21 @@ func TestNamesakesNoticeEachOther(t *testing.T) {
 				wantNoProbe(t, client)
 			})
 		})
+	}
+}
+
+// wantNoticed fails the test unless two are not ready: of three, those that look at the
+// same moments share the signs, and one of them may have none for a while.
+func wantNoticed(t testing.TB, list []*stream.Consumer[order]) {
+	t.Helper()
+	noticed := 0
+	for _, consumer := range list {
+		if h := consumer.Health(); !h.Ready && h.Live && strings.Contains(h.Reason, `the name "pod-1"`) {
+			noticed++
+		}
+	}
+	if noticed < 2 {
+		t.Errorf("%d of %d consumers have noticed", noticed, len(list))
 	}
 }
 
