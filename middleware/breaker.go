@@ -15,7 +15,8 @@ import (
 // BreakerConfig configures [Breaker].
 type BreakerConfig struct {
 	// Failures is how many attempts have to fail in a row for the breaker to open.
-	// Default, also for less than 1: 5.
+	// Default, also for less than 1: 5. Give more than the attempts of [Retry], or an
+	// entry that always fails opens the breaker by itself.
 	Failures int
 	// Backoff is how long an open breaker waits before it lets an entry through as a
 	// probe, longer each time that a probe fails.
@@ -40,8 +41,8 @@ const (
 	BreakerClosed BreakerState = iota
 	// BreakerOpen lets nothing through until the back-off is over.
 	BreakerOpen
-	// BreakerHalfOpen has let a single entry through as a probe, and waits for what
-	// becomes of it.
+	// BreakerHalfOpen has let a single entry through as a probe, and waits for its
+	// outcome.
 	BreakerHalfOpen
 )
 
@@ -80,10 +81,15 @@ type BreakerChange struct {
 // probe included, has used up one. A stop ends the wait at once, also with
 // stream.WithDrainTimeout.
 //
-// What counts is a failure of the sink, as opposed to one of the entry: decode errors,
-// skips, dead letters, permanent errors (stream.Permanent), entries over the limit of
-// deliveries, what If declines, and what is returned after the end of the context
-// neither open nor close it. In the handler of a batch each message counts.
+// Failures of the sink count, those of an entry do not: decode errors, skips, dead
+// letters, permanent errors (stream.Permanent), entries over the limit of deliveries,
+// errors that If declines, and errors that are returned after the end of the context
+// neither open nor close the breaker.
+//
+// In the handler of a batch each message counts, so that one batch that fails opens the
+// breaker. A probe is then one message of a batch, and the batch is handled only when
+// all of its messages are there. A probe that has not returned after Backoff.Max is
+// therefore joined by all entries that wait.
 //
 // Breaker stands inside of Retry and outside of Timeout: there it sees each attempt, and
 // its waits are not limited. Outside of Retry each probe would be all attempts of an
@@ -156,7 +162,10 @@ type breaker struct {
 	since    time.Time // when it opened
 	last     error
 	// due is set when a probe may go through, and there was none.
-	due     bool
+	due bool
+	// probe counts the probes, and joined is set when the last one is not alone any more.
+	probe   int64
+	joined  bool
 	waiting []chan bool // each gets whether it is a probe, once it may go through
 	changes []BreakerChange
 	// telling is held while changes are told, so that they are in order.
@@ -171,9 +180,11 @@ func (b *breaker) enter(ctx context.Context, name string) (probe bool, err error
 		b.mu.Unlock()
 		return false, nil
 	case b.due:
-		b.due = false
-		b.become(name, BreakerHalfOpen)
+		b.halfOpen(name)
 		b.unlockAndTell()
+		return true, nil
+	case b.state == BreakerHalfOpen && b.joined:
+		b.mu.Unlock()
 		return true, nil
 	}
 	turn := make(chan bool, 1)
@@ -223,7 +234,8 @@ func (b *breaker) leave(name string, probe bool, what result, err error) {
 	b.unlockAndTell()
 }
 
-// open waits for the time of the next probe. b.mu must be held, as for all that follow.
+// open waits for the time of the next probe. b.mu must be held, as for all methods that
+// follow, up to unlockAndTell.
 func (b *breaker) open(name string) {
 	b.become(name, BreakerOpen)
 	b.probes++
@@ -244,19 +256,42 @@ func (b *breaker) probeNext(name string) {
 		b.become(name, BreakerOpen)
 		return
 	}
-	b.become(name, BreakerHalfOpen)
+	b.halfOpen(name)
 	b.waiting[0] <- true
 	b.waiting = slices.Delete(b.waiting, 0, 1)
+}
+
+// halfOpen is called for each probe that goes through. A probe that does not return soon
+// may be a message of a batch, which is handled once the other messages of the batch have
+// come too: they wait in this breaker, and would wait for ever.
+func (b *breaker) halfOpen(name string) {
+	b.become(name, BreakerHalfOpen)
+	b.due, b.joined = false, false
+	b.probe++
+	probe := b.probe
+	time.AfterFunc(b.config.Backoff.Max, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.state == BreakerHalfOpen && b.probe == probe {
+			b.joined = true
+			b.release(true)
+		}
+	})
+}
+
+// release lets all that wait go through.
+func (b *breaker) release(asProbes bool) {
+	for _, turn := range b.waiting {
+		turn <- asProbes
+	}
+	b.waiting = nil
 }
 
 // close lets everything through.
 func (b *breaker) close(name string) {
 	b.become(name, BreakerClosed)
 	b.due = false
-	for _, turn := range b.waiting {
-		turn <- false
-	}
-	b.waiting = nil
+	b.release(false)
 }
 
 func (b *breaker) become(name string, to BreakerState) {
