@@ -37,9 +37,9 @@ type Config struct {
 	// [TypeDeleted]. White space around a type is removed, as around the type of an
 	// event; a blank type is refused.
 	EventTypes []string
-	// Middleware is put around the processing of every entry, the first
-	// outermost. Default: none, with which a failed event is held and tried
-	// again for as long as it fails.
+	// Middleware is put around the processing of every entry, the first outermost.
+	// middleware.Standard is the recommended stack. Default: none, with which a failed
+	// event is held and tried again for as long as it fails.
 	Middleware []stream.Middleware
 	// Clock tells the time for the age of an event in the log.
 	// Default: time.Now.
