@@ -386,7 +386,7 @@ func TestBreakerLeavesTheCountOfDeliveries(t *testing.T) {
 }
 
 // A probe that does not return is not waited for alone: others may have to come before
-// it can be handled, as in a batch.
+// it can be handled, as in a batch. The next probe is alone again.
 func TestBreakerProbeIsJoined(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -395,30 +395,41 @@ func TestBreakerProbeIsJoined(t *testing.T) {
 		handler := middleware.Breaker(middleware.BreakerConfig{
 			Failures: 1, Backoff: stream.Backoff{Min: time.Second, Max: 10 * time.Second}, Logger: slog.New(slog.DiscardHandler),
 		})(func(context.Context, *stream.Entry) error {
-			if calls.Add(1) == 1 {
-				return errBroken
+			if calls.Add(1) > 1 {
+				<-free
 			}
-			<-free
-			return nil
+			return errBroken
 		})
-		_ = handler(t.Context(), entry())
+		deliver := func() { _ = handler(t.Context(), entry()) }
+		deliver()
 		for range 5 {
-			go func() { _ = handler(t.Context(), entry()) }()
+			go deliver()
+		}
+		expect := func(want int64, when string) {
+			t.Helper()
+			synctest.Wait()
+			if n := calls.Load(); n != want {
+				t.Errorf("%d calls %s, want %d", n, when, want)
+			}
 		}
 		time.Sleep(10 * time.Second)
-		if n := calls.Load(); n != 2 {
-			t.Errorf("%d calls while the probe is young, want the first and the probe", n)
-		}
+		expect(2, "while the probe is young")
 		time.Sleep(time.Second)
-		if n := calls.Load(); n != 6 {
-			t.Errorf("%d calls, want that of each entry", n)
+		expect(6, "when the probe is old")
+		go deliver()
+		expect(7, "after an entry that came later")
+		for range 6 {
+			free <- struct{}{} // all fail
 		}
-		go func() { _ = handler(t.Context(), entry()) }()
 		synctest.Wait()
-		if n := calls.Load(); n != 7 {
-			t.Errorf("%d calls, want that of an entry that came later, too", n)
+		for range 3 {
+			go deliver()
 		}
+		time.Sleep(5 * time.Second) // the next probe is let through after 1 to 2 seconds
+		go deliver()
+		expect(8, "with the next probe")
 		close(free)
+		time.Sleep(time.Minute) // each that waits is a probe, and fails
 	})
 }
 
