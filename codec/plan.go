@@ -187,6 +187,8 @@ func (p *plan) addSquash(sf reflect.StructField, index []int, path string) {
 		p.problem(path, "squash is for structs, not for %s; use the struct itself, without a pointer", sf.Type)
 	case !sf.IsExported() && !sf.Anonymous:
 		p.problem(path, "an unexported field cannot be squashed; export or embed it")
+	case isOpaque(sf.Type):
+		p.problem(path, "squash takes in exported fields, and %s has none, so that its value would be lost; give it a name instead", sf.Type)
 	default:
 		p.add(sf.Type, index, path+".")
 	}
