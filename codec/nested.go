@@ -73,7 +73,8 @@ func (o jsonOptions) unmarshal(text string, target any) (reason string) {
 	return "holds JSON with a part that its Go type refuses"
 }
 
-// marshal is json.Marshal of what value points to, with reasons made from the types of its errors.
+// marshal is json.Marshal of the value that value points to. Its reasons are made of the
+// types of the errors.
 func (o jsonOptions) marshal(value any) (text, reason string) {
 	defer func() {
 		if recover() != nil {
@@ -135,8 +136,8 @@ type seenType struct {
 	zero bool
 }
 
-// check looks at one type. zero is set where its zero value is what stands there
-// until another is set, and so is published.
+// check looks at one type. zero is set where a value that was never set is published as
+// the zero value.
 func (c *jsonChecker) check(t reflect.Type, path string, zero bool) {
 	known, knownZero := c.seen[seenType{t, false}], c.seen[seenType{t, true}]
 	if knownZero || known && !zero {

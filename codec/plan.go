@@ -11,7 +11,7 @@ import (
 	"github.com/go-playground/validator/v10"
 )
 
-// plan is what reflection finds out about a struct type, once.
+// plan holds the results of reflection on a struct type. It does not change.
 type plan struct {
 	typ    reflect.Type
 	fields []field // in the order of declaration, squashed structs in their place

@@ -71,14 +71,15 @@ type BreakerChange struct {
 	Err error
 }
 
-// Breaker is a circuit breaker: it pauses processing while what the handler needs, a
-// database say, is away. After a number of failures in a row it opens, and entries wait
-// in it instead of failing one after the other. From time to time one of them goes
-// through as a probe. When one succeeds, the breaker closes, and all go on.
+// Breaker is a circuit breaker: it pauses processing while a service that the handler
+// needs, such as a database, is away. After a number of failures in a row the breaker
+// opens, and entries wait in it instead of failing one after the other. From time to time
+// one entry goes through as a probe. When a probe succeeds, the breaker closes, and all
+// entries go on.
 //
-// While an entry waits it uses up no attempt, neither of [Retry] nor of
-// stream.WithMaxDeliveries, and is kept from being claimed. An entry that has failed, a
-// probe included, has used up one. A stop ends the wait at once, also with
+// An entry that waits uses up no attempt, neither of [Retry] nor of
+// stream.WithMaxDeliveries, and no other consumer claims it. An entry that fails, a
+// probe included, uses up one attempt. A stop ends the wait at once, also with
 // stream.WithDrainTimeout.
 //
 // Failures of the sink count, those of an entry do not: decode errors, skips, dead
@@ -91,9 +92,9 @@ type BreakerChange struct {
 // all of its messages are there. A probe that has not returned after Backoff.Max is
 // therefore joined by all entries that wait.
 //
-// Breaker stands inside of Retry and outside of Timeout: there it sees each attempt, and
-// its waits are not limited. Outside of Retry each probe would be all attempts of an
-// entry, which would be a dead letter then.
+// Breaker stands inside of Retry and outside of Timeout. There it sees each attempt, and
+// its waits have no limit. Outside of Retry, each probe would use up all attempts of an
+// entry, and the entry would become a dead letter.
 //
 // Each consumer that is given the middleware has a breaker of its own.
 func Breaker(config BreakerConfig) stream.Middleware {
@@ -142,7 +143,7 @@ func isFailure(error) bool { return true }
 
 var errNotReturned = errors.New("the handler did not return")
 
-// result is what an attempt says about the sink.
+// result is the meaning of an attempt for the state of the sink.
 type result uint8
 
 const (
@@ -151,7 +152,9 @@ const (
 	failed
 )
 
-// breaker is the state of a Breaker for one consumer.
+// breaker is the state of a Breaker for one consumer. mu guards all fields below it; while
+// the state is BreakerClosed, no entry waits. telling is locked before mu. It starts no
+// goroutine but those of time.AfterFunc.
 type breaker struct {
 	config BreakerConfig
 
@@ -163,12 +166,12 @@ type breaker struct {
 	last     error
 	// due is set when a probe may go through, and there was none.
 	due bool
-	// probe counts the probes, and joined is set when the last one is not alone any more.
+	// probe counts the probes. joined is set when all entries join the current probe.
 	probe   int64
 	joined  bool
 	waiting []chan bool // each gets whether it is a probe, once it may go through
 	changes []BreakerChange
-	// telling is held while changes are told, so that they are in order.
+	// telling is locked while changes are reported, which keeps their order.
 	telling sync.Mutex
 }
 
@@ -208,7 +211,7 @@ func (b *breaker) enter(ctx context.Context, name string) (probe bool, err error
 	return false, err
 }
 
-// leave notes what an attempt says about the sink.
+// leave records the result of an attempt.
 func (b *breaker) leave(name string, probe bool, what result, err error) {
 	b.mu.Lock()
 	switch {
@@ -249,7 +252,7 @@ func (b *breaker) open(name string) {
 	})
 }
 
-// probeNext lets the first that waits through as a probe, or the next that comes.
+// probeNext makes the first waiting entry the probe, or else the next entry that comes.
 func (b *breaker) probeNext(name string) {
 	if len(b.waiting) == 0 {
 		b.due = true
@@ -261,9 +264,9 @@ func (b *breaker) probeNext(name string) {
 	b.waiting = slices.Delete(b.waiting, 0, 1)
 }
 
-// halfOpen is called for each probe that goes through. A probe that does not return soon
-// may be a message of a batch, which is handled once the other messages of the batch have
-// come too: they wait in this breaker, and would wait for ever.
+// halfOpen begins a probe. A probe that does not return soon may be a message of a batch.
+// The batch is handled once all of its messages have arrived, and the others wait in this
+// breaker: without the timer they would wait for ever.
 func (b *breaker) halfOpen(name string) {
 	b.become(name, BreakerHalfOpen)
 	b.due, b.joined = false, false
@@ -279,7 +282,7 @@ func (b *breaker) halfOpen(name string) {
 	})
 }
 
-// release lets all that wait go through.
+// release lets all waiting entries through.
 func (b *breaker) release(asProbes bool) {
 	for _, turn := range b.waiting {
 		turn <- asProbes
@@ -287,7 +290,7 @@ func (b *breaker) release(asProbes bool) {
 	b.waiting = nil
 }
 
-// close lets everything through.
+// close lets all entries through.
 func (b *breaker) close(name string) {
 	b.become(name, BreakerClosed)
 	b.due = false
@@ -302,7 +305,7 @@ func (b *breaker) become(name string, to BreakerState) {
 	b.state = to
 }
 
-// unlockAndTell gives up b.mu, and tells the changes of which nobody was told.
+// unlockAndTell unlocks b.mu, and reports the changes of state that are not reported yet.
 func (b *breaker) unlockAndTell() {
 	changed := len(b.changes) > 0
 	b.mu.Unlock()

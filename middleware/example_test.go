@@ -89,3 +89,51 @@ func ExampleStandard() {
 	// paid A3
 	// dead letter: A2 - the account is closed
 }
+
+func ExampleFilter() {
+	type Order struct {
+		ID     string
+		Amount int
+	}
+	bill := func(_ context.Context, msg *stream.Message[Order]) error {
+		fmt.Println("bill", msg.Value.ID)
+		return nil
+	}
+	handle := middleware.Filter(bill, func(order Order) bool { return order.Amount > 0 })
+	for _, order := range []Order{{"A1", 20}, {"A2", 0}} {
+		fmt.Println(handle(context.Background(), &stream.Message[Order]{Value: order}))
+	}
+	// Output:
+	// bill A1
+	// <nil>
+	// skipped: filtered out
+}
+
+// The errors of a database count, those of an order do not.
+func ExampleBreaker() {
+	errDown := errors.New("the database is down")
+	breaker := middleware.Breaker(middleware.BreakerConfig{
+		Failures: 2,
+		Backoff:  stream.Backoff{Min: time.Millisecond, Max: time.Millisecond},
+		If:       func(err error) bool { return errors.Is(err, errDown) },
+		OnChange: func(change middleware.BreakerChange) { fmt.Println(change.From, "->", change.To) },
+		Logger:   slog.New(slog.DiscardHandler),
+	})
+	results := []error{errors.New("no such customer"), errDown, errDown, nil}
+	handle := breaker(func(context.Context, *stream.Entry) error {
+		result := results[0]
+		results = results[1:]
+		return result
+	})
+	for range 4 {
+		fmt.Println(handle(context.Background(), &stream.Entry{Stream: "orders", ID: "1-0"}))
+	}
+	// Output:
+	// no such customer
+	// the database is down
+	// closed -> open
+	// the database is down
+	// open -> half-open
+	// half-open -> closed
+	// <nil>
+}

@@ -23,9 +23,11 @@ import (
 //
 // Breaker is in the stack because Retry and DeadLetter alone would make dead letters of a
 // whole backlog while a database is away: each entry uses up its attempts in half a
-// second. With Breaker, entries wait, and one attempt is made every one to two seconds.
-// Breaker opens after five failures in a row, so that an entry with three attempts does
-// not open it by itself.
+// second. With Breaker, entries wait, and one attempt is made every one to two seconds, so
+// that one entry in four or five seconds of the outage becomes a dead letter. Breaker
+// opens after five failures in a row: an entry with three attempts does not open it by
+// itself. Where no entry may become a dead letter during an outage, leave out DeadLetter
+// and Retry: a failed entry is then held.
 //
 // [Timeout] is not in the stack, because no duration is right for every handler. Give it
 // after Standard, as all middleware that is to see each attempt. Middleware before
