@@ -173,8 +173,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 }
 
-// Shutdown does nothing: the end of Run's context stops the consumer. It is there for programs that shut down all their parts in the same way, and
-// returns an error only for a nil context.
+// Shutdown does nothing: the end of Run's context stops the consumer. It is there for
+// programs that shut down all their parts in the same way, and returns an error only for
+// a nil context.
 func (c *Consumer) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("lifecycle: Shutdown was given no context; pass one")

@@ -26,8 +26,9 @@ import (
 // second. With Breaker, entries wait, and one attempt is made every one to two seconds, so
 // that one entry in four or five seconds of the outage becomes a dead letter. Breaker
 // opens after five failures in a row: an entry with three attempts does not open it by
-// itself. Where no entry may become a dead letter during an outage, leave out DeadLetter
-// and Retry: a failed entry is then held.
+// itself. Where no entry may become a dead letter during an outage, leave Retry out of
+// the list: DeadLetter then takes permanent and decode errors only, and other failed
+// entries are held.
 //
 // [Timeout] is not in the stack, because no duration is right for every handler. Give it
 // after Standard, as all middleware that is to see each attempt. Middleware before
