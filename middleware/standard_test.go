@@ -199,7 +199,7 @@ func TestStandardHasABreakerForEachConsumer(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		both := middleware.Standard(slog.New(slog.DiscardHandler))
-		broken, _ := failing(repeated(errBroken, 1000)...)
+		broken := func(context.Context, *stream.Entry) error { return errBroken } // called by two at once
 		sound, _ := failing()
 		away, fine := both(broken), both(sound)
 		ctx, cancel := context.WithCancel(t.Context())
