@@ -64,6 +64,7 @@ type bad struct {
 	Typo    string            `mapstructure:"typo,omitemtpy"`
 	Dash    string            `mapstructure:"-,omitempty"`
 	Both    badSquash         `mapstructure:",squash,trim"`
+	At      time.Time         `mapstructure:",squash"`
 	Loop    loop
 	Parts   badParts
 	Tag     string   `mapstructure:"tag" validate:"requird"`
@@ -104,6 +105,7 @@ func TestCheckReportsAllProblemsAtOnce(t *testing.T) {
 		`codec_test.bad.Typo: unknown tag option "omitemtpy"; the options are squash, remain, omitempty, unix, unixmilli and trim`,
 		`codec_test.bad.Dash: the name "-" keeps a field out and takes no options; remove them, or the name`,
 		`codec_test.bad.Both: squash and remain go with no other option; remove the others`,
+		`codec_test.bad.At: squash takes in exported fields, and time.Time has none, so that its value would be lost; give it a name instead`,
 		`codec_test.bad.Loop: a codec_test.loop `+unmade,
 		`codec_test.bad.Parts.Done: a chan has no JSON; remove it, or tag it json:"-"`,
 		`codec_test.bad.Parts.Reader: JSON cannot tell which type to put into the interface io.Reader; use a concrete type`,

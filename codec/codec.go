@@ -11,10 +11,9 @@ type Fields map[string]any
 // and is a [Checker] with the help of [CheckTags].
 type Codec[T any] interface {
 	// Decode returns the value that the fields hold. It neither changes nor
-	// keeps fields. The value is the zero T when the error is not nil. An entry
-	// whose error is that of stream.Skip is passed as skipped, and is not
-	// counted as one that cannot be decoded: a codec of one's own says so of
-	// entries that are meant for others.
+	// keeps fields. The value is the zero T when the error is not nil. Decode may
+	// return stream.Skip, for entries that are meant for other consumers: such an
+	// entry is passed as skipped, and is not counted as malformed.
 	Decode(fields Fields) (T, error)
 	// Encode returns field, value, field, value and so on, at least one pair.
 	// The order of the fields is the same for all values of T, because Redis
@@ -34,7 +33,7 @@ type IntoDecoder[T any] interface {
 // [Struct] and [JSON] do.
 type Checker interface {
 	// Check returns an error that lists all reasons why the codec cannot serve
-	// its type, each with what to change, or nil. Consumers and producers call
+	// its type, each with the change that mends it, or nil. Consumers and producers call
 	// it once, when they are constructed.
 	Check() error
 }

@@ -27,7 +27,7 @@ func (c *complaints) addUnknown(p *plan, name string) {
 	c.add(len(p.fields), cutName(name), "", "is not declared by "+p.typ.String())
 }
 
-// validate adds what validator says about the value. Fields that have a complaint
+// validate adds the failures that validator reports about the value. Fields that have a complaint
 // get no second one: they hold a zero that was never in the entry.
 func (c *complaints) validate(p *plan, target any) error {
 	if p.proof.holds(reflect.ValueOf(target).Elem()) {

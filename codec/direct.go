@@ -5,8 +5,8 @@ import (
 )
 
 // isDirect tells whether all fields of the plan have one place that is known
-// before the first entry: their values need no mapstructure to find it. It is
-// left what is squashed, what remains, and any, whose type it settles.
+// before the first entry: their values need no mapstructure to find it. Squashed
+// structs, a remain map, and any, whose type it settles, are left to mapstructure.
 func (p *plan) isDirect() bool {
 	if p.remain != nil {
 		return false

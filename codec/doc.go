@@ -16,8 +16,8 @@
 //
 // # Conversion
 //
-// Conversion is strict: what a field's text does not plainly say is refused,
-// never guessed.
+// Conversion is strict: a text that is not plainly a value of the field's type is
+// refused, never guessed.
 //
 //   - Names match exactly; "ID" and "id" are two fields.
 //   - Strings and byte slices take the bytes as they are.
@@ -27,10 +27,9 @@
 //   - [time.Duration] is the text of [time.ParseDuration], [time.Time] is
 //     RFC 3339, or Unix milliseconds with the tag option unixmilli or the type
 //     [UnixMilli], or Unix seconds with the tag option unix or the type [Unix].
-//   - A type with UnmarshalText and MarshalText speaks for itself. Check refuses
-//     one that does so with the methods of a type that it embeds, if that leaves
-//     out exported fields, and one that does not read back what it writes for its
-//     zero value.
+//   - A type with UnmarshalText and MarshalText is its own text. Check refuses a type
+//     that has these methods from a type that it embeds, if that leaves out exported
+//     fields, and a type that does not read back its own zero value.
 //   - A [encoding/json.Number] is a number as JSON has it, and left out when empty.
 //   - Structs, slices, arrays and maps are JSON inside their field; JSON null is
 //     refused there, as it would leave a silent zero.
@@ -59,14 +58,14 @@
 // tags; a struct with names in the other tag only is refused.
 //
 // Behind the name in a mapstructure tag: squash takes in the fields of a nested
-// struct, remain (on one map[string]string or map[string]any) takes what no
-// field declares, omitempty leaves an empty value or a zero time out when
+// struct, remain (on one map[string]string or map[string]any) takes the fields of the
+// entry that no field declares, omitempty leaves an empty value or a zero time out when
 // encoding, unix and unixmilli are described above, trim removes white space around a
 // text before it is converted. The name "-" keeps a field out of the entry.
 //
 // # Speed
 //
-// What reflection finds out about a type is kept, so that another [Struct] of it
+// The results of reflection are kept for each type, so that another [Struct] of it
 // costs nothing. A struct without squash, remain and any is decoded twenty times
 // as fast as by mapstructure, which decodes the others. Validation is almost free
 // where all validate tags of the struct are among required, omitempty, omitnil,

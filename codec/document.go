@@ -204,7 +204,7 @@ func addKey(keys map[any]bool, t reflect.Type, text string) (reason string) {
 	return ""
 }
 
-// str goes over a string and returns what it says.
+// str goes over a string and returns its value.
 func (d *document) str() (s string, ok bool) {
 	start, escaped := d.at, false
 	for d.at++; d.at < len(d.text); d.at++ {
@@ -232,7 +232,7 @@ func (d *document) escape() bool {
 	high := d.unit(d.at)
 	switch {
 	case high < 0xD800 || high > 0xDFFF:
-		d.at++ // what follows a \u is ordinary to the loop of str
+		d.at++ // the digits behind a \u are ordinary to the loop of str
 		return true
 	case high < 0xDC00:
 		if low := d.unit(d.at + 6); low >= 0xDC00 && low <= 0xDFFF {

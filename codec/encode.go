@@ -55,8 +55,8 @@ func (p *plan) encode(source any) ([]string, error) {
 	return pairs, nil
 }
 
-// follow returns what from points to, or ok = false where nil stands for a field
-// that is not there.
+// follow returns the value that from points to, or ok = false where nil stands for a
+// field that is not there.
 func follow(from reflect.Value) (to reflect.Value, ok bool) {
 	for from.Kind() == reflect.Pointer {
 		if from.IsNil() {
@@ -71,8 +71,8 @@ func follow(from reflect.Value) (to reflect.Value, ok bool) {
 	return from, true
 }
 
-// isEmpty is what omitempty means to mapstructure and encoding/json, and a zero
-// time, which comes back the same when it is left out.
+// isEmpty has the meaning of omitempty in mapstructure and encoding/json, and holds for
+// a zero time too, which comes back the same when it is left out.
 func isEmpty(v reflect.Value) bool {
 	switch v.Kind() {
 	case reflect.Array, reflect.Map, reflect.Slice, reflect.String:
@@ -98,7 +98,7 @@ func (r *remainder) len(root reflect.Value) int {
 	return root.FieldByIndex(r.index).Len()
 }
 
-// encodeRemain returns its arguments with what m adds to them. It takes no
+// encodeRemain returns its arguments with the pairs and complaints of m added. It takes no
 // pointer to found, which its loop would move to the heap in every encode.
 func (p *plan) encodeRemain(pairs []string, m reflect.Value, found complaints) ([]string, complaints) {
 	texts := make(map[string]string, m.Len())

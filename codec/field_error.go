@@ -59,8 +59,8 @@ func (e FieldErrors) Unwrap() []error {
 	return errs
 }
 
-// maxNameBytes bounds what a name that no type declares, and so anybody may have
-// chosen, adds to an error.
+// maxNameBytes bounds the length in an error of a name that no type declares, and that
+// any producer may have chosen.
 const maxNameBytes = 64
 
 func cutName(name string) string {

@@ -223,8 +223,8 @@ var timeForm = form{
 	},
 	append: func(buf []byte, from reflect.Value) ([]byte, string) {
 		t := *from.Addr().Interface().(*time.Time)
-		// RFC 3339 has no seconds in a zone's offset and would move the instant
-		// by what it drops; zones of before 1920 have them.
+		// RFC 3339 has no seconds in a zone's offset: to drop them would move the
+		// instant. Zones of before 1920 have them.
 		if _, offset := t.Zone(); offset%60 != 0 {
 			t = t.UTC()
 		}

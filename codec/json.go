@@ -9,7 +9,7 @@ import (
 // JSON is the codec of entries that hold the whole value as JSON in one field.
 // The zero value is ready to use; it is safe for concurrent use.
 //
-// Decoding refuses a missing field, JSON null, anything behind the value, and what
+// Decoding refuses a missing field, JSON null, anything behind the value, and JSON that
 // encoding/json would lose without a word, as the package documentation lists it;
 // other fields of the entry are ignored. When T is a struct or a pointer to one,
 // its validate tags are checked after decoding and before encoding. Errors name
@@ -17,7 +17,7 @@ import (
 type JSON[T any] struct {
 	// Field is the name of the entry's field; empty means "payload".
 	Field string
-	// UseNumber is for this codec what the option [UseNumber] is for [Struct].
+	// UseNumber has the meaning of the option [UseNumber] of [Struct].
 	UseNumber bool
 }
 

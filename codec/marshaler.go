@@ -155,8 +155,8 @@ func fillOthers(v reflect.Value, but string) string {
 	return strings.Join(names, ", ")
 }
 
-// fill sets v, and what is in it, to some value that is not zero, as far as it can
-// be set.
+// fill sets v, and the values inside of it, to values that are not zero, as far as they
+// can be set.
 func fill(v reflect.Value, depth int) (set bool) {
 	const deepest = 4 // ends a recursive type
 	if depth > deepest || !v.CanSet() && v.Kind() != reflect.Struct {
@@ -286,7 +286,7 @@ func takesNull(t reflect.Type) bool {
 		return false
 	}
 	if !jsonMarshaling.has(t) {
-		return true // it reads what others write, and is asked about null
+		return true // it reads the JSON of others, and gets null
 	}
 	known, ok := nullTakers.Load(t)
 	if !ok {

@@ -13,7 +13,7 @@ type members struct {
 	elem   reflect.Type            // of all of them, unless it is a struct
 	key    reflect.Type            // of a map
 	fields map[string]reflect.Type // of a struct, by name
-	folded map[string]string       // their names, by what they are without regard to case
+	folded map[string]string       // their names, by their folded forms
 }
 
 // structMembers holds the members of each struct type, by reflect.Type.

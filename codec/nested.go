@@ -73,7 +73,8 @@ func (o jsonOptions) unmarshal(text string, target any) (reason string) {
 	return "holds JSON with a part that its Go type refuses"
 }
 
-// marshal is json.Marshal of what value points to, with reasons made from the types of its errors.
+// marshal is json.Marshal of the value that value points to. Its reasons are made of the
+// types of the errors.
 func (o jsonOptions) marshal(value any) (text, reason string) {
 	defer func() {
 		if recover() != nil {
@@ -135,8 +136,8 @@ type seenType struct {
 	zero bool
 }
 
-// check looks at one type. zero is set where its zero value is what stands there
-// until another is set, and so is published.
+// check looks at one type. zero is set where a value that was never set is published as
+// the zero value.
 func (c *jsonChecker) check(t reflect.Type, path string, zero bool) {
 	known, knownZero := c.seen[seenType{t, false}], c.seen[seenType{t, true}]
 	if knownZero || known && !zero {
@@ -176,13 +177,10 @@ func (c *jsonChecker) check(t reflect.Type, path string, zero bool) {
 }
 
 func (c *jsonChecker) checkStruct(t reflect.Type, path string) {
-	visible := t.NumField() == 0
 	for f := range t.Fields() {
-		embedded := f.Anonymous && deref(f.Type).Kind() == reflect.Struct
-		if !f.IsExported() && !embedded {
+		if !isVisible(f) {
 			continue
 		}
-		visible = true
 		if f.Tag.Get("json") == "-" {
 			continue
 		}
@@ -196,7 +194,7 @@ func (c *jsonChecker) checkStruct(t reflect.Type, path string) {
 		}
 		c.check(f.Type, path+"."+f.Name, !isNeverZero(f, "json"))
 	}
-	if !visible {
+	if isOpaque(t) {
 		c.report(path, fmt.Sprintf("%s has no exported field, so its JSON would always be {}; give it MarshalText and UnmarshalText", t))
 	}
 	taken := map[string]string{}
@@ -213,6 +211,21 @@ func (c *jsonChecker) checkStruct(t reflect.Type, path string) {
 	if names := namedForOthers(t, "mapstructure", "json", isFolded); names != "" {
 		c.report(path, fmt.Sprintf("%s of %s: a mapstructure tag and no json tag, which names the parts of JSON; give each a json tag too", names, t))
 	}
+}
+
+// isVisible tells whether JSON, or squash, looks at the field of a struct.
+func isVisible(f reflect.StructField) bool {
+	return f.IsExported() || f.Anonymous && deref(f.Type).Kind() == reflect.Struct
+}
+
+// isOpaque tells whether the struct t has fields and hides all of them.
+func isOpaque(t reflect.Type) bool {
+	for f := range t.Fields() {
+		if isVisible(f) {
+			return false
+		}
+	}
+	return t.NumField() > 0
 }
 
 // isFolded tells whether encoding/json takes one name for the other.

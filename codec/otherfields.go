@@ -177,8 +177,8 @@ func comparedReason(base string, t reflect.Type, name string, other reflect.Type
 	return fmt.Sprintf("cannot compare a %s", t)
 }
 
-// otherField is the field that a part of a tag names. Nothing is known of what is
-// behind an interface.
+// otherField is the field that a part of a tag names. Nothing is known of the
+// value behind an interface.
 type otherField struct {
 	typ     reflect.Type // without its pointers
 	pointer bool

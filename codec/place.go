@@ -37,8 +37,8 @@ func place(texts map[string]any, result any, convert func(text fieldText, to ref
 	return decoder.Decode(texts)
 }
 
-// settled returns what mapstructure can assign to v, which already has its value,
-// without changing it. It would rebuild slices and maps element by element.
+// settled returns a value that mapstructure can assign to v, which already has its
+// value, without changing it. It would rebuild slices and maps element by element.
 func settled(v reflect.Value) any {
 	switch {
 	case v.Kind() == reflect.Slice:

@@ -11,7 +11,7 @@ import (
 	"github.com/go-playground/validator/v10"
 )
 
-// plan is what reflection finds out about a struct type, once.
+// plan holds the results of reflection on a struct type. It does not change.
 type plan struct {
 	typ    reflect.Type
 	fields []field // in the order of declaration, squashed structs in their place
@@ -187,6 +187,8 @@ func (p *plan) addSquash(sf reflect.StructField, index []int, path string) {
 		p.problem(path, "squash is for structs, not for %s; use the struct itself, without a pointer", sf.Type)
 	case !sf.IsExported() && !sf.Anonymous:
 		p.problem(path, "an unexported field cannot be squashed; export or embed it")
+	case isOpaque(sf.Type):
+		p.problem(path, "squash takes in exported fields, and %s has none, so that its value would be lost; give it a name instead", sf.Type)
 	default:
 		p.add(sf.Type, index, path+".")
 	}

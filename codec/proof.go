@@ -28,8 +28,8 @@ type step struct {
 	holds func(v reflect.Value) bool // v is no pointer
 }
 
-// newProof returns nil when a tag in t, or what validator would walk into, is not
-// known here down to the last detail.
+// newProof returns nil when a tag in t, or in a value that validator would walk into, is
+// not known here down to the last detail.
 func newProof(t reflect.Type, custom []validationTag) *proof {
 	p := &proof{}
 	for i := range t.NumField() {
@@ -99,9 +99,9 @@ func (f *provenField) hold(v reflect.Value) bool {
 	return true
 }
 
-// isSilent tells whether validator has nothing to say about what is inside a t:
-// no tag is there, and no type that shows it another value in its place. What is
-// in slices and maps it sees behind a dive only. Types in seen are not looked at
+// isSilent tells whether validator has nothing to say about the values inside a t:
+// no tag is there, and no type that shows it another value in its place. Elements of
+// slices and maps it sees behind a dive only. Types in seen are not looked at
 // again.
 func isSilent(t reflect.Type, seen map[reflect.Type]bool) bool {
 	t = deref(t)

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 )
 
-// newStep returns the step that does what validator does for one part of the tag
+// newStep returns the step that is equal to validator for one part of the tag
 // of a field of type t, or ok = false for a part that is left to validator.
 func newStep(t reflect.Type, part string) (s step, ok bool) {
 	base := deref(t)

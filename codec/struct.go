@@ -15,14 +15,14 @@ import (
 // map or [DisallowUnknownFields] is given. An entry of which no field at all
 // belongs to T is an error, since its value would be an event of zeros.
 //
-// Decoding what was encoded gives the same value, with these exceptions: a time
+// A value that is encoded and decoded is the same, with these exceptions: a time
 // loses its monotonic clock and the name of its zone, with unixmilli or unix its
-// zone and what is finer than a millisecond or a second; a nil and an empty value cannot always
-// be told apart (a nil slice or map is left out, with omitempty an empty one
+// zone and the part below a millisecond or a second; a nil and an empty value cannot
+// always be told apart (a nil slice or map is left out, with omitempty an empty one
 // too); trim removes white space; a number or []byte in a field of type any or in
 // a remain map comes back as its text.
 //
-// Struct does not fail. What is wrong with T is reported by the Check of the
+// Struct does not fail. The problems of T are reported by the Check of the
 // codec, see [Checker], and by each Decode and Encode. The codec is safe for
 // concurrent use.
 func Struct[T any](opts ...StructOption) Codec[T] {

@@ -32,8 +32,8 @@ func Validate[T any](value T) error {
 	return rules.check(target, func(path string) string { return goPath(t, path) })
 }
 
-// CheckTags returns an error that lists all that is wrong with the validate tags
-// of T, each with what to change, or nil. See [Validate].
+// CheckTags returns an error that lists all problems of the validate tags of T, each
+// with the change that mends it, or nil. See [Validate].
 func CheckTags[T any]() error {
 	t, hasTags := taggedType[T]()
 	if !hasTags {

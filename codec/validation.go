@@ -17,14 +17,13 @@ type validationTag struct {
 }
 
 // plainValidator serves all codecs without tags of the user's own. A validator
-// is most of what a codec weighs.
+// is most of the memory of a codec.
 var plainValidator = sync.OnceValue(func() *validator.Validate {
 	v, _ := newValidator(nil)
 	return v
 })
 
-// newValidator returns a validator with the tags added, and what is wrong with
-// them.
+// newValidator returns a validator with the tags added, and the problems of the tags.
 func newValidator(tags []validationTag) (*validator.Validate, []error) {
 	v := validator.New(validator.WithRequiredStructEnabled())
 	var problems []error
@@ -124,9 +123,9 @@ func typeName(failure validator.FieldError) string {
 	return failure.Type().String()
 }
 
-// locate returns the position in the plan and the name on the wire of what
-// validator calls T.Field.Part. It returns len(p.fields) and the Go path for
-// what is no field of the entry.
+// locate returns the position in the plan and the name on the wire of a part that
+// validator calls T.Field.Part. It returns len(p.fields) and the Go path for a part
+// that is no field of the entry.
 func (p *plan) locate(namespace string) (position int, name string) {
 	rest := withoutRoot(namespace, p.typ)
 	for end := 0; ; {
@@ -178,7 +177,7 @@ func withoutRoot(namespace string, root reflect.Type) string {
 const maxPathBytes = 256
 
 // partPath turns the rest of a namespace, such as ".Items[3].City", into JSON
-// names, following the type t so that only what the type declares comes out. It
+// names, following the type t so that only names that the type declares come out. It
 // ends at a map: where a key ends cannot be told, and keys are values.
 func partPath(t reflect.Type, rest string) string { return pathIn(t, rest, jsonName) }
 

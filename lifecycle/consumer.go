@@ -19,7 +19,7 @@ import (
 // so that a renamed stream is continued where it was.
 const label = "user_lifecycle"
 
-// Config says what a [Consumer] works with. The first three are required, and
+// Config is the configuration of a [Consumer]. The first three fields are required, and
 // for [NewConsumer] the fourth.
 type Config struct {
 	// Client is the client of the Redis that has the stream. It is not closed.
@@ -37,9 +37,9 @@ type Config struct {
 	// [TypeDeleted]. White space around a type is removed, as around the type of an
 	// event; a blank type is refused.
 	EventTypes []string
-	// Middleware is put around the processing of every entry, the first
-	// outermost. Default: none, with which a failed event is held and tried
-	// again for as long as it fails.
+	// Middleware is put around the processing of every entry, the first outermost.
+	// middleware.Standard is the recommended stack. Default: none, with which a failed
+	// event is held and tried again for as long as it fails.
 	Middleware []stream.Middleware
 	// Clock tells the time for the age of an event in the log.
 	// Default: time.Now.
@@ -94,8 +94,8 @@ func NewConsumer(config Config) (*Consumer, error) {
 
 // NewGroupConsumer makes a consumer in group mode: any number of them, in any
 // number of processes, share the events, in no particular order. A failed event
-// waits to be handled again, and others go on meanwhile. Options are for what
-// only group mode has, such as stream.WithConcurrency.
+// waits to be handled again, and others go on meanwhile. options are further options of
+// the consumer, such as stream.WithConcurrency.
 func NewGroupConsumer(config Config, group string, options ...stream.Option) (*Consumer, error) {
 	problems := config.validate()
 	if config.OffsetStore != nil {
@@ -106,7 +106,7 @@ func NewGroupConsumer(config Config, group string, options ...stream.Option) (*C
 	})
 }
 
-// newConsumer makes what both modes have in common.
+// newConsumer makes the part that both modes share.
 func newConsumer(config Config, problems error, join func(*Consumer, []stream.Option) (*stream.Consumer[Event], error)) (*Consumer, error) {
 	if problems != nil {
 		return nil, problems
@@ -173,9 +173,9 @@ func (c *Consumer) Run(ctx context.Context) error {
 	}
 }
 
-// Shutdown does nothing: what stops the consumer is the end of Run's context.
-// It is there for programs that shut down all their parts in the same way, and
-// returns an error only for a nil context.
+// Shutdown does nothing: the end of Run's context stops the consumer. It is there for
+// programs that shut down all their parts in the same way, and returns an error only for
+// a nil context.
 func (c *Consumer) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("lifecycle: Shutdown was given no context; pass one")
@@ -191,8 +191,8 @@ func (c *Consumer) handle(ctx context.Context, msg *stream.Message[Event]) error
 	}
 	handler := c.handler.Load()
 	if handler == nil {
-		// Not the engine's line alone, which is of the level Info for every skip: a
-		// program that forgot OnEvent would drop all events unseen.
+		// The engine logs a skip at the level Info: a program that forgot OnEvent would
+		// drop all events unseen.
 		c.logger.WarnContext(ctx, "event dropped: no handler is registered; call OnEvent before Run", "stream", msg.Stream, "entry_id", msg.ID)
 		return stream.Skip("no handler is registered")
 	}

@@ -24,15 +24,15 @@ const (
 	TypeDeleted = "user.lifecycle.deleted"
 )
 
-// Event is one user-lifecycle event. Its tags say how it is written to the
-// stream and what it must have.
+// Event is one user-lifecycle event. Its tags name its fields in the stream, and the
+// rules for their values.
 type Event struct {
 	// EntryID is the ID of the entry that the event was read from. It is not
 	// written.
 	EntryID string `mapstructure:"-"`
-	// EventType is what happened, such as [TypeDeleted]. Required.
+	// EventType is the type of the event, such as [TypeDeleted]. Required.
 	EventType string `mapstructure:"event_type,trim" validate:"required"`
-	// UserID is the user whom it happened to. Required.
+	// UserID is the user that the event is about. Required.
 	UserID string `mapstructure:"user_id,trim" validate:"required"`
 	// OccurredAt is when it happened, in UTC; on the wire a positive number of
 	// milliseconds since 1970. Required.

@@ -16,7 +16,7 @@ import (
 // [ProducerConfig], and to the [Config] of the consumers first.
 var ErrUnknownType = errors.New("lifecycle: unknown event type; use a known one or add it to ProducerConfig.EventTypes")
 
-// ProducerConfig says what a [Producer] works with. The first two are required.
+// ProducerConfig is the configuration of a [Producer]. The first two fields are required.
 type ProducerConfig struct {
 	// Client is the client of the Redis that has the stream. It is not closed.
 	Client redis.UniversalClient

@@ -15,7 +15,8 @@ import (
 // BreakerConfig configures [Breaker].
 type BreakerConfig struct {
 	// Failures is how many attempts have to fail in a row for the breaker to open.
-	// Default, also for less than 1: 5.
+	// Default, also for less than 1: 5. Give more than the attempts of [Retry], or an
+	// entry that always fails opens the breaker by itself.
 	Failures int
 	// Backoff is how long an open breaker waits before it lets an entry through as a
 	// probe, longer each time that a probe fails.
@@ -40,8 +41,8 @@ const (
 	BreakerClosed BreakerState = iota
 	// BreakerOpen lets nothing through until the back-off is over.
 	BreakerOpen
-	// BreakerHalfOpen has let a single entry through as a probe, and waits for what
-	// becomes of it.
+	// BreakerHalfOpen has let a single entry through as a probe, and waits for its
+	// outcome.
 	BreakerHalfOpen
 )
 
@@ -70,24 +71,30 @@ type BreakerChange struct {
 	Err error
 }
 
-// Breaker is a circuit breaker: it pauses processing while what the handler needs, a
-// database say, is away. After a number of failures in a row it opens, and entries wait
-// in it instead of failing one after the other. From time to time one of them goes
-// through as a probe. When one succeeds, the breaker closes, and all go on.
+// Breaker is a circuit breaker: it pauses processing while a service that the handler
+// needs, such as a database, is away. After a number of failures in a row the breaker
+// opens, and entries wait in it instead of failing one after the other. From time to time
+// one entry goes through as a probe. When a probe succeeds, the breaker closes, and all
+// entries go on.
 //
-// While an entry waits it uses up no attempt, neither of [Retry] nor of
-// stream.WithMaxDeliveries, and is kept from being claimed. An entry that has failed, a
-// probe included, has used up one. A stop ends the wait at once, also with
+// An entry that waits uses up no attempt, neither of [Retry] nor of
+// stream.WithMaxDeliveries, and no other consumer claims it. An entry that fails, a
+// probe included, uses up one attempt. A stop ends the wait at once, also with
 // stream.WithDrainTimeout.
 //
-// What counts is a failure of the sink, as opposed to one of the entry: decode errors,
-// skips, dead letters, permanent errors (stream.Permanent), entries over the limit of
-// deliveries, what If declines, and what is returned after the end of the context
-// neither open nor close it. In the handler of a batch each message counts.
+// Failures of the sink count, those of an entry do not: decode errors, skips, dead
+// letters, permanent errors (stream.Permanent), entries over the limit of deliveries,
+// errors that If declines, and errors that are returned after the end of the context
+// neither open nor close the breaker.
 //
-// Breaker stands inside of Retry and outside of Timeout: there it sees each attempt, and
-// its waits are not limited. Outside of Retry each probe would be all attempts of an
-// entry, which would be a dead letter then.
+// In the handler of a batch each message counts, so that one batch that fails opens the
+// breaker. A probe is then one message of a batch, and the batch is handled only when
+// all of its messages are there. A probe that has not returned after Backoff.Max is
+// therefore joined by all entries that wait.
+//
+// Breaker stands inside of Retry and outside of Timeout. There it sees each attempt, and
+// its waits have no limit. Outside of Retry, each probe would use up all attempts of an
+// entry, and the entry would become a dead letter.
 //
 // Each consumer that is given the middleware has a breaker of its own.
 func Breaker(config BreakerConfig) stream.Middleware {
@@ -136,7 +143,7 @@ func isFailure(error) bool { return true }
 
 var errNotReturned = errors.New("the handler did not return")
 
-// result is what an attempt says about the sink.
+// result is the meaning of an attempt for the state of the sink.
 type result uint8
 
 const (
@@ -145,7 +152,9 @@ const (
 	failed
 )
 
-// breaker is the state of a Breaker for one consumer.
+// breaker is the state of a Breaker for one consumer. mu guards all fields below it; while
+// the state is BreakerClosed, no entry waits. telling is locked before mu. It starts no
+// goroutine but those of time.AfterFunc.
 type breaker struct {
 	config BreakerConfig
 
@@ -156,10 +165,13 @@ type breaker struct {
 	since    time.Time // when it opened
 	last     error
 	// due is set when a probe may go through, and there was none.
-	due     bool
+	due bool
+	// probe counts the probes. joined is set when all entries join the current probe.
+	probe   int64
+	joined  bool
 	waiting []chan bool // each gets whether it is a probe, once it may go through
 	changes []BreakerChange
-	// telling is held while changes are told, so that they are in order.
+	// telling is locked while changes are reported, which keeps their order.
 	telling sync.Mutex
 }
 
@@ -171,9 +183,11 @@ func (b *breaker) enter(ctx context.Context, name string) (probe bool, err error
 		b.mu.Unlock()
 		return false, nil
 	case b.due:
-		b.due = false
-		b.become(name, BreakerHalfOpen)
+		b.halfOpen(name)
 		b.unlockAndTell()
+		return true, nil
+	case b.state == BreakerHalfOpen && b.joined:
+		b.mu.Unlock()
 		return true, nil
 	}
 	turn := make(chan bool, 1)
@@ -197,7 +211,7 @@ func (b *breaker) enter(ctx context.Context, name string) (probe bool, err error
 	return false, err
 }
 
-// leave notes what an attempt says about the sink.
+// leave records the result of an attempt.
 func (b *breaker) leave(name string, probe bool, what result, err error) {
 	b.mu.Lock()
 	switch {
@@ -223,7 +237,8 @@ func (b *breaker) leave(name string, probe bool, what result, err error) {
 	b.unlockAndTell()
 }
 
-// open waits for the time of the next probe. b.mu must be held, as for all that follow.
+// open waits for the time of the next probe. b.mu must be held, as for all methods that
+// follow, up to unlockAndTell.
 func (b *breaker) open(name string) {
 	b.become(name, BreakerOpen)
 	b.probes++
@@ -237,26 +252,49 @@ func (b *breaker) open(name string) {
 	})
 }
 
-// probeNext lets the first that waits through as a probe, or the next that comes.
+// probeNext makes the first waiting entry the probe, or else the next entry that comes.
 func (b *breaker) probeNext(name string) {
 	if len(b.waiting) == 0 {
 		b.due = true
 		b.become(name, BreakerOpen)
 		return
 	}
-	b.become(name, BreakerHalfOpen)
+	b.halfOpen(name)
 	b.waiting[0] <- true
 	b.waiting = slices.Delete(b.waiting, 0, 1)
 }
 
-// close lets everything through.
+// halfOpen begins a probe. A probe that does not return soon may be a message of a batch.
+// The batch is handled once all of its messages have arrived, and the others wait in this
+// breaker: without the timer they would wait for ever.
+func (b *breaker) halfOpen(name string) {
+	b.become(name, BreakerHalfOpen)
+	b.due, b.joined = false, false
+	b.probe++
+	probe := b.probe
+	time.AfterFunc(b.config.Backoff.Max, func() {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.state == BreakerHalfOpen && b.probe == probe {
+			b.joined = true
+			b.release(true)
+		}
+	})
+}
+
+// release lets all waiting entries through.
+func (b *breaker) release(asProbes bool) {
+	for _, turn := range b.waiting {
+		turn <- asProbes
+	}
+	b.waiting = nil
+}
+
+// close lets all entries through.
 func (b *breaker) close(name string) {
 	b.become(name, BreakerClosed)
 	b.due = false
-	for _, turn := range b.waiting {
-		turn <- false
-	}
-	b.waiting = nil
+	b.release(false)
 }
 
 func (b *breaker) become(name string, to BreakerState) {
@@ -267,7 +305,7 @@ func (b *breaker) become(name string, to BreakerState) {
 	b.state = to
 }
 
-// unlockAndTell gives up b.mu, and tells the changes of which nobody was told.
+// unlockAndTell unlocks b.mu, and reports the changes of state that are not reported yet.
 func (b *breaker) unlockAndTell() {
 	changed := len(b.changes) > 0
 	b.mu.Unlock()

@@ -384,3 +384,115 @@ func TestBreakerLeavesTheCountOfDeliveries(t *testing.T) {
 		}
 	}
 }
+
+// A probe that does not return is not waited for alone: others may have to come before
+// it can be handled, as in a batch. The next probe is alone again.
+func TestBreakerProbeIsJoined(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var calls atomic.Int64
+		free := make(chan struct{})
+		handler := middleware.Breaker(middleware.BreakerConfig{
+			Failures: 1, Backoff: stream.Backoff{Min: time.Second, Max: 10 * time.Second}, Logger: slog.New(slog.DiscardHandler),
+		})(func(context.Context, *stream.Entry) error {
+			if calls.Add(1) > 1 {
+				<-free
+			}
+			return errBroken
+		})
+		deliver := func() { _ = handler(t.Context(), entry()) }
+		deliver()
+		for range 5 {
+			go deliver()
+		}
+		expect := func(want int64, when string) {
+			t.Helper()
+			synctest.Wait()
+			if n := calls.Load(); n != want {
+				t.Errorf("%d calls %s, want %d", n, when, want)
+			}
+		}
+		time.Sleep(10 * time.Second)
+		expect(2, "while the probe is young")
+		time.Sleep(time.Second)
+		expect(6, "when the probe is old")
+		go deliver()
+		expect(7, "after an entry that came later")
+		for range 6 {
+			free <- struct{}{} // all fail
+		}
+		synctest.Wait()
+		for range 3 {
+			go deliver()
+		}
+		time.Sleep(5 * time.Second) // the next probe is let through after 1 to 2 seconds
+		go deliver()
+		expect(8, "with the next probe")
+		close(free)
+		time.Sleep(time.Minute) // each that waits is a probe, and fails
+	})
+}
+
+// Batches go on when a sink is back, although a probe is only one message of a batch.
+func TestBreakerWithBatches(t *testing.T) {
+	t.Parallel()
+	discard := slog.New(slog.DiscardHandler)
+	type stack = []stream.Middleware
+	for name, test := range map[string]struct {
+		stack   stack
+		options []stream.Option
+		group   bool
+		dead    bool
+	}{
+		"log mode":               {stack{middleware.Breaker(middleware.BreakerConfig{Logger: discard})}, nil, false, false},
+		"group mode":             {stack{middleware.Breaker(middleware.BreakerConfig{Logger: discard})}, nil, true, false},
+		"three batches at once":  {stack{middleware.Breaker(middleware.BreakerConfig{Logger: discard})}, []stream.Option{stream.WithConcurrency(3), stream.WithOrderKey(stream.Field("id"))}, false, false},
+		"Standard, log mode":     {stack{middleware.Standard(discard)}, nil, false, true},
+		"Standard in group mode": {stack{middleware.Standard(discard)}, []stream.Option{stream.WithConcurrency(3)}, true, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {
+				ids := make([]string, 200)
+				for i := range ids {
+					ids[i] = fmt.Sprint(i)
+				}
+				addPayments(t, b.Client, ids...)
+				var mu sync.Mutex
+				handled, last := 0, time.Time{}
+				back := time.Now().Add(time.Minute)
+				handle := func(_ context.Context, batch []*stream.Message[payment]) error {
+					mu.Lock()
+					defer mu.Unlock()
+					if time.Now().Before(back) {
+						return errBroken
+					}
+					handled, last = handled+len(batch), time.Now()
+					return nil
+				}
+				options := append(test.options, stream.WithBatch(10, time.Second), stream.WithLogger(discard), stream.WithMiddleware(test.stack...))
+				topic := stream.Topic[payment]{Name: "payments"}
+				consumer, err := stream.NewBatchConsumer(b.Client, topic, &offset.Memory{}, handle, options...)
+				if test.group {
+					consumer, err = stream.NewGroupBatchConsumer(b.Client, topic, "billing", handle, options...)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+				defer cancel()
+				if err := consumer.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				dead := len(deadPayments(t, b.Client))
+				if handled+dead != len(ids) || (dead > 0) != test.dead || dead > len(ids)/2 {
+					t.Errorf("%d handled and %d dead of %d", handled, dead, len(ids))
+				}
+				if after := last.Sub(back); after > time.Minute {
+					t.Errorf("the last was handled %v after the sink was back", after)
+				}
+				t.Logf("%d handled, %d dead, the last %v after the sink was back", handled, dead, last.Sub(back))
+			})
+		})
+	}
+}

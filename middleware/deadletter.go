@@ -19,8 +19,8 @@ type DeadLetterConfig struct {
 	Client redis.UniversalClient
 	// If says which errors make a dead letter. Default: those that [Retry] has
 	// given up on, permanent errors (stream.Permanent), decode errors, and entries
-	// over the limit of deliveries. It is not asked about skips and about what is
-	// a dead letter already. Where it panics, the default decides.
+	// over the limit of deliveries. If is not called for skips and for errors that
+	// make a dead letter already. Where it panics, the default decides.
 	If func(error) bool
 }
 
@@ -72,7 +72,7 @@ func isGivenUp(err error) bool {
 	return errors.As(err, &exhausted) || errors.As(err, &gaveUp) || errors.As(err, &permanent) || errors.As(err, &decode)
 }
 
-// isSettled reports whether somebody further in has decided already.
+// isSettled reports whether the outcome was decided further in.
 func isSettled(err error) bool {
 	var (
 		skip *stream.SkipError

@@ -44,14 +44,14 @@ type DedupConfig struct {
 // Entries with an empty key are handled as if Dedup were not there. Keys of
 // different streams have nothing to do with each other.
 //
-// The label says for whom an event has been handled: give the consumer's label
+// The label names the consumer that has handled an event: give the consumer's label
 // or group, or some other name, the same in each of its processes. Two consumers
-// of a stream that each must see all of it need two labels, or one passes what
+// of a stream that each must see all of it need two labels, or one passes events that
 // only the other has handled. For the same reason, a stream that is to be
 // processed again on purpose, within the window, needs a new label.
 //
-// No event is lost. It counts as handled when what is further in has returned
-// nil, and not before; after anything else, a skip and a dead letter included,
+// No event is lost. An event counts as handled when the handler has returned
+// nil, and not before; after any other outcome, a skip and a dead letter included,
 // the next entry with its key is handled. An entry that comes while another with
 // its key is being handled fails with an ordinary error, is held by the engine,
 // and looks again when it is delivered again. While Redis cannot be asked, all
@@ -133,10 +133,10 @@ type dedup struct {
 	key    func(*stream.Entry) string
 }
 
-// What a key holds is who is at it, or who has done it. The entry's ID lets an
-// entry that is delivered again pass its own claim. The token lets only the
-// delivery that made a claim take it back: one that another consumer has been
-// given in the meantime must not lose its own to the slow one's failure.
+// The value of a key names the entry that is being handled, or that was handled. The
+// entry's ID lets an entry that is delivered again pass its own claim. The token lets
+// only the delivery that made a claim remove it: a later delivery to another consumer
+// must not lose its claim to the failure of a slow one.
 //
 //	claimed <entry ID> <token>
 //	done <entry ID>
@@ -146,15 +146,15 @@ const (
 )
 
 // claimScript claims a key, unless another entry has claimed or done it, or
-// this one has done it; then it returns what the key holds. That a lost reply
-// makes the client send it twice does no harm, because of the entry's ID.
+// this one has done it; then it returns the value of the key. A client that sends the
+// script twice, after a lost reply, does no harm, because of the entry's ID.
 var claimScript = redis.NewScript(`
 local held = redis.call('GET', KEYS[1])
 if held and string.sub(held, 1, #ARGV[1]) ~= ARGV[1] then return held end
 redis.call('SET', KEYS[1], ARGV[1] .. ARGV[2], 'PX', ARGV[3])
 return ''`)
 
-// releaseScript takes a claim back that nobody else has made since.
+// releaseScript removes a claim, unless another delivery has made it anew.
 var releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end
 return 0`)
@@ -164,7 +164,7 @@ return 0`)
 var finishScript = redis.NewScript(`redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) return 1`)
 
 // finishTimeout is how long the outcome may take to be recorded, be it after a
-// stop: a consumer that is stopped must not forget what it has handled.
+// stop: a consumer that is stopped must record the entries that it has handled.
 const finishTimeout = time.Second
 
 func (d *dedup) handle(ctx context.Context, next stream.EntryHandler, entry *stream.Entry, name string) error {
@@ -202,9 +202,9 @@ func (d *dedup) handle(ctx context.Context, next stream.EntryHandler, entry *str
 	return nil
 }
 
-// name returns the name of the Redis key of an event. The lengths keep apart
-// what would be the same when only put together: a name that two events share
-// is a lost event.
+// name returns the name of the Redis key of an event. The lengths keep apart labels,
+// streams and keys that are the same when joined: a name that two events share is a
+// lost event.
 func (d *dedup) name(origin, key string) string {
 	sum := sha256.Sum256(fmt.Appendf(nil, "%d:%s%d:%s%s", len(d.label), d.label, len(origin), origin, key))
 	return d.config.Prefix + d.label + ":" + base64.RawURLEncoding.EncodeToString(sum[:])

@@ -2,28 +2,33 @@
 // wraps the processing of an entry, decoding included, and knows nothing of a
 // topic's type, so that one stack serves every topic:
 //
+//	stream.WithMiddleware(middleware.Standard(logger), middleware.Timeout(10*time.Second))
+//
+// [Standard] is the recommended stack. Where one of its parts is to be different, the list
+// takes its place:
+//
 //	stream.WithMiddleware(
 //		middleware.Logging(logger),
 //		middleware.DeadLetter(middleware.DeadLetterConfig{}),
-//		middleware.Retry(middleware.RetryConfig{Attempts: 5}),
-//		middleware.Breaker(middleware.BreakerConfig{}),
+//		middleware.Retry(middleware.RetryConfig{}),
+//		middleware.Breaker(middleware.BreakerConfig{Logger: logger}),
 //		middleware.Timeout(10*time.Second),
 //	)
 //
 // # Order
 //
-// The first is the outermost: it sees what all the others have made of an
-// entry. The order above is the right one, from the outside in:
+// The first is the outermost: it sees the outcome of all the others. The order above is
+// the right one, from the outside in:
 //
-//   - [Logging] tells what became of the entry in the end, once per delivery, and the
-//     engine does not tell it again. Further in it would tell of every single attempt.
-//   - [DeadLetter] takes what [Retry] has given up. Inside of Retry it would
-//     take nothing but permanent and decode errors, because there an ordinary
-//     error has not been given up by anybody yet.
-//   - [Retry] tries again what is inside of it.
-//   - [Breaker] lets entries wait while what the handler needs is away. Outside of
-//     Retry it would see only what Retry has given up, and each probe would be a dead
-//     letter.
+//   - [Logging] logs the final outcome of an entry, once per delivery, and the engine
+//     does not log it again. Further in, Logging would log each attempt.
+//   - [DeadLetter] takes the entries that [Retry] has given up. Inside of Retry it would
+//     take permanent and decode errors only, because an ordinary error has not been
+//     given up there.
+//   - [Retry] tries again the processing inside of it.
+//   - [Breaker] lets entries wait while a service that the handler needs is away. Outside
+//     of Retry it would see only the entries that Retry has given up, and each probe
+//     would be a dead letter.
 //   - [Timeout] limits a single attempt. Outside of Retry it would limit all
 //     attempts together, and the waits between them.
 //

@@ -16,10 +16,10 @@ import (
 //	Info   skipped, or interrupted because the consumer stops
 //	Warn   cannot be decoded
 //
-// The engine writes no line of its own for a delivery that is logged here. It logs what
-// concerns more than one: that deliveries begin to fail, how many entries are held
-// every half minute while they do, and that they work again. It also logs each dead
-// letter, once that is written; Logging does not. Fields of the entry are never logged.
+// The engine writes no line of its own for a delivery that is logged here. It logs the
+// beginning of failures, the number of held entries every half minute while they last, and
+// their end. It also logs each dead letter, once that is written; Logging does not.
+// Fields of the entry are never logged.
 // A nil logger means slog.Default() at the time of the call.
 func Logging(logger *slog.Logger) stream.Middleware {
 	if logger == nil {
@@ -61,13 +61,12 @@ func isEnabled(ctx context.Context, logger *slog.Logger, level slog.Level) (enab
 	return logger.Enabled(ctx, level)
 }
 
-// origin makes a clock of which only the differences count, at half of the cost of
-// time.Now.
+// origin is the zero of a clock for durations: time.Since costs half as much as time.Now.
 var origin = time.Now()
 
-// outcome tells a failure from the others; no message is that the engine logs it. It is
-// not for nil: what errors.As looks into is allocated whether there is anything to look
-// for or not.
+// outcome returns the level and the message of a line about err, and no message where
+// the engine logs the line. err is not nil: the targets of errors.As are allocated for
+// each call, and a success is to allocate nothing.
 func outcome(ctx context.Context, err error) (slog.Level, string) {
 	var (
 		dead   *stream.DeadLetterError

@@ -21,13 +21,13 @@ type RetryConfig struct {
 	// Default for each field, also for less than zero: 100 milliseconds to 10 seconds.
 	Backoff stream.Backoff
 	// If says which errors are worth another attempt. Default: all. It is not
-	// asked about those that never are: see [Retry]. Where it panics, it has said yes.
+	// asked about those that never are: see [Retry]. A panic counts as yes.
 	If func(error) bool
 }
 
-// Retry tries again in place: it calls what is further in until that succeeds,
-// and waits in between, longer each time. While it waits, a consumer in log
-// mode processes nothing else; a long wait is better left to the engine, which
+// Retry tries again in place: it repeats the processing inside of it until that
+// succeeds, and waits in between, longer each time. During the wait, a consumer in log
+// mode processes no other entry; a long wait is better left to the engine, which
 // holds an entry that failed (see stream.WithBackoff).
 //
 // When the attempts or the time are used up, the last error comes back in a

@@ -10,8 +10,8 @@ import (
 )
 
 // Timeout limits how long one attempt may take: the handler's context is
-// cancelled after d, and what the handler returns because of that is an
-// ordinary error, which can be tried again. Zero or less means no limit.
+// cancelled after d, and the error that the handler then returns is an
+// ordinary one, which can be tried again. Zero or less means no limit.
 //
 // Nothing can stop a handler that does not look at its context. Timeout waits
 // for it, because to go on without it would be to run it twice at once; and if

@@ -29,11 +29,7 @@ func usual(more ...stream.Option) []stream.Option {
 	return append([]stream.Option{
 		stream.WithBatchSize(batch),
 		stream.WithLogger(logger),
-		stream.WithMiddleware(
-			middleware.Logging(logger),
-			middleware.DeadLetter(middleware.DeadLetterConfig{}),
-			middleware.Retry(middleware.RetryConfig{}),
-		),
+		stream.WithMiddleware(middleware.Standard(logger)),
 	}, more...)
 }
 
