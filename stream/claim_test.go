@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"millrace/stream"
 	"millrace/stream/streamtest"
 )
@@ -158,4 +160,24 @@ func TestTakeTellsWhatIsGone(t *testing.T) {
 		t.Errorf("handled %v", seen)
 	}
 	expectGone(t, told, gone)
+}
+
+// A Redis in memory keeps what is gone pending: there, too, it is told once.
+func TestGoneIsToldOnceInMemory(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		const idle = time.Minute
+		id := add(t, client, "a")
+		if err := client.XGroupCreate(t.Context(), "orders", "billing", "0").Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := client.XReadGroup(t.Context(), &redis.XReadGroupArgs{Streams: []string{"orders", ">"}, Group: "billing", Consumer: "dead"}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		client.XDel(t.Context(), "orders", id)
+		told := &lossObserver{}
+		start(t, newGroup(t, client, newRecorder().Handle, stream.WithObserver(told), stream.WithClaimIdle(idle)))
+		time.Sleep(10 * idle)
+		expectGone(t, told, id)
+	})
 }
