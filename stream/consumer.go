@@ -55,9 +55,8 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 //
 // The client's user needs the Redis rights
 //
-//	~<topic> +xreadgroup +xack +xpending +xclaim +xautoclaim +xgroup|create
-//	         +xgroup|delconsumer +xgroup|setid +xinfo|groups +xinfo|consumers
-//	         +xinfo|stream +xrange
+//	~<topic> +xreadgroup +xack +xpending +xclaim +xgroup|create +xgroup|delconsumer
+//	         +xgroup|setid +xinfo|groups +xinfo|consumers +xinfo|stream +xrange
 //	         +eval +evalsha +client|id +client|unblock +role
 //	         +xgroup|createconsumer  with WithConsumerName
 //	~<dead letters> +xadd            for dead letters

@@ -151,7 +151,13 @@
 // entries, a loss is found from what the group has passed and this consumer was given, if
 // no other consumer was given anything meanwhile.
 //
-// These losses leave no trace on the server: that a stream or a group was deleted, or a
+// An entry that is trimmed or deleted while it is pending is handled all the same by a
+// consumer that has it in memory. It is told when it is fetched to be delivered and is
+// gone, when it cannot be handed back at a stop, and when another consumer takes it over
+// from a dead one.
+//
+// These losses leave no trace on the server: what a consumer held, and had found trimmed
+// when it renewed it, and did not handle because its process was killed; that a stream or a group was deleted, or a
 // group set to another place, while no consumer ran; that entries were added and trimmed
 // in one step, deleted by ID, or left out by a group that was set to another place, while
 // several consumers waited and each was given some; what was pending on a consumer that

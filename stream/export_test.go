@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"millrace/offset"
 )
 
@@ -25,6 +27,12 @@ func (fakeSource) start(context.Context) error { return nil }
 // WithInspection has the place in a stream looked at more often.
 func WithInspection(every time.Duration) Option {
 	return option{"WithInspection", anyConsumer, func(c *config) { c.inspectEvery = every }}
+}
+
+// IsClaim reports whether a command claims entries that have been idle.
+func IsClaim(cmd redis.Cmder) bool {
+	args := cmd.Args()
+	return len(args) > 1 && (args[1] == claimScript.hash || args[1] == claimScript.source)
 }
 
 type fakeFeed struct {

@@ -291,19 +291,25 @@ func (s *groupSource) stop(ctx context.Context) error {
 	if err := s.settleLast(ctx); err != nil {
 		return fail(err)
 	}
+	s.tellUnhandled()
 	args := append([]any{s.group, s.name, handedBack}, s.window.charged()...)
 	for {
-		n, err := handBackScript.Run(ctx, s.client, []string{s.stream}, args...).Int()
+		reply, err := handBackScript.Run(ctx, s.client, []string{s.stream}, args...).Slice()
 		if err != nil {
 			if classify(err).class == gone {
 				return nil // there is nothing to hand back, and nothing to leave
 			}
 			return fail(err)
 		}
+		n, _ := reply[0].(int64)
 		if n == 0 {
 			break
 		}
-		s.meter.update(func(m *meter) { m.handedBack += int64(n) })
+		vanished := texts(reply[1])
+		for _, id := range vanished {
+			s.tellGone(id)
+		}
+		s.meter.update(func(m *meter) { m.handedBack += n - int64(len(vanished)) })
 	}
 	if err := s.leaveNoProbe(ctx); err != nil && classify(err).class != gone {
 		return fail(err)

@@ -405,7 +405,7 @@ func TestGroupThousandRuns(t *testing.T) {
 		list, err := client.ClientList(t.Context()).Result()
 		return err == nil && strings.Count(list, "\n") <= 2
 	})
-	if now := openFiles(t); now > files+20 { // other tests run at the same time
+	if now := openFiles(t); now > files+500 { // other tests run at the same time; a leak is one for each run
 		t.Errorf("%d open files, %d before", now, files)
 	}
 	// Goroutines are checked in TestMain.

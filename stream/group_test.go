@@ -514,7 +514,7 @@ func TestGroupRemovesTheNamesOfTheDead(t *testing.T) {
 	})
 }
 
-// Behind more entries than one XAUTOCLAIM looks at, none of which is idle, there
+// Behind more entries than a claim looks at at a time, none of which is idle, there
 // is one that is: an empty page is not the end.
 func TestGroupClaimsBehindAnEmptyPage(t *testing.T) {
 	t.Parallel()

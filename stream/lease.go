@@ -80,12 +80,14 @@ func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
 	}
 	defer s.window.watch()()
 	at := time.Now()
-	ids, err := takeScript.run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).StringSlice()
+	reply, err := takeScript.run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).Slice()
 	if err != nil {
 		s.noteUnanswered(ctx, err)
 		return fmt.Errorf("taking what was handed back: %w", err)
 	}
-	*full = len(ids) == room
+	ids, vanished := texts(reply[0]), texts(reply[1])
+	*full = len(ids)+len(vanished) == room
+	s.noteGone(vanished)
 	if n := s.window.addTaken(ids, false, at); n > 0 {
 		s.log().Info("took over entries that a consumer handed back", "entries", n)
 		s.took(n, true)
@@ -94,9 +96,8 @@ func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
 }
 
 // claim takes over what has been idle for too long, as far as there is room, and
-// notes if there may be more. The cursor tells the end, not an empty reply:
-// XAUTOCLAIM looks at a bounded number of entries at a time, none of which may be
-// idle.
+// notes if there may be more. The cursor tells the end, not an empty reply: the script
+// looks at a bounded number of entries at a time, none of which may be idle.
 func (s *groupSource) claim(ctx context.Context, full *bool) error {
 	taken := 0
 	defer func() {
@@ -113,25 +114,20 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 			return nil
 		}
 		at := time.Now()
-		reply, err := doOnce(ctx, s.client, "xautoclaim", s.stream, s.group, s.name,
-			s.claimIdle.Milliseconds(), s.cursor, "count", room, "justid").Slice()
+		reply, err := claimScript.run(ctx, s.client, []string{s.stream}, s.group, s.name, s.cursor, s.claimIdle.Milliseconds(), room).Slice()
 		if err != nil {
 			s.noteUnanswered(ctx, err)
 			s.cursor = beginning
 			return fmt.Errorf("claiming what has been idle: %w", err)
 		}
-		s.cursor, _ = reply[0].(string)
 		taken += s.window.addTaken(texts(reply[1]), false, at)
-		if len(reply) > 2 {
-			for _, id := range texts(reply[2]) {
-				s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", id)
-				s.loseEntry(id)
-			}
-		}
-		if s.cursor == beginning || s.cursor == "" {
+		s.noteGone(texts(reply[2]))
+		last, _ := reply[0].(string)
+		if last == "" {
 			s.cursor = beginning
 			return nil
 		}
+		s.cursor = after(last)
 	}
 }
 

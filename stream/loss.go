@@ -59,9 +59,10 @@ const (
 	// again, and with it the note of them is gone. What it has in hand, from From to To,
 	// it handles all the same.
 	LossConsumer LossCause = "the consumer was removed from the group with entries pending"
-	// LossPending is that an entry was pending, and is not in the stream any more; in
-	// either mode also, that one over the limit of [WithMaxEntryBytes], of which
-	// nothing is kept here, has gone before it could be copied to the dead letters.
+	// LossPending is that an entry was pending, is not in the stream any more, and is not
+	// handled from memory by the consumer that had it; in either mode also, that one over
+	// the limit of [WithMaxEntryBytes], of which nothing is kept here, has gone before it
+	// could be copied to the dead letters.
 	LossPending LossCause = "a pending entry was trimmed or deleted"
 )
 

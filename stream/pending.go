@@ -191,7 +191,7 @@ func (w *window) suspectGone(ids []string) {
 	defer w.mu.Unlock()
 	for _, id := range ids {
 		if one := w.byID[id]; one != nil {
-			one.suspect = true
+			one.suspect, one.gone = true, true
 		}
 	}
 }

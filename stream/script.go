@@ -101,27 +101,25 @@ return {content(found[1][2], tonumber(ARGV[2]))}`)
 // handBackScript gives everything that is pending on the consumer to another name
 // (ARGV[3]), where it counts as idle since long ago, and takes one delivery off
 // its count, except for the entries in ARGV[4] and on. It returns how many those
-// were, a hundred at the most.
-var handBackScript = redis.NewScript(`
-local charged = {}
+// were, a hundred at the most, and which of them are gone from the stream.
+var handBackScript = redis.NewScript(luaClaim + `
+local charged, gone = {}, {}
 for i = 4, #ARGV do charged[ARGV[i]] = true end
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100, ARGV[2])
 for _, entry in ipairs(pending) do
   local id, count = entry[1], entry[4]
   if not charged[id] and count > 0 then count = count - 1 end
-  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[3], 0, id, 'IDLE', 86400000, 'RETRYCOUNT', count, 'JUSTID')
+  local _, dropped = claim({id}, ARGV[3], 'IDLE', 86400000, 'RETRYCOUNT', count)
+  gone[#gone + 1] = dropped[1]
 end
-return #pending`)
+return {#pending, gone}`)
 
 // takeScript takes up to ARGV[4] entries that were handed back to the name in
-// ARGV[3], and returns their IDs.
-var takeScript = newOnceScript(`
-local taken = {}
-for _, entry in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[3])) do
-  redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, entry[1], 'JUSTID')
-  taken[#taken + 1] = entry[1]
-end
-return taken`)
+// ARGV[3], and returns what claim returns.
+var takeScript = newOnceScript(luaClaim + `
+local ids = {}
+for i, entry in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[3])) do ids[i] = entry[1] end
+return {claim(ids, ARGV[2])}`)
 
 // handedBackScript returns which of the streams in KEYS, counted from 1, have entries
 // that were handed back to the name in ARGV[2]. A stream without the group has none.

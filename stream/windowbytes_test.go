@@ -300,7 +300,7 @@ func (c *counts) note(words []string) {
 			n, _ := strconv.Atoi(words[at+2])
 			c.reads = append(c.reads, n)
 		}
-	case "xrange", "xrevrange", "xautoclaim":
+	case "xrange", "xrevrange":
 	default:
 		return
 	}

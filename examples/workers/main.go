@@ -36,6 +36,10 @@ type Payment struct {
 
 const group = "bookkeeping"
 
+// slow is the worker that takes long for each payment, so that it has some in hand when
+// it is killed, however fast the others are.
+const slow = "bert"
+
 func topic(key string) stream.Topic[Payment] { return stream.Topic[Payment]{Name: key} }
 
 func main() {
@@ -86,12 +90,19 @@ func run(ctx context.Context, url string, payments int, out io.Writer) error {
 
 	screen := &screen{out: out}
 	workers := make(map[string]*worker)
-	for _, name := range []string{"anna", "bert", "cleo"} {
+	for _, name := range []string{slow, "anna", "cleo"} {
 		workers[name], err = startWorker(ctx, screen, url, key, name)
 		if err != nil {
 			return err
 		}
 		defer workers[name].stop()
+		if name != slow {
+			continue
+		}
+		// The others start once it has its share: they might leave it none.
+		if err := await(ctx, func() (bool, error) { return hasPending(ctx, client, key, slow) }); err != nil {
+			return err
+		}
 	}
 	booked := func(n int) func() (bool, error) {
 		return func() (bool, error) {
@@ -102,8 +113,8 @@ func run(ctx context.Context, url string, payments int, out io.Writer) error {
 	if err := await(ctx, booked(payments/3)); err != nil {
 		return err
 	}
-	screen.print("       kill -9 bert")
-	if err := workers["bert"].cmd.Process.Kill(); err != nil {
+	screen.print("       kill -9 " + slow)
+	if err := workers[slow].cmd.Process.Kill(); err != nil {
 		return err
 	}
 	if err := await(ctx, booked(payments)); err != nil {
@@ -117,6 +128,17 @@ func run(ctx context.Context, url string, payments int, out io.Writer) error {
 		return err
 	}
 	return balance(ctx, client, key, payments, want, screen)
+}
+
+// hasPending reports whether a worker has payments in hand.
+func hasPending(ctx context.Context, client *redis.Client, key, name string) (bool, error) {
+	pending, err := client.XPendingExt(ctx, &redis.XPendingExtArgs{
+		Stream: key, Group: group, Consumer: name, Start: "-", End: "+", Count: 1,
+	}).Result()
+	if redis.HasErrorPrefix(err, "NOGROUP") {
+		return false, nil // no worker has made the group yet
+	}
+	return len(pending) > 0, err
 }
 
 // publish adds the payments to the stream, and returns their sum.
@@ -146,9 +168,13 @@ func work(ctx context.Context, url, key, name string) error {
 	}
 	client := redis.NewClient(options)
 	defer client.Close()
+	pace := 2 * time.Millisecond
+	if name == slow {
+		pace = 200 * time.Millisecond
+	}
 	book := func(ctx context.Context, msg *stream.Message[Payment]) error {
 		select {
-		case <-time.After(2 * time.Millisecond): // the work
+		case <-time.After(pace): // the work
 		case <-ctx.Done():
 			return ctx.Err()
 		}

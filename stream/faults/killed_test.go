@@ -70,6 +70,10 @@ const (
 	stopAnswer   = "after a command of the stop"
 )
 
+// claim is in the request of a script that claims, and in no other: its argument is the
+// claim idle time.
+var claim = fmt.Sprintf("\r\n%d\r\n", killedClaimIdle.Milliseconds())
+
 var killedForms = []killedForm{
 	{
 		name: "log", mode: logMode, concurrency: 1, order: history.InOrder, points: pointsOf("xread", offset.DefaultKey),
@@ -80,7 +84,7 @@ var killedForms = []killedForm{
 	},
 	{
 		name: "group", mode: groupMode, concurrency: 4, points: append(pointsOf("xreadgroup", "xack"),
-			"before xautoclaim", "sent xautoclaim", "after xautoclaim", takenOver, "sent xpending"),
+			"before "+claim, "sent "+claim, "after "+claim, takenOver, "sent xpending"),
 	},
 }
 

@@ -278,7 +278,7 @@ func workInLogMode(s *shift) error {
 }
 
 func workInAGroup(s *shift) error {
-	name, commands := "", []string{"role", "xautoclaim", "xinfo|consumers", "xgroup|setid"}
+	name, commands := "", []string{"role", "xinfo|consumers", "xgroup|setid"}
 	if strings.HasSuffix(s.role.name, "a name") {
 		name, commands = "worker-7", append(commands, "xgroup|createconsumer")
 	}

@@ -35,7 +35,7 @@ type Bubble struct {
 //   - A blocked read is not told that its stream was deleted.
 //   - The lag of a group and much of XINFO are other numbers: losses are not found.
 //   - XAUTOCLAIM and XCLAIM keep entries pending that the stream does not have, and
-//     XAUTOCLAIM does not tell of them.
+//     XAUTOCLAIM does not tell of them. (The engine uses XCLAIM, and acks them.)
 //   - CLIENT UNBLOCK, XGROUP SETID, XSETID and FUNCTION are missing: a shared read of a
 //     [stream.Runner] in group mode ends by itself only.
 //   - Users have no rights of their own (ACL); memory has no limit; nothing is evicted.

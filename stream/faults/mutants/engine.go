@@ -408,4 +408,29 @@ var engineMutants = []mutant{
 		}},
 		tests: []tests{{inStream, "TestHealthOfARunner"}},
 	},
+	{
+		name:  "a claim drops what a live consumer holds and the stream has no more",
+		edits: []edit{{"stream/claim.go", "if entry[3] >= idle then", "if entry[3] >= idle or #redis.call('XRANGE', KEYS[1], entry[1], entry[1]) == 0 then"}},
+		tests: []tests{{inStream, "TestClaimLeavesWhatALiveConsumerHolds"}},
+	},
+	{
+		name:  "a consumer tells of what it is at work on as gone",
+		edits: []edit{{"stream/claim.go", "!left && (one == nil || one.lost)", "!left || one == nil || !one.lost"}},
+		tests: []tests{{inStream, "TestClaimOfWhatIsHeldAndGone"}},
+	},
+	{
+		name:  "a stop says nothing of what a renewal has found gone",
+		edits: []edit{{"stream/claim.go", "one.gone && !one.lost", "one.gone && one.lost"}},
+		tests: []tests{{inStream, "TestStopTellsWhatIsGone"}},
+	},
+	{
+		name:  "a stop says nothing of what cannot be handed back",
+		edits: []edit{{"stream/script.go", "  gone[#gone + 1] = dropped[1]\n", ""}},
+		tests: []tests{{inStream, "TestStopTellsWhatIsGone"}},
+	},
+	{
+		name:  "what was handed back, and is gone, counts as taken over",
+		edits: []edit{{"stream/script.go", "return {claim(ids, ARGV[2])}", "return {ids, {}}"}},
+		tests: []tests{{inStream, "TestTakeTellsWhatIsGone"}},
+	},
 }
