@@ -372,9 +372,9 @@ func WithConcurrency(n int) Option {
 //
 // It bounds the memory that a backlog takes, be it unread or pending on the consumer's
 // name, and what can be delivered again after a crash. What is claimed from other
-// consumers may exceed it by one batch. When it is full, nothing more is read; if that lasts, the log says which
-// entry is in the way. A window below the batch size makes batches as small.
-// Entries over the limit of [WithMaxDeliveries] do not count.
+// consumers may exceed it by one batch. When it is full, nothing more is read; if that
+// lasts, the log says which entry is in the way. A window below the batch size makes
+// batches as small. Entries over the limit of [WithMaxDeliveries] do not count.
 func WithWindow(n int) Option {
 	return option{"WithWindow", anyConsumer, func(c *config) { c.window = &n }}
 }
