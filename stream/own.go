@@ -65,7 +65,9 @@ func (s *groupSource) takeUp(ctx context.Context) error {
 		if err := s.byItself(s.takeUpPage)(ctx); err != nil {
 			return err
 		}
-		s.meter.update(func(m *meter) { m.lastRead = time.Now() })
+		if s.own.open.Load() { // else a read follows
+			s.meter.update(func(m *meter) { m.lastRead = time.Now() })
+		}
 		// Entries that have waited for long are claimed by others if nobody tells Redis
 		// that their turn has come.
 		if err := s.renewAll(ctx); err != nil {

@@ -156,6 +156,9 @@ func TestOwnPendingEntriesComeFirst(t *testing.T) {
 		if s := consumer.Stats(); s.Window > 7 || s.Behind == 0 {
 			t.Errorf("%d entries in the window, behind by %v", s.Window, s.Behind)
 		}
+		if h := consumer.Health(); msg.Value.ID == "600" && !h.Ready {
+			t.Errorf("in the middle of them: %+v", h)
+		}
 		if want := int64(2); msg.Value.ID != "new" && msg.Deliveries != want {
 			t.Errorf("order %s is at delivery %d, want %d", msg.Value.ID, msg.Deliveries, want)
 		}
