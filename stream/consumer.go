@@ -59,6 +59,7 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 //	         +xgroup|setid +xinfo|groups +xinfo|consumers +xinfo|stream +xrange
 //	         +eval +evalsha +client|id +client|unblock +role
 //	         +xgroup|createconsumer  with WithConsumerName
+//	         +xlen                   in a Runner
 //	~<dead letters> +xadd            for dead letters
 func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle Handler[T], opts ...Option) (*Consumer[T], error) {
 	return newGroupConsumer(groupConsumer, client, topic, group, handle, single(handle), opts)

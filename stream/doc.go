@@ -111,17 +111,34 @@
 //
 // # Claims
 //
-// What is pending on a consumer in group mode is its own for as long as it lives,
+// What a consumer in group mode has in its window is its own for as long as it lives,
 // however long its handlers take: it renews all of it three times in each claim
 // idle time ([WithClaimIdle]). What belongs to a consumer that died is claimed by
 // others after that time. If an entry is claimed away nevertheless, by a command
 // of somebody's or after a long standstill, the handler's context ends and its
 // result does not count.
 //
+// A consumer that starts under a name that has entries pending takes them up first, the
+// oldest first, and nothing new before the last of them. What does not fit in its window
+// waits for its turn, and is not renewed: another consumer that has room may claim it
+// once it is idle for long enough. No attempt is used up by that.
+//
 // A consumer that is stopped hands back what it has not begun or not finished:
 // another takes it within a second, no attempt is used up, and a rolling restart
-// waits for no claim. Its name is removed from the group. Names of consumers that
-// were killed are removed later, if they were names of our own making.
+// waits for no claim. Entries that had not been taken up into the window are handed back
+// for a quarter of a second; if that is not enough, the log says so, and others claim the
+// rest. The consumer's name is removed from the group once nothing is pending on it. Names
+// of consumers that were killed are removed later, if they were names of our own making:
+// for that the server is asked for a list of all names, which takes it a microsecond for
+// each, with ten names once in ten claim idle times, with a hundred thousand at most once
+// in a quarter of an hour.
+//
+// No script keeps the server from other work for more than two milliseconds, however many
+// entries, pending entries and consumers there are. Redis shows a group only in the list
+// of all groups of its stream, which a script takes two microseconds for each, and a
+// field of an entry takes a third of a microsecond where a script has to do with it: a
+// stream should have no more than a few hundred groups and mirrored labels, and an entry
+// no more than a few thousand fields.
 //
 // Two live consumers under one name, or under one label in log mode, handle entries
 // twice. They find that out and warn: see [WithConsumerName] and [WithLabel].

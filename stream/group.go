@@ -7,13 +7,12 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
-
-	"github.com/redis/go-redis/v9"
 )
 
-// groupSource is group mode: XREADGROUP and XACK. Everything that is pending on
-// this consumer is in the window, so that nothing is begun twice, and so that it
-// can be kept (see lease.go) and handed back.
+// groupSource is group mode: XREADGROUP and XACK. Everything that was read or claimed is
+// in the window, so that nothing is begun twice, and so that it can be kept (see
+// lease.go) and handed back. Other entries that are pending on this consumer are taken
+// up into the window page by page (see own.go).
 type groupSource struct {
 	*run
 	group   string
@@ -31,7 +30,8 @@ type groupSource struct {
 
 	// astray is set when Redis may have given us entries that never arrived: at
 	// the start, and after a read that failed.
-	astray, begun bool
+	astray bool
+	own    ownPending
 	// last is the ID of the last entry that was read.
 	last string
 	// lastRead is the same, once something was read, with what tells the entry from
@@ -56,7 +56,7 @@ type groupSource struct {
 	// What follows is takeOver's own.
 
 	taking *outage // made when there is some
-	reaped time.Time
+	reaper reaper
 	due    bool   // to look around, and to claim
 	cursor string // of the claim
 	more   bool   // there was more to take over than could be begun
@@ -70,6 +70,7 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 			run: r, group: group, name: r.consumerName, release: func() {},
 			alone: newExclusive(), renewal: newExclusive(), astray: true, cursor: beginning,
 			looking: newExclusive(),
+			own:     ownPending{listed: ownListed}, reaper: reaper{idle: r.claimIdle * reapFactor},
 		}
 		r.guard, r.round = s.guardRead, s.noteRound
 		if s.name == "" {
@@ -121,11 +122,11 @@ func (s *groupSource) start(ctx context.Context) error {
 }
 
 func (s *groupSource) fetch(ctx context.Context) error {
-	if s.astray || s.unanswered.Load() {
+	for s.astray || s.unanswered.Load() {
 		if err := s.catchUp(ctx); err != nil {
+			s.astray = true
 			return s.mend(ctx, err)
 		}
-		s.astray, s.begun = false, true
 	}
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
@@ -166,7 +167,9 @@ func (s *groupSource) catchUp(ctx context.Context) error {
 	if err := s.compareHistory(ctx); err != nil {
 		return err
 	}
-	return s.byItself(s.adopt)(ctx)
+	s.own.reopen(s.unanswered.Swap(false))
+	s.astray = false
+	return s.takeUp(ctx)
 }
 
 // errUnanswered ends a read that waits, for what has been taken over to be taken up.
@@ -182,53 +185,6 @@ func (s *groupSource) byItself(do func(context.Context) error) func(context.Cont
 		defer s.alone.unlock()
 		return do(ctx)
 	}
-}
-
-// adopt takes in what is pending on this consumer's name and not held. At the
-// start that is what a process before us has left; later it is what the reply of
-// a read would have brought that never came, and has not been tried, or what that
-// of a command that takes over would have, and others may have tried.
-func (s *groupSource) adopt(ctx context.Context) error {
-	defer s.window.watch()()
-	from, adopted, taken, claimed := "-", 0, 0, s.unanswered.Load()
-	defer func() {
-		if adopted > 0 {
-			s.log().Info("took up entries that were pending on this consumer", "entries", adopted)
-		}
-		if taken > 0 && claimed {
-			s.took(taken, false)
-		}
-	}()
-	for {
-		asked := time.Now()
-		at := asked
-		pending, err := s.client.XPendingExt(ctx, &redis.XPendingExtArgs{
-			Stream: s.stream, Group: s.group, Consumer: s.name, Start: from, End: "+", Count: 500,
-		}).Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return fmt.Errorf("listing what is pending on this consumer: %w", err)
-		}
-		for _, entry := range pending {
-			// Its idle time counts from its delivery, not from now.
-			if delivered := asked.Add(-entry.Idle); delivered.Before(at) {
-				at = delivered
-			}
-		}
-		for _, entry := range pending {
-			// A read brings what is behind the last one, and counts the first delivery.
-			read := s.begun && (!claimed || entry.RetryCount == 1 && compareIDs(entry.ID, s.last) > 0)
-			n := s.window.addTaken([]string{entry.ID}, read, at)
-			if adopted += n; !read {
-				taken += n
-			}
-		}
-		if len(pending) < 500 {
-			break
-		}
-		from = after(pending[len(pending)-1].ID)
-	}
-	s.unanswered.Store(false)
-	return nil
 }
 
 // mend makes the group again if err says that it is gone, and returns err
@@ -292,24 +248,11 @@ func (s *groupSource) stop(ctx context.Context) error {
 		return fail(err)
 	}
 	s.tellUnhandled()
-	args := append([]any{s.group, s.name, handedBack}, s.window.charged()...)
-	for {
-		reply, err := handBackScript.Run(ctx, s.client, []string{s.stream}, args...).Slice()
-		if err != nil {
-			if classify(err).class == gone {
-				return nil // there is nothing to hand back, and nothing to leave
-			}
-			return fail(err)
+	if err := s.handBack(ctx); err != nil {
+		if classify(err).class == gone {
+			return nil // there is nothing to hand back, and nothing to leave
 		}
-		n, _ := reply[0].(int64)
-		if n == 0 {
-			break
-		}
-		vanished := texts(reply[1])
-		for _, id := range vanished {
-			s.tellGone(id)
-		}
-		s.meter.update(func(m *meter) { m.handedBack += n - int64(len(vanished)) })
+		return fail(err)
 	}
 	if err := s.leaveNoProbe(ctx); err != nil && classify(err).class != gone {
 		return fail(err)

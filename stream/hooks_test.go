@@ -69,7 +69,7 @@ func refusedBy(t *testing.T, run runner) string {
 // with some of them changed a consumer would wait for ever, or ack nothing.
 func TestHooksThatChangeKeysAreRefused(t *testing.T) {
 	t.Parallel()
-	all := []string{"xread", "xreadgroup", "xrange", "xrevrange", "xinfo", "xgroup", "xpending", "xautoclaim", "xack", "xadd", "evalsha", "eval"}
+	all := []string{"xread", "xreadgroup", "xrange", "xrevrange", "xinfo", "xgroup", "xpending", "xack", "xadd", "evalsha", "eval"}
 	for _, c := range []struct {
 		mode, first string
 		commands    []string
@@ -245,7 +245,7 @@ func TestHooksObserve(t *testing.T) {
 					t.Error(err)
 				}
 				others := slices.DeleteFunc(hook.names(), func(name string) bool {
-					return slices.Contains([]string{"hello", "client", "role", "xack", "xautoclaim", "xadd", "xinfo", "xgroup", "xpending", "xrange", "xrevrange", "evalsha", "eval", read}, name)
+					return slices.Contains([]string{"hello", "client", "role", "xack", "xadd", "xinfo", "xgroup", "xpending", "xrange", "xrevrange", "evalsha", "eval", read}, name)
 				})
 				if len(others) > 0 {
 					t.Errorf("it has seen %q", others)

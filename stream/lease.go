@@ -8,10 +8,6 @@ import (
 	"millrace/offset"
 )
 
-// reapFactor times the claim idle time is how long a consumer that was given its
-// name by us has been idle when its name is removed.
-const reapFactor = 20
-
 func (s *groupSource) attend(tender *errand) { s.feed.attend(tender) }
 
 // tend does what has to be done from time to time while a consumer in group mode
@@ -28,9 +24,26 @@ func (s *groupSource) takeOver(ctx context.Context) {
 	s.lookForNamesake(ctx)
 }
 
-// takeLeft takes over what others have left. If that is more than may wait to be
-// begun, it is called again as soon as what waits has been begun.
+// takeLeft takes over what others have left, and removes the names of those that died.
 func (s *groupSource) takeLeft(ctx context.Context) (err error) {
+	if s.own.open.Load() {
+		// What is pending on this consumer already comes first.
+		if s.feed.isDue() {
+			s.due = true
+			err = s.lookAround(ctx)
+		}
+	} else {
+		err = s.takeFromOthers(ctx)
+	}
+	if err == nil && s.reaper.isDue(time.Now()) {
+		err = s.reap(ctx)
+	}
+	return err
+}
+
+// takeFromOthers takes over what was handed back, and what has been idle for too long.
+// If that is more than there is room for, it is called again as soon as there is room.
+func (s *groupSource) takeFromOthers(ctx context.Context) (err error) {
 	more, full := s.more, false
 	s.more = false
 	s.due = s.feed.isDue() || s.due || more
@@ -43,13 +56,9 @@ func (s *groupSource) takeLeft(ctx context.Context) (err error) {
 			s.due = err != nil
 		}
 	}
-	if now := time.Now(); err == nil && now.Sub(s.reaped) >= s.claimIdle*reapFactor/2 {
-		err = s.reap(ctx)
-		s.reaped = now
-	}
 	if err == nil && full {
 		s.more = true
-		s.window.whenBegun(s.taker.ask)
+		s.window.whenRoomToTake(s.batchSize, s.taker.ask)
 	}
 	return err
 }
@@ -138,19 +147,6 @@ func (s *groupSource) noteUnanswered(ctx context.Context, err error) {
 	if !neverRan(ctx, err) {
 		s.unanswered.Store(true)
 	}
-}
-
-// reap removes the names of consumers that died.
-func (s *groupSource) reap(ctx context.Context) error {
-	limit := (s.claimIdle * reapFactor).Milliseconds()
-	n, err := reapScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, defaultNamePrefix, limit).Int()
-	if err != nil {
-		return fmt.Errorf("removing the names of dead consumers: %w", err)
-	}
-	if n > 0 {
-		s.log().Info("removed the names of consumers that died", "consumers", n)
-	}
-	return nil
 }
 
 // texts returns the strings of a reply.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,12 +18,30 @@ import (
 //
 // An offset is shown as the last delivered ID of the consumer group
 // [PositionGroup], which nobody reads. It is never ahead of the store. It may be
-// behind, after a Save that failed halfway; then it holds entries back that are not
-// needed, until the next. The group's lag is unknown (nil) unless it is zero.
+// behind, after a Save that failed halfway, or while two processes save one label; then
+// it holds entries back that are not needed, until the next. The group's lag is unknown
+// (nil) unless it is zero.
+//
+// Each label is a group of the stream, and Redis shows the place of a group only in the
+// list of all: whoever looks at one, as consumers in group mode and trimmers do, waits 1
+// to 2 microseconds for each of them. A few hundred labels are fine, ten thousand are not.
 type Mirror struct {
 	client redis.UniversalClient
 	stream string
 	store  offset.Store
+	shown  *shownPlaces
+}
+
+// shownPlaces are where a mirror, and all that were rebound from it, have shown labels.
+type shownPlaces struct {
+	mu      sync.Mutex // not for what is in the places
+	byLabel map[string]*shownPlace
+}
+
+// shownPlace is where a label was shown last, 0-0 where that is not known.
+type shownPlace struct {
+	exclusive
+	id offset.ID
 }
 
 // NewMirror makes a mirror of a store in the stream with the given key, the name
@@ -33,13 +52,13 @@ type Mirror struct {
 //
 // The client's user needs the Redis rights
 //
-//	~<topic> +xinfo|groups +xgroup|create +xgroup|setid +eval +evalsha
+//	~<topic> +xgroup|create +xgroup|setid
 func NewMirror(client redis.UniversalClient, stream string, store offset.Store) (*Mirror, error) {
 	if err := errors.Join(checkClient(client), checkStream(stream),
 		checkPresent("store", store, "give an offset.Store, such as an *offset.File, whose offsets are to be shown")); err != nil {
 		return nil, err
 	}
-	return &Mirror{client: client, stream: stream, store: store}, nil
+	return &Mirror{client: client, stream: stream, store: store, shown: &shownPlaces{byLabel: make(map[string]*shownPlace)}}, nil
 }
 
 // Rebind implements [offset.Rebinder], for the mirror and for its store.
@@ -68,33 +87,65 @@ func (m *Mirror) Load(ctx context.Context, label string) (id string, found bool,
 	if !found {
 		at = beginning
 	}
-	if err := m.show(ctx, label, at, "back"); err != nil {
+	if err := m.show(ctx, label, at, true); err != nil {
 		return "", false, err
 	}
 	return id, found, nil
 }
 
 // Save implements [offset.Store]: it saves the offset in the store and then, with
-// one command more, moves the mirror there, never back. An error of either is
-// returned; after it, Save may be repeated.
+// one command more, moves the mirror there, but never back from where this Mirror has
+// shown the label. An error of either is returned; after it, Save may be repeated.
 func (m *Mirror) Save(ctx context.Context, label, id string) error {
 	// The store first: a mirror ahead of it would give up entries that come again.
 	if err := save(ctx, m.store, label, id); err != nil {
 		return err
 	}
-	return m.show(ctx, label, id, "")
+	return m.show(ctx, label, id, false)
 }
 
-func (m *Mirror) show(ctx context.Context, label, id, back string) error {
+func (m *Mirror) show(ctx context.Context, label, id string, back bool) error {
 	// Redis takes "$" too, which another store may let pass.
 	parsed, err := offset.Parse(id)
 	if err != nil {
 		return fmt.Errorf("stream: the offset %q cannot be shown in %s: %w", label, m.stream, err)
 	}
-	if err := mirrorScript.Run(ctx, m.client, []string{m.stream}, PositionGroup(label), parsed.String(), back).Err(); err != nil {
+	place := m.shown.of(label)
+	if err := place.lock(ctx); err != nil {
+		return err
+	}
+	defer place.unlock()
+	if !back && parsed.Compare(place.id) < 0 {
+		return nil
+	}
+	if err := m.move(ctx, PositionGroup(label), parsed.String()); err != nil {
 		return fmt.Errorf("stream: showing the offset %q in %s: %w", label, m.stream, err)
 	}
+	place.id = parsed
 	return nil
+}
+
+func (p *shownPlaces) of(label string) *shownPlace {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byLabel[label] == nil {
+		p.byLabel[label] = &shownPlace{exclusive: newExclusive()}
+	}
+	return p.byLabel[label]
+}
+
+// move moves a group, and makes it, and the stream, if it is missing. It does not look
+// where the group is: that would take a list of all of them each time.
+func (m *Mirror) move(ctx context.Context, group, id string) error {
+	err := m.client.XGroupSetID(ctx, m.stream, group, id).Err()
+	if !classify(err).answered() {
+		return err
+	}
+	err = m.client.XGroupCreateMkStream(ctx, m.stream, group, id).Err()
+	if classify(err).code == "BUSYGROUP" { // made meanwhile
+		return m.client.XGroupSetID(ctx, m.stream, group, id).Err()
+	}
+	return err
 }
 
 // luaCompareIDs is for scripts: above(a, b) is whether an ID comes after another. The
@@ -113,27 +164,6 @@ local function above(a, b)
   return over(ams, bms) or ams == bms and over(aseq, bseq)
 end
 `
-
-// mirrorScript moves the group in ARGV[1] to the ID in ARGV[2], and makes it, and
-// the stream, if it is missing. It moves it back only if ARGV[3] says so.
-var mirrorScript = redis.NewScript(luaCompareIDs + `
-local groups = redis.pcall('XINFO', 'GROUPS', KEYS[1])
-if groups.err then
-  if not string.find(groups.err, 'no such key', 1, true) then return groups end
-  groups = {}
-end
-for _, pairs in ipairs(groups) do
-  local group = named(pairs)
-  if group.name == ARGV[1] then
-    local at = group['last-delivered-id']
-    if above(ARGV[2], at) or ARGV[3] == 'back' and ARGV[2] ~= at then
-      redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], ARGV[2])
-    end
-    return 1
-  end
-end
-redis.call('XGROUP', 'CREATE', KEYS[1], ARGV[1], ARGV[2], 'MKSTREAM')
-return 1`)
 
 func checkStream(name string) error {
 	if isBlank(name) {

@@ -101,6 +101,13 @@ func TestMirrorShowsWhatTheStoreHas(t *testing.T) {
 
 	// A store that was put back, by hand or by a restart, puts back the mirror,
 	// before its consumer reads the entries again.
+	if err := store.Reset(ctx, "a", "2-0"); err != nil {
+		t.Fatal(err)
+	}
+	if id, _, err := mirror.Load(ctx, "a"); id != "2-0" || err != nil {
+		t.Errorf("loaded %q, %v", id, err)
+	}
+	wantShown(t, client, "a", "2-0")
 	mirror = newMirror(t, client, saved(t, "a", "3-0"))
 	if id, _, err := mirror.Load(ctx, "a"); id != "3-0" || err != nil {
 		t.Errorf("loaded %q, %v", id, err)

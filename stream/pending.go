@@ -2,7 +2,10 @@ package stream
 
 import (
 	"container/heap"
+	"slices"
 	"time"
+
+	"millrace/offset"
 )
 
 // What the window knows in group mode: Redis keeps who an entry is pending on,
@@ -31,6 +34,7 @@ func (w *window) removeLocked(id string) {
 	if w.goneSince != nil {
 		w.goneSince[id] = struct{}{}
 	}
+	w.tellTakerLocked()
 }
 
 // addTaken takes in IDs that became ours at the given time, leaves out those that
@@ -216,38 +220,94 @@ func (w *window) isLost(one *held) bool {
 	return one.lost
 }
 
-// roomToTake returns how many entries may be taken over, a hundred at the most, so
-// that no more than limit wait to be begun. What was read does not count: a
-// consumer that always has something to read must take over too.
+// roomToTake returns how many entries may be taken over, a hundred at the most: no more
+// than limit wait to be begun, and no more than limit are held beyond the size. What was
+// read does not count: a consumer that always has something to read must take over too.
 func (w *window) roomToTake(limit int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return max(0, min(limit-w.again.len(), 100))
+	return w.roomToTakeLocked(limit)
 }
 
-// whenBegun calls tell once everything that was taken over has been begun, or was
-// lost.
-func (w *window) whenBegun(tell func()) {
+func (w *window) roomToTakeLocked(limit int) int {
+	return max(0, min(limit-w.again.len(), limit+w.roomLocked(), 100))
+}
+
+// whenRoomToTake calls tell once everything that was taken over has been begun, or was
+// lost, and there is room for more: for at least half of the most, or it would be taken
+// over one by one while most of the entries fail.
+func (w *window) whenRoomToTake(limit int, tell func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.taking {
-		w.hungry = tell
-	} else {
-		tell()
-	}
+	w.hungry, w.appetite = tell, limit
+	w.tellTakerLocked()
 }
 
-// charged returns the IDs of the entries that have used up the attempt which
-// Redis counts for them: those that failed. All others that are pending when the
-// consumer stops have not.
-func (w *window) charged() (ids []any) {
+func (w *window) tellTakerLocked() {
+	if w.hungry == nil || w.again.len() > 0 || w.roomToTakeLocked(w.appetite) < (min(w.appetite, 100)+1)/2 {
+		return
+	}
+	tell := w.hungry
+	w.hungry = nil
+	tell()
+}
+
+// roomForOwn returns how many entries that are pending on this consumer may be taken up.
+func (w *window) roomForOwn() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return max(0, min(w.batch, w.roomLocked()))
+}
+
+// holds reports whether an entry is in the window.
+func (w *window) holds(id string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.byID[id] != nil
+}
+
+// startOwn notes from where on entries are pending on this consumer that are not in the
+// window, "" for nowhere.
+func (w *window) startOwn(id string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.own = id
+}
+
+// returned is an entry that goes back when the consumer stops. It is refunded if it has
+// not used up the attempt that Redis counts for it.
+type returned struct {
+	id     string
+	refund bool
+}
+
+// toReturn returns the entries that are to be handed back, the oldest first. Those that
+// failed have used up their attempt. So has one that was not begun here, and was
+// delivered to an earlier consumer.
+func (w *window) toReturn() (list []returned) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for id, one := range w.byID {
-		notBegun := one.state == unread && one.entry == nil && !one.free // counted by an earlier consumer
-		if one.state == waiting || one.state == parked || notBegun {
-			ids = append(ids, id)
-		}
+		notBegun := one.state == unread && one.entry == nil && !one.free
+		list = append(list, returned{id, one.state != waiting && one.state != parked && !notBegun})
 	}
-	return ids
+	return sortedByID(list, func(r returned) string { return r.id })
+}
+
+// sortedByID sorts a list by the IDs of its elements.
+func sortedByID[E any](list []E, idOf func(E) string) []E {
+	type parsed struct {
+		id offset.ID
+		of E
+	}
+	all := make([]parsed, len(list))
+	for i, one := range list {
+		id, _ := offset.Parse(idOf(one))
+		all[i] = parsed{id, one}
+	}
+	slices.SortFunc(all, func(a, b parsed) int { return a.id.Compare(b.id) })
+	for i, one := range all {
+		list[i] = one.of
+	}
+	return list
 }

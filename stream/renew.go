@@ -155,7 +155,8 @@ func (w *window) untouched(since time.Time) (list []touched) {
 			list = append(list, touched{id, one.touched})
 		}
 	}
-	return list
+	// The script finds those together that follow each other.
+	return sortedByID(list, func(t touched) string { return t.id })
 }
 
 // claimable returns which of the entries another consumer may have claimed since the

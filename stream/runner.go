@@ -25,8 +25,9 @@ type Runnable interface {
 //	+client|id +client|unblock
 //
 // to add a topic to a read that waits; without them, in log mode, the connection is
-// made anew each time. In group mode it takes +eval, +evalsha, +xpending and +xinfo on all
-// topics of the group at once, which a user who has them on each topic has.
+// made anew each time. In group mode it takes +xlen, and +eval, +evalsha, +xpending and
+// +xinfo on all topics of the group at once, which a user who has them on each topic has;
+// without them each consumer looks for itself.
 type Runner struct {
 	mu    sync.Mutex
 	added []Runnable

@@ -27,10 +27,31 @@ end
 // had an entry: the entry is not there, and yet nothing was ever trimmed or deleted.
 // Where that was, it cannot be told.
 const replaced = luaNamed + `
+local complete
 local function replaced(id)
-  if #redis.call('XRANGE', KEYS[1], id, id) > 0 then return false end
-  local of = named(redis.call('XINFO', 'STREAM', KEYS[1]))
-  return of['entries-added'] == of.length
+  if complete == nil then
+    local of = named(redis.call('XINFO', 'STREAM', KEYS[1]))
+    complete = of['entries-added'] == of.length
+  end
+  return complete and #redis.call('XRANGE', KEYS[1], id, id) == 0
+end
+`
+
+// luaOwners is for scripts: owners(first, step) is what XPENDING says of the entries in
+// ARGV[first], ARGV[first + step] and so on, by their IDs, and has nothing of those that
+// are pending on nobody. One XPENDING finds all of them if they are in order, and are the
+// consumer's, and no others of its entries are in between.
+const luaOwners = `
+local function owners(first, step)
+  local of, last, n = {}, nil, 0
+  for i = first, #ARGV, step do last, n = ARGV[i], n + 1 end
+  if n == 0 then return of end
+  for _, entry in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[first], last, n, ARGV[2])) do of[entry[1]] = entry end
+  for i = first, #ARGV, step do
+    local id = ARGV[i]
+    if not of[id] then of[id] = redis.call('XPENDING', KEYS[1], ARGV[1], id, id, 1)[1] end
+  end
+  return of
 end
 `
 
@@ -38,17 +59,26 @@ end
 // counting a delivery, as far as they are the consumer's. It returns those that are
 // another's, those that are nobody's, and those that have gone from the stream, which
 // XCLAIM takes out of the pending ones, or with it.
-var renewScript = redis.NewScript(replaced + `
-local lost, dropped, gone = {}, {}, {}
+var renewScript = redis.NewScript(replaced + luaOwners + `
+local of, lost, dropped, gone = owners(3, 1), {}, {}, {}
+local claim = {'XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0}
 for i = 3, #ARGV do
-  local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[i], ARGV[i], 1)
-  if #pending == 0 then
+  local entry = of[ARGV[i]]
+  if not entry then
     local list = replaced(ARGV[i]) and gone or dropped
     list[#list + 1] = ARGV[i]
-  elseif pending[1][2] ~= ARGV[2] then
+  elseif entry[2] ~= ARGV[2] then
     lost[#lost + 1] = ARGV[i]
-  elseif #redis.call('XCLAIM', KEYS[1], ARGV[1], ARGV[2], 0, ARGV[i], 'JUSTID') == 0 then
-    gone[#gone + 1] = ARGV[i]
+  else
+    claim[#claim + 1] = ARGV[i]
+  end
+end
+if #claim > 5 then
+  local there = {}
+  claim[#claim + 1] = 'JUSTID'
+  for _, id in ipairs(redis.call(unpack(claim))) do there[id] = true end
+  for i = 6, #claim - 1 do
+    if not there[claim[i]] then gone[#gone + 1] = claim[i] end
   end
 end
 return {lost, dropped, gone}`)
@@ -98,21 +128,22 @@ local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if #found == 0 then return {} end
 return {content(found[1][2], tonumber(ARGV[2]))}`)
 
-// handBackScript gives everything that is pending on the consumer to another name
-// (ARGV[3]), where it counts as idle since long ago, and takes one delivery off
-// its count, except for the entries in ARGV[4] and on. It returns how many those
-// were, a hundred at the most, and which of them are gone from the stream.
-var handBackScript = redis.NewScript(luaClaim + `
-local charged, gone = {}, {}
-for i = 4, #ARGV do charged[ARGV[i]] = true end
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 100, ARGV[2])
-for _, entry in ipairs(pending) do
-  local id, count = entry[1], entry[4]
-  if not charged[id] and count > 0 then count = count - 1 end
-  local _, dropped = claim({id}, ARGV[3], 'IDLE', 86400000, 'RETRYCOUNT', count)
-  gone[#gone + 1] = dropped[1]
+// handBackScript gives entries (ARGV[4], and so on, each followed by how many deliveries
+// are taken off its count), as far as they are the consumer's, to another name (ARGV[3]),
+// where they count as idle since long ago. It returns how many those were, and which of
+// the others are gone from the stream.
+var handBackScript = redis.NewScript(luaOwners + luaClaim + `
+local of, returned, gone = owners(4, 2), 0, {}
+for i = 4, #ARGV, 2 do
+  local entry = of[ARGV[i]]
+  if entry and entry[2] == ARGV[2] then
+    local count = math.max(0, entry[4] - tonumber(ARGV[i + 1]))
+    local taken, dropped = claim({ARGV[i]}, ARGV[3], 'IDLE', 86400000, 'RETRYCOUNT', count)
+    returned = returned + #taken
+    gone[#gone + 1] = dropped[1]
+  end
 end
-return {#pending, gone}`)
+return {returned, gone}`)
 
 // takeScript takes up to ARGV[4] entries that were handed back to the name in
 // ARGV[3], and returns what claim returns.
@@ -133,27 +164,44 @@ return found`)
 
 // stateScript returns a text for each of the streams in KEYS: as long as it is the
 // same, nothing has been added, read, trimmed or deleted, and the group has not been
-// touched. It is empty if something is pending, or if it cannot be known.
+// touched. It is empty if something is pending, or if it cannot be known. It returns
+// fewer texts, at least one, once it has looked at more than 300 groups; entries in a reply
+// count as a hundred.
+//
+// The group's lag tells what XINFO STREAM would, which has the first and the last entry in
+// its reply, however large they are. That is asked after all where the lag is not known, and
+// where it may be no more than the stream's length: a server says that of a group that is
+// behind all the entries, and 0 of an empty stream, whatever was trimmed.
 var stateScript = redis.NewScript(luaNamed + `
+local looked = 0
 local function state(key)
-  local stream, groups = redis.pcall('XINFO', 'STREAM', key), redis.pcall('XINFO', 'GROUPS', key)
-  if stream.err or groups.err then return '' end
-  local words = {}
-  local function note(of, names)
-    for _, name in ipairs(names) do words[#words + 1] = tostring(of[name]) end
-  end
-  note(named(stream), {'length', 'last-generated-id', 'entries-added', 'max-deleted-entry-id'})
+  local groups = redis.pcall('XINFO', 'GROUPS', key)
+  if groups.err then return '' end
+  looked = looked + #groups
   for _, pairs in ipairs(groups) do
     local group = named(pairs)
-    if group.name == ARGV[1] and group.pending == 0 then
-      note(group, {'last-delivered-id', 'entries-read'})
+    if group.name == ARGV[1] then
+      if group.pending ~= 0 then return '' end
+      local words, length = {tostring(group['last-delivered-id']), tostring(group['entries-read']), tostring(group.lag)}, redis.call('XLEN', key)
+      if group.lag and group.lag < length then
+        words[#words + 1] = length
+      else
+        if length > 0 then looked = looked + 100 end
+        local stream = named(redis.call('XINFO', 'STREAM', key))
+        for _, name in ipairs({'length', 'last-generated-id', 'entries-added', 'max-deleted-entry-id'}) do
+          words[#words + 1] = tostring(stream[name])
+        end
+      end
       return table.concat(words, ' ')
     end
   end
   return ''
 end
 local states = {}
-for i, key in ipairs(KEYS) do states[i] = state(key) end
+for i, key in ipairs(KEYS) do
+  states[i] = state(key)
+  if looked > 300 then break end
+end
 return states`)
 
 // leaveScript removes the consumer from the group, unless something is pending on
@@ -163,16 +211,14 @@ if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then retu
 redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
 return 1`)
 
-// reapScript removes the consumers whose names begin with ARGV[3], have nothing
-// pending and have been idle for ARGV[4] milliseconds. A live one that only had
-// nothing to do loses nothing: its next read makes it again.
-var reapScript = redis.NewScript(luaNamed + `
+// reapScript removes consumers (ARGV[2] and on), as far as they have nothing pending, and
+// returns how many those were. A live one that only had nothing to do loses nothing: its
+// next read makes it again.
+var reapScript = redis.NewScript(`
 local reaped = 0
-for _, pairs in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
-  local of = named(pairs)
-  local ours = string.sub(of.name, 1, #ARGV[3]) == ARGV[3] and of.name ~= ARGV[2]
-  if ours and of.pending == 0 and of.idle >= tonumber(ARGV[4]) then
-    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], of.name)
+for i = 2, #ARGV do
+  if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[i]) == 0 then
+    redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[i])
     reaped = reaped + 1
   end
 end

@@ -162,7 +162,9 @@ func (w *window) tallied() tally {
 	defer w.mu.Unlock()
 	w.noteTime()
 	t := w.tally
-	t.oldest = w.oldestUndoneLocked()
+	if t.oldest = w.oldestUndoneLocked(); t.oldest == "" {
+		t.oldest = w.own
+	}
 	return t
 }
 

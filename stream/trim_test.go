@@ -489,7 +489,7 @@ func TestTrimAndMirrorWithLeastRights(t *testing.T) {
 			_, err := newTrimmer(t, client, stream.WithHardMaxAge(200*365*24*time.Hour), stream.WithHardMaxLen(6)).Trim(t.Context())
 			return err
 		}},
-		"mirror": {strings.Fields("+xinfo|groups +xgroup|create +xgroup|setid +evalsha +eval"), func(t *testing.T, _, client *redis.Client) error {
+		"mirror": {strings.Fields("+xgroup|create +xgroup|setid"), func(t *testing.T, _, client *redis.Client) error {
 			mirror, err := stream.NewMirror(client, orders.Name, &offset.Memory{})
 			if err != nil {
 				t.Fatal(err)

@@ -75,7 +75,7 @@ func (h *hub) lookOut(ctx context.Context) {
 		h.find(ctx, members, 200, h.findHandedBack, func(m *member) { m.handedBack.Store(true) })
 		now := time.Now()
 		maps.DeleteFunc(members, func(_ string, m *member) bool { return now.Sub(m.looked) < m.watch.look })
-		// Fewer, because the server makes a copy of two entries of each.
+		// Fewer, because the server lists all groups of each.
 		h.find(ctx, members, 20, h.findMoved, func(m *member) { m.due.Store(true) })
 	}
 }
@@ -108,19 +108,24 @@ func (h *hub) findHandedBack(ctx context.Context, members []*member) (found []*m
 // findMoved returns the members whose stream or group is not as it was the last time,
 // or has something pending.
 func (h *hub) findMoved(ctx context.Context, members []*member) (found []*member, err error) {
-	now := time.Now()
-	states, err := stateScript.Run(ctx, h.conn.client, streamsOf(members), h.group).StringSlice()
-	for i, m := range members {
-		m.looked = now
-		before := m.state
-		if m.state = ""; err == nil {
-			m.state = states[i]
+	for len(members) > 0 {
+		states, err := stateScript.Run(ctx, h.conn.client, streamsOf(members), h.group).StringSlice()
+		if err != nil || len(states) == 0 {
+			states = make([]string, len(members)) // each looks for itself
 		}
-		if m.state == "" || m.state != before {
-			found = append(found, m)
+		now := time.Now()
+		for i, m := range members[:min(len(states), len(members))] {
+			m.looked = now
+			before := m.state
+			if m.state = states[i]; m.state == "" || m.state != before {
+				found = append(found, m)
+			}
+		}
+		if members = members[min(len(states), len(members)):]; err != nil {
+			return found, err
 		}
 	}
-	return found, err
+	return found, nil
 }
 
 func streamsOf(members []*member) []string {

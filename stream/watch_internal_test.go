@@ -51,6 +51,10 @@ func TestStateScript(t *testing.T) {
 		{"one trimmed for one added", []any{"xadd", key, "maxlen", "4", "2-2", "n", "7"}},
 		{"the group elsewhere", []any{"xgroup", "setid", key, group, "2-1"}},
 		{"its count corrected", []any{"xgroup", "setid", key, group, "2-1", "entriesread", "6"}},
+		{"all trimmed", []any{"xtrim", key, "maxlen", "0"}},
+		{"one added and trimmed in one step", []any{"xadd", key, "maxlen", "0", "3-1", "n", "8"}},
+		{"one added behind the group", []any{"xadd", key, "4-1", "n", "9"}},
+		{"that one replaced, unread", []any{"xadd", key, "maxlen", "1", "4-2", "n", "10"}},
 	} {
 		do(step.args...)
 		got := state()

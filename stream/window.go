@@ -83,10 +83,13 @@ type window struct {
 	mistaken []string
 	watchers int
 	parked   int
-	// taking is set while there may be something in again, and hungry is called
-	// once there is not; nil is nobody wants to know.
-	taking bool
-	hungry func()
+	// taking is set while there may be something in again. hungry is called once there
+	// is not, and room for more, as appetite says; nil is nobody wants to know.
+	taking   bool
+	hungry   func()
+	appetite int
+	// own is from where on entries are pending on this consumer that are not here.
+	own string
 }
 
 // limits are what a window's size and order are ruled by.
@@ -361,10 +364,7 @@ func (w *window) begunLocked() {
 	if w.taking {
 		w.taking = false
 		w.room.Broadcast()
-		if w.hungry != nil {
-			w.hungry()
-			w.hungry = nil
-		}
+		w.tellTakerLocked()
 	}
 }
 
@@ -404,6 +404,7 @@ func (w *window) end(one *held, to state) {
 		w.releaseLocked(one)
 		w.leaveBatchLocked(one)
 		w.room.Broadcast()
+		w.tellTakerLocked()
 	case done:
 		w.endedLocked(one)
 	}

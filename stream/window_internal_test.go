@@ -152,3 +152,26 @@ func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 		}
 	})
 }
+
+// Who takes over is told once everything that was taken over has been begun and there is
+// room for half of what it may take, also if that comes from entries that end later.
+func TestRoomToTakeIsTold(t *testing.T) {
+	t.Parallel()
+	w := recounted(t, newWindow(limits{size: 2, batch: 2, every: 10, interval: time.Hour}, true))
+	defer w.close()
+	ids := []string{"1-0", "2-0", "3-0", "4-0"} // two are beyond the size
+	w.addTaken(ids, false, time.Now())
+	told := 0
+	w.whenRoomToTake(2, func() { told++ })
+	var begun []*held
+	for range ids {
+		begun = append(begun, w.next(nil))
+	}
+	if told != 0 || w.roomToTake(2) != 0 {
+		t.Fatalf("told %d times, with room for %d", told, w.roomToTake(2))
+	}
+	w.forget(begun[0])
+	if told != 1 || w.roomToTake(2) != 1 {
+		t.Errorf("told %d times, with room for %d", told, w.roomToTake(2))
+	}
+}

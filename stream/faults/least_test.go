@@ -33,7 +33,7 @@ var roles = []role{
 	{"log in a Runner", []string{"a consumer in log mode", "its offsets, with `offset.NewRedis`", "dead letters of either", "consumers of either in a `Runner`"}, workInLogMode},
 	{"group", []string{"a consumer in group mode", "dead letters of either"}, workInAGroup},
 	{"group with a name", []string{"a consumer in group mode", "with `WithConsumerName`", "dead letters of either"}, workInAGroup},
-	{"group in a Runner", []string{"a consumer in group mode", "dead letters of either", "consumers of either in a `Runner`"}, workInAGroup},
+	{"group in a Runner", []string{"a consumer in group mode", "dead letters of either", "consumers of either in a `Runner`", "those in group mode"}, workInAGroup},
 	{"producer", []string{"a producer"}, publish},
 	{"producer with PublishOnce", []string{"with `PublishOnce`"}, publishOnce},
 	{"trimmer", []string{"a trimmer"}, trim},

@@ -5,11 +5,10 @@ package main
 var engineMutants = []mutant{
 	{
 		name: "dead consumers are removed with what is pending on them",
-		edits: []edit{{
-			"stream/script.go",
-			"if ours and of.pending == 0 and of.idle",
-			"if ours and of.idle",
-		}},
+		edits: []edit{
+			{"stream/reap.go", "one.Pending == 0 && one.Idle", "one.Idle"},
+			{"stream/script.go", "'-', '+', 1, ARGV[i]) == 0 then", "'-', '+', 1, ARGV[i]) >= 0 then"},
+		},
 		tests: []tests{{inStream, "TestWhatIsPendingOnADeadConsumerIsNotRemoved"}},
 	},
 	{
@@ -60,9 +59,9 @@ var engineMutants = []mutant{
 	{
 		name: "a stop hands back a hundred entries",
 		edits: []edit{{
-			"stream/group.go",
-			"\t\tif n == 0 {\n\t\t\tbreak\n\t\t}\n",
-			"\t\tif n >= 0 {\n\t\t\tbreak\n\t\t}\n",
+			"stream/own.go",
+			"returnPage) {\n\t\tif err := s.handBackPage(ctx, page); err != nil {\n\t\t\treturn err\n\t\t}\n",
+			"returnPage) {\n\t\treturn s.handBackPage(ctx, page)\n",
 		}},
 		tests: []tests{{inStream, "TestGroupStopHandsBackMoreThanAHundred"}},
 	},
@@ -331,8 +330,8 @@ var engineMutants = []mutant{
 		name: "a mirror goes ahead of its store",
 		edits: []edit{{
 			"stream/mirror.go",
-			"\tif err := save(ctx, m.store, label, id); err != nil {\n\t\treturn err\n\t}\n\treturn m.show(ctx, label, id, \"\")\n",
-			"\tif err := m.show(ctx, label, id, \"\"); err != nil {\n\t\treturn err\n\t}\n\treturn save(ctx, m.store, label, id)\n",
+			"\tif err := save(ctx, m.store, label, id); err != nil {\n\t\treturn err\n\t}\n\treturn m.show(ctx, label, id, false)\n",
+			"\tif err := m.show(ctx, label, id, false); err != nil {\n\t\treturn err\n\t}\n\treturn save(ctx, m.store, label, id)\n",
 		}},
 		tests: []tests{{inStream, "TestMirrorAfterFailures"}},
 	},
@@ -340,8 +339,8 @@ var engineMutants = []mutant{
 		name: "a mirror is not put back with its store",
 		edits: []edit{{
 			"stream/mirror.go",
-			"m.show(ctx, label, at, \"back\")",
-			"m.show(ctx, label, at, \"\")",
+			"m.show(ctx, label, at, true)",
+			"m.show(ctx, label, at, false)",
 		}},
 		tests: []tests{{inStream, "TestMirrorShowsWhatTheStoreHas"}},
 	},

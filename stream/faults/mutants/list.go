@@ -69,9 +69,9 @@ var mutants = []mutant{
 	{
 		name: "what was just claimed is taken for something that nobody knows of",
 		edits: []edit{{
-			"stream/group.go",
-			"\treturn s.byItself(s.adopt)(ctx)\n",
-			"\treturn s.adopt(ctx)\n",
+			"stream/own.go",
+			"s.byItself(s.takeUpPage)(ctx)",
+			"s.takeUpPage(ctx)",
 		}},
 		tests: []tests{{inStream, "TestTakenOverWhileLookingForOwn"}},
 	},
@@ -117,8 +117,8 @@ var mutants = []mutant{
 			{"offset/redis.go", "if above(ms, newms) or ms == newms and not above(newseq, seq) then return stored end", ""},
 			{
 				"stream/log.go",
-				"\t\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t\t}\n\t\treturn nil\n\t})(ctx)",
-				"\t\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t\t}\n\t\treturn s.store.Save(ctx, s.label, ended[0].id)\n\t})(ctx)",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn nil\n",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].id)\n",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -149,23 +149,23 @@ var mutants = []mutant{
 	{
 		name: "the client reads again after a reply was lost",
 		edits: []edit{{
-			"stream/reader.go",
-			"opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = -1, 1",
-			"opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1",
+			"stream/derive.go",
+			"own.connections, 0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = -1, 1",
+			"own.connections, 0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1",
 		}},
 		tests: []tests{{inStream, "TestGroupRepliesCut"}},
 	},
 	{
 		name:  "the client of a cluster reads again after a reply was lost",
-		edits: []edit{{"stream/reader.go", "\t\tderived.AddHook(readsOnce{})\n", ""}},
+		edits: []edit{{"stream/reader.go", "\t\tr.AddHook(inner{readsOnce})\n", ""}},
 		tests: []tests{{inStream, "TestAGroupReadInAClusterIsSentOnce"}},
 	},
 	{
 		name: "what stays pending is not looked for again",
 		edits: []edit{{
 			"stream/watch.go",
-			"if m.state == \"\" || m.state != before {",
-			"if m.state != before {",
+			"m.state == \"\" || m.state != before {",
+			"m.state != before {",
 		}},
 		tests: []tests{{inStream, "TestIdleGroupsAreLookedAfterTogether"}},
 	},
@@ -264,10 +264,69 @@ var mutants = []mutant{
 		name: "counts an attempt for what was handed back untried",
 		edits: []edit{{
 			"stream/script.go",
-			"  if not charged[id] and count > 0 then count = count - 1 end\n",
-			"",
+			"entry[4] - tonumber(ARGV[i + 1])",
+			"entry[4]",
 		}},
 		tests: []tests{{inStream, "TestGroupStopHandsBack|TestGroupRollingRestart"}},
+	},
+	{
+		name: "gives an attempt back that an earlier consumer has used",
+		edits: []edit{{
+			"stream/own.go",
+			"page[i] = returned{entry.ID, s.isBehindRead(entry.ID, entry.RetryCount)}",
+			"page[i] = returned{entry.ID, true}",
+		}},
+		tests: []tests{{inStream, "TestStopHandsBackWhatIsNotInTheWindow"}},
+	},
+	{
+		name:  "a stop hands back only what is in the window",
+		edits: []edit{{"stream/own.go", "\tuntil := time.Now().Add(returnTime)\n", "\tuntil := time.Now().Add(-returnTime)\n"}},
+		tests: []tests{{inStream, "TestStopHandsBackWhatIsNotInTheWindow"}},
+	},
+	{
+		name:  "a stop hands back a million entries, however long that takes",
+		edits: []edit{{"stream/own.go", "const returnTime = stopTimeout / 4", "const returnTime = stopTimeout * 4"}},
+		tests: []tests{{inStream, "TestStopLeavesWhatItCannotHandBackInTime"}},
+	},
+	{
+		name:  "takes up all that is pending on its name at once",
+		edits: []edit{{"stream/pending.go", "return max(0, min(w.batch, w.roomLocked()))", "return 1 << 30"}},
+		tests: []tests{{inStream, "TestOwnPendingEntriesComeFirst"}},
+	},
+	{
+		name:  "reads before all that is pending on its name is taken up",
+		edits: []edit{{"stream/own.go", "s.own.open.Load() && !s.unanswered.Load(); first = false {", "first && !s.unanswered.Load(); first = false {"}},
+		tests: []tests{{inStream, "TestOwnPendingEntriesComeFirst"}},
+	},
+	{
+		name:  "claims what is its own and waits for its turn",
+		edits: []edit{{"stream/lease.go", "\tif s.own.open.Load() {\n", "\tif false {\n"}},
+		tests: []tests{{inStream, "TestOwnPendingEntriesAreNotClaimed"}},
+	},
+	{
+		name:  "claims without end while everything fails",
+		edits: []edit{{"stream/pending.go", "return max(0, min(limit-w.again.len(), limit+w.roomLocked(), 100))", "return max(0, min(limit-w.again.len(), 100))"}},
+		tests: []tests{{inStream, "TestClaimedEntriesThatFailKeepTheBound"}},
+	},
+	{
+		name:  "does not claim again after there was no room",
+		edits: []edit{{"stream/pending.go", "\tdelete(w.byID, id)\n\tif w.goneSince != nil {\n\t\tw.goneSince[id] = struct{}{}\n\t}\n\tw.tellTakerLocked()\n", "\tdelete(w.byID, id)\n\tif w.goneSince != nil {\n\t\tw.goneSince[id] = struct{}{}\n\t}\n"}},
+		tests: []tests{{inStream, "TestRoomToTakeIsTold"}},
+	},
+	{
+		name:  "a list that is too long for a connection is asked for again as it is",
+		edits: []edit{{"stream/own.go", "o.listed = max(1, o.listed/2)", "o.listed = max(1, o.listed)"}},
+		tests: []tests{{inStream, "TestListsThatAreCutGetShorter"}},
+	},
+	{
+		name:  "removes the names of dead consumers in one script",
+		edits: []edit{{"stream/reap.go", "const reapBatch = 100", "const reapBatch = 7000"}},
+		tests: []tests{{inStream, "TestManyNamesOfTheDead"}},
+	},
+	{
+		name:  "looks at each entry of a hard limit in every group",
+		edits: []edit{{"stream/trimscript.go", "math.floor(walk / (4 + #positions))", "math.floor(walk / 4)"}},
+		tests: []tests{{inStream, "TestScriptsAreShort"}},
 	},
 	{
 		name:  "acks what another consumer has claimed",

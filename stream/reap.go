@@ -1,0 +1,75 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// reapFactor times the claim idle time is how long a consumer that was given its
+// name by us has been idle when its name is removed.
+const reapFactor = 20
+
+// reapPace is how long a consumer waits for each name in a list of the group's consumers
+// until it asks for the next list. Redis has no other way to tell the names, and none to
+// tell some of them: the list takes a microsecond for each, in which the server does
+// nothing else, and of that time no more than a ten-thousandth is asked for.
+const reapPace = 10 * time.Millisecond
+
+// reapBatch is how many names one script removes.
+const reapBatch = 100
+
+// reaper knows when to look for consumers that died.
+type reaper struct {
+	idle time.Duration // of a consumer that is taken for dead
+	next time.Time     // when to look
+}
+
+func (r *reaper) isDue(now time.Time) bool { return !now.Before(r.next) }
+
+// listed notes that a list of so many names was asked for.
+func (r *reaper) listed(names int, now time.Time) {
+	r.next = now.Add(max(r.idle/2, time.Duration(names)*reapPace))
+}
+
+// reap removes the names of consumers that died. The list of all consumers is no part of
+// a script, and no more than a hundred names are removed in one: whoever else asks the
+// server something waits for neither.
+func (s *groupSource) reap(ctx context.Context) error {
+	dead, err := s.findDead(ctx)
+	removed := 0
+	for names := range slices.Chunk(dead, reapBatch) {
+		if err != nil {
+			break
+		}
+		args := []any{s.group}
+		for _, name := range names {
+			args = append(args, name)
+		}
+		var n int
+		n, err = reapScript.Run(ctx, s.client, []string{s.stream}, args...).Int()
+		removed += n
+	}
+	if removed > 0 {
+		s.log().Info("removed the names of consumers that died", "consumers", removed)
+	}
+	if err != nil {
+		return fmt.Errorf("removing the names of dead consumers: %w", err)
+	}
+	return nil
+}
+
+// findDead lists the consumers of the group that have nothing pending and have been idle
+// for long, and whose names are of our making.
+func (s *groupSource) findDead(ctx context.Context) (names []string, err error) {
+	list, err := s.client.XInfoConsumers(ctx, s.stream, s.group).Result()
+	s.reaper.listed(len(list), time.Now())
+	for _, one := range list {
+		if one.Pending == 0 && one.Idle >= s.reaper.idle && one.Name != s.name && strings.HasPrefix(one.Name, defaultNamePrefix) {
+			names = append(names, one.Name)
+		}
+	}
+	return names, err
+}

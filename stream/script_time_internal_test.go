@@ -1,0 +1,187 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/streamtest"
+)
+
+// scriptTime is how long the server may be at work on one script: everybody else waits.
+const scriptTime = 2 * time.Millisecond
+
+var evalTime = regexp.MustCompile(`cmdstat_eval(?:sha)?:calls=(\d+),usec=(\d+)`)
+
+// timeOfScript returns how long the server was at work on the script that do runs, at
+// best: on a machine with other work, most runs take longer.
+func timeOfScript(t *testing.T, client *redis.Client, do func(run int) error) time.Duration {
+	t.Helper()
+	least := time.Hour
+	for run := range 10 {
+		if err := client.ConfigResetStat(t.Context()).Err(); err != nil {
+			t.Fatal(err)
+		}
+		if err := do(run); err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it as it is
+			t.Fatal(err)
+		}
+		of := evalTime.FindAllStringSubmatch(client.Info(t.Context(), "commandstats").Val(), -1)
+		took := time.Duration(0)
+		for _, one := range of { // eval is there besides evalsha the first time
+			usec, err := strconv.Atoi(one[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			took = max(took, time.Duration(usec)*time.Microsecond)
+		}
+		if len(of) > 0 {
+			least = min(least, took)
+		}
+	}
+	return least
+}
+
+// No script keeps the server from everything else for long, with a hundred thousand
+// entries, pending entries and consumers. What lists all groups of a stream, the only way
+// that Redis has to show one, is measured with a hundred, and what has to do with an
+// entry's fields with a thousand.
+func TestScriptsAreShort(t *testing.T) {
+	const many, groups, fields = 100_000, 100, 1000
+	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+	ctx := context.Background()
+	run := func(script string, keys []string, args ...any) {
+		t.Helper()
+		if err := client.Eval(ctx, script, keys, args...).Err(); err != nil && err != redis.Nil { //nolint:errorlint // go-redis returns it as it is
+			t.Fatal(err)
+		}
+	}
+	const fill = `
+for i = 1, 5000 do redis.call('XADD', KEYS[1], '*', 'id', i) end
+redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1], '>')`
+	const makeGroup = `redis.call('XGROUP', 'CREATE', KEYS[1], 'g', '0', 'MKSTREAM')`
+	const makeConsumers = `for i = 1, ARGV[1] do redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], 'g', 'millrace:' .. i) end`
+	key := []string{"s"}
+	run(makeGroup, key)
+	for range many / 5000 {
+		run(fill, key, "me")
+		run(fill, key, "other")
+	}
+	run(makeConsumers, key, many)
+	run(`for i = 1, ARGV[1] do redis.call('XGROUP', 'CREATE', KEYS[1], 'p' .. i, '$') end`, key, groups)
+
+	var waiting []string
+	for i := range 200 {
+		waiting = append(waiting, fmt.Sprintf("t%d", i))
+		run(makeGroup, waiting[i:])
+		run(`redis.call('XADD', KEYS[1], '*', 'id', 1) redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'STREAMS', KEYS[1], '>')`, waiting[i:], handedBack)
+	}
+	wide := []string{"wide", "dead"}
+	run(makeGroup, wide)
+	values := make([]string, 0, 2*fields)
+	for i := range fields {
+		values = append(values, fmt.Sprint("field", i), fmt.Sprint("value", i))
+	}
+	widest := client.XAdd(ctx, &redis.XAddArgs{Stream: "wide", Values: values}).Val()
+	if err := client.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{"wide", ">"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := client.XGroupCreate(ctx, "wide", "behind", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	run(makeConsumers, waiting[:1], 90)
+
+	pendingOn := func(owner string, n int64, each ...any) (args []any) {
+		for _, one := range client.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: "s", Group: "g", Consumer: owner, Start: "-", End: "+", Count: n}).Val() {
+			args = append(append(args, one.ID), each...)
+		}
+		return args
+	}
+	var nobodys, reclaimed []any
+	for i := range 200 {
+		nobodys = append(nobodys, fmt.Sprintf("1-%d", i+1))
+		reclaimed = append(reclaimed, fmt.Sprintf("1-%d", i+1), 1)
+	}
+	with := func(first []any, rest []any) []any { return append(first[:len(first):len(first)], rest...) }
+	me := []any{"g", "me"}
+	for _, row := range []struct {
+		name string
+		do   func(run int) error
+	}{
+		{"renew, 200 of its own", func(int) error { return renewScript.Run(ctx, client, key, with(me, pendingOn("me", 200))...).Err() }},
+		{"renew, 200 of another's", func(int) error { return renewScript.Run(ctx, client, key, with(me, pendingOn("other", 200))...).Err() }},
+		{"renew, 200 of nobody's", func(int) error { return renewScript.Run(ctx, client, key, with(me, nobodys)...).Err() }},
+		{"reclaim, 200", func(int) error { return reclaimScript.Run(ctx, client, key, with(me, reclaimed)...).Err() }},
+		{"begin", func(int) error {
+			return beginScript.Run(ctx, client, key, with(me, append(pendingOn("me", 1), 1, 0))...).Err()
+		}},
+		{"begin, with many fields", func(int) error { return beginScript.Run(ctx, client, wide[:1], "g", "me", widest, 1, 0).Err() }},
+		{"fetch, with many fields", func(int) error { return fetchScript.Run(ctx, client, wide[:1], widest, 0).Err() }},
+		{"hand back, a page", func(int) error {
+			return handBackScript.Run(ctx, client, key, with([]any{"g", "me", handedBack}, pendingOn("me", returnPage, 1))...).Err()
+		}},
+		{"take what was handed back", func(int) error { return takeScript.run(ctx, client, key, "g", "me", handedBack, 100).Err() }},
+		{"what was handed back, 200 streams", func(int) error { return handedBackScript.Run(ctx, client, waiting, "g", handedBack).Err() }},
+		{"state, 20 streams", func(int) error { return stateScript.Run(ctx, client, waiting[:20], "g").Err() }},
+		{"state, 20 streams of many groups", func(int) error {
+			keys := make([]string, 20)
+			for i := range keys {
+				keys[i] = "s"
+			}
+			return stateScript.Run(ctx, client, keys, "p1").Err()
+		}},
+		{"state, 20 streams of wide entries", func(int) error {
+			keys := make([]string, 20)
+			for i := range keys {
+				keys[i] = "wide"
+			}
+			return stateScript.Run(ctx, client, keys, "behind").Err()
+		}},
+		{"leave", func(int) error { return leaveScript.Run(ctx, client, key, "g", "millrace:1").Err() }},
+		{"reap, a batch", func(run int) error {
+			args := []any{"g"}
+			for i := range reapBatch {
+				args = append(args, fmt.Sprintf("millrace:%d", 2+run*reapBatch+i))
+			}
+			return reapScript.Run(ctx, client, key, args...).Err()
+		}},
+		{"unread", func(int) error { return unreadScript.Run(ctx, client, key, "g", "", "", -1, 0, "me").Err() }},
+		{"unread, with many fields", func(int) error { return unreadScript.Run(ctx, client, wide[:1], "g", "", "", -1, 0, "me").Err() }},
+		{"unread, with many consumers", func(int) error { return unreadScript.Run(ctx, client, waiting[:1], "g", "", "", -1, 0, "me").Err() }},
+		{"probe for a namesake", func(int) error {
+			return probeScript.Run(ctx, client, key, "g", probePrefix+"me", "never").Err()
+		}},
+		{"trim", func(int) error { return trimScript.run(ctx, client, key, trimStep, trimWalk, 0, 0).Err() }},
+		{"trim, to a hard limit", func(int) error { return trimScript.run(ctx, client, key, trimStep, trimWalk, 1000, 0).Err() }},
+		{"trim, to a hard limit, of few groups", func(int) error { return trimScript.run(ctx, client, waiting[:1], trimStep, trimWalk, 1, 0).Err() }},
+		{"trim, with labels", func(int) error {
+			args := []any{trimStep, trimWalk, 0, 0}
+			for i := range groups {
+				args = append(args, fmt.Sprint("label", i), "1-0")
+			}
+			return trimScript.run(ctx, client, key, args...).Err()
+		}},
+		{"dead letter, with many fields", func(int) error { return moveScript.run(ctx, client, wide, widest, "a", "b").Err() }},
+		{"dead letter and ack", func(int) error {
+			return moveAndAckScript.run(ctx, client, []string{"s", "dead"}, with(me, append(pendingOn("me", 1), "a", "b"))...).Err()
+		}},
+		{"publish once, with many fields", func(run int) error {
+			args := []any{60_000, "*"}
+			for _, text := range values {
+				args = append(args, text)
+			}
+			return newOnceScript(onceSource).run(ctx, client, []string{"wide", fmt.Sprint("once", run)}, args...).Err()
+		}},
+	} {
+		took := timeOfScript(t, client, row.do)
+		t.Logf("%-40s %v", row.name, took)
+		if took > scriptTime {
+			t.Errorf("%s: the server is at work for %v", row.name, took)
+		}
+	}
+}
