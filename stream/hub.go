@@ -128,11 +128,12 @@ func (h *hub) readOn(ctx context.Context, r *reader, stream string, from place, 
 	defer g.with(r)()
 	// It comes back at once, unless the server stands still. In group mode it is
 	// given a moment, for what it may bring.
+	read := r.sockets.beginRead()
 	defer context.AfterFunc(ctx, func() {
 		if h.group == "" {
-			r.sockets.drop()
+			r.sockets.endRead(read)
 		} else {
-			time.AfterFunc(unblockTimeout, r.sockets.drop)
+			time.AfterFunc(unblockTimeout, func() { r.sockets.endRead(read) })
 		}
 	})()
 	b, err := h.asker.readNow(ctx, r, stream, from, p)
