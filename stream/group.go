@@ -32,6 +32,8 @@ type groupSource struct {
 	// astray is set when Redis may have given us entries that never arrived: at
 	// the start, and after a read that failed.
 	astray, begun bool
+	// made is set when the group was made at the start.
+	made bool
 	// last is the ID of the last entry that was read.
 	last string
 	// lastRead is the same, once something was read, with what tells the entry from
@@ -101,7 +103,7 @@ func (s *groupSource) start(ctx context.Context) error {
 		from = *s.config.start.after
 	}
 	err := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
-	made := err == nil
+	s.made = s.made || err == nil // the tries that follow find it there
 	if err != nil && classify(err).code != "BUSYGROUP" {
 		return fmt.Errorf("making the group %q: %w", s.group, err)
 	}
@@ -113,8 +115,11 @@ func (s *groupSource) start(ctx context.Context) error {
 		if group.Name == s.group {
 			s.last = group.LastDeliveredID
 			s.window.startAt(s.last)
-			s.log().Info("consumer started", "made_group", made, "last_delivered", s.last)
-			return s.firstLook(ctx, made)
+			if err := s.firstLook(ctx, s.made); err != nil {
+				return err
+			}
+			s.log().Info("consumer started", "made_group", s.made, "last_delivered", s.last) // once: what fails is tried again
+			return nil
 		}
 	}
 	return fmt.Errorf("the group %q vanished while it was looked up", s.group)
