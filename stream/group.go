@@ -59,6 +59,7 @@ type groupSource struct {
 
 	taking *outage // made when there is some
 	reaped time.Time
+	given  bool   // something may have been handed back
 	due    bool   // to look around, and to claim
 	cursor string // of the claim
 	more   bool   // there was more to take over than could be begun
@@ -125,7 +126,12 @@ func (s *groupSource) start(ctx context.Context) error {
 	return fmt.Errorf("the group %q vanished while it was looked up", s.group)
 }
 
-func (s *groupSource) fetch(ctx context.Context) error {
+func (s *groupSource) fetch(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.feed.failed()
+		}
+	}()
 	if s.astray || s.unanswered.Load() {
 		if err := s.catchUp(ctx); err != nil {
 			return s.mend(ctx, err)
@@ -135,7 +141,7 @@ func (s *groupSource) fetch(ctx context.Context) error {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err := s.feed.fetch(ctx, place{id: ">"}, func(b batch, at time.Time) bool {
+	err = s.feed.fetch(ctx, place{id: ">"}, func(b batch, at time.Time) bool {
 		if len(b.left) == 0 {
 			s.lastRead = placeAfter(b.entries)
 		} else {
@@ -171,7 +177,11 @@ func (s *groupSource) catchUp(ctx context.Context) error {
 	if err := s.compareHistory(ctx); err != nil {
 		return err
 	}
-	return s.byItself(s.adopt)(ctx)
+	s.reads.waits(&s.takes) // the taker may wait for its turn
+	return s.byItself(func(ctx context.Context) error {
+		s.reads.begin()
+		return s.adopt(ctx)
+	})(ctx)
 }
 
 // errUnanswered ends a read that waits, for what has been taken over to be taken up.

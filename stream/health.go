@@ -8,10 +8,10 @@ import (
 
 // Health is whether a consumer, or a Runner's consumers, are well at one moment.
 type Health struct {
-	// Live says that nothing is stuck: Run is at work, and neither a read nor a
-	// settling has been on its way for half a minute longer than it should be. It
-	// stays true while Redis is away, since starting the process anew does not
-	// bring it back.
+	// Live says that nothing is stuck: Run is at work, and no single try to start, to
+	// read or to settle has been on its way for half a minute longer than it should be,
+	// without a result or an error. It stays true while Redis is away, since starting the
+	// process anew does not bring it back: then the tries fail, and go on.
 	Live bool
 	// Ready says that all is well: the consumer is live, its last read worked, and
 	// was not long ago; nothing is failing just now; the window has not been full for
@@ -63,11 +63,15 @@ func (e *engine) health() Health {
 		h.Ready = false
 		say("%s has been failing for %v: %s", o.what, now.Sub(o.since).Round(time.Second), o.err)
 	}
+	reading := m.run.reads.still(now)
 	switch silence := m.silence(e, now); {
-	case silence > 0:
+	case !m.started && reading >= stuckAfter:
+		h.Live, h.Ready = false, false
+		say("%s has been on its way for %v", startingWhat, reading.Round(time.Second))
+	case silence > 0 || reading >= e.stuckReading():
 		h.Ready = false
-		h.Live = silence < e.block+stuckAfter
-		say("no read has come back for %v", silence.Round(time.Second))
+		h.Live = reading < e.stuckReading()
+		say("no read has come back for %v", max(silence, reading).Round(time.Second))
 	case len(reasons) > 0:
 	case !m.started:
 		h.Ready = false
@@ -76,12 +80,10 @@ func (e *engine) health() Health {
 		h.Ready = false
 		say("starting: the first read is on its way")
 	}
-	if !m.settling.IsZero() {
-		if took := now.Sub(m.settling); took > settlePatience {
-			h.Ready = false
-			h.Live = h.Live && took < stuckAfter
-			say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))
-		}
+	if took := m.run.settles.still(now); took > settlePatience {
+		h.Ready = false
+		h.Live = h.Live && took < stuckAfter
+		say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))
 	}
 	if id, failing, stuck := m.run.window.stuck(now); stuck > stuckAfter {
 		if failing {
@@ -101,6 +103,10 @@ func (e *engine) health() Health {
 	h.Reason = strings.Join(reasons, "; ")
 	return h
 }
+
+// stuckReading is how long a try to read takes that is stuck. Two reads may have to come
+// back: one that is shared, and cannot be ended, comes before one's own.
+func (e *engine) stuckReading() time.Duration { return 2*e.block + stuckAfter }
 
 // stuck returns for how long the reader has waited for room without anything having
 // been settled, and the entry that is in the way.

@@ -24,6 +24,7 @@ type hub struct {
 	readers []*reader // of the lanes, and those that are taken in turns
 	gate    gate
 	turns   chan *reader
+	moved   movement // when a turn has begun or ended
 
 	mu        sync.Mutex         // for what follows, the lanes and their waiters
 	members   map[string]*member // by stream
@@ -101,8 +102,12 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 	if !h.gate.enter(ctx) {
 		return ctx.Err()
 	}
+	watchdog := watchdogOf(ctx)
+	watchdog.waits(&h.moved)
 	select {
 	case r := <-h.turns:
+		h.moved.note()
+		watchdog.begin()
 		err = elsewhere(func() error {
 			var b batch
 			at := time.Now()
@@ -111,6 +116,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 				return err
 			})
 			h.turns <- r
+			h.moved.note()
 			h.gate.leave(ctx, err)
 			if b.len() > 0 {
 				take(b, at)
@@ -200,6 +206,8 @@ func (m *member) fetch(ctx context.Context, from place, take taker, idle func(co
 		}
 	}
 }
+
+func (m *member) failed() { m.eager = true }
 
 // interrupt does nothing: the end of the context ends a fetch.
 func (m *member) interrupt() {}

@@ -99,7 +99,12 @@ func (s *logSource) place() place {
 	return s.from
 }
 
-func (s *logSource) fetch(ctx context.Context) error {
+func (s *logSource) fetch(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.feed.failed()
+		}
+	}()
 	if s.lost != nil {
 		if err := s.goOn(ctx); err != nil {
 			return err
@@ -108,7 +113,7 @@ func (s *logSource) fetch(ctx context.Context) error {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err := s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
+	err = s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
 	if err == nil && time.Since(s.looked) >= s.inspectEvery {
 		err = s.lookAround(ctx)
 	}
