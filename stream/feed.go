@@ -111,7 +111,7 @@ func (a asker) read(ctx context.Context, r *reader, streams []string, block time
 // the place as well: only if that is still there can nothing have been trimmed away
 // behind it, which XREAD itself does not tell.
 func (a asker) readNow(ctx context.Context, r *reader, stream string, from place, p pace) (batch, error) {
-	if !from.witnessed {
+	if !from.witnessed || p.alone { // the latter is found out about later, by the look around
 		return only(a.read(ctx, r, []string{stream, from.id}, noWait, p.count, p.wanted))
 	}
 	want := p.intake
@@ -191,6 +191,7 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(c
 		if err != nil {
 			f.eager = true
 			f.reader.dropIfStale(err)
+			err = f.pace.failed(err)
 		}
 	}()
 	at := time.Now()

@@ -179,7 +179,7 @@ func (m *member) fetch(ctx context.Context, from place, take taker, idle func(co
 			more = !take(b, at) || b.more
 		})
 		m.eager = more || err != nil
-		return err
+		return m.pace.failed(err)
 	}
 	w := &waiter{stream: m.stream, from: from, intake: m.pace.intake, worked: m.worked, guard: m.guard, out: make(chan struct{}), since: time.Now()}
 	w.take = func(b batch, at time.Time) bool {

@@ -45,7 +45,11 @@ type lane struct {
 	reads                         int
 	reading, interrupted, dropped bool
 	demoted                       time.Time // when that was looked at
-	looked                        time.Time // when the server's role was, run's own
+
+	// What follows is run's own.
+
+	looked time.Time // when the server's role was looked at
+	limit  replyLimit
 }
 
 func newLane(h *hub, r *reader) *lane {
@@ -159,16 +163,19 @@ func (l *lane) run(ctx context.Context) {
 		at := time.Now()
 		// Each stream that waits here has few entries, if any: it is asked for as many
 		// as ever. One with large entries cannot make the others' reads smaller, and
-		// what does not fit of its own is left.
+		// what does not fit of its own is left; but for replies that break off, of which
+		// each is asked for its own next.
+		count := l.limit.of(l.hub.count, at)
 		guards := guardsOf(ctx, asked)
 		over := guards.with(l.reader)
 		var batches []batch
 		err := caught(func() (err error) {
-			batches, err = l.hub.read(ctx, l.reader, streams, l.hub.block, l.hub.count, intakesOf(asked))
+			batches, err = l.hub.read(ctx, l.reader, streams, l.hub.block, count, intakesOf(asked))
 			return err
 		})
 		over()
 		guards.over()
+		err = l.limited(count, err)
 		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
 			l.looked = at
 			err = caught(func() error { return checkRole(ctx, l.reader) })
@@ -183,6 +190,15 @@ func (l *lane) run(ctx context.Context) {
 		}
 		l.answer(asked, batches, err, at)
 	}
+}
+
+// limited looks at the failure of a read of so many entries of each stream.
+func (l *lane) limited(count int, err error) error {
+	if cut, is := as[*cutError](err); is {
+		l.limit.cut(count, time.Now())
+		cut.asked = count
+	}
+	return err
 }
 
 // errDropped is the failure of a read in log mode whose connection was closed for
