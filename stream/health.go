@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -132,32 +133,45 @@ func (w *window) isStopped() bool {
 
 // Health returns whether everything that was added, and has a method Health like
 // this one, is well: live and ready if all are, and the reasons of all that have one,
-// each with its name. A Runner to which nothing was added is neither. It may be
-// called at any time.
+// each with its name. One that has failed while Run is at work is live, and not ready. A
+// Runner to which nothing was added is neither. It may be called at any time.
 func (r *Runner) Health() Health {
 	r.mu.Lock()
-	added := r.added[:len(r.added):len(r.added)]
+	members := slices.Clone(r.members)
 	r.mu.Unlock()
-	if len(added) == 0 {
+	if len(members) == 0 {
 		return Health{Reason: "not running: nothing was added"}
 	}
 	all := Health{Live: true, Ready: true}
 	var reasons []string
-	for _, one := range added {
-		member, ok := one.(interface{ Health() Health })
-		if !ok || isNil(one) {
+	for _, m := range members {
+		h, ok := r.healthOf(m)
+		if !ok {
 			continue
 		}
-		h := Health{Reason: "its method Health panicked"}
-		_ = elsewhere(func() error {
-			h = member.Health()
-			return nil
-		})
 		all.Live, all.Ready = all.Live && h.Live, all.Ready && h.Ready
 		if h.Reason != "" {
-			reasons = append(reasons, nameOf(one)+": "+h.Reason)
+			reasons = append(reasons, nameOf(m.runnable)+": "+h.Reason)
 		}
 	}
 	all.Reason = strings.Join(reasons, "; ")
 	return all
+}
+
+// healthOf returns the health of a member, false if it has none.
+func (r *Runner) healthOf(m *runnerMember) (h Health, ok bool) {
+	// The member's own comes first: a failure is noted after its Run has returned.
+	if member, has := m.runnable.(interface{ Health() Health }); has && !isNil(m.runnable) {
+		h, ok = Health{Reason: "its method Health panicked"}, true
+		_ = elsewhere(func() error {
+			h = member.Health()
+			return nil
+		})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if failed, failing := r.healthLocked(m, time.Now()); failing {
+		return failed, true
+	}
+	return h, ok
 }
