@@ -70,7 +70,7 @@ var mutants = []mutant{
 		name: "what was just claimed is taken for something that nobody knows of",
 		edits: []edit{{
 			"stream/group.go",
-			"\treturn s.byItself(s.adopt)(ctx)\n",
+			"\treturn s.byItself(func(ctx context.Context) error {\n\t\ts.reads.begin()\n\t\treturn s.adopt(ctx)\n\t})(ctx)\n",
 			"\treturn s.adopt(ctx)\n",
 		}},
 		tests: []tests{{inStream, "TestTakenOverWhileLookingForOwn"}},
@@ -117,8 +117,8 @@ var mutants = []mutant{
 			{"offset/redis.go", "if above(ms, newms) or ms == newms and not above(newseq, seq) then return stored end", ""},
 			{
 				"stream/log.go",
-				"\t\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t\t}\n\t\treturn nil\n\t})(ctx)",
-				"\t\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t\t}\n\t\treturn s.store.Save(ctx, s.label, ended[0].id)\n\t})(ctx)",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn nil\n}",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].id)\n}",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -149,15 +149,15 @@ var mutants = []mutant{
 	{
 		name: "the client reads again after a reply was lost",
 		edits: []edit{{
-			"stream/reader.go",
-			"opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = -1, 1",
-			"opts.PoolSize, opts.MinIdleConns, opts.PipelinePoolSize = 1, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1",
+			"stream/derive.go",
+			"own.connections, 0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = -1, 1",
+			"own.connections, 0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1",
 		}},
 		tests: []tests{{inStream, "TestGroupRepliesCut"}},
 	},
 	{
 		name:  "the client of a cluster reads again after a reply was lost",
-		edits: []edit{{"stream/reader.go", "\t\tderived.AddHook(readsOnce{})\n", ""}},
+		edits: []edit{{"stream/reader.go", "\t\tr.AddHook(inner{readsOnce})\n", "\t\t_ = readsOnce\n"}},
 		tests: []tests{{inStream, "TestAGroupReadInAClusterIsSentOnce"}},
 	},
 	{
@@ -180,7 +180,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "reads on without looking for the last entry",
-		edits: []edit{{"stream/feed.go", "\tif !from.witnessed {\n", "\tif from.id != \"\" {\n"}},
+		edits: []edit{{"stream/feed.go", "\tif !from.witnessed || p.alone {", "\tif from.id != \"\" {"}},
 		tests: []tests{{inStream, "TestLossesInARunner|TestLossPolicies"}, {inFaults, "TestSilentLosses"}},
 	},
 	{
