@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // capture stands between go-redis and a connection of a reader, and takes the
@@ -21,8 +22,11 @@ type capture struct {
 	net.Conn
 	*exchange
 	reply reply
-	// armed is set while the reply to take has not come.
-	armed atomic.Bool
+	// armed is set while the reply to take has not come, which was asked for at a time.
+	armed   atomic.Bool
+	askedAt atomic.Int64 // as of time.UnixNano
+	// begun is set once some of the reply has come.
+	begun bool
 	// first is what go-redis gets before anything else.
 	first bytes.Buffer
 	// failed is why a reply was not read to its end. It stays: go-redis, which
@@ -48,6 +52,7 @@ type exchange struct {
 	caught atomic.Pointer[[]batch] // what was
 	// guards are to be sent in front of the next read.
 	guards atomic.Pointer[guards]
+	cut    atomic.Bool // a reply broke off
 }
 
 func newCapture(conn net.Conn, s *sockets) *capture {
@@ -61,10 +66,10 @@ func (c *capture) Write(p []byte) (int, error) {
 	}
 	switch {
 	case sent:
-		c.armed.Store(true)
+		c.arm()
 		return len(p), nil
 	case asksForEntries(p):
-		c.armed.Store(true)
+		c.arm()
 		c.asked = c.asked[:0]
 		c.guarding = nil
 		if sent := c.guards.Swap(nil); sent != nil {
@@ -89,6 +94,11 @@ func (c *capture) writeGuarded(p []byte) (int, error) {
 	return max(0, n-before), err
 }
 
+func (c *capture) arm() {
+	c.askedAt.Store(time.Now().UnixNano())
+	c.armed.Store(true)
+}
+
 // asksForEntries reports whether p begins with an XREAD or XREADGROUP.
 func asksForEntries(p []byte) bool {
 	count, rest, found := bytes.Cut(p[:min(len(p), 40)], []byte("\r\n"))
@@ -101,7 +111,9 @@ func asksForEntries(p []byte) bool {
 
 func (c *capture) Read(p []byte) (int, error) {
 	if c.armed.Load() && c.first.Len() == 0 && c.failed == nil {
-		c.failed = c.take()
+		if c.failed = c.take(); c.failed != nil && isCut(c.failed, c.begun, time.Since(time.Unix(0, c.askedAt.Load()))) {
+			c.cut.Store(true)
+		}
 	}
 	if c.failed != nil {
 		return 0, c.failed
@@ -129,6 +141,7 @@ func (c *capture) Read(p []byte) (int, error) {
 
 // take reads what comes next. It takes entries, and lets everything else pass.
 func (c *capture) take() error {
+	c.begun = false
 	if err := c.reply.need(1); err != nil {
 		return err
 	}
@@ -151,6 +164,7 @@ func (c *capture) take() error {
 		c.armed.Store(false)
 		return nil
 	}
+	c.begun = true
 	c.reply.intakes = everything // for a read of the user's own
 	if wanted := c.wanted.Load(); wanted != nil {
 		c.reply.intakes = *wanted

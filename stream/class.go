@@ -107,6 +107,7 @@ func classify(err error) (v verdict) {
 		answer redis.Error
 		loss   *LossError
 		hook   *hookError
+		cut    *cutError
 	)
 	switch {
 	case errors.As(err, &loss):
@@ -117,6 +118,8 @@ func classify(err error) (v verdict) {
 		return verdict{class: final, advice: "look at what the offset store holds, and correct or remove it"}
 	case errors.Is(err, errStale), errors.Is(err, errOtherServer):
 		return verdict{class: stale}
+	case errors.As(err, &cut) && cut.least:
+		return verdict{advice: "even the smallest reply is too large for the server or a proxy, which closes the connection; raise the server's client-output-buffer-limit, or the proxy's limit"}
 	case !errors.As(err, &answer):
 		return verdict{}
 	}

@@ -41,8 +41,10 @@ type conn struct {
 // server is what the commands for one server have in common.
 type server struct {
 	addr string
-	// places has something in it for each command at work.
+	// places has something in it for each command at work, moved is when one of them has
+	// begun or ended.
 	places chan struct{}
+	moved  movement
 	// unblocking is held while a read is ended, so that only one is at a time.
 	unblocking exclusive
 }
@@ -96,12 +98,19 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 		if err != nil {
 			return err
 		}
+		watchdog := watchdogOf(ctx)
+		watchdog.waits(&s.moved)
 		select {
 		case s.places <- struct{}{}:
-			defer func() { <-s.places }()
+			defer func() {
+				<-s.places
+				s.moved.note()
+			}()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+		s.moved.note()
+		watchdog.begin()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

@@ -38,7 +38,9 @@ type Consumer[T any] struct {
 //	~<topic> +xread +xrange +xinfo|stream   and, with a Start, +xrevrange
 //	+role                                   (of the server it reads from)
 //	~<dead letters> +xrange +xadd    for dead letters; +eval +evalsha spare a
-//	                                 round trip and the payload's way back
+//	                                 round trip and the payload's way back, and find
+//	                                 losses where XINFO's two entries are too large
+//	                                 for a reply (client-output-buffer-limit)
 //
 // and those of the store. Without +xinfo|stream losses are not found, and without
 // +role neither is a master that has become a replica and answers for ever, with nothing;

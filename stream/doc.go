@@ -38,6 +38,9 @@
 //	r.Add(users, orders, payments)
 //	return r.Run(ctx)
 //
+// When one of them fails, the others go on, and it is run again, unless that cannot help
+// ([FailurePolicy]); [Runner.Health] says which one it is.
+//
 // # Publishing
 //
 // [NewProducer] joins a topic to a client. [Producer.Publish] validates a value,

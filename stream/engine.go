@@ -60,6 +60,9 @@ type run struct {
 	round func()
 	// storing is held while a store is at work that may not look at its context.
 	storing exclusive
+	// reads watches the goroutine of Run, from the start on, settles the settler, takes
+	// the taker.
+	reads, settles, takes watchdog
 }
 
 // source is the one seam between log mode and group mode: where entries come
@@ -94,6 +97,8 @@ type source interface {
 	close() error
 }
 
+const startingWhat = "finding the place to start"
+
 // stopTimeout is how long what is left to do may take when the handlers have returned.
 const stopTimeout = time.Second
 
@@ -125,7 +130,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	}
 	defer func() { _ = r.source.close() }() // it was only read with: nothing can be lost in it
 
-	if err := r.persist(ctx, "finding the place to start", r.source.start, true); err != nil {
+	if err := r.persist(withWatchdog(ctx, &r.reads), startingWhat, r.source.start, true); err != nil {
 		return unlessDone(ctx, err)
 	}
 	e.meter.update(func(m *meter) { m.started = true })
@@ -174,14 +179,16 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 	tending, stopTending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTending()
 
+	settling := withWatchdog(tending, &r.settles)
 	r.settler.do = func() {
-		if err := unlessDone(tending, r.settleNow(tending)); err != nil {
+		if err := unlessDone(tending, r.settleNow(settling)); err != nil {
 			fail(err)
 		}
 	}
 	r.window.settle = r.settler.ask
 	r.tender.do = func() { r.source.tend(tending) }
-	r.taker.do = func() { r.source.takeOver(tending) }
+	taking := withWatchdog(tending, &r.takes)
+	r.taker.do = func() { r.source.takeOver(taking) }
 	r.source.attend(&r.tender)
 	r.letters = newLetters(handling, r)
 	defer context.AfterFunc(ctx, r.letters.stop)()
@@ -223,6 +230,7 @@ func (e *engine) handling(ctx context.Context) (context.Context, context.CancelF
 // read fetches until ctx is done, and returns nil then. It returns an error only if
 // the first read shows what no waiting can mend.
 func (r *run) read(ctx context.Context) error {
+	ctx = withWatchdog(ctx, &r.reads)
 	fetch := func(ctx context.Context) error {
 		err := r.source.fetch(ctx)
 		if err == nil {
@@ -241,6 +249,7 @@ func (r *run) read(ctx context.Context) error {
 
 // readWorked notes that the server has answered a read.
 func (r *run) readWorked() {
+	r.reads.progress()
 	r.meter.update(func(m *meter) {
 		if m.unreadable {
 			m.unreadable = false
@@ -278,9 +287,11 @@ func (r *run) take(b batch, at time.Time) (more bool) {
 // done before.
 func (r *run) awaitRoom(ctx context.Context) bool {
 	r.meter.update(func(m *meter) { m.reading = time.Time{} })
+	r.reads.end() // handlers take as long as they take
 	if !r.window.awaitRoom(ctx, r.reportFull) {
 		return false
 	}
+	r.reads.begin()
 	r.meter.update(func(m *meter) { m.reading = time.Now() })
 	return true
 }
@@ -350,8 +361,11 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcom
 func (r *run) persist(ctx context.Context, what string, do func(context.Context) error, starting bool) error {
 	var trouble *outage // made when there is some: most of this works at once
 	defer func() { trouble.abandon() }()
+	watchdog := watchdogOf(ctx)
 	for {
+		watchdog.begin()
 		err := caught(func() error { return do(ctx) })
+		watchdog.end()
 		if err == nil {
 			trouble.ends()
 			return nil

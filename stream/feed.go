@@ -23,6 +23,9 @@ type feed interface {
 	// finds that the entry at the place is gone. Now and then, when nothing comes,
 	// it calls idle, and returns its error.
 	fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error
+	// failed has the next fetch come back at once, and so tell that reading works again: what
+	// comes before a fetch, or behind it, has failed.
+	failed()
 	// attend has a tender asked, in group mode, from time to time: at the intervals of
 	// its watch, and when there may be something to do.
 	attend(tender *errand)
@@ -108,7 +111,7 @@ func (a asker) read(ctx context.Context, r *reader, streams []string, block time
 // the place as well: only if that is still there can nothing have been trimmed away
 // behind it, which XREAD itself does not tell.
 func (a asker) readNow(ctx context.Context, r *reader, stream string, from place, p pace) (batch, error) {
-	if !from.witnessed {
+	if !from.witnessed || p.alone { // the latter is found out about later, by the look around
 		return only(a.read(ctx, r, []string{stream, from.id}, noWait, p.count, p.wanted))
 	}
 	want := p.intake
@@ -188,6 +191,7 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(c
 		if err != nil {
 			f.eager = true
 			f.reader.dropIfStale(err)
+			err = f.pace.failed(err)
 		}
 	}()
 	at := time.Now()
@@ -232,6 +236,8 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(c
 // soon is how soon a read has to follow on one that has brought all that there was, to
 // need no guard.
 const soon = time.Millisecond
+
+func (f *ownFeed) failed() { f.eager = true }
 
 func (f *ownFeed) attend(tender *errand) { tender.every(f.watch.tend) }
 

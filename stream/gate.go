@@ -16,6 +16,7 @@ type gate struct {
 	next     time.Time     // when to try again
 	trying   bool          // somebody is about to
 	changed  chan struct{} // closed when one of these has changed; nil is nobody waits
+	moved    movement      // when a try was over
 }
 
 // enter waits until it is of use to try; it reports false if ctx is done before.
@@ -42,8 +43,11 @@ func (g *gate) enter(ctx context.Context) bool {
 		}
 		changed := g.changed
 		g.mu.Unlock()
+		watchdog := watchdogOf(ctx)
+		watchdog.waits(&g.moved)
 		select {
 		case <-changed:
+			watchdog.begin()
 		case <-ctx.Done():
 			return false
 		}
@@ -63,6 +67,7 @@ func (g *gate) leave(ctx context.Context, err error) {
 		g.next = time.Now().Add(recovery.Delay(g.failures))
 	}
 	g.trying = false
+	g.moved.note()
 	if g.changed != nil {
 		close(g.changed)
 		g.changed = nil

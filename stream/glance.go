@@ -75,7 +75,10 @@ func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*
 	info := &redis.XInfoStream{}
 	err := glanceAt(ctx, client.Process, func() glance { return glanceAtInfo(ctx, stream, info) })
 	if err == errUnread { //nolint:errorlint // our own, never wrapped
-		return client.XInfoStream(ctx, stream).Result()
+		info, err = client.XInfoStream(ctx, stream).Result()
+	}
+	if isCut(harmless(err), false, 0) {
+		return infoByScript(ctx, client, stream)
 	}
 	return info, err
 }

@@ -32,6 +32,8 @@ type groupSource struct {
 	// the start, and after a read that failed.
 	astray bool
 	own    ownPending
+	// made is set when the group was made at the start.
+	made bool
 	// last is the ID of the last entry that was read.
 	last string
 	// lastRead is the same, once something was read, with what tells the entry from
@@ -57,6 +59,7 @@ type groupSource struct {
 
 	taking *outage // made when there is some
 	reaper reaper
+	given  bool   // something may have been handed back
 	due    bool   // to look around, and to claim
 	cursor string // of the claim
 	more   bool   // there was more to take over than could be begun
@@ -102,7 +105,7 @@ func (s *groupSource) start(ctx context.Context) error {
 		from = *s.config.start.after
 	}
 	err := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
-	made := err == nil
+	s.made = s.made || err == nil // the tries that follow find it there
 	if err != nil && classify(err).code != "BUSYGROUP" {
 		return fmt.Errorf("making the group %q: %w", s.group, err)
 	}
@@ -114,14 +117,22 @@ func (s *groupSource) start(ctx context.Context) error {
 		if group.Name == s.group {
 			s.last = group.LastDeliveredID
 			s.window.startAt(s.last)
-			s.log().Info("consumer started", "made_group", made, "last_delivered", s.last)
-			return s.firstLook(ctx, made)
+			if err := s.firstLook(ctx, s.made); err != nil {
+				return err
+			}
+			s.log().Info("consumer started", "made_group", s.made, "last_delivered", s.last) // once: what fails is tried again
+			return nil
 		}
 	}
 	return fmt.Errorf("the group %q vanished while it was looked up", s.group)
 }
 
-func (s *groupSource) fetch(ctx context.Context) error {
+func (s *groupSource) fetch(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.feed.failed()
+		}
+	}()
 	for s.astray || s.unanswered.Load() {
 		if err := s.catchUp(ctx); err != nil {
 			s.astray = true
@@ -131,7 +142,7 @@ func (s *groupSource) fetch(ctx context.Context) error {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err := s.feed.fetch(ctx, place{id: ">"}, func(b batch, at time.Time) bool {
+	err = s.feed.fetch(ctx, place{id: ">"}, func(b batch, at time.Time) bool {
 		if len(b.left) == 0 {
 			s.lastRead = placeAfter(b.entries)
 		} else {

@@ -2,16 +2,17 @@ package stream
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
 
 // Health is whether a consumer, or a Runner's consumers, are well at one moment.
 type Health struct {
-	// Live says that nothing is stuck: Run is at work, and neither a read nor a
-	// settling has been on its way for half a minute longer than it should be. It
-	// stays true while Redis is away, since starting the process anew does not
-	// bring it back.
+	// Live says that nothing is stuck: Run is at work, and no single try to start, to
+	// read or to settle has been on its way for half a minute longer than it should be,
+	// without a result or an error. It stays true while Redis is away, since starting the
+	// process anew does not bring it back: then the tries fail, and go on.
 	Live bool
 	// Ready says that all is well: the consumer is live, its last read worked, and
 	// was not long ago; nothing is failing just now; the window has not been full for
@@ -63,11 +64,15 @@ func (e *engine) health() Health {
 		h.Ready = false
 		say("%s has been failing for %v: %s", o.what, now.Sub(o.since).Round(time.Second), o.err)
 	}
+	reading := m.run.reads.still(now)
 	switch silence := m.silence(e, now); {
-	case silence > 0:
+	case !m.started && reading >= stuckAfter:
+		h.Live, h.Ready = false, false
+		say("%s has been on its way for %v", startingWhat, reading.Round(time.Second))
+	case silence > 0 || reading >= e.stuckReading():
 		h.Ready = false
-		h.Live = silence < e.block+stuckAfter
-		say("no read has come back for %v", silence.Round(time.Second))
+		h.Live = reading < e.stuckReading()
+		say("no read has come back for %v", max(silence, reading).Round(time.Second))
 	case len(reasons) > 0:
 	case !m.started:
 		h.Ready = false
@@ -76,12 +81,10 @@ func (e *engine) health() Health {
 		h.Ready = false
 		say("starting: the first read is on its way")
 	}
-	if !m.settling.IsZero() {
-		if took := now.Sub(m.settling); took > settlePatience {
-			h.Ready = false
-			h.Live = h.Live && took < stuckAfter
-			say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))
-		}
+	if took := m.run.settles.still(now); took > settlePatience {
+		h.Ready = false
+		h.Live = h.Live && took < stuckAfter
+		say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))
 	}
 	if id, failing, stuck := m.run.window.stuck(now); stuck > stuckAfter {
 		if failing {
@@ -101,6 +104,10 @@ func (e *engine) health() Health {
 	h.Reason = strings.Join(reasons, "; ")
 	return h
 }
+
+// stuckReading is how long a try to read takes that is stuck. Two reads may have to come
+// back: one that is shared, and cannot be ended, comes before one's own.
+func (e *engine) stuckReading() time.Duration { return 2*e.block + stuckAfter }
 
 // stuck returns for how long the reader has waited for room without anything having
 // been settled, and the entry that is in the way.
@@ -126,32 +133,45 @@ func (w *window) isStopped() bool {
 
 // Health returns whether everything that was added, and has a method Health like
 // this one, is well: live and ready if all are, and the reasons of all that have one,
-// each with its name. A Runner to which nothing was added is neither. It may be
-// called at any time.
+// each with its name. One that has failed while Run is at work is live, and not ready. A
+// Runner to which nothing was added is neither. It may be called at any time.
 func (r *Runner) Health() Health {
 	r.mu.Lock()
-	added := r.added[:len(r.added):len(r.added)]
+	members := slices.Clone(r.members)
 	r.mu.Unlock()
-	if len(added) == 0 {
+	if len(members) == 0 {
 		return Health{Reason: "not running: nothing was added"}
 	}
 	all := Health{Live: true, Ready: true}
 	var reasons []string
-	for _, one := range added {
-		member, ok := one.(interface{ Health() Health })
-		if !ok || isNil(one) {
+	for _, m := range members {
+		h, ok := r.healthOf(m)
+		if !ok {
 			continue
 		}
-		h := Health{Reason: "its method Health panicked"}
-		_ = elsewhere(func() error {
-			h = member.Health()
-			return nil
-		})
 		all.Live, all.Ready = all.Live && h.Live, all.Ready && h.Ready
 		if h.Reason != "" {
-			reasons = append(reasons, nameOf(one)+": "+h.Reason)
+			reasons = append(reasons, nameOf(m.runnable)+": "+h.Reason)
 		}
 	}
 	all.Reason = strings.Join(reasons, "; ")
 	return all
+}
+
+// healthOf returns the health of a member, false if it has none.
+func (r *Runner) healthOf(m *runnerMember) (h Health, ok bool) {
+	// The member's own comes first: a failure is noted after its Run has returned.
+	if member, has := m.runnable.(interface{ Health() Health }); has && !isNil(m.runnable) {
+		h, ok = Health{Reason: "its method Health panicked"}, true
+		_ = elsewhere(func() error {
+			h = member.Health()
+			return nil
+		})
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if failed, failing := r.healthLocked(m, time.Now()); failing {
+		return failed, true
+	}
+	return h, ok
 }

@@ -614,7 +614,7 @@ func TestHostileMember(t *testing.T) {
 	for name, fail := range failures() {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			var r stream.Runner
+			r := stream.Runner{OnFailure: stream.StopAll} // Run returns at the first failure
 			r.Add(&hostileMember{fail: fail})
 			if err := r.Run(t.Context()); err == nil {
 				t.Error("Run returned nil")

@@ -24,6 +24,7 @@ type hub struct {
 	readers []*reader // of the lanes, and those that are taken in turns
 	gate    gate
 	turns   chan *reader
+	moved   movement // when a turn has begun or ended
 
 	mu        sync.Mutex         // for what follows, the lanes and their waiters
 	members   map[string]*member // by stream
@@ -101,8 +102,12 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 	if !h.gate.enter(ctx) {
 		return ctx.Err()
 	}
+	watchdog := watchdogOf(ctx)
+	watchdog.waits(&h.moved)
 	select {
 	case r := <-h.turns:
+		h.moved.note()
+		watchdog.begin()
 		err = elsewhere(func() error {
 			var b batch
 			at := time.Now()
@@ -111,6 +116,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 				return err
 			})
 			h.turns <- r
+			h.moved.note()
 			h.gate.leave(ctx, err)
 			if b.len() > 0 {
 				take(b, at)
@@ -128,11 +134,12 @@ func (h *hub) readOn(ctx context.Context, r *reader, stream string, from place, 
 	defer g.with(r)()
 	// It comes back at once, unless the server stands still. In group mode it is
 	// given a moment, for what it may bring.
+	read := r.sockets.beginRead()
 	defer context.AfterFunc(ctx, func() {
 		if h.group == "" {
-			r.sockets.drop()
+			r.sockets.endRead(read)
 		} else {
-			time.AfterFunc(unblockTimeout, r.sockets.drop)
+			time.AfterFunc(unblockTimeout, func() { r.sockets.endRead(read) })
 		}
 	})()
 	b, err := h.asker.readNow(ctx, r, stream, from, p)
@@ -172,7 +179,7 @@ func (m *member) fetch(ctx context.Context, from place, take taker, idle func(co
 			more = !take(b, at) || b.more
 		})
 		m.eager = more || err != nil
-		return err
+		return m.pace.failed(err)
 	}
 	w := &waiter{stream: m.stream, from: from, intake: m.pace.intake, worked: m.worked, guard: m.guard, out: make(chan struct{}), since: time.Now()}
 	w.take = func(b batch, at time.Time) bool {
@@ -199,6 +206,8 @@ func (m *member) fetch(ctx context.Context, from place, take taker, idle func(co
 		}
 	}
 }
+
+func (m *member) failed() { m.eager = true }
 
 // interrupt does nothing: the end of the context ends a fetch.
 func (m *member) interrupt() {}

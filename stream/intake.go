@@ -3,6 +3,7 @@ package stream
 import (
 	"math"
 	"strings"
+	"time"
 )
 
 // intake is how much of one stream a read may bring into memory. Of what is beyond
@@ -92,6 +93,10 @@ func (b *batch) add(one Entry, bytes int64, in *intake, room int64) int64 {
 type pace struct {
 	intake
 	count, most int
+	limit       replyLimit
+	// alone is set when even a read of one entry, with the one at the place, broke off,
+	// until the limit grows.
+	alone bool
 }
 
 func newPace(in intake, most int) pace {
@@ -103,10 +108,20 @@ func newPace(in intake, most int) pace {
 // where large entries come between small ones it would go up and down otherwise,
 // and each time read half of them for nothing.
 func (p *pace) learn(b batch) {
-	fit := int64(p.most)
+	fit := int64(p.limit.of(p.most, time.Now()))
 	if n := int64(b.len()); n > 0 && b.bytes > 0 {
 		fit = min(fit, p.room/max(1, b.bytes/n))
 	}
 	p.count = max(1, min(int(fit), 2*p.count))
-	p.steady = p.count == p.most
+	p.steady, p.alone = p.count == p.most, p.alone && p.limit.entries == 1
+}
+
+// failed looks at the failure of a read, and returns what is to be told of it.
+func (p *pace) failed(err error) error {
+	if cut, is := as[*cutError](err); is {
+		p.limit.cut(p.count, time.Now())
+		cut.asked, cut.least = p.count, p.alone
+		p.count, p.steady, p.alone = p.limit.entries, false, p.count == 1
+	}
+	return err
 }

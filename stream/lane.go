@@ -40,12 +40,16 @@ type lane struct {
 
 	waiters map[string]*waiter // by stream
 	joined  chan struct{}      // has something in it when there is somebody new
-	// reads counts the reads; reading is set while one is on its way, interrupted
+	// reads is the number of the last read; reading is set while it is on its way, interrupted
 	// once somebody is ending it, and dropped once its connection was closed for that.
 	reads                         int
 	reading, interrupted, dropped bool
 	demoted                       time.Time // when that was looked at
-	looked                        time.Time // when the server's role was, run's own
+
+	// What follows is run's own.
+
+	looked time.Time // when the server's role was looked at
+	limit  replyLimit
 }
 
 func newLane(h *hub, r *reader) *lane {
@@ -99,7 +103,7 @@ func (l *lane) interruptAndUnlock(stream string) {
 		case !gaveUp || !l.reading || l.reads != read:
 		case l.hub.group == "" || l.isLeftLocked():
 			l.dropped = true
-			l.reader.sockets.drop()
+			l.reader.sockets.endRead(read)
 		default:
 			l.interrupted = false // somebody may leave yet
 		}
@@ -159,33 +163,42 @@ func (l *lane) run(ctx context.Context) {
 		at := time.Now()
 		// Each stream that waits here has few entries, if any: it is asked for as many
 		// as ever. One with large entries cannot make the others' reads smaller, and
-		// what does not fit of its own is left.
+		// what does not fit of its own is left; but for replies that break off, of which
+		// each is asked for its own next.
+		count := l.limit.of(l.hub.count, at)
 		guards := guardsOf(ctx, asked)
 		over := guards.with(l.reader)
 		var batches []batch
 		err := caught(func() (err error) {
-			batches, err = l.hub.read(ctx, l.reader, streams, l.hub.block, l.hub.count, intakesOf(asked))
+			batches, err = l.hub.read(ctx, l.reader, streams, l.hub.block, count, intakesOf(asked))
 			return err
 		})
 		over()
 		guards.over()
+		err = l.limited(count, err)
 		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
 			l.looked = at
 			err = caught(func() error { return checkRole(ctx, l.reader) })
 		}
 		l.reader.dropIfStale(err)
-		l.hub.mu.Lock()
-		l.reading = false
-		if err != nil && l.dropped && l.hub.group == "" {
+		if dropped := l.endRead(); err != nil && dropped && l.hub.group == "" {
 			err = errDropped
 		}
-		l.hub.mu.Unlock()
 		if len(asked) > 1 && classify(err).ofOne {
 			l.askEach(ctx, asked)
 			continue
 		}
 		l.answer(asked, batches, err, at)
 	}
+}
+
+// limited looks at the failure of a read of so many entries of each stream.
+func (l *lane) limited(count int, err error) error {
+	if cut, is := as[*cutError](err); is {
+		l.limit.cut(count, time.Now())
+		cut.asked = count
+	}
+	return err
 }
 
 // errDropped is the failure of a read in log mode whose connection was closed for
@@ -202,8 +215,9 @@ func (l *lane) ask() []*waiter {
 		w.asked = true
 		asked = append(asked, w)
 	}
-	l.reads++
-	l.reading, l.interrupted, l.dropped = len(asked) > 0, false, false
+	if len(asked) > 0 {
+		l.beginReadLocked()
+	}
 	return asked
 }
 
@@ -242,15 +256,50 @@ func intakesOf(asked []*waiter) intakes {
 // askEach reads for each alone: the server refuses a read of many streams for what
 // is wrong with one of them, and does not say with which.
 func (l *lane) askEach(ctx context.Context, asked []*waiter) {
+	l.hub.mu.Lock()
+	for _, w := range asked {
+		w.asked = false // the refused read has brought nothing: nobody who leaves has to wait
+	}
+	l.hub.mu.Unlock()
 	for i, w := range asked {
+		if !l.beginAlone(w) {
+			continue
+		}
 		at := time.Now()
 		var batches []batch
 		err := caught(func() (err error) {
 			batches, err = l.hub.read(ctx, l.reader, []string{w.stream, w.from.id}, noWait, l.hub.count, w.intake.wanted)
 			return err
 		})
+		l.endRead()
 		l.answer(asked[i:i+1], batches, err, at)
 	}
+}
+
+// beginAlone notes a read for one waiter, and reports false if that has left.
+func (l *lane) beginAlone(w *waiter) bool {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	if l.waiters[w.stream] != w {
+		return false
+	}
+	w.asked = true
+	l.beginReadLocked()
+	return true
+}
+
+func (l *lane) beginReadLocked() {
+	l.reads = l.reader.sockets.beginRead()
+	l.reading, l.interrupted, l.dropped = true, false, false
+}
+
+// endRead notes that a read has come back, and reports whether its connection was closed
+// for somebody.
+func (l *lane) endRead() (dropped bool) {
+	l.hub.mu.Lock()
+	defer l.hub.mu.Unlock()
+	l.reading = false
+	return l.dropped
 }
 
 // answer gives those who were asked for what there is for them.

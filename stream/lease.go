@@ -47,8 +47,10 @@ func (s *groupSource) takeFromOthers(ctx context.Context) (err error) {
 	more, full := s.more, false
 	s.more = false
 	s.due = s.feed.isDue() || s.due || more
-	if s.feed.mayBeHandedBack() || more {
+	s.given = s.feed.mayBeHandedBack() || s.given || more
+	if s.given {
 		err = s.byItself(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) })(ctx)
+		s.given = err != nil // or the next round would do nothing, and tell that it works
 	}
 	if s.due && err == nil {
 		if err = s.lookAround(ctx); err == nil {

@@ -49,6 +49,9 @@ func (s *logSource) start(ctx context.Context) error {
 		return err
 	}
 	_, err = s.survey(ctx, s.place(), resumed)
+	if err == nil {
+		s.log().Info("consumer started", "offset", s.place().id) // once: what fails is tried again
+	}
 	return err
 }
 
@@ -67,7 +70,6 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 		// What FromTime has stored is no entry's.
 		id = parsed.String() // a hand-written consumer may have stored a short form
 		s.setPlace(place{id: id, witnessed: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
-		s.log().Info("consumer started", "offset", id)
 		return true, nil
 	}
 	from, err := s.config.start.resolve(ctx, s.client, s.stream)
@@ -80,7 +82,6 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 		}
 	}
 	s.setPlace(from)
-	s.log().Info("consumer started", "offset", from.id)
 	return false, nil
 }
 
@@ -98,7 +99,12 @@ func (s *logSource) place() place {
 	return s.from
 }
 
-func (s *logSource) fetch(ctx context.Context) error {
+func (s *logSource) fetch(ctx context.Context) (err error) {
+	defer func() {
+		if err != nil {
+			s.feed.failed()
+		}
+	}()
 	if s.lost != nil {
 		if err := s.goOn(ctx); err != nil {
 			return err
@@ -107,7 +113,7 @@ func (s *logSource) fetch(ctx context.Context) error {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err := s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
+	err = s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
 	if err == nil && time.Since(s.looked) >= s.inspectEvery {
 		err = s.lookAround(ctx)
 	}

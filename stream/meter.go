@@ -32,9 +32,7 @@ type meter struct {
 	// on its way, zero while there is no room for what it would bring.
 	lastRead, reading time.Time
 	unreadable        bool // the last read failed
-	// settling is since when a single try to settle is on its way.
-	settling time.Time
-	outages  []*outage
+	outages           []*outage
 	lastError
 	rival  rival
 	anchor anchor
@@ -107,7 +105,7 @@ func (m *meter) begin(r *run) {
 	defer m.mu.Unlock()
 	m.run, m.since, m.ended, m.started = r, time.Now(), nil, false
 	m.unreadable = false
-	m.reading, m.settling = time.Time{}, time.Time{}
+	m.reading = time.Time{}
 	m.rival = rival{}
 }
 

@@ -2,6 +2,8 @@ package stream
 
 import (
 	"errors"
+	"reflect"
+	"strings"
 	"time"
 )
 
@@ -132,13 +134,14 @@ type Full struct {
 
 // WithObserver has the consumer tell observers what happens in it. Default: none,
 // which costs nothing. An [Observer] with none of the methods is refused, nil
-// included. Given more than once, all are told, in order. One observer may serve
+// included, and so is one that has a method of such a name with other parameters or
+// results, or with a pointer as its receiver where a value is given. Given more than once, all are told, in order. One observer may serve
 // many consumers: what it is told says whose it is.
 func WithObserver(list ...Observer) Option {
 	return option{"WithObserver", anyConsumer, func(c *config) {
 		for _, observer := range list {
-			if !c.observers.add(observer) {
-				c.problems = append(c.problems, invalid("WithObserver: a %T has none of the methods of an observer; give one, such as OnEnd(stream.End), and a pointer if the methods want one", observer))
+			if err := c.observers.add(observer); err != nil {
+				c.problems = append(c.problems, err)
 			}
 		}
 	}}
@@ -158,31 +161,76 @@ type observers struct {
 	full     []FullObserver
 }
 
-func (o *observers) add(observer Observer) bool {
+// add enlists an observer for each of the methods that it has. It returns the problems of
+// the observer.
+func (o *observers) add(observer Observer) error {
 	if isNil(observer) {
-		return false
+		return noObserver(observer)
 	}
-	// Not ||, which would stop at the first.
-	found := 0
-	found += enlist(&o.delivery, observer)
-	found += enlist(&o.end, observer)
-	found += enlist(&o.read, observer)
-	found += enlist(&o.settle, observer)
-	found += enlist(&o.claim, observer)
-	found += enlist(&o.loss, observer)
-	found += enlist(&o.trouble, observer)
-	found += enlist(&o.recovery, observer)
-	found += enlist(&o.full, observer)
-	return found > 0
+	var found methods
+	enlist(&o.delivery, observer, &found)
+	enlist(&o.end, observer, &found)
+	enlist(&o.read, observer, &found)
+	enlist(&o.settle, observer, &found)
+	enlist(&o.claim, observer, &found)
+	enlist(&o.loss, observer, &found)
+	enlist(&o.trouble, observer, &found)
+	enlist(&o.recovery, observer, &found)
+	enlist(&o.full, observer, &found)
+	if len(found.byPointer) > 0 {
+		found.problems = append(found.problems, invalid("WithObserver: a %T lacks methods that a pointer to it has: %s; give a *%[1]T", observer, strings.Join(found.byPointer, ", ")))
+	}
+	if found.fit == 0 && len(found.problems) == 0 {
+		return noObserver(observer)
+	}
+	return errors.Join(found.problems...)
 }
 
-func enlist[O any](list *[]O, observer Observer) int {
-	one, ok := observer.(O)
-	if !ok {
-		return 0
+func noObserver(observer Observer) error {
+	return invalid("WithObserver: a %T has none of the methods of an observer; give one, such as OnEnd(stream.End)", observer)
+}
+
+// methods is the result of the search for an observer's methods.
+type methods struct {
+	fit       int      // the number of those that will be called
+	byPointer []string // the signatures of those that only a pointer has
+	problems  []error
+}
+
+// enlist adds an observer to a list if it has the list's method. A method of that name
+// with another signature would never be called: it is a problem.
+func enlist[O any](list *[]O, observer Observer, found *methods) {
+	if one, ok := observer.(O); ok {
+		*list = append(*list, one)
+		found.fit++
+		return
 	}
-	*list = append(*list, one)
-	return 1
+	wanted, given := reflect.TypeFor[O]().Method(0), reflect.TypeOf(observer)
+	signature := wanted.Name + strings.TrimPrefix(wanted.Type.String(), "func")
+	if given.Kind() != reflect.Pointer { // the methods of a pointer are those of its value, too
+		given = reflect.PointerTo(given)
+	}
+	method, ok := given.MethodByName(wanted.Name)
+	switch {
+	case !ok:
+	case given.Implements(reflect.TypeFor[O]()):
+		found.byPointer = append(found.byPointer, signature)
+	default:
+		found.problems = append(found.problems, invalid("WithObserver: a %T has the method %s, which would never be called; make it %s, or give it another name", observer, signatureOf(method), signature))
+	}
+}
+
+// signatureOf returns what a method is called with and returns, without its receiver.
+func signatureOf(method reflect.Method) string {
+	of := method.Type
+	in, out := make([]reflect.Type, 0, of.NumIn()), make([]reflect.Type, 0, of.NumOut())
+	for i := 1; i < of.NumIn(); i++ {
+		in = append(in, of.In(i))
+	}
+	for i := range of.NumOut() {
+		out = append(out, of.Out(i))
+	}
+	return method.Name + strings.TrimPrefix(reflect.FuncOf(in, out, of.IsVariadic()).String(), "func")
 }
 
 // tell calls observers one after the other. It must not be called with a lock held:

@@ -277,11 +277,53 @@ func TestObserverWithoutMethodsIsRefused(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	t.Cleanup(func() { _ = client.Close() })
-	for _, useless := range []stream.Observer{nil, struct{}{}, recorded{}, (*recorded)(nil)} {
+	for _, useless := range []stream.Observer{nil, struct{}{}, (*recorded)(nil)} {
 		_, err := stream.NewConsumer(client, orders, &offset.Memory{}, newRecorder().Handle, stream.WithObserver(&recorded{}, useless))
 		wantProblem(t, err, fmt.Sprintf("a %T has none of the methods", useless))
 	}
 }
+
+// A method that would never be called is a mistake, of which its author would hear
+// nothing otherwise.
+func TestObserverWithAWrongMethodIsRefused(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	t.Cleanup(func() { _ = client.Close() })
+	for _, test := range []struct {
+		observer stream.Observer
+		want     []string
+	}{
+		{halfRight{}, []string{"a stream_test.halfRight has the method OnRead(*stream.Read), which would never be called; make it OnRead(stream.Read)"}},
+		{&halfRight{}, []string{"a *stream_test.halfRight has the method OnRead(*stream.Read)"}},
+		{allWrong{}, []string{"OnLoss(error), which would never be called; make it OnLoss(stream.Identity, error)", "OnEnd(stream.End) error, which"}},
+		{recorded{}, []string{"a stream_test.recorded lacks methods that a pointer to it has: OnDelivery(stream.Delivery), OnEnd(stream.End), ", "give a *stream_test.recorded"}},
+		{mixed{}, []string{"a stream_test.mixed lacks methods that a pointer to it has: OnEnd(stream.End); give"}},
+	} {
+		_, err := stream.NewConsumer(client, orders, &offset.Memory{}, newRecorder().Handle, stream.WithObserver(test.observer))
+		for _, want := range test.want {
+			wantProblem(t, err, want)
+		}
+	}
+	if _, err := stream.NewConsumer(client, orders, &offset.Memory{}, newRecorder().Handle, stream.WithObserver(&mixed{})); err != nil {
+		t.Errorf("an observer that has all it needs is refused: %v", err)
+	}
+}
+
+type halfRight struct{}
+
+func (halfRight) OnEnd(stream.End)    {}
+func (halfRight) OnRead(*stream.Read) {}
+
+type allWrong struct{}
+
+func (allWrong) OnLoss(error)              {}
+func (*allWrong) OnEnd(stream.End) error   { return nil }
+func (allWrong) OnSomethingElse(time.Time) {}
+
+type mixed struct{}
+
+func (mixed) OnRead(stream.Read) {}
+func (*mixed) OnEnd(stream.End)  {}
 
 // What group mode adds: claims, what was handed back, losses, and the limit of
 // deliveries.

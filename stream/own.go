@@ -62,9 +62,14 @@ func (s *groupSource) takeUp(ctx context.Context) error {
 		if !first && !s.awaitRoom(ctx) {
 			return ctx.Err()
 		}
-		if err := s.byItself(s.takeUpPage)(ctx); err != nil {
+		s.reads.waits(&s.takes) // the taker may wait for its turn
+		if err := s.byItself(func(ctx context.Context) error {
+			s.reads.begin()
+			return s.takeUpPage(ctx)
+		})(ctx); err != nil {
 			return err
 		}
+		s.reads.progress()
 		if s.own.open.Load() { // else a read follows
 			s.meter.update(func(m *meter) { m.lastRead = time.Now() })
 		}

@@ -98,6 +98,7 @@ func (r *reader) dropIfStale(err error) {
 func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want intakes) ([]batch, error) {
 	defer r.follow(ctx)()
 	r.sockets.wanted.Store(&want)
+	r.sockets.cut.Store(false)
 	reply, err := r.XRead(ctx, args).Result()
 	return r.brought(reply, err, want)
 }
@@ -106,6 +107,7 @@ func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want intakes) 
 func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs, want intakes) ([]batch, error) {
 	defer r.follow(ctx)()
 	r.sockets.wanted.Store(&want)
+	r.sockets.cut.Store(false)
 	reply, err := r.XReadGroup(ctx, args).Result()
 	batches, err := r.brought(reply, err, want)
 	for _, one := range batches {
@@ -128,6 +130,9 @@ func (r *reader) brought(reply []redis.XStream, err error, want intakes) ([]batc
 	}
 	if err != nil {
 		relocate(r.UniversalClient, err)
+		if r.sockets.cut.Swap(false) {
+			err = &cutError{err: err}
+		}
 		return nil, err
 	}
 	batches := make([]batch, len(reply))
@@ -235,6 +240,10 @@ type sockets struct {
 	mu     sync.Mutex
 	open   map[*socket]struct{}
 	closed bool
+	// reads is the number of the current read, ended of the last one that was ended, and
+	// dials are the dials on their way.
+	reads, ended int
+	dials        map[*context.CancelFunc]struct{}
 	// drops are those because of no master, by address.
 	drops map[string]drops
 	// silence is how long nothing may come while a read is on its way.
@@ -251,13 +260,77 @@ func (s *sockets) dialer(run context.Context, dial dialFunc) dialFunc {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		defer context.AfterFunc(run, cancel)()
+		defer s.noteDial(&cancel)()
 		conn, err := dial(ctx, network, addr)
 		if err != nil {
+			if s.isReadEnded() {
+				return closedConn(), nil
+			}
 			return nil, err
 		}
 		return s.keep(conn, addr)
 	}
 }
+
+// closedConn returns a connection that fails at the first use. An error of the dialer in
+// its place would keep go-redis from dialling again for a second.
+func closedConn() net.Conn {
+	conn, peer := net.Pipe()
+	_, _ = conn.Close(), peer.Close()
+	return conn
+}
+
+// noteDial keeps the cancel function of a dial until the function that it returns is
+// called.
+func (s *sockets) noteDial(cancel *context.CancelFunc) (forget func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.isReadEndedLocked() {
+		(*cancel)()
+	}
+	if s.dials == nil {
+		s.dials = make(map[*context.CancelFunc]struct{})
+	}
+	s.dials[cancel] = struct{}{}
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.dials, cancel)
+	}
+}
+
+// beginRead returns the number of a read that begins, for endRead. The reads of a reader
+// follow each other.
+func (s *sockets) beginRead() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reads++
+	return s.reads
+}
+
+// endRead ends a read, unless another one has begun since: the sockets are closed, and
+// until the next read begins the dials end, and what they have opened is closed. A read
+// may be on its way without a socket, and would get one later.
+func (s *sockets) endRead(read int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if read != s.reads {
+		return
+	}
+	s.ended = read
+	for cancel := range s.dials {
+		(*cancel)()
+	}
+	s.dropLocked()
+}
+
+func (s *sockets) isReadEnded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.isReadEndedLocked()
+}
+
+func (s *sockets) isReadEndedLocked() bool { return s.reads > 0 && s.ended == s.reads }
 
 func (s *sockets) keep(conn net.Conn, addr string) (net.Conn, error) {
 	s.mu.Lock()
@@ -265,6 +338,10 @@ func (s *sockets) keep(conn net.Conn, addr string) (net.Conn, error) {
 	if s.closed {
 		_ = conn.Close()
 		return nil, net.ErrClosed
+	}
+	if s.isReadEndedLocked() {
+		_ = conn.Close()
+		return conn, nil // as closedConn does
 	}
 	kept := &socket{capture: newCapture(conn, s), owner: s, addr: peerOf(conn, addr)}
 	s.open[kept] = struct{}{}
@@ -283,6 +360,10 @@ func (s *sockets) close() {
 func (s *sockets) drop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.dropLocked()
+}
+
+func (s *sockets) dropLocked() {
 	for kept := range s.open {
 		_ = kept.Conn.Close()
 	}

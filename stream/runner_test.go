@@ -105,7 +105,7 @@ func TestRunnerCancelsTheOthersWhenOneFails(t *testing.T) {
 		healthy := &fake{name: "healthy", lasts: time.Minute}
 		echo := &fake{name: "echo", stopsAs: context.Canceled}
 		late := &fake{name: `late as "l"`, lasts: time.Second, stopsAs: fmt.Errorf("not saved: %w", context.Canceled)}
-		var r stream.Runner
+		r := stream.Runner{OnFailure: stream.StopAll}
 		r.Add(healthy, late, echo, &fake{name: `orders as "billing"`, run: failsAfter(time.Hour, errGaveUp)})
 		begun := time.Now()
 		err := r.Run(t.Context())
@@ -130,7 +130,7 @@ func TestRunnerKeepsAnErrorThatLooksLikeTheEndOfItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		var r stream.Runner
+		r := stream.Runner{OnFailure: stream.StopAll}
 		r.Add(&fake{name: "a", stopsAs: context.DeadlineExceeded})
 		if err := r.Run(ctx); err != nil {
 			t.Errorf("a clean stop returned %v", err)
@@ -139,7 +139,7 @@ func TestRunnerKeepsAnErrorThatLooksLikeTheEndOfItsContext(t *testing.T) {
 		if err := r.Run(ctx); err == nil || err.Error() != "b: not saved: context deadline exceeded" {
 			t.Errorf("got %v", err)
 		}
-		var alone stream.Runner
+		alone := stream.Runner{OnFailure: stream.StopAll}
 		alone.Add(&fake{name: "a", run: failsAfter(0, context.DeadlineExceeded)})
 		if err := alone.Run(t.Context()); err == nil || err.Error() != "a: context deadline exceeded" {
 			t.Errorf("a deadline that is not ours came back as %v", err)
@@ -169,7 +169,7 @@ func TestRunnerNamesTheNamelessByTheirType(t *testing.T) {
 		{&nameless{err: errGaveUp}, "*stream_test.nameless: gave up"},
 		{&fake{name: " ", run: failsAfter(0, errGaveUp)}, "*stream_test.fake: gave up"},
 	} {
-		var r stream.Runner
+		r := stream.Runner{OnFailure: stream.StopAll}
 		r.Add(test.added)
 		if err := r.Run(t.Context()); err == nil || err.Error() != test.want {
 			t.Errorf("got %v, want %s", err, test.want)
@@ -181,7 +181,7 @@ func TestRunnerContainsAPanic(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		other := &fake{name: "other"}
-		var r stream.Runner
+		r := stream.Runner{OnFailure: stream.StopAll}
 		r.Add(other, &fake{name: "buggy", run: func(context.Context) error { panic(errGaveUp) }})
 		err := r.Run(t.Context())
 		var panicked *stream.PanicError
@@ -200,9 +200,9 @@ func TestRunnerContainsAPanic(t *testing.T) {
 func TestRunnerOutlastsGoexit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var r stream.Runner
+		r := stream.Runner{OnFailure: stream.StopAll}
 		r.Add(&fake{name: "other"}, &fake{name: "gone", run: func(context.Context) error { runtime.Goexit(); return nil }})
-		if err := r.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "gone: ended its goroutine") {
+		if err := r.Run(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "gone: ended its goroutine (runtime.Goexit)") {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -275,7 +275,7 @@ func TestRunnerAddWhileRunning(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		first, second, third := &fake{name: "first"}, &fake{name: "second"}, &fake{name: "third"}
-		var r stream.Runner
+		r := stream.Runner{OnFailure: stream.StopAll}
 		r.Add(first)
 		stop := start(t, &r)
 		synctest.Wait()

@@ -146,9 +146,7 @@ func (r *run) settleNow(ctx context.Context) error {
 	}
 	begun := time.Now()
 	err := r.persist(ctx, settlingWhat(r.group), func(ctx context.Context) error {
-		r.meter.update(func(m *meter) { m.settling = time.Now() })
 		err := r.source.settle(ctx, list)
-		r.meter.update(func(m *meter) { m.settling = time.Time{} })
 		if err != nil {
 			r.window.stall()
 		}

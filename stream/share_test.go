@@ -546,7 +546,7 @@ func (c *measuringConn) Write(p []byte) (int, error) {
 	return c.Conn.Write(p)
 }
 
-// A topic that is refused at the start ends the Runner, with the reason.
+// A topic that is refused at the start ends a Runner that is to stop all, with the reason.
 func TestSharedReaderRefusesAtTheStart(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t)
@@ -555,7 +555,7 @@ func TestSharedReaderRefusesAtTheStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, mode := range bothModes() {
-		var r stream.Runner
+		r := stream.Runner{OnFailure: stream.StopAll}
 		for _, name := range topicNames(3) {
 			r.Add(mode.make(t, client, name, new(tally).Handle))
 		}

@@ -1,7 +1,12 @@
 package stream_test
 
 import (
+	"context"
+	"net"
 	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -129,5 +134,62 @@ func TestStoredOffsetBeatsStart(t *testing.T) {
 	start(t, newConsumer(t, client, store, rec.Handle, stream.WithLabel("mine"), stream.WithStart(stream.FromEnd())))
 	if seen := rec.await(t, 1); !slices.Equal(seen, []string{"b"}) {
 		t.Errorf("delivered %v", seen)
+	}
+}
+
+// A start that fails half-way is told when it has worked, and not at each try.
+func TestConsumerStartedIsLoggedOnce(t *testing.T) {
+	t.Parallel()
+	inMemory := inLogMode("log, offsets elsewhere", func(testing.TB, redis.UniversalClient) offset.Store { return &offset.Memory{} })
+	for _, mode := range append(bothModes(), inMemory) {
+		t.Run(mode.name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, client *redis.Client) {
+				add(t, client, "a")
+				// The first command of a start works, what follows does not.
+				half := redis.NewClient(optionsOf(client))
+				t.Cleanup(func() { _ = half.Close() })
+				away := &awayUntil{commands: []string{"xinfo", "eval", "evalsha", "xrange"}, until: time.Now().Add(12 * time.Second)}
+				half.AddHook(away)
+				var out logs
+				rec := newRecorder()
+				stop := start(t, mode.make(t, half, orders.Name, rec.Handle, stream.WithLogger(out.Logger())))
+				time.Sleep(10 * time.Second)
+				if n := len(out.lines("consumer started")); n != 0 || away.refused.Load() == 0 {
+					t.Errorf("%d starts are told of one that has not worked in %d tries:\n%s", n, away.refused.Load(), out.String())
+				}
+				time.Sleep(10 * time.Second)
+				started := out.lines("consumer started")
+				if len(started) != 1 || len(rec.Seen()) != 1 {
+					t.Errorf("%d starts are told, and %d entries delivered:\n%s", len(started), len(rec.Seen()), out.String())
+				}
+				if mode.name == "group" && !strings.Contains(started[0], "made_group=true") {
+					t.Errorf("the group that the first try has made counts as another's: %s", started[0])
+				}
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// awayUntil is a hook of a client for which some commands fail until some time.
+type awayUntil struct {
+	inert
+	commands []string
+	until    time.Time
+	refused  atomic.Int64
+}
+
+func (a *awayUntil) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if slices.Contains(a.commands, cmd.Name()) && time.Now().Before(a.until) {
+			a.refused.Add(1)
+			err := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+			cmd.SetErr(err)
+			return err
+		}
+		return next(ctx, cmd)
 	}
 }

@@ -218,7 +218,7 @@ func (s *shift) consume(build func(stream.Topic[transfer]) (*stream.Consumer[tra
 	}
 	run := consumer.Run
 	if beside != nil {
-		var r stream.Runner
+		r := stream.Runner{OnFailure: stream.StopAll} // it is the refusal that is looked at
 		r.Add(beside, &afterwards{s, consumer, beside})
 		run = r.Run
 	}

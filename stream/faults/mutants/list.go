@@ -70,7 +70,7 @@ var mutants = []mutant{
 		name: "what was just claimed is taken for something that nobody knows of",
 		edits: []edit{{
 			"stream/own.go",
-			"s.byItself(s.takeUpPage)(ctx)",
+			"s.byItself(func(ctx context.Context) error {\n\t\t\ts.reads.begin()\n\t\t\treturn s.takeUpPage(ctx)\n\t\t})(ctx)",
 			"s.takeUpPage(ctx)",
 		}},
 		tests: []tests{{inStream, "TestTakenOverWhileLookingForOwn"}},
@@ -157,7 +157,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the client of a cluster reads again after a reply was lost",
-		edits: []edit{{"stream/reader.go", "\t\tr.AddHook(inner{readsOnce})\n", ""}},
+		edits: []edit{{"stream/reader.go", "\t\tr.AddHook(inner{readsOnce})\n", "\t\t_ = readsOnce\n"}},
 		tests: []tests{{inStream, "TestAGroupReadInAClusterIsSentOnce"}},
 	},
 	{
@@ -180,7 +180,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "reads on without looking for the last entry",
-		edits: []edit{{"stream/feed.go", "\tif !from.witnessed {\n", "\tif from.id != \"\" {\n"}},
+		edits: []edit{{"stream/feed.go", "\tif !from.witnessed || p.alone {", "\tif from.id != \"\" {"}},
 		tests: []tests{{inStream, "TestLossesInARunner|TestLossPolicies"}, {inFaults, "TestSilentLosses"}},
 	},
 	{
