@@ -52,7 +52,7 @@ type exchange struct {
 	caught atomic.Pointer[[]batch] // what was
 	// guards are to be sent in front of the next read.
 	guards atomic.Pointer[guards]
-	cut    atomic.Bool // a reply broke off
+	cut    atomic.Pointer[cutError] // a reply broke off
 }
 
 func newCapture(conn net.Conn, s *sockets) *capture {
@@ -112,7 +112,7 @@ func asksForEntries(p []byte) bool {
 func (c *capture) Read(p []byte) (int, error) {
 	if c.armed.Load() && c.first.Len() == 0 && c.failed == nil {
 		if c.failed = c.take(); c.failed != nil && isCut(c.failed, c.begun, time.Since(time.Unix(0, c.askedAt.Load()))) {
-			c.cut.Store(true)
+			c.cut.Store(&cutError{begun: c.begun})
 		}
 	}
 	if c.failed != nil {

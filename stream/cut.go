@@ -20,7 +20,9 @@ import (
 // cutError is the failure of a read whose reply broke off. It is filled in by the feed,
 // which knows the size of the read.
 type cutError struct {
-	err   error
+	err error
+	// begun is set if some of the reply had come.
+	begun bool
 	asked int
 	// least is set where there is no smaller read.
 	least bool
@@ -89,10 +91,18 @@ type replyLimit struct {
 	wait    time.Duration // until it grows
 	grows   time.Time
 	grown   bool // it has grown since the last cut
+	// suspected is set when a read has failed that may have been too large. A server or a
+	// proxy that is restarted closes connections, too: it takes a second one.
+	suspected bool
 }
 
-// cut notes that the reply to a read of so many entries broke off.
-func (l *replyLimit) cut(asked int, now time.Time) {
+// cut notes that the reply to a read of so many entries broke off, begun or not. It
+// reports false if it may not have.
+func (l *replyLimit) cut(asked int, begun bool, now time.Time) bool {
+	if !begun && !l.suspected {
+		l.suspected = true
+		return false
+	}
 	switch {
 	case l.wait == 0:
 		l.wait = growAfter
@@ -101,7 +111,11 @@ func (l *replyLimit) cut(asked int, now time.Time) {
 	}
 	l.entries, l.grown = max(1, asked/2), false
 	l.grows = now.Add(l.wait)
+	return true
 }
+
+// worked notes that a reply has come.
+func (l *replyLimit) worked() { l.suspected = false }
 
 // of returns how many of the given number of entries may be asked for now.
 func (l *replyLimit) of(count int, now time.Time) int {

@@ -18,7 +18,7 @@ func TestReplyLimit(t *testing.T) {
 		t.Errorf("without a cut %d are asked for", got)
 	}
 	for _, want := range []int{250, 125, 62} {
-		l.cut(l.of(500, now), now)
+		l.cut(l.of(500, now), true, now)
 		if got := l.of(500, now); got != want {
 			t.Errorf("%d are asked for, want %d", got, want)
 		}
@@ -32,7 +32,7 @@ func TestReplyLimit(t *testing.T) {
 	}
 	// What turns out to be too much again is tried less and less often.
 	for wait := 2 * growAfter; wait <= 2*maxGrowAfter; wait *= 2 {
-		l.cut(500, now)
+		l.cut(500, true, now)
 		most := min(wait, maxGrowAfter)
 		if got := l.of(500, now.Add(most-1)); got != 250 {
 			t.Errorf("%v after a cut %d are asked for, want 250", most-1, got)
@@ -42,7 +42,7 @@ func TestReplyLimit(t *testing.T) {
 			t.Errorf("%v after a cut %d are asked for, want 500", most, got)
 		}
 	}
-	l.cut(1, now)
+	l.cut(1, true, now)
 	if got := l.of(500, now); got != 1 {
 		t.Errorf("%d are asked for, want 1 at the least", got)
 	}
@@ -79,7 +79,7 @@ func TestPaceAfterCuts(t *testing.T) {
 	p := newPace(intake{room: unlimited}, 4)
 	broken := func() *cutError {
 		var cut *cutError
-		if err := p.failed(&cutError{err: io.EOF}); !errors.As(err, &cut) || !errors.Is(err, io.EOF) {
+		if err := p.failed(&cutError{err: io.EOF, begun: true}); !errors.As(err, &cut) || !errors.Is(err, io.EOF) {
 			t.Fatalf("it became %v", err)
 		}
 		return cut
@@ -110,5 +110,23 @@ func TestPaceAfterCuts(t *testing.T) {
 	}
 	if p.alone || p.count != 2 {
 		t.Errorf("after another failure it is %+v", p)
+	}
+}
+
+// A connection that is closed before anything of a reply has come may be that of a server
+// that is restarted. Twice in a row, the reply is too large.
+func TestOneClosedConnectionIsNoCut(t *testing.T) {
+	t.Parallel()
+	p := newPace(intake{room: unlimited}, 4)
+	for range 3 {
+		if err := p.failed(&cutError{err: io.EOF}); err != io.EOF || p.count != 4 { //nolint:errorlint // as it is
+			t.Errorf("once it became %v, and %d are asked for", err, p.count)
+		}
+		p.learn(batch{entries: make([]Entry, 1), bytes: 1})
+	}
+	_ = p.failed(&cutError{err: io.EOF})
+	var cut *cutError
+	if err := p.failed(&cutError{err: io.EOF}); !errors.As(err, &cut) || p.count != 2 {
+		t.Errorf("twice it became %v, and %d are asked for", err, p.count)
 	}
 }

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"cmp"
 	"context"
 	"hash/maphash"
 	"math/bits"
@@ -109,10 +110,18 @@ func (a asker) read(ctx context.Context, r *reader, streams []string, block time
 
 // readNow reads one stream, without waiting for entries. It asks for the entry at
 // the place as well: only if that is still there can nothing have been trimmed away
-// behind it, which XREAD itself does not tell.
+// behind it, which XREAD itself does not tell. Where a reply can have but one entry, it
+// is asked for afterwards.
 func (a asker) readNow(ctx context.Context, r *reader, stream string, from place, p pace) (batch, error) {
-	if !from.witnessed || p.alone { // the latter is found out about later, by the look around
-		return only(a.read(ctx, r, []string{stream, from.id}, noWait, p.count, p.wanted))
+	if !from.witnessed || p.alone {
+		b, err := only(a.read(ctx, r, []string{stream, from.id}, noWait, p.count, p.wanted))
+		if err != nil || !from.witnessed {
+			return b, err
+		}
+		if there, err := from.isIn(ctx, r, stream, p.maxEntry()); err != nil || !there {
+			return batch{}, cmp.Or(err, errNoWitness)
+		}
+		return b, nil
 	}
 	want := p.intake
 	want.least++

@@ -196,12 +196,6 @@ func (h *observing) saw(one string) bool {
 	return h.seen[one]
 }
 
-func (h *observing) forget() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.seen = make(map[string]bool)
-}
-
 // Hooks that only observe see what a consumer does, reads included, alone and in a
 // Runner, and nothing else.
 func TestHooksObserve(t *testing.T) {

@@ -23,6 +23,15 @@ type intake struct {
 	steady bool
 }
 
+// maxEntry is the same limit as an option has it, nil for none.
+func (in intake) maxEntry() *int {
+	if in.entry == unlimited {
+		return nil
+	}
+	most := int(in.entry)
+	return &most
+}
+
 // intakes tells the intake of each stream of a read.
 type intakes func(stream string) intake
 
@@ -108,6 +117,7 @@ func newPace(in intake, most int) pace {
 // where large entries come between small ones it would go up and down otherwise,
 // and each time read half of them for nothing.
 func (p *pace) learn(b batch) {
+	p.limit.worked()
 	fit := int64(p.limit.of(p.most, time.Now()))
 	if n := int64(b.len()); n > 0 && b.bytes > 0 {
 		fit = min(fit, p.room/max(1, b.bytes/n))
@@ -119,7 +129,9 @@ func (p *pace) learn(b batch) {
 // failed looks at the failure of a read, and returns what is to be told of it.
 func (p *pace) failed(err error) error {
 	if cut, is := as[*cutError](err); is {
-		p.limit.cut(p.count, time.Now())
+		if !p.limit.cut(p.count, cut.begun, time.Now()) {
+			return cut.err
+		}
 		cut.asked, cut.least = p.count, p.alone
 		p.count, p.steady, p.alone = p.limit.entries, false, p.count == 1
 	}

@@ -192,10 +192,15 @@ func (l *lane) run(ctx context.Context) {
 	}
 }
 
-// limited looks at the failure of a read of so many entries of each stream.
+// limited looks at how a read of so many entries of each stream has ended.
 func (l *lane) limited(count int, err error) error {
+	if err == nil {
+		l.limit.worked()
+	}
 	if cut, is := as[*cutError](err); is {
-		l.limit.cut(count, time.Now())
+		if !l.limit.cut(count, cut.begun, time.Now()) {
+			return cut.err
+		}
 		cut.asked = count
 	}
 	return err

@@ -98,7 +98,7 @@ func (r *reader) dropIfStale(err error) {
 func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want intakes) ([]batch, error) {
 	defer r.follow(ctx)()
 	r.sockets.wanted.Store(&want)
-	r.sockets.cut.Store(false)
+	r.sockets.cut.Store(nil)
 	reply, err := r.XRead(ctx, args).Result()
 	return r.brought(reply, err, want)
 }
@@ -107,7 +107,7 @@ func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want intakes) 
 func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs, want intakes) ([]batch, error) {
 	defer r.follow(ctx)()
 	r.sockets.wanted.Store(&want)
-	r.sockets.cut.Store(false)
+	r.sockets.cut.Store(nil)
 	reply, err := r.XReadGroup(ctx, args).Result()
 	batches, err := r.brought(reply, err, want)
 	for _, one := range batches {
@@ -130,8 +130,9 @@ func (r *reader) brought(reply []redis.XStream, err error, want intakes) ([]batc
 	}
 	if err != nil {
 		relocate(r.UniversalClient, err)
-		if r.sockets.cut.Swap(false) {
-			err = &cutError{err: err}
+		if cut := r.sockets.cut.Swap(nil); cut != nil {
+			cut.err = err
+			err = cut
 		}
 		return nil, err
 	}
