@@ -46,7 +46,7 @@ func TestChildrenKilledAtPoints(t *testing.T) {
 	defer func() { _ = file.Close() }()
 	recorder := history.Recorder{Out: file}
 	const batch = 10
-	for round, point := range []string{"before xread@2", "sent xread@2", "after xread@2", "handling@7", "before hget@1", "after evalsha@2", "before evalsha@2"} {
+	for round, point := range []string{"before xread@2", "sent xread@2", "after xread@2", "handling@7", "before evalsha@1", "after evalsha@3", "before evalsha@3"} {
 		for n := range 3 * batch {
 			key := fmt.Sprint(round, "-", n)
 			if _, err := recorder.Publish("test", key, func() (string, error) { return add(t, client, key), nil }); err != nil {
