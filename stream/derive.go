@@ -45,7 +45,7 @@ func derive(client redis.UniversalClient, own derivation) (derived, error) {
 		if opts.Addr == behindSentinels {
 			made.masters = masterBySentinel(opts.Dialer)
 		}
-		opts.Dialer = own.dialer(opts.Dialer)
+		opts.Dialer = failsLater(own.dialer(opts.Dialer))
 		opts.OnConnect = identify(opts.OnConnect)
 		opts.CredentialsProviderContext = safeCredentials(opts.CredentialsProvider, opts.CredentialsProviderContext)
 		opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns, opts.MaxActiveConns, opts.PipelinePoolSize = own.connections, 0, 0, 0, -1
@@ -63,7 +63,7 @@ func derive(client redis.UniversalClient, own derivation) (derived, error) {
 		if opts.Dialer == nil { // unlike a single client's options, these keep it unset
 			opts.Dialer = redis.NewDialer(&redis.Options{DialTimeout: atMost(opts.DialTimeout), TLSConfig: opts.TLSConfig})
 		}
-		opts.Dialer = own.dialer(opts.Dialer)
+		opts.Dialer = failsLater(own.dialer(opts.Dialer))
 		opts.OnConnect = identify(opts.OnConnect)
 		opts.CredentialsProviderContext = safeCredentials(opts.CredentialsProvider, opts.CredentialsProviderContext)
 		// One more, to ask who has what meanwhile.

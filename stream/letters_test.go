@@ -60,12 +60,10 @@ func deadLetterIDs(t *testing.T, client *redis.Client) (ids []string) {
 
 // With one handler, and a hundred dead letters that cannot be written, all others go
 // on. What cannot be written is told once, is not processed again, and is written in
-// the end as it was.
+// the end as it was. The goroutines are those of the process: no other test runs beside it.
 func TestDeadLettersThatCannotBeWritten(t *testing.T) {
-	t.Parallel()
 	for _, mode := range []string{"group", "log with an order key"} {
 		t.Run(mode, func(t *testing.T) {
-			t.Parallel()
 			bubble(t, func(t *testing.T, client *redis.Client) {
 				breakDeadLetters(t, client)
 				rec := newRecorder()
