@@ -42,8 +42,9 @@ type groupSource struct {
 
 	// troubled is set when a read has failed: another server may answer, or the same
 	// one after a restart. remade is set when the group was made again, or the stream
-	// has gone back.
-	troubled, remade atomic.Bool
+	// has gone back. toldBack is set when a look around has told that the stream has gone
+	// back, until something is read: the reader would tell it again.
+	troubled, remade, toldBack atomic.Bool
 	// looking is held while the group is looked at, for sight and what is told of it.
 	looking exclusive
 	sight   sight
@@ -149,6 +150,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 			s.lastRead = place{id: b.lastID(), witnessed: true}
 		}
 		s.last = s.lastRead.id
+		s.toldBack.Store(false)
 		s.account.read(b.firstID(), b.len())
 		more := s.take(b, at)
 		if ids := s.window.takeMistaken(); len(ids) > 0 {

@@ -236,8 +236,9 @@ func (s *groupSource) tellUnread(before sight, place string, at *outlook) {
 		return
 	}
 	s.account.void() // it would find the same
-	if loss.Cause == LossRecreated {
+	if loss.Cause == LossRecreated || loss.Cause == LossAhead {
 		s.window.moveBack(at.now)
+		s.toldBack.Store(true)
 	}
 	s.reportLoss(s.log(), loss)
 }
@@ -251,7 +252,11 @@ func (at *outlook) loss(before sight, place string) *LossError {
 		if compareIDs(place, at.last) <= 0 { // perhaps of this one
 			place = before.place
 		}
-		return &LossError{Cause: LossRecreated, From: place, To: at.first, Count: -1}
+		cause := LossRecreated
+		if at.length > 0 && compareIDs(at.generated, place) < 0 { // a failover, or a restart
+			cause = LossAhead
+		}
+		return &LossError{Cause: cause, From: place, To: at.first, Count: -1}
 	case at.found == "ahead":
 		return &LossError{Cause: LossAhead, From: at.last, To: at.first, Count: -1}
 	case at.found == "unread", at.found == "bound":
@@ -282,6 +287,9 @@ func (at *outlook) loss(before sight, place string) *LossError {
 // still the one that was read here: after a failover or a restart it may lack the
 // last entries, and the group goes on as if they had never been.
 func (s *groupSource) compareHistory(ctx context.Context) error {
+	if s.toldBack.Swap(false) {
+		s.lastRead = place{} // a look around was faster
+	}
 	if s.lastRead.id == "" {
 		return nil
 	}
