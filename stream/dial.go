@@ -3,31 +3,92 @@ package stream
 import (
 	"context"
 	"net"
+	"sync"
+	"time"
 )
 
-// failsLater returns dial, which fails at the first use of the connection instead. After
-// as many failures as it has connections, go-redis gives the last failure to every
-// command, without a try, until a dial of its own works, which it does once a second. A
-// server that is back would be away for that long.
+// refusals are the dials of a client that have failed. They stand in for a mechanism of
+// go-redis: after as many failures as a client has connections, go-redis gives the last
+// one to every command, without a try, until a dial of its own works, which it does once
+// a second. A server that is back would be away for that long. So a connection that
+// could not be made fails when it is used, of which go-redis makes nothing; and of many
+// commands that fail at once, few dial.
+//
+// It is safe for concurrent use.
+type refusals struct {
+	dial dialFunc
+
+	mu     sync.Mutex
+	byAddr map[string]refusal
+}
+
+// refusal is the last failure to dial an address, and the how manyth in a row.
+type refusal struct {
+	err error
+	at  time.Time
+	n   int
+}
+
+const (
+	// freeDials is how many dials in a row may fail without a pause.
+	freeDials = 10
+	// dialPause is how long the failure of a dial counts for others, then.
+	dialPause = 50 * time.Millisecond
+)
+
+// failsLater returns dial, whose connections fail at their first use instead.
 func failsLater(dial dialFunc) dialFunc {
-	return func(ctx context.Context, network, addr string) (net.Conn, error) {
-		var conn net.Conn
-		err := elsewhere(func() (err error) { // the dialer may be the user's
-			conn, err = dial(ctx, network, addr)
-			return err
-		})
-		if err == nil {
-			return conn, nil
-		}
-		nowhere, _ := net.Pipe()
-		return &undialled{nowhere, err}, nil
+	r := &refusals{dial: dial, byAddr: make(map[string]refusal)}
+	return r.connect
+}
+
+func (r *refusals) connect(ctx context.Context, network, addr string) (net.Conn, error) {
+	if err := r.recent(addr); err != nil {
+		return newUndialled(err), nil
+	}
+	var conn net.Conn
+	err := elsewhere(func() (err error) { // the dialer may be the user's
+		conn, err = r.dial(ctx, network, addr)
+		return err
+	})
+	r.note(ctx, addr, err)
+	if err != nil {
+		return newUndialled(err), nil
+	}
+	return conn, nil
+}
+
+// recent returns the failure of a dial that is too recent for another one.
+func (r *refusals) recent(addr string) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last := r.byAddr[addr]; last.n >= freeDials && time.Since(last.at) < dialPause {
+		return last.err
+	}
+	return nil
+}
+
+// note notes how a dial has ended, unless its context has.
+func (r *refusals) note(ctx context.Context, addr string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case err == nil:
+		delete(r.byAddr, addr)
+	case ctx.Err() == nil:
+		r.byAddr[addr] = refusal{err, time.Now(), r.byAddr[addr].n + 1}
 	}
 }
 
 // undialled is a connection that could not be made.
 type undialled struct {
-	net.Conn
-	err error
+	net.Conn // a pipe of which nothing is used
+	err      error
+}
+
+func newUndialled(err error) *undialled {
+	nowhere, _ := net.Pipe()
+	return &undialled{nowhere, err}
 }
 
 func (c *undialled) Read([]byte) (int, error)  { return 0, c.err }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -35,4 +37,46 @@ func TestAServerThatIsBackIsAskedAtOnce(t *testing.T) {
 			t.Errorf("with protocol %d it fails with %v when the server is back", protocol, err)
 		}
 	}
+}
+
+// Of many commands that fail because a server refuses connections, few dial.
+func TestFewDialAServerThatRefuses(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		dials, up := 0, false
+		connect := failsLater(func(context.Context, string, string) (net.Conn, error) {
+			dials++
+			if !up {
+				return nil, net.ErrClosed
+			}
+			conn, _ := net.Pipe()
+			return conn, nil
+		})
+		ask := func() error {
+			conn, err := connect(t.Context(), "tcp", "a:1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, refused := conn.(*undialled)
+			if !refused {
+				return nil
+			}
+			_, err = conn.Write(nil)
+			return err
+		}
+		for range 1000 { // in 2 s
+			if err := ask(); !errors.Is(err, net.ErrClosed) {
+				t.Fatalf("it fails with %v", err)
+			}
+			time.Sleep(2 * time.Millisecond)
+		}
+		if dials > 55 {
+			t.Errorf("%d dials in 2 s", dials)
+		}
+		up = true
+		time.Sleep(dialPause)
+		if err := ask(); err != nil {
+			t.Error(err)
+		}
+	})
 }
