@@ -59,8 +59,8 @@ func deadLetterIDs(t *testing.T, client *redis.Client) (ids []string) {
 }
 
 // With one handler, and a hundred dead letters that cannot be written, all others go
-// on. What cannot be written is told once, is not processed again, and is written in
-// the end as it was.
+// on. A letter that cannot be written is told once, its entry is not processed again, and
+// the letter is written in the end as it was.
 func TestDeadLettersThatCannotBeWritten(t *testing.T) {
 	t.Parallel()
 	for _, mode := range []string{"group", "log with an order key"} {
@@ -336,8 +336,8 @@ func TestDeadLetterOfAnEntryThatWasClaimed(t *testing.T) {
 	})
 }
 
-// What is held for its dead letter is kept, however long that takes: nobody else
-// claims it.
+// An entry that is held for its dead letter stays this consumer's, however long that takes:
+// no other consumer claims it.
 func TestEntriesOfDeadLettersAreRenewed(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
@@ -361,7 +361,7 @@ func TestEntriesOfDeadLettersAreRenewed(t *testing.T) {
 	})
 }
 
-// The window bounds what is held for dead letters, too.
+// The window bounds the entries held for dead letters, too.
 func TestDeadLettersFillTheWindow(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {

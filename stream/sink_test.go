@@ -20,7 +20,7 @@ import (
 	"millrace/stream"
 )
 
-// sink is what a handler writes to, and what can be away.
+// sink is a database that a handler writes to, and that can be away.
 type sink struct {
 	mu     sync.Mutex
 	away   bool
@@ -148,7 +148,7 @@ func TestSinkThatIsAway(t *testing.T) {
 }
 
 // A bad entry among good ones is seen at once, is in a sum every half minute, and waits
-// longer each time, whatever becomes of its neighbours.
+// longer each time, also while its neighbours succeed.
 func TestPoisonAmongGoodOnes(t *testing.T) {
 	t.Parallel()
 	for name, mode := range sinkModes {
