@@ -29,6 +29,13 @@ func refuseBad(_ context.Context, msg *stream.Message[order]) error {
 	return nil
 }
 
+// newRefuser returns a recorder whose handler is refuseBad.
+func newRefuser() *recorder {
+	rec := newRecorder()
+	rec.handle = refuseBad
+	return rec
+}
+
 func toDeadLetters(config middleware.DeadLetterConfig) stream.Option {
 	return stream.WithMiddleware(middleware.DeadLetter(config))
 }
@@ -68,8 +75,7 @@ func TestDeadLettersThatCannotBeWritten(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T, client *redis.Client) {
 				breakDeadLetters(t, client)
-				rec := newRecorder()
-				rec.handle = refuseBad
+				rec := newRefuser()
 				var out logs
 				opts := []stream.Option{stream.WithLogger(out.Logger()), toDeadLetters(middleware.DeadLetterConfig{})}
 				consumer := newGroup(t, client, rec.Handle, append(opts, stream.WithClaimIdle(5*time.Second))...)
@@ -165,8 +171,7 @@ func (s *silent) client(t *testing.T) *redis.Client {
 func TestDeadLetterServerThatStandsStill(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		seen := &recorded{}
 		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{Client: (&silent{}).client(t)}),
 			stream.WithObserver(seen))
@@ -218,8 +223,7 @@ func TestAttemptsOfADeadLetterAfterAStop(t *testing.T) {
 	client := streamtest.StartRedis(t).Client()
 	breakDeadLetters(t, client)
 	add(t, client, "bad")
-	rec := newRecorder()
-	rec.handle = refuseBad
+	rec := newRefuser()
 	consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}))
 	stop := start(t, consumer)
 	eventually(t, "it is held", func() bool { return consumer.Stats().Held == 1 })
@@ -241,8 +245,7 @@ func TestStopWhileDeadLettersCannotBeWritten(t *testing.T) {
 		breakDeadLetters(t, client)
 		add(t, client, "good")
 		add(t, client, "bad")
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		consumer := mode.make(t, client, "orders", rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithDrainTimeout(time.Minute))
 		stop := start(t, consumer)
 		time.Sleep(10 * time.Second)
@@ -293,8 +296,7 @@ func TestDeadLetterOfAnEntryThatWasClaimed(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
 		breakDeadLetters(t, client)
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		seen := &recorded{}
 		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithObserver(seen), stream.WithClaimIdle(3*time.Second))
 		start(t, consumer)
@@ -342,8 +344,7 @@ func TestEntriesOfDeadLettersAreRenewed(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
 		breakDeadLetters(t, client)
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		start(t, newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithClaimIdle(3*time.Second)))
 		for i := range 20 {
 			add(t, client, fmt.Sprint("bad", i))
@@ -369,8 +370,7 @@ func TestDeadLettersFillTheWindow(t *testing.T) {
 		for i := range 100 {
 			add(t, client, fmt.Sprint("bad", i))
 		}
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		var out logs
 		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithWindow(20), stream.WithBatchSize(10), stream.WithLogger(out.Logger()))
 		start(t, consumer)

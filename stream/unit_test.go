@@ -220,13 +220,7 @@ func TestMemberOfAFailedBatchIsDeleted(t *testing.T) {
 	client := streamtest.StartRedis(t).Client()
 	ids := addNumbered(t, client, 0, 4)
 	rec := &batches{}
-	calls := 0
-	rec.handle = func(context.Context, []string) error {
-		if calls++; calls == 1 {
-			return errors.New("down")
-		}
-		return nil
-	}
+	rec.handle = failFirst(1)
 	consumer, err := stream.NewGroupBatchConsumer(client, orders, "billing", rec.Handle, quietly([]stream.Option{
 		stream.WithBatch(4, time.Second), stream.WithBackoff(stream.Backoff{Min: time.Second, Max: time.Second}),
 	})...)
@@ -349,13 +343,7 @@ func TestStopWhileABatchWaitsForItsRest(t *testing.T) {
 	inBothBatchModes(t, func(t *testing.T, client *redis.Client, construct func(stream.BatchHandler[order], ...stream.Option) *stream.Consumer[order], settled func([]string) int) {
 		ids := addNumbered(t, client, 0, 4)
 		rec := &batches{}
-		calls := 0
-		rec.handle = func(context.Context, []string) error {
-			if calls++; calls == 1 {
-				return errors.New("down")
-			}
-			return nil
-		}
+		rec.handle = failFirst(1)
 		var slow atomic.Int64
 		consumer := construct(rec.Handle, stream.WithBatch(4, 10*time.Millisecond), stream.WithDrainTimeout(time.Hour),
 			stream.WithMiddleware(middleware.DeadLetter(middleware.DeadLetterConfig{}), middleware.Retry(middleware.RetryConfig{Attempts: 2}), func(next stream.EntryHandler) stream.EntryHandler {
