@@ -15,7 +15,7 @@ import (
 // An entry that was given out before the second look may still be on its way after it,
 // so that they are compared once two more reads have come back.
 //
-// The lock is the last one to be taken.
+// Its lock, mu, guards all fields, and is the last one to be taken.
 type account struct {
 	mu sync.Mutex
 	// from is where the count begins, to where it ends; nil is not known.
