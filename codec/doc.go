@@ -66,7 +66,7 @@
 // # Speed
 //
 // The results of reflection are kept for each type, so that another [Struct] of it
-// costs nothing. A struct without squash, remain and any is decoded twenty times
+// costs nothing. A struct without squash, remain and any is decoded more than ten times
 // as fast as by mapstructure, which decodes the others. Validation is almost free
 // where all validate tags of the struct are among required, omitempty, omitnil,
 // omitzero, notblank, len, min, max, eq, ne, gt, gte, lt, lte, oneof, noneof,

@@ -4,7 +4,7 @@ import "context"
 
 type foundKey struct{}
 
-// WithFound returns a context with which a Save tells what it has found: found is called,
+// WithFound returns a context with which a Save tells the offset that it finds: found is called,
 // before Save returns nil, with the offset that was stored before, be it below the one
 // that is saved, the same, or above it, where it stays. It is empty if nothing was
 // stored. A Save that fails tells nothing, and a store need not tell: those of this
@@ -19,7 +19,7 @@ func WithFound(ctx context.Context, found func(before string)) context.Context {
 
 // Found is for the Save of a [Store] to call, once it has succeeded, with the offset that
 // was stored before, empty if none was, and before Save returns. It does nothing unless
-// the caller of Save wants to know; see [WithFound].
+// the context of Save is one of [WithFound].
 func Found(ctx context.Context, before string) {
 	if found, ok := ctx.Value(foundKey{}).(func(before string)); ok && found != nil {
 		found(before)

@@ -6,16 +6,16 @@ import (
 )
 
 // account compares how far a group has come with how many entries this consumer was
-// given. A read that waits for entries cannot be guarded (see guard.go): what was added
-// and trimmed in one step while it waited, or left out because the group was set
-// further on, is not in the state of the server afterwards. But as long as no other
-// consumer of the group was given anything, this consumer has to have had it all.
+// given. A read that waits for entries cannot be guarded (see guard.go): entries that were
+// added and trimmed in one step while it waited, or left out because the group was set
+// further on, are not in the state of the server afterwards. But as long as no other
+// consumer of the group was given any, this consumer has to have had all of them.
 //
 // Two looks at the group are compared, and the entries that were read between them.
 // An entry that was given out before the second look may still be on its way after it,
 // so that they are compared once two more reads have come back.
 //
-// The lock is the last one to be taken.
+// Its lock, mu, guards all fields, and is the last one to be taken.
 type account struct {
 	mu sync.Mutex
 	// from is where the count begins, to where it ends; nil is not known.
@@ -41,7 +41,7 @@ type standpoint struct {
 	begun                  time.Time // before the look
 }
 
-// portion is what a read has brought.
+// portion is the entries of one read.
 type portion struct {
 	first string
 	n     int64
@@ -68,7 +68,7 @@ func (a *account) countLocked(one portion) {
 	}
 }
 
-// begin begins a look, and returns what end wants to know.
+// begin begins a look, and returns the number of the look for end.
 func (a *account) begin() (look int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -76,7 +76,7 @@ func (a *account) begin() (look int) {
 	return a.look
 }
 
-// end takes in what a look has found; nil is nothing.
+// end takes in the outlook of a look, nil if it has found none.
 func (a *account) end(look int, at *outlook) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -156,12 +156,13 @@ func (a *account) round() bool {
 	return a.skipped != nil
 }
 
-// compareLocked returns what the group has come past, and nobody was given.
+// compareLocked returns the loss of entries that the group has passed without giving them
+// to a consumer.
 func (a *account) compareLocked() *LossError {
 	missing := a.to.nth - a.from.nth - a.own
 	trimmed := a.to.gone > a.from.nth
 	if missing <= 0 || trimmed && !a.to.timed {
-		return nil // the counter of such a server tells what was trimmed
+		return nil // the counter of such a server shows trimmed entries
 	}
 	loss := &LossError{Cause: LossMoved, From: a.from.place, To: a.to.place, Count: missing, Exact: true}
 	if trimmed || compareIDs(a.to.deleted, a.from.place) > 0 {
@@ -170,7 +171,7 @@ func (a *account) compareLocked() *LossError {
 	return loss
 }
 
-// takeSkipped returns what is to be told, once.
+// takeSkipped returns a loss that was found, once.
 func (a *account) takeSkipped() *LossError {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// lookedAt is what a look finds at the end of a stream to which so many entries were
-// added, of which so many have gone, and that another consumer has last read so long
-// ago; -1 is never.
+// lookedAt is the outlook at the end of a stream to which so many entries were added, of
+// which so many have gone, and that another consumer has last read so long ago; -1 is
+// never.
 func lookedAt(added, gone int64, quiet time.Duration, others string) *outlook {
 	last := fmt.Sprint(added, "-0")
 	at := &outlook{
@@ -21,8 +21,8 @@ func lookedAt(added, gone int64, quiet time.Duration, others string) *outlook {
 	return at
 }
 
-// What a group has come past has to have been given to its only reader, however the
-// looks and the reads come one after the other.
+// The entries that a group has passed have to have been given to its only reader, in any
+// order of looks and reads.
 func TestAccount(t *testing.T) {
 	t.Parallel()
 	const never = -1

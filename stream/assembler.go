@@ -212,7 +212,7 @@ func (a *assembler) withdrawLocked(p *piece, cause error) {
 	}
 }
 
-// ripenLocked has what waits begin after d, if nothing has it begin sooner.
+// ripenLocked has waiting messages begin after d, if nothing has them begin sooner.
 func (a *assembler) ripenLocked(d time.Duration) {
 	if a.timer != nil || a.ripe {
 		return
@@ -249,8 +249,8 @@ func (a *assembler) noteLocked(u *unit) {
 	}
 }
 
-// beginLocked begins with what may be handled: units of which each message has come
-// back, and batches that are full, or whose time has come.
+// beginLocked begins the units of which each message has come back, and the batches that
+// are full or whose time has come.
 func (a *assembler) beginLocked() {
 	for a.running < a.limit && !a.w.stopped && (len(a.whole) > 0 || a.arrived >= a.size || a.ripe) {
 		u := a.nextLocked()
@@ -339,8 +339,8 @@ func (a *assembler) unitLocked(batch []*piece) *unit {
 	return u
 }
 
-// run has a batch handled. Whatever the handler does, panic or end its goroutine,
-// the messages have a result.
+// run has a batch handled. The messages have a result even if the handler panics or ends
+// its goroutine.
 func (a *assembler) run(u *unit, arrivals []*arrival, ids []string) {
 	order := inOrder(ids, len(arrivals))
 	messages, ctxs := make([]any, len(order)), make([]context.Context, len(order))
@@ -427,7 +427,7 @@ func (a *assembler) overLocked(u *unit) {
 	a.wakeLocked()
 }
 
-// wakeLocked has workers take what there is room for now.
+// wakeLocked has workers take entries while there is room.
 func (a *assembler) wakeLocked() { a.w.wakeLocked(a.w.readyLocked()) }
 
 // returnedLocked notes that a worker has given an entry back.
@@ -437,7 +437,7 @@ func (a *assembler) returnedLocked(one *held) {
 		return
 	}
 	a.uncountLocked(p)
-	if p.message != nil && (p.unit == nil || !p.unit.running) { // by a call that nobody waits for
+	if p.message != nil && (p.unit == nil || !p.unit.running) { // by a call whose result is not awaited any more
 		a.withdrawLocked(p, errEnded)
 	}
 }
@@ -502,7 +502,7 @@ func (a *assembler) leaveLocked(one *held) {
 	a.beginLocked()
 }
 
-// stopLocked calls off what waits to be handled: nothing is begun after a stop.
+// stopLocked calls off waiting batches and units: nothing is begun after a stop.
 func (a *assembler) stopLocked() {
 	a.stopTimerLocked()
 	for _, p := range a.line {

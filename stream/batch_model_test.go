@@ -57,8 +57,8 @@ func drawPlan(t *rapid.T) batchPlan {
 
 // Batches against a plain model, under failures of all kinds: in log mode the sequence
 // of batches has no gap and no disorder, with an order key that holds for each key, and
-// in any mode a batch that failed comes back as it was, without what is passed. All is
-// passed in the end.
+// in any mode a batch that failed comes back as it was, without the passed entries. All
+// are passed in the end.
 func TestBatchesAgainstAModel(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
@@ -75,11 +75,11 @@ func TestBatchesAgainstAModel(t *testing.T) {
 	})
 }
 
-// modelEntry is what is known of an entry, by what has come out of its chain.
+// modelEntry is the state of an entry, by the results of its chain.
 type modelEntry struct {
 	id, key string
 	place   int
-	kind    string // what is to become of it: malformed, skip, dead or ""
+	kind    string // malformed, skip, dead or ""
 	passed  bool
 	letter  bool // is to be a dead letter
 	// failed is when its last delivery failed, zero if none did.
@@ -201,7 +201,7 @@ func (m *batchModel) consumer(t *testing.T) *stream.Consumer[order] {
 	return consumer
 }
 
-// watch is the outermost middleware, which sees what becomes of an entry.
+// watch is the outermost middleware, which sees the outcome of an entry.
 func (m *batchModel) watch(next stream.EntryHandler) stream.EntryHandler {
 	return func(ctx context.Context, entry *stream.Entry) error {
 		err := errors.New("its goroutine ended")
@@ -312,7 +312,7 @@ func (m *batchModel) handle(ctx context.Context, messages []*stream.Message[orde
 	return stream.Partial(errs)
 }
 
-// check compares a batch with what is known when it is delivered.
+// check compares a batch with the model when it is delivered.
 func (m *batchModel) check(ctx context.Context, b *modelBatch) {
 	for i, e := range b.entries {
 		if i > 0 && e.place <= b.entries[i-1].place {
@@ -361,7 +361,7 @@ func (m *batchModel) isPassed(ctx context.Context, e *modelEntry) bool {
 	return slices.ContainsFunc(letters, func(letter redis.XMessage) bool { return letter.Values[stream.DeadLetterID] == e.id })
 }
 
-// stopped forgets what a stop makes undone.
+// stopped takes back the results that a stop makes undone.
 func (m *batchModel) stopped(t *testing.T) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

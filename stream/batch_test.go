@@ -55,6 +55,18 @@ func (b *batches) last() time.Time {
 	return b.at[len(b.at)-1]
 }
 
+// failFirst returns a handle of batches, called by one goroutine at a time, that fails the
+// first n times.
+func failFirst(n int) func(context.Context, []string) error {
+	calls := 0
+	return func(context.Context, []string) error {
+		if calls++; calls <= n {
+			return errors.New("down")
+		}
+		return nil
+	}
+}
+
 // inBothBatchModes runs a test in virtual time for each mode. settled returns how
 // many of the entries with the given IDs are settled.
 func inBothBatchModes(t *testing.T, test func(t *testing.T, client *redis.Client, construct func(stream.BatchHandler[order], ...stream.Option) *stream.Consumer[order], settled func(ids []string) int)) {
@@ -146,13 +158,7 @@ func TestBatchThatFails(t *testing.T) {
 	inBothBatchModes(t, func(t *testing.T, client *redis.Client, construct func(stream.BatchHandler[order], ...stream.Option) *stream.Consumer[order], settled func([]string) int) {
 		ids := addNumbered(t, client, 0, 10)
 		rec := &batches{}
-		calls := 0
-		rec.handle = func(context.Context, []string) error {
-			if calls++; calls < 3 {
-				return errors.New("down")
-			}
-			return nil
-		}
+		rec.handle = failFirst(2)
 		start(t, construct(rec.Handle, stream.WithBatch(10, time.Second),
 			stream.WithMiddleware(middleware.DeadLetter(middleware.DeadLetterConfig{}), middleware.Retry(middleware.RetryConfig{Attempts: 2, Backoff: stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}}))))
 		time.Sleep(time.Minute)

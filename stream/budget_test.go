@@ -1,7 +1,7 @@
 //go:build !race
 
-// Not under the race detector, where a sync.Pool drops a quarter of what it is given: up
-// to 2.4 allocations for each entry were counted there, and 1.15 without it.
+// Not under the race detector, where a sync.Pool drops a quarter of its values: up to 2.4
+// allocations for each entry were counted there, and 1.15 without it.
 
 package stream_test
 

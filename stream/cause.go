@@ -10,9 +10,9 @@ import (
 	"unicode"
 )
 
-// cause is a kind of failure of deliveries, see causeOf, and what the log was told of
-// it: the first failure at once, then a sum every half minute, and the end. It is
-// guarded by the window's lock.
+// cause is a kind of failure of deliveries, see causeOf, and the state of its log lines:
+// the first failure at once, then a sum every half minute, and the end. It is guarded by
+// the window's lock.
 type cause struct {
 	incident
 	held    int   // entries that wait because of it
@@ -28,9 +28,9 @@ const maxCauses = 16
 // otherCauses is the key of that one.
 const otherCauses = "other"
 
-// causeOf returns what failures of one kind have in common: the types of the error and
-// of all that it wraps, and what identifies the innermost ones. The text of an error is
-// of no use for that: it may hold an entry's ID, or a value.
+// causeOf returns the key that failures of one kind share: the types of the error and of
+// all that it wraps, and the identity of the innermost ones. The text of an error is of
+// no use as a key: it may hold an entry's ID, or a value.
 func causeOf(failure error) string {
 	var key strings.Builder
 	left := 16
@@ -58,8 +58,8 @@ func describe(key *strings.Builder, err error, left *int) {
 	}
 }
 
-// typeOfText is the type of what errors.New makes: a sentinel, or a text that somebody
-// has put together.
+// typeOfText is the type of the errors of errors.New: sentinels, and texts that were put
+// together.
 var typeOfText = reflect.TypeOf(errGoexit)
 
 // shape returns the start of a text without the words that have digits or quotes, such
@@ -75,7 +75,7 @@ func shape(text string) string {
 	return strings.Join(words, " ")
 }
 
-// heldReport is what the log is told when an entry is held.
+// heldReport is the log line of an entry that is held.
 type heldReport struct {
 	due, first        bool
 	failures, entries int64
@@ -134,9 +134,9 @@ func (w *window) causeLocked(key string, now time.Time) *cause {
 }
 
 // absolveLocked notes that an entry is not held any more, or for another cause, and
-// whether it was handled. The end of a cause is told if the log knows of it, so that
-// what comes and goes all the time is told twice in half a minute, and if the handler
-// has succeeded: what else can have become of the entries is logged for each.
+// whether it was handled. The end of a cause is logged if its beginning was, so that a
+// cause that comes and goes all the time is logged twice in half a minute, and if the
+// handler has succeeded: any other outcome of the entries is logged for each.
 func (w *window) absolveLocked(one *held, handled bool) {
 	c := one.cause
 	if c == nil {
@@ -154,8 +154,8 @@ func (w *window) absolveLocked(one *held, handled bool) {
 	*c = cause{incident: incident{logged: c.logged}}
 }
 
-// tellHeld logs that an entry is held: at Error what the log does not know of, and
-// single ones at Debug, unless a middleware has logged this delivery.
+// tellHeld logs that an entry is held: at Error if its cause is new to the log, else at
+// Debug, unless a middleware has logged this delivery.
 func (r *run) tellHeld(one *held, failure error) {
 	report := r.window.blame(one, causeOf(failure))
 	log := r.log()

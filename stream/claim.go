@@ -10,7 +10,7 @@ import "slices"
 
 // luaClaim is for scripts: claim(ids, owner, ...) makes entries pending on the owner,
 // with the options of XCLAIM behind JUSTID. It returns those that the stream has, and
-// those that are gone, which are pending on nobody afterwards.
+// those that are gone, which are not pending any more afterwards.
 const luaClaim = `
 local function claim(ids, owner, ...)
   local there, taken, gone = {}, {}, {}
@@ -31,7 +31,7 @@ end
 // claimScript takes up to ARGV[5] entries that have been idle for ARGV[4] milliseconds.
 // It looks at no more than 500 pending entries, from the ID in ARGV[3] on, so that it is
 // short however many there are. It returns the last ID that it has looked at, empty at
-// the end of the list, and what claim returns.
+// the end of the list, and the results of claim.
 var claimScript = newOnceScript(luaClaim + `
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], '+', 500)
 local ids, last, idle, room = {}, '', tonumber(ARGV[4]), tonumber(ARGV[5])
@@ -45,7 +45,7 @@ end
 return {last, claim(ids, ARGV[2])}`)
 
 // noteGone takes note of entries that were pending, and that a claim has found gone from
-// the stream. It tells of those that nobody handles any more.
+// the stream. It tells of those that no consumer handles any more.
 func (s *groupSource) noteGone(ids []string) {
 	for _, id := range s.window.passGone(ids) {
 		s.tellGone(id)

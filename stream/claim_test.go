@@ -12,9 +12,9 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// What a live consumer holds, and is deleted meanwhile, is handled all the same: another
-// one that claims from the dead neither takes it away nor tells of it. What was pending on
-// the dead is told, once.
+// An entry that a live consumer holds, and that is deleted meanwhile, is handled all the
+// same: another one that claims from the dead neither takes it away nor tells of it.
+// Deleted entries that were pending on the dead are told, once.
 func TestClaimLeavesWhatALiveConsumerHolds(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
@@ -72,8 +72,8 @@ func expectGone(t *testing.T, told *lossObserver, ids ...string) {
 	}
 }
 
-// A consumer that could not renew what it holds for long claims it itself, and does not
-// tell of what it is at work on.
+// A consumer that could not renew its entries for long claims them itself, and does not
+// report those at work as lost.
 func TestClaimOfWhatIsHeldAndGone(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
@@ -95,8 +95,9 @@ func TestClaimOfWhatIsHeldAndGone(t *testing.T) {
 	expectGone(t, told)
 }
 
-// What cannot be handed back at a stop, because it was deleted since it was read, is told,
-// whether a renewal has found out before or not; what is left of it is handed back.
+// Entries that cannot be handed back at a stop, because they were deleted since they were
+// read, are told, whether a renewal has found out before or not; the others are handed
+// back.
 func TestStopTellsWhatIsGone(t *testing.T) {
 	t.Parallel()
 	for name, idle := range map[string]time.Duration{"renewed": 200 * time.Millisecond, "not renewed": time.Hour} {
@@ -130,8 +131,8 @@ func TestStopTellsWhatIsGone(t *testing.T) {
 	}
 }
 
-// What was handed back, and deleted afterwards, is told, also by a consumer that holds
-// something else at that time.
+// Entries that were handed back, and deleted afterwards, are told, also by a consumer that
+// holds others at that time.
 func TestTakeTellsWhatIsGone(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
@@ -162,7 +163,7 @@ func TestTakeTellsWhatIsGone(t *testing.T) {
 	expectGone(t, told, gone)
 }
 
-// A Redis in memory keeps what is gone pending: there, too, it is told once.
+// A Redis in memory keeps deleted entries pending: there, too, they are told once.
 func TestGoneIsToldOnceInMemory(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {

@@ -38,7 +38,7 @@ type conn struct {
 	open    map[*commandSocket]struct{}
 }
 
-// server is what the commands for one server have in common.
+// server is the state that the commands for one server share.
 type server struct {
 	addr string
 	// places has something in it for each command at work, moved is when one of them has
@@ -88,7 +88,7 @@ type onceCmd struct{ redis.Cmder }
 // NoRetry is asked by go-redis.
 func (onceCmd) NoRetry() bool { return true }
 
-// send returns what sends commands with next.
+// send returns a hook that sends commands with next.
 func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) (err error) {
 		if ctx.Value(sendingKey{}) != nil {
@@ -126,8 +126,8 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // outlast keeps a panic of the user's hooks and callbacks to the command that they work
-// on, and has each command on a goroutine of its own where many are sent. What it
-// returns go-redis looks into, so that no method of that error may panic, not even later.
+// on, and has each command on a goroutine of its own where many are sent. go-redis looks
+// into the returned error, so that no method of that error may panic, not even later.
 func (c *conn) outlast(next redis.ProcessHook) redis.ProcessHook {
 	run := elsewhere
 	if c.atOnce == 1 {
@@ -196,16 +196,15 @@ func (c *conn) breakOff(ctx context.Context, addr string) (over func()) {
 	}
 }
 
-// follow closes what is connected to another server than to those that are primaries
-// now.
+// follow closes connections to servers that are no primaries now.
 func (c *conn) follow(primaries []string) {
 	if c != nil {
 		c.drop(func(s *commandSocket) bool { return !slices.Contains(primaries, s.addr) })
 	}
 }
 
-// dropIdle closes what waits for no reply. A server that turned out to be no primary
-// answers the others, and says so.
+// dropIdle closes the connections that wait for no reply. A server that turned out to be
+// no primary answers on the others, and says so.
 func (c *conn) dropIdle() {
 	if c != nil {
 		c.drop(func(s *commandSocket) bool { return !s.asking.Load() })
@@ -231,7 +230,7 @@ func (c *conn) close() error {
 	return c.client.Close()
 }
 
-// dialer returns dial, with what it opens kept in c.
+// dialer returns dial; c keeps the connections that it opens.
 func (c *conn) dialer(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithCancel(ctx)

@@ -15,8 +15,8 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// longestStop is how long a stop may take on a server that stands still, with time for
-// what else the machine does.
+// longestStop limits a stop on a server that stands still, with time to spare for a loaded
+// machine.
 const longestStop = 1200*time.Millisecond + 300*time.Millisecond
 
 // A server that stands still keeps nothing from stopping, in either mode, alone and in a

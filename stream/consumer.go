@@ -26,8 +26,8 @@ type Consumer[T any] struct {
 // NewConsumer makes a consumer in log mode: one reader, in the order of the
 // stream, its place kept as an offset in the store. It does no I/O, starts
 // nothing, and neither closes nor blocks the client: Run has connections of its
-// own, made from the client's options when it starts. Which of the options and hooks
-// count is in the package's documentation, under Client.
+// own, made from the client's options when it starts. The package's documentation lists
+// under Client the options and hooks that count.
 //
 // The client is a *redis.Client, sentinel-backed ones included, or a
 // *redis.ClusterClient. Everything that is wrong with the arguments and

@@ -67,7 +67,7 @@ func tame(err error) error {
 	if err == nil {
 		return nil
 	}
-	switch err.(type) { //nolint:errorlint // not what it wraps
+	switch err.(type) { //nolint:errorlint // not the errors in it
 	case redis.Error, *contained, *PanicError:
 		return err
 	}
@@ -128,7 +128,7 @@ func looksSound(err error, depth int, left *int) bool {
 
 // wrappedBy returns the errors that an error wraps itself.
 func wrappedBy(err error) []error {
-	switch wrapper := err.(type) { //nolint:errorlint // this is what errors.Is and errors.As do
+	switch wrapper := err.(type) { //nolint:errorlint // as errors.Is and errors.As do
 	case interface{ Unwrap() error }:
 		return []error{wrapper.Unwrap()}
 	case interface{ Unwrap() []error }:
@@ -138,12 +138,12 @@ func wrappedBy(err error) []error {
 	}
 }
 
-// contained stands for an error of which a method panics. errors.Is and errors.As find
-// what they would have found, as far as that can be found without a panic.
+// contained stands for an error of which a method panics. errors.Is and errors.As find in
+// it all that can be found in that error without a panic.
 type contained struct {
 	err   error
 	text  string
-	parts []error // what err wraps
+	parts []error // the errors that err wraps
 }
 
 func contain(err error, depth int, left *int) error {
@@ -201,8 +201,8 @@ func (c *contained) Is(target error) (is bool) {
 	return is
 }
 
-// As is for errors.As. A nil pointer is never found: who asks for a type looks into
-// what it gets.
+// As is for errors.As. A nil pointer is never found: the caller of errors.As reads the
+// fields of the target.
 func (c *contained) As(target any) (as bool) {
 	_ = caughtPanic(func() {
 		if c.err == nil {

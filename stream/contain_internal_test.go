@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// What is sound stays the same error, and of what is not errors.Is and errors.As find
-// all that can be found without a panic.
+// A sound error stays the same, and in one that panics errors.Is and errors.As find all
+// that can be found without a panic.
 func TestHarmless(t *testing.T) {
 	t.Parallel()
 	sound := fmt.Errorf("reading: %w", errors.Join(io.EOF, &SkipError{Reason: "x"}))
@@ -47,7 +47,7 @@ func TestElsewhere(t *testing.T) {
 	}
 }
 
-// Errors are of one cause if only what looks like an ID differs in them.
+// Errors are of one cause if they differ only in words that look like IDs.
 func TestCauseOf(t *testing.T) {
 	t.Parallel()
 	refused := func(id int) error {

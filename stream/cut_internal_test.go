@@ -30,7 +30,7 @@ func TestReplyLimit(t *testing.T) {
 		}
 		now = now.Add(growAfter)
 	}
-	// What turns out to be too much again is tried less and less often.
+	// A count that turns out to be too large again is tried less and less often.
 	for wait := 2 * growAfter; wait <= 2*maxGrowAfter; wait *= 2 {
 		l.cut(500, true, now)
 		most := min(wait, maxGrowAfter)

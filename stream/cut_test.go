@@ -19,8 +19,8 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// cutting is what closes the connections of a client whose replies are too large. It
-// returns the client, and how many replies were cut.
+// cutting closes the connections of a client whose replies are too large. It returns the
+// client, and how many replies were cut.
 type cutting struct {
 	name string
 	over func(t *testing.T, server *streamtest.Redis, limit int) (*redis.Client, func() int64)
@@ -47,7 +47,7 @@ func cuttings() []cutting {
 }
 
 // withConns returns a client whose connections, and those of clients derived from it, are
-// what wrap makes of them.
+// wrapped.
 func withConns(t *testing.T, client *redis.Client, wrap func(net.Conn) net.Conn) *redis.Client {
 	t.Helper()
 	opts := optionsOf(client)
@@ -222,7 +222,7 @@ func TestRepliesThatAreCut(t *testing.T) {
 	}
 }
 
-// An entry that no reply may bring is told, with what to do.
+// An entry that is too large for any reply is told, and the message says how to mend that.
 func TestAnEntryOverTheLimitOfReplies(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t)

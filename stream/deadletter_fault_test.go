@@ -130,7 +130,7 @@ func TestDeadLettersAreNotTrimmed(t *testing.T) {
 				for seen := 0; seen < total; {
 					line := strings.ToLower(monitor())
 					if !strings.Contains(line, letters) || strings.Contains(line, `"eval`) {
-						continue // what a script does has lines of its own
+						continue // the commands of a script have lines of their own
 					}
 					if strings.Contains(line, `"xadd"`) {
 						seen++
@@ -176,8 +176,8 @@ func startMonitor(t testing.TB, addr string) (next func() string) {
 	return next
 }
 
-// A dead letter has no answer, and its group goes before it is written again: that the
-// entry is pending on nobody does then not mean that the first write has acked it.
+// A dead letter has no answer, and its group goes before it is written again: an entry that
+// is not pending was then not necessarily acked by the first write.
 func TestDeadLetterWhoseGroupGoes(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t, "--appendonly", "no")

@@ -90,9 +90,9 @@ func TestADemotedMasterIsLeft(t *testing.T) {
 	}
 }
 
-// The new master lacks what was written last. The commands of a consumer go where its
-// reads go: a connection for commands that was left on the old one would find there what
-// is lost, and nothing could be said. The user's client may still be connected to it.
+// The new master lacks the last writes. The commands of a consumer go where its reads go: a
+// connection for commands that was left on the old master would find the lost entries
+// there, and no loss would be told. The user's client may still be connected to it.
 func TestCommandsFollowTheReader(t *testing.T) {
 	t.Parallel()
 	client := newSwitched(t)

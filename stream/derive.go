@@ -7,7 +7,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// derivation is what a client of the engine's own has that the user's has not. All
+// derivation is the difference between a client of the engine and the user's. All
 // options that are not named in derive are kept.
 type derivation struct {
 	// dialer wraps the user's.
@@ -66,7 +66,7 @@ func derive(client redis.UniversalClient, own derivation) (derived, error) {
 		opts.Dialer = failsLater(own.dialer(opts.Dialer))
 		opts.OnConnect = identify(opts.OnConnect)
 		opts.CredentialsProviderContext = safeCredentials(opts.CredentialsProvider, opts.CredentialsProviderContext)
-		// One more, to ask who has what meanwhile.
+		// One more, to ask for the slots of the cluster meanwhile.
 		opts.PoolSize, opts.MinIdleConns, opts.MaxIdleConns, opts.MaxActiveConns = own.connections+1, 0, 0, 0
 		opts.MaxRetries, opts.DialerRetries = -1, 1
 		opts.DialTimeout, opts.ReadTimeout = atMost(opts.DialTimeout), atMost(opts.ReadTimeout)

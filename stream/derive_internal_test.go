@@ -14,8 +14,8 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 )
 
-// What derived clients have of their own, and what each of those has to be. Everything
-// else is as in the user's options, be it of this version of go-redis or of a later one.
+// The options that derived clients have of their own, and a check of each. All others are
+// as in the user's options, be they of this version of go-redis or of a later one.
 var ownOfServer = map[string]func(v any) bool{
 	"Dialer":                     isSet,
 	"OnConnect":                  isSet,

@@ -19,15 +19,14 @@
 //
 //	consumer, err := stream.NewConsumer(client, Orders, store, handle,
 //		stream.WithLabel("billing"),
-//		stream.WithMiddleware(
-//			middleware.Logging(logger),
-//			middleware.DeadLetter(middleware.DeadLetterConfig{}),
-//			middleware.Retry(middleware.RetryConfig{Attempts: 5}),
-//		))
+//		stream.WithMiddleware(middleware.Standard(logger)))
 //	if err != nil {
 //		return err
 //	}
 //	return consumer.Run(ctx)
+//
+// middleware.Standard logs each delivery, tries a failed entry three times, moves it to a
+// dead-letter stream then, and pauses while a service that the handler needs is away.
 //
 // A [Runner] runs the consumers of many topics in one process. Signals are the
 // program's business:
@@ -38,8 +37,9 @@
 //	r.Add(users, orders, payments)
 //	return r.Run(ctx)
 //
-// When one of them fails, the others go on, and it is run again, unless that cannot help
-// ([FailurePolicy]); [Runner.Health] says which one it is.
+// When a consumer fails, the others go on, and the consumer is run again, unless its error
+// is final ([FailurePolicy]). [Runner.Health] names it, and [Runner.Logger] gets the
+// failure. [Runner.Remove] stops one consumer, and [Runner.Consumers] lists all.
 //
 // # Publishing
 //
@@ -85,8 +85,8 @@
 // Failures are logged as trouble with Redis is: the first of a cause at once (Error),
 // the sum every half minute while it goes on (Error: how many entries are held, the
 // oldest, the last error), and its end (Info). Errors are of one cause if they, and the
-// errors that they wrap, have the same types; texts are compared without what looks
-// like an ID. Single failures are logged at Debug.
+// errors that they wrap, have the same types; texts are compared without the words that
+// look like IDs. Single failures are logged at Debug.
 //
 // A handler that succeeds after many failures in a row makes all entries due that have
 // begun to fail meanwhile, so that delivery is back within two seconds after a sink that
@@ -114,17 +114,17 @@
 //
 // # Claims
 //
-// What a consumer in group mode has in its window is its own for as long as it lives,
-// however long its handlers take: it renews all of it three times in each claim
-// idle time ([WithClaimIdle]). What belongs to a consumer that died is claimed by
-// others after that time. If an entry is claimed away nevertheless, by a command
-// of somebody's or after a long standstill, the handler's context ends and its
+// The entries in the window of a consumer in group mode are its own for as long as it
+// lives, however long its handlers take: it renews all of them three times in each claim
+// idle time ([WithClaimIdle]). The entries of a consumer that died are claimed by
+// others after that time. If an entry is claimed away nevertheless, by a command of
+// another program or after a long standstill, the handler's context ends and its
 // result does not count.
 //
 // A consumer that starts under a name that has entries pending takes them up first, the
-// oldest first, and nothing new before the last of them. What does not fit in its window
-// waits for its turn, and is not renewed: another consumer that has room may claim it
-// once it is idle for long enough. No attempt is used up by that.
+// oldest first, and nothing new before the last of them. Entries that do not fit in its
+// window wait for their turn, and are not renewed: another consumer that has room may
+// claim them once they are idle for long enough. No attempt is used up by that.
 //
 // A consumer that is stopped hands back what it has not begun or not finished:
 // another takes it within a second, no attempt is used up, and a rolling restart
@@ -144,7 +144,7 @@
 // no more than a few thousand fields.
 //
 // Two live consumers under one name, or under one label in log mode, handle entries
-// twice. They find that out and warn: see [WithConsumerName] and [WithLabel].
+// twice. They notice it and log a warning: see [WithConsumerName] and [WithLabel].
 //
 // When the group is gone, because the stream was deleted, flushed or evicted, or
 // Redis came back empty, it is made again, behind the last entry that this
@@ -168,21 +168,26 @@
 // backlog is therefore sent together with a look at the group: unread entries that were
 // trimmed, and a group that was set to another place, are told by the consumer that reads
 // on, on every server and however many consumers there are. While a consumer waits for
-// entries, a loss is found from what the group has passed and this consumer was given, if
-// no other consumer was given anything meanwhile.
+// entries, a loss is found by comparing the entries that the group has passed with those
+// that this consumer was given, if no other consumer was given any meanwhile.
 //
 // An entry that is trimmed or deleted while it is pending is handled all the same by a
 // consumer that has it in memory. It is told when it is fetched to be delivered and is
 // gone, when it cannot be handed back at a stop, and when another consumer takes it over
 // from a dead one.
 //
-// These losses leave no trace on the server: what a consumer held, and had found trimmed
-// when it renewed it, and did not handle because its process was killed; that a stream or a group was deleted, or a
-// group set to another place, while no consumer ran; that entries were added and trimmed
-// in one step, deleted by ID, or left out by a group that was set to another place, while
-// several consumers waited and each was given some; what was pending on a consumer that
-// does not run, and was removed by hand; and that a stream was deleted and filled again
-// with the same IDs while no consumer ran, because an ID is all that a store keeps.
+// These losses leave no trace on the server, and are not told:
+//
+//   - An entry was trimmed, its consumer noticed that when it renewed the entry, and the
+//     process was killed before the entry was handled.
+//   - A stream or a group was deleted, or a group was set to another place, while no
+//     consumer ran.
+//   - Entries were added and trimmed in one step, deleted by ID, or left out by a group
+//     that was set to another place, while several consumers waited and each was given
+//     some.
+//   - A consumer that did not run was removed by hand, with the entries pending on it.
+//   - A stream was deleted and filled again with the same IDs while no consumer ran: a
+//     store keeps nothing but an ID.
 //
 // # Ordering and concurrency
 //
@@ -221,9 +226,9 @@
 // is in no batch, and a dead letter is one entry's. [Partial] tells which have failed,
 // [Bisect] finds out.
 //
-// What has failed of a batch comes back together, as one unit, and in log mode nothing
-// behind it is delivered before, or with [WithOrderKey] nothing with one of its keys. So
-// the position can be stored in the same transaction as the batch.
+// The messages of a batch that have failed come back together, as one unit. In log mode
+// nothing behind the unit is delivered before, or with [WithOrderKey] nothing with one of
+// its keys. So the position can be stored in the same transaction as the batch.
 //
 // # Many topics
 //
@@ -240,30 +245,30 @@
 // # Client
 //
 // While Run is at work, nothing goes over the connections of the client that a consumer
-// was made with. It has its own, to read with and for commands, made from the client's
-// options and closed at the end. Those of [millrace/offset.Redis], [Mirror] and
-// [Trimmer.Run] go the same way. Of the options
+// was made with. The consumer has connections of its own, one to read and one for
+// commands, made from the client's options and closed at the end. The commands of
+// [millrace/offset.Redis], [Mirror] and [Trimmer.Run] go the same way. Of the options
 //
-//   - all are kept that say which server it is, who logs in, and how: addresses, Dialer,
+//   - all are kept that name the server, the user and the protocol: addresses, Dialer,
 //     TLSConfig, DB, Protocol, user, password and credentials providers, OnConnect,
 //     ClientName, Limiter, lifetimes and buffers of connections, a cluster's NewClient
-//   - DialTimeout and ReadTimeout count up to one second, and nothing is sent again by
-//     the client: the consumer tries again
+//   - DialTimeout and ReadTimeout count up to one second, and MaxRetries does not count:
+//     the consumer tries again
 //   - ReadOnly, RouteByLatency and RouteRandomly do not count: a replica may be behind
 //   - pool sizes, client-side caching, and push and maintenance notifications do not
 //     count; a cluster is looked at again once a second
 //
 // The hooks that a redis.Client has when Run starts see each command on its way, reads
-// included; of a read they see how long it took and whether it failed, not the entries
-// that it has brought. They see no dialling. A hook that changes keys, as for tenants'
-// prefixes, ends Run at its first command, which is not sent: a hook can know neither
-// each command nor the names in the replies. Give the topic the whole key.
+// included. Of a read they see the duration and the error, not the entries. They see no
+// dialling. A hook that changes keys, such as one that adds a tenant's prefix, ends Run at
+// its first command, which is not sent: a hook can know neither each command nor the
+// names in the replies. Give the topic the whole key.
 //
 // The hooks of a redis.ClusterClient see nothing of a consumer's commands: go-redis has
 // no way to call them but on the client's own connections. Add such hooks to the nodes,
-// in ClusterOptions.NewClient, or use [WithObserver]. One that changes keys is refused
-// when Run starts, so that what is published with the client is what is read: an XRANGE
-// is shown to the hooks, and not sent.
+// in ClusterOptions.NewClient, or use [WithObserver]. A hook of a cluster client that
+// changes keys is refused when Run starts: the program's producers would write to another
+// stream. To find it, an XRANGE is shown to the hooks, and not sent.
 //
 // Producers, [Trimmer.Trim], [Consumer.Lag], middleware.Dedup and a store outside of Run
 // work with the client as it is, with its pool, timeouts and hooks. They, too, ask
@@ -298,12 +303,13 @@
 // [millrace/stream/faults] injects all of these, and accounts for every entry.
 //
 //   - A handler fails, panics, ends its goroutine (runtime.Goexit), or never returns:
-//     its entry is held, and delivered again when it has returned. The same holds for
-//     middleware and codecs, and for errors whose own methods panic, such as a nil
-//     *net.OpError. A panic of a store, a hook or a callback of the client is a failure
-//     of that command, which is tried again; one of an observer or a log handler changes
-//     nothing, and one of a loss policy ends Run. In log mode what is behind it waits, with an order
-//     key only what has the same key; in group mode nothing does.
+//     its entry is held, and delivered again when the handler has returned. In log mode
+//     the entries behind it wait, with an order key only those of the same key; in group
+//     mode none wait. The same holds for middleware and codecs, and for errors whose own
+//     methods panic, such as a nil *net.OpError.
+//   - A store, a hook or a callback of the client panics: that is a failure of the
+//     command, which is tried again. A panic of an observer or a log handler changes
+//     nothing, and a panic of a loss policy ends Run.
 //   - The consumer's process is killed: nothing is lost, and at most the window is
 //     handled again, in log mode by the next run of it, in group mode by another
 //     consumer after the claim idle time.
@@ -314,8 +320,8 @@
 //     are tried again after at most half a second.
 //   - Dead letters cannot be written, on the topic's server or on one of their own:
 //     their entries are held as far as the window reaches, without a handler, and one
-//     of the letters is tried again after at most half a second. In log mode what is
-//     behind waits, with an order key only what has the same key; in group mode others
+//     of the letters is tried again after at most half a second. In log mode the entries
+//     behind wait, with an order key only those of the same key; in group mode others
 //     go on. A stop leaves the entries, or hands them back.
 //   - Redis stands still, or a network swallows everything: the same. It is noticed
 //     when nothing has come for two seconds longer than the block time.
@@ -389,8 +395,7 @@
 //
 // # What is a bug in your code
 //
-// A handler that changes a message's Entry.Fields; an observer that waits for
-// something; a handler
-// that returns nil before the work is done, such as by starting a goroutine; a
+// A handler that changes a message's Entry.Fields; a handler that returns nil before the
+// work is done, such as by starting a goroutine; an observer that waits for something; a
 // dead-letter stream or a label that two topics share by mistake.
 package stream

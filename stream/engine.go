@@ -38,8 +38,8 @@ type engine struct {
 // workers process what is in there, and the settler settles what has ended.
 type run struct {
 	*engine
-	// client is what commands are sent with, in the place of the user's, and store the
-	// engine's, with the same said of its client.
+	// client sends the commands, in the place of the user's client, and store is the
+	// user's store with such a client.
 	client redis.UniversalClient
 	store  offset.Store
 	conn   *conn // of the client
@@ -54,8 +54,8 @@ type run struct {
 	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
 	settling, carrying exclusive
-	// guard makes what is sent in front of some reads, round is called for each read that
-	// has come back; nil in log mode.
+	// guard makes the looks that are sent in front of some reads, round is called for each
+	// read that has come back; nil in log mode.
 	guard guarding
 	round func()
 	// storing is held while a store is at work that may not look at its context.
@@ -99,7 +99,7 @@ type source interface {
 
 const startingWhat = "finding the place to start"
 
-// stopTimeout is how long what is left to do may take when the handlers have returned.
+// stopTimeout limits settling and handing back once the handlers have returned.
 const stopTimeout = time.Second
 
 // recovery is how long to wait before Redis or a store is tried again. Its Max
@@ -142,7 +142,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	return r.stop(ctx, until)
 }
 
-// connect makes what the run sends commands with.
+// connect makes the clients of the run.
 func (r *run) connect() (err error) {
 	if err := checkHooks(r.engine.client, r.stream); err != nil {
 		return err
@@ -168,8 +168,8 @@ func (r *run) stop(ctx context.Context, until time.Time) error {
 }
 
 // consume reads, processes and settles until ctx is done, and until the handlers in
-// flight have returned. It fails with what no waiting can mend, and returns until when
-// the stop may take.
+// flight have returned. It fails with an error that no waiting can mend, and returns the
+// time by which the stop has to be over.
 func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until time.Time) {
 	defer context.AfterFunc(ctx, r.window.stop)() // nothing more is begun
 	handling, endHandling := r.handling(ctx)
@@ -317,10 +317,9 @@ func (r *run) reportFull(id string, stands state, bytes int64) {
 	}
 }
 
-// judge decides what a failure of the chain means, and logs it if the entry is not
-// held. For a dead letter that
-// is to be written, it returns that. The order matters: a dead letter's cause is often
-// one of the others. ctx is the handler's.
+// judge returns the outcome of a failure of the chain, and logs it if the entry is not
+// held. It returns a dead letter that is to be written. The order matters: a dead letter's
+// cause is often one of the others. ctx is the handler's.
 func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcome, *DeadLetterError) {
 	log := e.log().With("entry_id", entry.ID, "attempt", entry.Deliveries)
 	if panicked, is := as[*PanicError](failure); is {
@@ -339,7 +338,7 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcom
 			log.Info("entry passed: skipped", "reason", skip.Reason)
 		}
 		return OutcomeSkipped, nil
-	case isWrong && ctx.Err() == nil: // after a stop, nobody makes a dead letter of it
+	case isWrong && ctx.Err() == nil: // after a stop, no dead letter is made of it
 		if !entry.logged {
 			log.Warn("entry passed: it cannot be decoded", "err", harmless(wrong.Err))
 		}

@@ -49,8 +49,8 @@ func ExampleNewGroupConsumer() {
 	// an account for grace delivery 1
 }
 
-// A sink that tells of each row what became of it: Partial gives each message its own
-// error, and those without one are done.
+// A sink that reports the result of each row: Partial gives each message its own error,
+// and those without one are done.
 func ExampleNewGroupBatchConsumer() {
 	client, closeClient := exampleClient()
 	defer closeClient()
@@ -117,7 +117,7 @@ func ExampleMiddleware() {
 				if took := time.Since(begun); took > limit {
 					logger.WarnContext(ctx, "slow entry", "stream", entry.Stream, "entry_id", entry.ID, "took", took)
 				}
-				return err // what it decides goes on to the engine, unless a middleware changes it
+				return err // a middleware may change it; the engine acts on the outermost one
 			}
 		}
 	}
@@ -138,7 +138,7 @@ func ExampleDeadLetterStream() {
 	defer closeClient()
 	ctx := context.Background()
 	dead := stream.DeadLetterStream(Signups.Name)
-	// As the engine writes one: the original fields, and what became of the entry.
+	// As the engine writes one: the original fields, and six about the failure.
 	client.XAdd(ctx, &redis.XAddArgs{Stream: dead, Values: []string{
 		"user_id", "ada", "plan", "free",
 		stream.DeadLetterOrigin, Signups.Name, stream.DeadLetterID, "1700000000000-0", stream.DeadLetterLabel, "signups",

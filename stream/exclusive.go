@@ -20,7 +20,7 @@ func (x exclusive) lock(ctx context.Context) error {
 	}
 }
 
-// tryLock reports whether nobody held it.
+// tryLock takes the lock if it is free, and reports whether it was.
 func (x exclusive) tryLock() bool {
 	select {
 	case x <- struct{}{}:

@@ -24,8 +24,8 @@ type feed interface {
 	// finds that the entry at the place is gone. Now and then, when nothing comes,
 	// it calls idle, and returns its error.
 	fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error
-	// failed has the next fetch come back at once, and so tell that reading works again: what
-	// comes before a fetch, or behind it, has failed.
+	// failed has the next fetch come back at once, and so tell that reading works again: a
+	// step before or behind a fetch has failed.
 	failed()
 	// attend has a tender asked, in group mode, from time to time: at the intervals of
 	// its watch, and when there may be something to do.

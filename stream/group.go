@@ -45,14 +45,14 @@ type groupSource struct {
 	// has gone back. toldBack is set when a look around has told that the stream has gone
 	// back, until something is read: the reader would tell it again.
 	troubled, remade, toldBack atomic.Bool
-	// looking is held while the group is looked at, for sight and what is told of it.
+	// looking is held while the group is looked at; it guards sight, and orders its reports.
 	looking exclusive
 	sight   sight
 	account account
 	// unguarded is set once reads cannot be guarded, unloaded when the server does not have
 	// the script yet.
 	unguarded, unloaded atomic.Bool
-	renewal             exclusive // held while what is pending is renewed
+	renewal             exclusive // held while pending entries are renewed
 
 	renewing *outage // tend's own; made when there is some
 
@@ -121,7 +121,7 @@ func (s *groupSource) start(ctx context.Context) error {
 			if err := s.firstLook(ctx, s.made); err != nil {
 				return err
 			}
-			s.log().Info("consumer started", "made_group", s.made, "last_delivered", s.last) // once: what fails is tried again
+			s.log().Info("consumer started", "made_group", s.made, "last_delivered", s.last) // once: a start that fails is tried again
 			return nil
 		}
 	}

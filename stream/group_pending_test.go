@@ -14,7 +14,7 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// The name of a dead consumer is removed, and not what is pending on it: that is more
+// The name of a dead consumer is removed, and not the entries pending on it, which are more
 // than can be taken over at once.
 func TestWhatIsPendingOnADeadConsumerIsNotRemoved(t *testing.T) {
 	t.Parallel()
@@ -70,8 +70,8 @@ func TestGroupStopHandsBackMoreThanAHundred(t *testing.T) {
 	settled(t, client)
 }
 
-// What is left pending over the limit of deliveries holds up nothing behind it of the
-// same order key.
+// An entry that is left pending over the limit of deliveries holds up nothing behind it of
+// the same order key.
 func TestParkedEntryLeavesItsKey(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
@@ -134,7 +134,7 @@ func TestAttemptsInDeadLetters(t *testing.T) {
 	}
 }
 
-// What is left pending over the limit takes no room from what is new.
+// Entries that are left pending over the limit take no room from new ones.
 func TestParkedEntriesLeaveRoom(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t, "--appendonly", "no").Client()

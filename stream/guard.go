@@ -8,27 +8,27 @@ import (
 )
 
 // guard is a look at the group that is sent in front of a read, in one write: the
-// server runs the two one after the other. Where entries that nobody has read were
-// trimmed, newer servers correct their counters when the group reads on, so that a look
+// server runs the two one after the other. Where unread entries were trimmed, newer
+// servers correct their counters when the group reads on, so that a look
 // between two reads comes too late if there is but one moment between the trim and the
 // read, whichever consumer's it is. Every consumer guards its reads, so that each gap
 // is seen by the one whose read comes next.
 //
 // A read that waits for entries is not guarded: there was nothing to lose when it was
-// sent. See account for what is lost meanwhile.
+// sent. account finds losses meanwhile.
 type guard struct {
 	command []byte
 	// answer takes in the reply to the command, nil for null.
 	answer func(reply []any, err error)
-	// end comes after everything else, whatever became of the read.
+	// end comes after everything else, also if the read failed.
 	end func()
 }
 
 // guards are sent in front of one read.
 type guards []*guard
 
-// with has the guards sent with the next read of a reader. It returns what is to be
-// called when that is over.
+// with has the guards sent with the next read of a reader. The caller calls over when that
+// read has ended.
 func (g guards) with(r *reader) (over func()) {
 	if len(g) == 0 {
 		return func() {}

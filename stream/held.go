@@ -54,8 +54,8 @@ type held struct {
 	// suspect is set once the group was gone, or the entry: that it is not pending
 	// on us does then not mean that somebody else has it.
 	suspect bool
-	// gone is set once the stream was found not to have the entry, so that it is pending
-	// on nobody.
+	// gone is set once the stream was found not to have the entry, which is not pending
+	// any more then.
 	gone bool
 	// moving is set while it is moved to its dead-letter stream, and acked with that,
 	// or may have been.

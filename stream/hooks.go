@@ -23,14 +23,14 @@ func (inner) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPi
 func (h inner) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return h.process(next) }
 
 // through returns a hook for a client of the engine's own: a command passes the hooks of
-// the user's client, and goes on to what send returns. A redis.Conn has the same hooks as
-// its client; what is added to it is called after them, and changes nothing of the
-// client. It takes a connection of the user's when a command reaches it, which none does.
-// A client of a cluster has nothing of the kind: its hooks are not passed on.
+// the user's client, and then the hook that send returns. A redis.Conn has the same hooks as
+// its client; a hook that is added to it is called after them, and is not added to the
+// client. A redis.Conn takes a connection of the user's when a command reaches it, which
+// none does. A client of a cluster has nothing of the kind: its hooks are not passed on.
 //
 // A command that does not arrive with the keys that it had is refused. A key that one
-// command gives and another does not would be another stream: reading waits for ever at
-// one, and what is acked, saved and looked for is of the other.
+// command gives and another does not would be another stream: reading would wait for ever
+// at one, and acks, offsets and looks would be of the other.
 func through(user *redis.Client, send func(next redis.ProcessHook) redis.ProcessHook) inner {
 	return inner{func(next redis.ProcessHook) redis.ProcessHook {
 		front := user.Conn()
@@ -68,7 +68,7 @@ func arriving(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// changedKeys returns what to say if the command's keys are not the given ones.
+// changedKeys returns an error if the command's keys are not the given ones.
 func changedKeys(cmd redis.Cmder, were []string) *hookError {
 	keys := keysOf(cmd)
 	if slices.Equal(keys, were) {
@@ -116,10 +116,10 @@ func keysOf(cmd redis.Cmder) (keys []string) {
 }
 
 // checkHooks refuses a client of a cluster with a hook that changes keys, as tenants'
-// prefixes are made: what the user's program publishes with it would be another stream.
-// The hook sees one command, which is not sent: such a client finds out behind its hooks
-// that a context has ended. So a hook that changes the command is found out, not one that
-// sends another.
+// prefixes are made: the user's program would publish with it to another stream. The hook
+// sees one command, which is not sent: such a client checks the context behind its hooks,
+// and the context has ended. So a hook that changes the command is found, and one that
+// sends another is not.
 func checkHooks(client redis.UniversalClient, stream string) error {
 	many, ok := client.(*redis.ClusterClient)
 	if !ok {

@@ -54,7 +54,7 @@ func (h prefixing) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// refusedBy is what Run says of a client within three seconds, "" if it goes on.
+// refusedBy is the error of Run within three seconds, "" if it goes on.
 func refusedBy(t *testing.T, run runner) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -137,7 +137,7 @@ func TestTheStoresHooksAreRefused(t *testing.T) {
 	if said := refusedBy(t, newConsumer(t, server.Client(), store, newRecorder().Handle)); !strings.Contains(said, "changes keys") {
 		t.Errorf("Run says %q", said)
 	}
-	// Without a consumer it does what the hook wants, for each command.
+	// Without a consumer the hook changes each command.
 	ctx := t.Context()
 	if err := store.Save(ctx, "a", "5-0"); err != nil {
 		t.Fatal(err)
@@ -196,8 +196,8 @@ func (h *observing) saw(one string) bool {
 	return h.seen[one]
 }
 
-// Hooks that only observe see what a consumer does, reads included, alone and in a
-// Runner, and nothing else.
+// Hooks that only observe see the commands of a consumer, reads included, alone and in a
+// Runner, and no others.
 func TestHooksObserve(t *testing.T) {
 	t.Parallel()
 	for _, mode := range bothModes() {

@@ -154,7 +154,7 @@ func (c hostileCodec) Decode(fields codec.Fields) (order, error) {
 	return c.Codec.Decode(fields)
 }
 
-// What a handler, a codec or a middleware does wrong is an error of its entry: without
+// Misbehaviour of a handler, a codec or a middleware is an error of its entry: without
 // middleware the entry is held and delivered again, with the usual one it is a dead
 // letter, and the consumer goes on.
 func TestHostileErrors(t *testing.T) {
@@ -223,7 +223,7 @@ func TestHostileErrors(t *testing.T) {
 					if usual {
 						want = 1
 					} else if point.codec != nil {
-						want = 2 // what cannot be decoded is passed; to end the goroutine is no error yet
+						want = 2 // an entry that cannot be decoded is passed; to end the goroutine is no error yet
 					}
 					if len(handled) != want || !handled["good"] {
 						t.Errorf("handled %d orders, want %d: %v", len(handled), want, handled)
@@ -517,8 +517,8 @@ func (h hostileHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// The callbacks and hooks of a client that fail in any way delay what they are a part
-// of.
+// The callbacks and hooks of a client that fail in any way only delay the command that they
+// are a part of.
 func TestHostileClient(t *testing.T) {
 	t.Parallel()
 	// Not Goexit: of a hook, on Run's own goroutine, it ends Run.

@@ -126,7 +126,7 @@ func (p *pace) learn(b batch) {
 	p.steady, p.alone = p.count == p.most, p.alone && p.limit.entries == 1
 }
 
-// failed looks at the failure of a read, and returns what is to be told of it.
+// failed looks at the failure of a read, and returns the error to report.
 func (p *pace) failed(err error) error {
 	if cut, is := as[*cutError](err); is {
 		if !p.limit.cut(p.count, cut.begun, time.Now()) {

@@ -102,7 +102,7 @@ func start(t testing.TB, consumer runner) (stop func() error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- consumer.Run(ctx) }()
-	// What the window counts is counted again, at work and at the end.
+	// The counts of the window are counted again, at work and at the end.
 	recount := func() error { return nil }
 	if c, ok := consumer.(*stream.Consumer[order]); ok {
 		recount = stream.Recounter(c)

@@ -203,8 +203,8 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 	}
 }
 
-// primaryOf returns what asks the primary that has the key: a client of a cluster may be
-// one that asks replicas.
+// primaryOf returns a client that asks the primary that has the key: a client of a cluster
+// may be one that asks replicas.
 func primaryOf(ctx context.Context, client redis.UniversalClient, key string) (redis.UniversalClient, error) {
 	cluster, ok := client.(*redis.ClusterClient)
 	if !ok {
@@ -219,7 +219,7 @@ func primaryOf(ctx context.Context, client redis.UniversalClient, key string) (r
 // anchor is a moment at which it was known how many entries were behind a position,
 // and so by how much a guess that is made with counters was wrong. Later guesses are
 // wrong by the same, as long as no entry behind it was removed before it was read. That
-// is so for what was counted here; in group mode the guess has to have been right.
+// is so for entries that were counted here; in group mode the guess has to have been right.
 type anchor struct {
 	run *run // whose entries were counted, in log mode
 	// from is the position, and reach the last entry that was added then if nothing

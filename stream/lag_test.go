@@ -145,7 +145,7 @@ func TestLagInGroupMode(t *testing.T) {
 	}
 	wantLag(t, "four are acked", consumer, 6)
 
-	// Two that nobody has read are trimmed. Redis 7 goes on counting them in its own lag.
+	// Two unread ones are trimmed. Redis 7 goes on counting them in its own lag.
 	client.XTrimMaxLen(ctx, orders.Name, 4)
 	wantLag(t, "two were trimmed", consumer, 4)
 	for _, one := range read(2) {

@@ -46,7 +46,7 @@ type lane struct {
 	reading, interrupted, dropped bool
 	demoted                       time.Time // when that was looked at
 
-	// What follows is run's own.
+	// The fields below are used by run only.
 
 	looked time.Time // when the server's role was looked at
 	limit  replyLimit
@@ -162,9 +162,9 @@ func (l *lane) run(ctx context.Context) {
 		}
 		at := time.Now()
 		// Each stream that waits here has few entries, if any: it is asked for as many
-		// as ever. One with large entries cannot make the others' reads smaller, and
-		// what does not fit of its own is left; but for replies that break off, of which
-		// each is asked for its own next.
+		// as ever. One with large entries cannot make the others' reads smaller, and those
+		// of its entries that do not fit are left. After a reply that broke off, each stream
+		// is asked by itself.
 		count := l.limit.of(l.hub.count, at)
 		guards := guardsOf(ctx, asked)
 		over := guards.with(l.reader)
@@ -263,7 +263,7 @@ func intakesOf(asked []*waiter) intakes {
 func (l *lane) askEach(ctx context.Context, asked []*waiter) {
 	l.hub.mu.Lock()
 	for _, w := range asked {
-		w.asked = false // the refused read has brought nothing: nobody who leaves has to wait
+		w.asked = false // the refused read has brought nothing: no stream that leaves has to wait
 	}
 	l.hub.mu.Unlock()
 	for i, w := range asked {
@@ -299,7 +299,7 @@ func (l *lane) beginReadLocked() {
 }
 
 // endRead notes that a read has come back, and reports whether its connection was closed
-// for somebody.
+// for a stream that joins or leaves.
 func (l *lane) endRead() (dropped bool) {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()

@@ -11,9 +11,8 @@ import (
 	"millrace/stream"
 )
 
-// A stop ends the read that is on its way, whatever the moment: also one whose
-// connection is still being made, which no server can end and which has no socket to be
-// closed yet.
+// A stop ends the read that is on its way at any moment, also one whose connection is still
+// being made, which no server can end and which has no socket to be closed yet.
 func TestStopWhileConnecting(t *testing.T) {
 	t.Parallel()
 	const dialling = 300 * time.Millisecond

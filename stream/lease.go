@@ -24,10 +24,10 @@ func (s *groupSource) takeOver(ctx context.Context) {
 	s.lookForNamesake(ctx)
 }
 
-// takeLeft takes over what others have left, and removes the names of those that died.
+// takeLeft takes over entries of other consumers, and removes the names of those that died.
 func (s *groupSource) takeLeft(ctx context.Context) (err error) {
 	if s.own.open.Load() {
-		// What is pending on this consumer already comes first.
+		// Entries that are pending on this consumer already come first.
 		if s.feed.isDue() {
 			s.due = true
 			err = s.lookAround(ctx)
@@ -41,8 +41,8 @@ func (s *groupSource) takeLeft(ctx context.Context) (err error) {
 	return err
 }
 
-// takeFromOthers takes over what was handed back, and what has been idle for too long.
-// If that is more than there is room for, it is called again as soon as there is room.
+// takeFromOthers takes over entries that were handed back, or have been idle for too long.
+// If there are more than there is room for, it is called again as soon as there is room.
 func (s *groupSource) takeFromOthers(ctx context.Context) (err error) {
 	more, full := s.more, false
 	s.more = false

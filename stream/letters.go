@@ -117,7 +117,7 @@ func (l *letters) post(letter *deadLetter) {
 	l.employLocked(box)
 }
 
-// employLocked finds writers for what may be written.
+// employLocked finds writers for the letters that may be written.
 func (l *letters) employLocked(box *letterbox) {
 	most, some := maxWriters, len(box.fresh)
 	if len(box.failed) > 0 {
@@ -248,7 +248,7 @@ func (l *letters) strike(box *letterbox, letter *deadLetter, ended bool) bool {
 	return ended && box.late == 0
 }
 
-// end decides what becomes of the entry of a letter.
+// end settles the entry of a letter, or has the letter written again.
 func (l *letters) end(letter *deadLetter, settled bool, err error) {
 	one := letter.one
 	outcome := OutcomeDeadLettered
@@ -334,7 +334,7 @@ func (w *window) hold(one *held) bool {
 	w.returnedLocked(one)
 	one.state, one.deliveries = writing, one.entry.Deliveries
 	w.writing++
-	if !w.serial { // else what is behind it in its batch waits, too
+	if !w.serial { // else the messages behind it in its batch wait, too
 		w.leaveBatchLocked(one)
 	}
 	return true
@@ -378,7 +378,7 @@ func (w *window) forgetWritten(one *held) {
 	}
 }
 
-// passedLocked has what was kept behind a dead letter begun.
+// passedLocked has the entries begun that were kept behind a dead letter.
 func (w *window) passedLocked() {
 	if w.serial {
 		w.wakeLocked(w.readyLocked())

@@ -29,6 +29,13 @@ func refuseBad(_ context.Context, msg *stream.Message[order]) error {
 	return nil
 }
 
+// newRefuser returns a recorder whose handler is refuseBad.
+func newRefuser() *recorder {
+	rec := newRecorder()
+	rec.handle = refuseBad
+	return rec
+}
+
 func toDeadLetters(config middleware.DeadLetterConfig) stream.Option {
 	return stream.WithMiddleware(middleware.DeadLetter(config))
 }
@@ -59,15 +66,15 @@ func deadLetterIDs(t *testing.T, client *redis.Client) (ids []string) {
 }
 
 // With one handler, and a hundred dead letters that cannot be written, all others go
-// on. What cannot be written is told once, is not processed again, and is written in
-// the end as it was. The goroutines are those of the process: no other test runs beside it.
+// on. A letter that cannot be written is told once, its entry is not processed again, and
+// the letter is written in the end as it was. The goroutines that are counted are those of
+// the process: no other test runs beside it.
 func TestDeadLettersThatCannotBeWritten(t *testing.T) {
 	for _, mode := range []string{"group", "log with an order key"} {
 		t.Run(mode, func(t *testing.T) {
 			bubble(t, func(t *testing.T, client *redis.Client) {
 				breakDeadLetters(t, client)
-				rec := newRecorder()
-				rec.handle = refuseBad
+				rec := newRefuser()
 				var out logs
 				opts := []stream.Option{stream.WithLogger(out.Logger()), toDeadLetters(middleware.DeadLetterConfig{})}
 				consumer := newGroup(t, client, rec.Handle, append(opts, stream.WithClaimIdle(5*time.Second))...)
@@ -163,8 +170,7 @@ func (s *silent) client(t *testing.T) *redis.Client {
 func TestDeadLetterServerThatStandsStill(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		seen := &recorded{}
 		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{Client: (&silent{}).client(t)}),
 			stream.WithObserver(seen))
@@ -216,8 +222,7 @@ func TestAttemptsOfADeadLetterAfterAStop(t *testing.T) {
 	client := streamtest.StartRedis(t).Client()
 	breakDeadLetters(t, client)
 	add(t, client, "bad")
-	rec := newRecorder()
-	rec.handle = refuseBad
+	rec := newRefuser()
 	consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}))
 	stop := start(t, consumer)
 	eventually(t, "it is held", func() bool { return consumer.Stats().Held == 1 })
@@ -239,8 +244,7 @@ func TestStopWhileDeadLettersCannotBeWritten(t *testing.T) {
 		breakDeadLetters(t, client)
 		add(t, client, "good")
 		add(t, client, "bad")
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		consumer := mode.make(t, client, "orders", rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithDrainTimeout(time.Minute))
 		stop := start(t, consumer)
 		time.Sleep(10 * time.Second)
@@ -291,8 +295,7 @@ func TestDeadLetterOfAnEntryThatWasClaimed(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
 		breakDeadLetters(t, client)
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		seen := &recorded{}
 		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithObserver(seen), stream.WithClaimIdle(3*time.Second))
 		start(t, consumer)
@@ -334,14 +337,13 @@ func TestDeadLetterOfAnEntryThatWasClaimed(t *testing.T) {
 	})
 }
 
-// What is held for its dead letter is kept, however long that takes: nobody else
-// claims it.
+// An entry that is held for its dead letter stays this consumer's, however long that takes:
+// no other consumer claims it.
 func TestEntriesOfDeadLettersAreRenewed(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
 		breakDeadLetters(t, client)
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		start(t, newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithClaimIdle(3*time.Second)))
 		for i := range 20 {
 			add(t, client, fmt.Sprint("bad", i))
@@ -359,7 +361,7 @@ func TestEntriesOfDeadLettersAreRenewed(t *testing.T) {
 	})
 }
 
-// The window bounds what is held for dead letters, too.
+// The window bounds the entries held for dead letters, too.
 func TestDeadLettersFillTheWindow(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
@@ -367,8 +369,7 @@ func TestDeadLettersFillTheWindow(t *testing.T) {
 		for i := range 100 {
 			add(t, client, fmt.Sprint("bad", i))
 		}
-		rec := newRecorder()
-		rec.handle = refuseBad
+		rec := newRefuser()
 		var out logs
 		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithWindow(20), stream.WithBatchSize(10), stream.WithLogger(out.Logger()))
 		start(t, consumer)

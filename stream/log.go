@@ -50,7 +50,7 @@ func (s *logSource) start(ctx context.Context) error {
 	}
 	_, err = s.survey(ctx, s.place(), resumed)
 	if err == nil {
-		s.log().Info("consumer started", "offset", s.place().id) // once: what fails is tried again
+		s.log().Info("consumer started", "offset", s.place().id) // once: a start that fails is tried again
 	}
 	return err
 }
@@ -176,7 +176,7 @@ func (s *logSource) load(ctx context.Context) (id string, found bool, err error)
 }
 
 // inTime has the store do something, and no longer than until ctx is done: a store of the
-// user's may not look at that, and a stop would wait for it. What is left behind is
+// user's may not look at that, and a stop would wait for it. A call that is left behind is
 // waited for before the store is asked for anything else.
 func (s *logSource) inTime(ctx context.Context, do func() error) error {
 	if _, ours := s.store.(offset.Rebinder); ours {

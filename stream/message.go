@@ -47,7 +47,7 @@ func (e *Entry) bytes() int64 {
 	return int64(e.size) + fieldBytes*int64(len(e.Fields))
 }
 
-// MarkLogged says that a middleware has logged what became of this delivery, as
+// MarkLogged says that a middleware has logged the outcome of this delivery, as
 // middleware.Logging does: the engine does not write another line about it. It is for
 // the goroutine of the delivery.
 func (e *Entry) MarkLogged() { e.logged = true }

@@ -23,8 +23,8 @@ import (
 // (nil) unless it is zero.
 //
 // Each label is a group of the stream, and Redis shows the place of a group only in the
-// list of all: whoever looks at one, as consumers in group mode and trimmers do, waits 1
-// to 2 microseconds for each of them. A few hundred labels are fine, ten thousand are not.
+// list of all: a consumer in group mode or a trimmer that looks at one waits 1 to 2
+// microseconds for each of them. A few hundred labels are fine, ten thousand are not.
 type Mirror struct {
 	client redis.UniversalClient
 	stream string
@@ -34,7 +34,7 @@ type Mirror struct {
 
 // shownPlaces are where a mirror, and all that were rebound from it, have shown labels.
 type shownPlaces struct {
-	mu      sync.Mutex // not for what is in the places
+	mu      sync.Mutex // does not guard the fields of the places
 	byLabel map[string]*shownPlace
 }
 

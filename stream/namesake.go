@@ -10,7 +10,7 @@ import (
 
 // namesake finds out whether another live consumer of the group has the same name,
 // which WithConsumerName makes possible. Redis does not tell: both read, and each takes
-// what is pending on the name for its own.
+// the entries that are pending on the name for its own.
 //
 // A consumer that has begun leaves a probe in the group, a consumer without entries
 // that no process runs, and a live consumer of the name removes any probe that it
@@ -53,7 +53,7 @@ const (
 
 // probeScript looks for the probe in ARGV[2]. It leaves one if ARGV[3] is 'always', one in
 // place of a probe that has gone if it is 'again', and none if it is 'never'. It returns
-// what it has found, and what it has left.
+// the probe that it has found, and the one that it has left.
 var probeScript = redis.NewScript(`
 local found, left = 'present', 'absent'
 if redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2]) == 1 then found = 'absent' end

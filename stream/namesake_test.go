@@ -18,7 +18,7 @@ import (
 
 const namesake = "another live consumer of the group"
 
-// named returns a consumer whose name is given, and what it logs.
+// named returns a consumer whose name is given, and its log.
 func named(t testing.TB, client redis.UniversalClient, opts ...stream.Option) (*stream.Consumer[order], *logs) {
 	t.Helper()
 	out := &logs{}
@@ -194,8 +194,8 @@ func (h *frozenHook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// On a real server, alone and in a Runner; and what the group goes through meanwhile is
-// no sign of anybody.
+// On a real server, alone and in a Runner. Changes of the group meanwhile are no sign of
+// another consumer.
 func TestNamesakesOnAServer(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t, "--appendonly", "no")
@@ -275,7 +275,7 @@ func TestDefaultNameIsOfOneProcess(t *testing.T) {
 	}
 }
 
-// Looks without an answer are no signs: what has become of the probe is not known.
+// Looks without an answer are no signs: the state of the probe is not known.
 func TestProbesWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {

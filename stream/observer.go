@@ -220,7 +220,7 @@ func enlist[O any](list *[]O, observer Observer, found *methods) {
 	}
 }
 
-// signatureOf returns what a method is called with and returns, without its receiver.
+// signatureOf returns the parameters and results of a method, without its receiver.
 func signatureOf(method reflect.Method) string {
 	of := method.Type
 	in, out := make([]reflect.Type, 0, of.NumIn()), make([]reflect.Type, 0, of.NumOut())
@@ -241,7 +241,7 @@ func tell[O any](e *engine, list []O, call func(O)) {
 	}
 }
 
-// tellHere is tell for what happens with every entry: on the worker's own goroutine,
+// tellHere is tell for events of every entry: on the worker's own goroutine,
 // unless an observer has ended that once. The call is a method expression, which
 // allocates nothing.
 func tellHere[O, E any](e *engine, list []O, event E, call func(O, E)) {

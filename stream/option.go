@@ -341,12 +341,12 @@ func WithDrainTimeout(d time.Duration) Option {
 // each further consumer of the same group in the process. No other process has it.
 //
 // A name that is the same after a restart, such as that of a pod in a stateful set,
-// lets a consumer that was killed go on with what it had at once, as much of it at a
-// time as [WithWindow] allows; under another name that waits until it is claimed. A
+// lets a consumer that was killed go on with its entries at once, as many at a time as
+// [WithWindow] allows; under another name the entries wait until they are claimed. A
 // name must not be in use twice at a time: each of the two would take the other's
 // entries for its own. Both notice it within the claim idle time ([WithClaimIdle]), log
-// a warning, and are not ready ([Health]) until the other one has gone. To find that
-// out, a consumer with a given name needs one more right, +xgroup|createconsumer, and
+// a warning, and are not ready ([Health]) until the other one has gone. To notice it, a
+// consumer with a given name needs one more right, +xgroup|createconsumer, and
 // its group has a consumer millrace:probe:<name> for a moment after the start, which
 // holds nothing.
 func WithConsumerName(name string) Option {
@@ -358,7 +358,7 @@ func WithConsumerName(name string) Option {
 // [WithOrderKey] keeps it where it matters. In log mode an entry that fails is held
 // while others go on, as far as the window reaches ([WithWindow]), and the offset
 // stays before it. With a batch handler it is the number of batches; see
-// [NewBatchConsumer] for what holds when one of them fails.
+// [NewBatchConsumer] for failures of a batch.
 func WithConcurrency(n int) Option {
 	return option{"WithConcurrency", anyConsumer, func(c *config) { c.concurrency = n }}
 }
@@ -371,10 +371,11 @@ func WithConcurrency(n int) Option {
 // once ([WithConcurrency]), is refused.
 //
 // It bounds the memory that a backlog takes, be it unread or pending on the consumer's
-// name, and what can be delivered again after a crash. What is claimed from other
-// consumers may exceed it by one batch. When it is full, nothing more is read; if that
-// lasts, the log says which entry is in the way. A window below the batch size makes
-// batches as small. Entries over the limit of [WithMaxDeliveries] do not count.
+// name, and the number of entries that can be delivered again after a crash. Entries that
+// are claimed from other consumers may exceed it by one batch. When it is full, nothing
+// more is read; if that lasts, the log says which entry is in the way. A window below the
+// batch size makes batches as small. Entries over the limit of [WithMaxDeliveries] do not
+// count.
 func WithWindow(n int) Option {
 	return option{"WithWindow", anyConsumer, func(c *config) { c.window = &n }}
 }

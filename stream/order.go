@@ -37,8 +37,8 @@ func Field(name string) func(*Entry) string {
 }
 
 // keyOf takes a function that does not return for one that returns "": in order with
-// others of its kind such an entry is safe, and its handler will tell what is wrong
-// with it better than the loss of the reader would.
+// others of its kind such an entry is safe, and an error of its handler says more than
+// the loss of the reader would.
 func keyOf(key func(*Entry) string, entry *Entry) (text string) {
 	_ = elsewhere(func() error {
 		text = key(entry)

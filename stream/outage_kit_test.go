@@ -65,8 +65,8 @@ func withOutage(t *testing.T, client *redis.Client) (*redis.Client, *outage) {
 	return through, o
 }
 
-// endingConn says what TCP does of a connection that the other side has closed, and not
-// what a pipe does, which the client does not try again after.
+// endingConn fails as TCP does once the other side has closed the connection. After the
+// error of a pipe the client would not try again.
 type endingConn struct{ net.Conn }
 
 func (c endingConn) Write(p []byte) (int, error) {
@@ -116,8 +116,8 @@ func (o *outage) keep(conns ...net.Conn) {
 	}
 }
 
-// carry passes on what comes from one connection to another until one is closed, and
-// takes in, as a kernel does, what cannot be passed on yet.
+// carry copies from one connection to another until one is closed, and buffers, as a kernel
+// does, the bytes that cannot be passed on yet.
 func (o *outage) carry(from, to net.Conn) {
 	arrived := make(chan []byte, 1<<10)
 	o.work.Go(func() {

@@ -56,8 +56,8 @@ func (o *ownPending) reopen(claimed bool) {
 // takeUp takes up the entries that are pending on this consumer's own name, and returns
 // when all of them are in the window or ended. It comes after reopen.
 func (s *groupSource) takeUp(ctx context.Context) error {
-	// The first page waits for nothing: if the group is gone, what fills the window may
-	// be waiting for the reader to make it again.
+	// The first page waits for nothing: if the group is gone, the entries that fill the
+	// window may be waiting for the reader to make it again.
 	for first := true; s.own.open.Load() && !s.unanswered.Load(); first = false {
 		if !first && !s.awaitRoom(ctx) {
 			return ctx.Err()
@@ -73,8 +73,8 @@ func (s *groupSource) takeUp(ctx context.Context) error {
 		if s.own.open.Load() { // else a read follows
 			s.meter.update(func(m *meter) { m.lastRead = time.Now() })
 		}
-		// Entries that have waited for long are claimed by others if nobody tells Redis
-		// that their turn has come.
+		// Entries that have waited for long are claimed by others unless they are renewed
+		// when their turn comes.
 		if err := s.renewAll(ctx); err != nil {
 			return err
 		}
@@ -85,7 +85,7 @@ func (s *groupSource) takeUp(ctx context.Context) error {
 // takeUpPage takes up as many entries as one read may bring, as far as there is room.
 func (s *groupSource) takeUpPage(ctx context.Context) error {
 	if s.unanswered.Load() {
-		return nil // a claim that was on its way has failed: what it brought is told apart
+		return nil // a claim that was on its way has failed: its losses are told apart
 	}
 	defer s.window.watch()()
 	o, taken := &s.own, 0
@@ -177,9 +177,9 @@ const returnTime = stopTimeout / 4
 // returnPage is how many entries one script hands back.
 const returnPage = 100
 
-// handBack hands back what is pending on this consumer: all that is in the window, and
-// of the rest as much as there is time for. What is left is claimed by others once it is
-// idle, or taken up by the next consumer of this name.
+// handBack hands back the entries that are pending on this consumer: all that are in the
+// window, and of the others as many as there is time for. The rest is claimed by others
+// once it is idle, or taken up by the next consumer of this name.
 func (s *groupSource) handBack(ctx context.Context) error {
 	for page := range slices.Chunk(s.window.toReturn(), returnPage) {
 		if err := s.handBackPage(ctx, page); err != nil {

@@ -73,9 +73,9 @@ func callsOn(t testing.TB, client *redis.Client) (calls int) {
 	return calls
 }
 
-// Memory is bounded also for what is pending before the consumer starts, be it on its own
-// name or on that of a consumer that died: the window keeps its bound, an entry costs a
-// few commands however many are pending, and a stop returns in its time.
+// Memory is bounded also for entries that are pending before the consumer starts, be it on
+// its own name or on that of a consumer that died: the window keeps its bound, an entry
+// costs a few commands however many are pending, and a stop returns in its time.
 //
 // Not parallel: it looks at the memory of the whole process.
 func TestManyPendingEntries(t *testing.T) {
@@ -127,8 +127,8 @@ func TestManyPendingEntries(t *testing.T) {
 			if heap > 32<<20 {
 				t.Errorf("the heap grew by %d MiB", heap>>20)
 			}
-			// XACK, and the script with an XPENDING and an XCLAIM in it; what is renewed, and
-			// the pages, come to less than one.
+			// XACK, and the script with an XPENDING and an XCLAIM in it; renewals and pages
+			// come to less than one.
 			if each := float64(calls) / float64(n); each > 6 {
 				t.Errorf("%.1f commands for each entry", each)
 			}
@@ -218,8 +218,8 @@ func TestListsThatAreCutGetShorter(t *testing.T) {
 	settled(t, direct)
 }
 
-// What is pending on a consumer's name and not in its window yet goes to another one that
-// has room, once it is idle for long enough; what is in the window does not.
+// Entries that are pending on a consumer's name and not in its window yet go to another one
+// that has room, once they are idle for long enough; those in the window do not.
 func TestOthersClaimWhatWaitsOutsideOfTheWindow(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
@@ -302,7 +302,7 @@ func TestClaimedEntriesThatFailKeepTheBound(t *testing.T) {
 	})
 }
 
-// A stop hands back what it had not taken up, too, with the deliveries that Redis had
+// A stop hands back entries outside of the window, too, with the deliveries that Redis had
 // counted.
 func TestStopHandsBackWhatIsNotInTheWindow(t *testing.T) {
 	t.Parallel()
@@ -336,7 +336,7 @@ func TestStopHandsBackWhatIsNotInTheWindow(t *testing.T) {
 	}
 }
 
-// A stop that cannot hand back everything says what is left.
+// A stop that cannot hand back everything logs how much is left.
 func TestStopLeavesWhatItCannotHandBackInTime(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t, "--appendonly", "no")
@@ -415,8 +415,8 @@ func TestOwnPendingEntriesAndRepliesCut(t *testing.T) {
 	}
 }
 
-// The names of a hundred thousand consumers that died are removed a few at a time: nobody
-// who asks the server something meanwhile waits for more than the list of them.
+// The names of a hundred thousand consumers that died are removed a few at a time: another
+// client of the server waits for no more than the list of them.
 func TestManyNamesOfTheDead(t *testing.T) {
 	t.Parallel()
 	const many = 100_000

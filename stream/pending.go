@@ -221,8 +221,8 @@ func (w *window) isLost(one *held) bool {
 }
 
 // roomToTake returns how many entries may be taken over, a hundred at the most: no more
-// than limit wait to be begun, and no more than limit are held beyond the size. What was
-// read does not count: a consumer that always has something to read must take over too.
+// than limit wait to be begun, and no more than limit are held beyond the size. Entries
+// that were read do not count: a consumer with a backlog must take over too.
 func (w *window) roomToTake(limit int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -29,8 +29,8 @@ type reader struct {
 	redis.UniversalClient
 	sockets *sockets
 	masters mastersFunc
-	// commands is what goes to the same servers, and is to find a new primary when the
-	// reader does; nil is nothing.
+	// commands is the connection for commands, which is to find a new primary when the
+	// reader does; it may be nil.
 	commands *conn
 	// clientID is what the server calls the connection, or unidentified; 0 before there
 	// is one.
@@ -63,7 +63,7 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 	return r, nil
 }
 
-// identify returns an OnConnect that notes what the server calls the connection.
+// identify returns an OnConnect that notes the server's ID of the connection.
 func (r *reader) identify(user onConnect) onConnect {
 	return func(ctx context.Context, conn *redis.Conn) error {
 		id, err := conn.ClientID(ctx).Result()
@@ -310,8 +310,8 @@ func (s *sockets) beginRead() int {
 }
 
 // endRead ends a read, unless another one has begun since: the sockets are closed, and
-// until the next read begins the dials end, and what they have opened is closed. A read
-// may be on its way without a socket, and would get one later.
+// until the next read begins the dials end, and their sockets are closed. A read may be on
+// its way without a socket, and would get one later.
 func (s *sockets) endRead(read int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -35,8 +35,8 @@ func (r *reaper) listed(names int, now time.Time) {
 }
 
 // reap removes the names of consumers that died. The list of all consumers is no part of
-// a script, and no more than a hundred names are removed in one: whoever else asks the
-// server something waits for neither.
+// a script, and no more than a hundred names are removed in one, so that other clients of
+// the server wait for neither.
 func (s *groupSource) reap(ctx context.Context) error {
 	dead, err := s.findDead(ctx)
 	removed := 0

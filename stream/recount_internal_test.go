@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// recount counts what the window keeps count of, and compares.
+// recount counts anew, and compares with the counters of the window.
 func (w *window) recount() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -106,7 +106,7 @@ func Recounter[T any](c *Consumer[T]) func() error {
 	}
 }
 
-// The recount finds what is wrong.
+// The recount finds a wrong counter.
 func TestRecount(t *testing.T) {
 	t.Parallel()
 	for name, spoil := range map[string]func(*window){

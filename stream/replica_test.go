@@ -21,8 +21,8 @@ var replicaRoutes = map[string]func(*redis.ClusterOptions){
 	"RouteRandomly":  func(o *redis.ClusterOptions) { o.RouteRandomly = true },
 }
 
-// cutOffReplicas has the replicas of a cluster keep what they have: they answer, and
-// learn nothing more.
+// cutOffReplicas stops replication in a cluster: the replicas answer, and learn nothing
+// more.
 func cutOffReplicas(t *testing.T, cluster *streamtest.Cluster, keys ...string) {
 	t.Helper()
 	for _, key := range keys {
@@ -37,8 +37,8 @@ func cutOffReplicas(t *testing.T, cluster *streamtest.Cluster, keys ...string) {
 	}
 }
 
-// No command of a consumer or a store goes to a replica, whatever the client does with
-// its own: one that is behind would say that entries are lost, and have an older offset.
+// No command of a consumer or a store goes to a replica, also if the client sends its own
+// there: one that is behind would show entries as lost, and have an older offset.
 func TestReplicasAreNotAsked(t *testing.T) {
 	t.Parallel()
 	for name, route := range replicaRoutes {
@@ -113,7 +113,7 @@ func TestReplicasAreNotAsked(t *testing.T) {
 			if stats := consumer.Stats(); stats.Lost != 0 {
 				t.Errorf("%d entries count as lost", stats.Lost)
 			}
-			// What middleware asks goes to primaries, too.
+			// The commands of middleware go to primaries, too.
 			dedup := middleware.Dedup(client, "l", func(e *stream.Entry) string { return e.ID }, middleware.DedupConfig{Prefix: orders.Name + "{orders}"})
 			process := dedup(func(context.Context, *stream.Entry) error { return nil })
 			if err := process(t.Context(), &stream.Entry{Stream: orders.Name, ID: "1-0"}); err != nil {

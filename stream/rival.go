@@ -28,7 +28,7 @@ func (e *engine) noteRival(log *slog.Logger, text string, lasts time.Duration) {
 	}
 }
 
-// reason returns what Health says of the rival, empty if there is none now.
+// reason returns the Health.Reason for a rival, empty if there is none now.
 func (r *rival) reason(now time.Time) string {
 	if now.Before(r.until) {
 		return r.text

@@ -19,7 +19,7 @@ import (
 
 const anotherWriter = "was moved on by another writer"
 
-// labelled returns a consumer as "billing", and what it logs.
+// labelled returns a consumer with the label "billing", and its log.
 func labelled(t testing.TB, client redis.UniversalClient, store offset.Store, opts ...stream.Option) (*stream.Consumer[order], *logs) {
 	t.Helper()
 	out := &logs{}
@@ -35,8 +35,8 @@ func addFor(t testing.TB, client redis.UniversalClient, seconds int) {
 	}
 }
 
-// stores are those that tell what a Save finds, each as a function that opens it anew,
-// as another process does.
+// stores are those that tell the offset that a Save finds, each as a function that opens it
+// anew, as another process does.
 func stores(t *testing.T, client *redis.Client) map[string]func() offset.Store {
 	t.Helper()
 	memory := &offset.Memory{}
@@ -66,7 +66,7 @@ func stores(t *testing.T, client *redis.Client) map[string]func() offset.Store {
 // flakyStoreAround is a user's store around another one, whose next saves fail: half of
 // them before, half after they were carried out.
 type flakyStoreAround struct {
-	mu    sync.Mutex // for what follows
+	mu    sync.Mutex // guards the fields below
 	inner offset.Store
 	fail  int
 }
@@ -170,7 +170,7 @@ func TestAnotherWriterIsToldForAWhile(t *testing.T) {
 }
 
 // A reset while the consumer is at work is another writer too, and one that goes back is
-// told for what it is.
+// told as such.
 func TestOffsetResetAtWork(t *testing.T) {
 	t.Parallel()
 	for name, ahead := range map[string]time.Duration{"forward": time.Millisecond, "back": -time.Hour} {
@@ -201,8 +201,8 @@ func TestOffsetResetAtWork(t *testing.T) {
 	}
 }
 
-// What is nobody else's work is not told: saves without an answer, restarts, orderly or
-// not, late saves of the run before, other labels, a store that forgets.
+// No other writer is told after saves without an answer, restarts, orderly or not, late
+// saves of the run before, saves of other labels, and of a store that forgets.
 func TestNoOtherWriterWhereThereIsNone(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {

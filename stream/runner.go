@@ -19,15 +19,15 @@ type Runnable interface {
 	Run(ctx context.Context) error
 }
 
-// FailurePolicy says what a [Runner] does when something that it runs has failed.
+// FailurePolicy decides about the other members of a [Runner] when one has failed.
 type FailurePolicy int
 
 const (
-	// KeepOthers lets the others go on, and runs again what has failed, after a wait
-	// that grows from a second to half a minute: people can mend a key of the wrong type
-	// or a missing right while the process runs. An error is final if it wraps
-	// [ErrInvalidOption], is marked as [Permanent], or comes from a loss policy that
-	// says stop ([LossError]): then it is not run again.
+	// KeepOthers lets the others go on, and runs the failed one again, after a wait that
+	// grows from a second to half a minute: people can mend a key of the wrong type or a
+	// missing right while the process runs. A member is not run again if its error is
+	// final: it wraps [ErrInvalidOption], is marked as [Permanent], or comes from a loss
+	// policy that says stop ([LossError]).
 	KeepOthers FailurePolicy = iota
 	// StopAll stops all others.
 	StopAll
@@ -48,7 +48,7 @@ const (
 // +xinfo on all topics of the group at once, which a user who has them on each topic has;
 // without them each consumer looks for itself.
 type Runner struct {
-	// OnFailure says what is done when one of the members fails. Default: KeepOthers.
+	// OnFailure is the policy when a member fails. Default: KeepOthers.
 	OnFailure FailurePolicy
 	// Logger is for the failures of members. Default: slog.Default().
 	Logger *slog.Logger
@@ -70,7 +70,7 @@ type runnerMember struct {
 // memberState is the state of a member in a Run. It is guarded by the Runner's lock, but
 // for mistake, done and before, which are set before the member's goroutine starts.
 type memberState struct {
-	// mistake is what was wrong with adding it to a Run at work, nil is nothing.
+	// mistake is the error of adding it to a Run at work, nil if there is none.
 	mistake error
 
 	// end ends the context of the member, nil while no Run is at work; done is closed when
@@ -100,8 +100,8 @@ type failure struct {
 	final bool
 }
 
-// restart is how long a member waits that has failed, and restored is after what time it
-// counts as one that works again.
+// restart is the wait of a member that has failed. A member that has run for the time
+// restored counts as one that works again.
 var restart = Backoff{Min: time.Second, Max: 30 * time.Second}
 
 const restored = 30 * time.Second
@@ -125,11 +125,11 @@ func (r *Runner) Add(runnables ...Runnable) {
 	}
 }
 
-// Remove takes out what was added, so that it takes part in no further Run, and reports
+// Remove takes a member out, so that it takes part in no further Run, and reports
 // whether it was there. If it is running, it is stopped as at the end of Run, while the
 // others go on. Remove does not wait for that, so that a handler can remove its own
-// consumer; [Runner.Run] does not return before. A removed one may be added again at
-// once. When the last is removed, Run returns.
+// consumer; [Runner.Run] does not return before the member has stopped. A removed one may
+// be added again at once. When the last is removed, Run returns.
 //
 // Only pointers can be removed: other values cannot be told from one another.
 func (r *Runner) Remove(one Runnable) bool {
@@ -150,8 +150,8 @@ func (r *Runner) Remove(one Runnable) bool {
 	return found
 }
 
-// Consumers returns what was added and not removed, in the order of adding, whatever
-// has become of it.
+// Consumers returns all that were added and not removed, in the order of adding, also
+// those that have failed or finished.
 func (r *Runner) Consumers() []Runnable {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -164,15 +164,15 @@ func (r *Runner) Consumers() []Runnable {
 
 // Run starts everything that was added, and returns when all of it has stopped:
 // after ctx is done, or when each one has finished by returning nil, was removed, or has
-// failed for good. What happens when one fails is [Runner.OnFailure]'s; the failure is
-// logged at once, and [Runner.Health] is not ready.
+// failed for good. [Runner.OnFailure] decides about the others when one fails; the failure
+// is logged at once, and [Runner.Health] is not ready.
 //
 // The error joins those of all that failed, in the order in which they ended, each with
-// the name of what failed: its String method's, which is topic and label for a
-// [Consumer], or else its type. Of each one it is the last error, unless it was run again
-// and has worked for half a minute since, has finished, or was removed. A panic is a
-// failure, a [*PanicError] whose stack is part of the text. After a clean stop the error
-// is nil; whoever returns just ctx.Err() has stopped cleanly.
+// the name of the member: that of its String method, which is topic and label for a
+// [Consumer], or else its type. Of each member it has the last error, unless the member
+// was run again and has worked for half a minute since, has finished, or was removed. A
+// panic is a failure, a [*PanicError] whose stack is part of the text. After a clean stop
+// the error is nil; a member that returns just ctx.Err() has stopped cleanly.
 //
 // A Runner that has stopped may be run again, with all that was added. Nothing
 // is started, and the error wraps [ErrInvalidOption], if nothing was added or
@@ -262,7 +262,7 @@ func (r *Runner) prepareLocked(m *runnerMember, mistake error) {
 	}
 }
 
-// mistakeLocked says what is wrong with having added number i.
+// mistakeLocked returns the error of having added number i, nil if there is none.
 func (r *Runner) mistakeLocked(i int) error {
 	added := r.members[i].runnable
 	if isNil(added) {

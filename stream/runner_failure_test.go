@@ -102,7 +102,7 @@ func TestRunnerReturnsWhatFailsAtTheEnd(t *testing.T) {
 				t.Errorf("stopped after %v, Run returned %v", at, err)
 			}
 		}
-		// What has been mended, but not for long, is not known to work.
+		// A member that works, but not for long yet, is not known to be mended.
 		flapping := &fake{name: "flapping", run: failsAfter(20*time.Second, errGaveUp)}
 		var other stream.Runner
 		other.Add(flapping)
@@ -114,7 +114,7 @@ func TestRunnerReturnsWhatFailsAtTheEnd(t *testing.T) {
 	})
 }
 
-// What fails is run again, whatever the way in which it fails, less and less often.
+// A member that fails in any way is run again, less and less often.
 func TestRunnerRunsAgain(t *testing.T) {
 	t.Parallel()
 	for name, run := range map[string]func(context.Context) error{
@@ -273,7 +273,7 @@ func TestRunnerRemove(t *testing.T) {
 		if a.started.Load() != 2 || a.stopped.Load() != 1 || b.stopped.Load() != 0 {
 			t.Errorf("it was started %d times, and stopped %d times", a.started.Load(), a.stopped.Load())
 		}
-		// What was removed while it waited to be run again is not heard of any more.
+		// A member that was removed while it waited to be run again is not heard of any more.
 		runs := c.started.Load()
 		r.Remove(c)
 		time.Sleep(time.Hour)
@@ -300,7 +300,7 @@ func TestRunnerRemove(t *testing.T) {
 	})
 }
 
-// A handler may remove its own consumer, which settles what it has handled.
+// A handler may remove its own consumer, which settles the entries that it has handled.
 func TestRunnerRemoveByAHandler(t *testing.T) {
 	t.Parallel()
 	for _, mode := range bothModes() {

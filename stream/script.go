@@ -37,9 +37,9 @@ local function replaced(id)
 end
 `
 
-// luaOwners is for scripts: owners(first, step) is what XPENDING says of the entries in
-// ARGV[first], ARGV[first + step] and so on, by their IDs, and has nothing of those that
-// are pending on nobody. One XPENDING finds all of them if they are in order, and are the
+// luaOwners is for scripts: owners(first, step) is the XPENDING rows of the entries in
+// ARGV[first], ARGV[first + step] and so on, by their IDs, without those that are not
+// pending. One XPENDING finds all of them if they are in order, and are the
 // consumer's, and no others of its entries are in between.
 const luaOwners = `
 local function owners(first, step)
@@ -146,7 +146,7 @@ end
 return {returned, gone}`)
 
 // takeScript takes up to ARGV[4] entries that were handed back to the name in
-// ARGV[3], and returns what claim returns.
+// ARGV[3], and returns the results of claim.
 var takeScript = newOnceScript(luaClaim + `
 local ids = {}
 for i, entry in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[3])) do ids[i] = entry[1] end
@@ -168,10 +168,10 @@ return found`)
 // fewer texts, at least one, once it has looked at more than 300 groups; entries in a reply
 // count as a hundred.
 //
-// The group's lag tells what XINFO STREAM would, which has the first and the last entry in
-// its reply, however large they are. That is asked after all where the lag is not known, and
-// where it may be no more than the stream's length: a server says that of a group that is
-// behind all the entries, and 0 of an empty stream, whatever was trimmed.
+// The group's lag is read in place of XINFO STREAM, whose reply has the first and the last
+// entry, however large they are. XINFO STREAM is sent where the lag is not known, and where
+// it may be no more than the stream's length: a server reports that for a group that is
+// behind all the entries, and 0 for an empty stream, even if entries were trimmed.
 var stateScript = redis.NewScript(luaNamed + `
 local looked = 0
 local function state(key)

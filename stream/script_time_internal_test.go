@@ -47,9 +47,9 @@ func timeOfScript(t *testing.T, client *redis.Client, do func(run int) error) ti
 }
 
 // No script keeps the server from everything else for long, with a hundred thousand
-// entries, pending entries and consumers. What lists all groups of a stream, the only way
-// that Redis has to show one, is measured with a hundred, and what has to do with an
-// entry's fields with a thousand.
+// entries, pending entries and consumers. Scripts that list all groups of a stream, the
+// only way that Redis has to show one, are measured with a hundred groups, and those that
+// have to do with an entry's fields with a thousand.
 func TestScriptsAreShort(t *testing.T) {
 	const many, groups, fields = 100_000, 100, 1000
 	client := streamtest.StartRedis(t, "--appendonly", "no").Client()

@@ -13,7 +13,7 @@ import (
 type sharing struct {
 	mu   sync.Mutex
 	hubs map[hubKey]*hub
-	// conns are what all of them send commands with, to each server a few at once.
+	// conns are the connections for the commands of all, to each server a few at once.
 	conns *conns
 }
 
@@ -42,7 +42,7 @@ func withSharing(ctx context.Context) (_ context.Context, end func()) {
 	return context.WithValue(ctx, sharingKey{}, s), s.conns.close
 }
 
-// connsOf returns what a run with the context sends commands with.
+// connsOf returns the connections for the commands of a run with the context.
 func connsOf(ctx context.Context) (_ *conns, end func()) {
 	if s := sharingOf(ctx); s != nil {
 		return s.conns, func() {}

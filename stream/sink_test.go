@@ -20,7 +20,7 @@ import (
 	"millrace/stream"
 )
 
-// sink is what a handler writes to, and what can be away.
+// sink is a database that a handler writes to, and that can be away.
 type sink struct {
 	mu     sync.Mutex
 	away   bool
@@ -79,6 +79,18 @@ var sinkModes = map[string]struct {
 	"group, few keys":    {group: true, opts: []stream.Option{stream.WithConcurrency(20), stream.WithOrderKey(lastDigit)}},
 }
 
+func newSinkConsumer(t *testing.T, client *redis.Client, group bool, s *sink, opts []stream.Option) *stream.Consumer[order] {
+	t.Helper()
+	consumer, err := stream.NewConsumer(client, orders, &offset.Memory{}, s.Handle, opts...)
+	if group {
+		consumer, err = stream.NewGroupConsumer(client, orders, "billing", s.Handle, opts...)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return consumer
+}
+
 func lastDigit(entry *stream.Entry) string {
 	id, _ := entry.Fields["id"].(string)
 	return id[len(id)-1:]
@@ -102,13 +114,7 @@ func TestSinkThatIsAway(t *testing.T) {
 					if logging {
 						opts = append(opts, stream.WithMiddleware(middleware.Logging(logger)))
 					}
-					consumer, err := stream.NewConsumer(client, orders, &offset.Memory{}, s.Handle, opts...)
-					if mode.group {
-						consumer, err = stream.NewGroupConsumer(client, orders, "billing", s.Handle, opts...)
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
+					consumer := newSinkConsumer(t, client, mode.group, s, opts)
 					start(t, consumer)
 					published := 0
 					publish := func(d time.Duration) {
@@ -148,7 +154,7 @@ func TestSinkThatIsAway(t *testing.T) {
 }
 
 // A bad entry among good ones is seen at once, is in a sum every half minute, and waits
-// longer each time, whatever becomes of its neighbours.
+// longer each time, also while its neighbours succeed.
 func TestPoisonAmongGoodOnes(t *testing.T) {
 	t.Parallel()
 	for name, mode := range sinkModes {
@@ -162,13 +168,7 @@ func TestPoisonAmongGoodOnes(t *testing.T) {
 					var out logs
 					s := newSink("50")
 					opts := append([]stream.Option{stream.WithLogger(out.Logger()), stream.WithWindow(30_000)}, mode.opts...)
-					consumer, err := stream.NewConsumer(client, orders, &offset.Memory{}, s.Handle, opts...)
-					if mode.group {
-						consumer, err = stream.NewGroupConsumer(client, orders, "billing", s.Handle, opts...)
-					}
-					if err != nil {
-						t.Fatal(err)
-					}
+					consumer := newSinkConsumer(t, client, mode.group, s, opts)
 					start(t, consumer)
 					for i := range 51 {
 						add(t, client, strconv.Itoa(i))

@@ -146,7 +146,7 @@ func TestConsumerStartedIsLoggedOnce(t *testing.T) {
 			t.Parallel()
 			bubble(t, func(t *testing.T, client *redis.Client) {
 				add(t, client, "a")
-				// The first command of a start works, what follows does not.
+				// The first command of a start works, the others do not.
 				half := redis.NewClient(optionsOf(client))
 				t.Cleanup(func() { _ = half.Close() })
 				away := &awayUntil{commands: []string{"xinfo", "eval", "evalsha", "xrange"}, until: time.Now().Add(12 * time.Second)}

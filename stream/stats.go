@@ -10,7 +10,7 @@ import (
 // are of all Runs of the consumer since it was constructed; nothing sets them back.
 // No field value is in it, so that it may be published.
 //
-// The words for what becomes of an entry, with the counter of each and whether the entry
+// The words for the outcomes of an entry, with the counter of each and whether the entry
 // is settled, so that it is not delivered again:
 //
 //	handled      Handled       settled   the handler returned nil

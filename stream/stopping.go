@@ -5,8 +5,8 @@ import (
 	"errors"
 )
 
-// ErrStopping is what a middleware returns that has waited before it handed an entry
-// on, and has given up because the consumer is being stopped (see [Stopping]). It is no
+// ErrStopping is the error of a middleware that has waited before it handed an entry on,
+// and has given up because the consumer is being stopped (see [Stopping]). It is no
 // failure: the entry is left for the next run or another consumer, and no attempt is
 // used up. At any other time it is an error like others.
 var ErrStopping = errors.New("stream: not processed, because the consumer is being stopped")

@@ -10,9 +10,9 @@ import (
 	"millrace/offset"
 )
 
-// stored is what a consumer in log mode knows of its offset in the store. It is used
-// at the start, by one settling at a time, and by the reading goroutine while nothing is
-// left to be settled.
+// stored is the offset of a consumer in log mode as it was last seen in the store. It has
+// no lock: it is used at the start, by one settling at a time, and by the reading
+// goroutine while nothing is left to be settled.
 type stored struct {
 	id    string   // stored last, as far as this consumer knows; empty if nothing was
 	tried []string // since then, by saves whose outcome is not known
@@ -31,7 +31,7 @@ func (s *stored) isOurs(found string) bool {
 	return found == s.id || slices.Contains(s.tried, found)
 }
 
-// save saves an offset, and looks at what was stored before, where the store tells.
+// save saves an offset, and looks at the one that was stored before, if the store tells it.
 func (s *logSource) save(ctx context.Context, id string) error {
 	var found atomic.Pointer[string] // the store may have a goroutine that comes too late
 	if err := s.inTime(ctx, func() error {

@@ -7,14 +7,13 @@ import (
 )
 
 // streak is a number of deliveries that fail without one that succeeds in between. The
-// success that ends it makes the entries due that began to fail in it: it was not they
-// that were bad, but a sink that was away, and their waits have grown for its sake. An
+// success that ends it makes the entries due that began to fail in it: a sink was away,
+// and their waits have grown for that, not because the entries are bad. An
 // entry that fails by itself, among others that succeed, has begun in a streak before,
 // and keeps the wait that it has. A streak is guarded by the window's lock.
 //
-// A delivery that was begun before the first failure of a streak, and succeeds, says
-// nothing about what came after; nor does one that fails and was begun before the end
-// of one.
+// A delivery that was begun before the first failure of a streak, and succeeds, does not
+// end the streak. One that was begun before the end of a streak, and fails, begins none.
 type streak struct {
 	// number is that of the streak, or of the next one; 0 is that of none.
 	number int64
@@ -27,8 +26,8 @@ type streak struct {
 	// is tried that holds up others.
 	failed  time.Time
 	probeIn time.Duration
-	// begun counts the deliveries, up to the one that was begun last; first is what it
-	// was at the first failure of the streak, ended at the end of the one before.
+	// begun counts the deliveries, up to the one that was begun last; first is its value at
+	// the first failure of the streak, ended its value at the end of the one before.
 	begun, first, ended int64
 }
 
@@ -86,7 +85,7 @@ func (w *window) failedLocked(one *held) {
 	s.failed, s.probeIn = now, probeInterval-rand.N(probeInterval/2)
 }
 
-// endStreakLocked makes due what has failed in the streak.
+// endStreakLocked makes the entries due that began to fail in the streak.
 func (w *window) endStreakLocked() {
 	s, now := &w.streak, time.Now()
 	s.on, s.ended, s.long = false, s.begun, now.Sub(s.since) >= outageTime

@@ -85,8 +85,8 @@ func leave(t *testing.T, client *redis.Client, owner string, orders ...string) {
 	}
 }
 
-// What was just taken over, and has not arrived yet, is not taken for something that
-// nobody knows of, when the reader looks for what its own lost reply has brought.
+// An entry that was just taken over, and has not arrived yet, is not taken for an unknown
+// one when the reader looks for the entries of its own lost reply.
 func TestTakenOverWhileLookingForOwn(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t)

@@ -13,9 +13,9 @@ const (
 	// trimStep is about how many entries one run of the script trims, so that the
 	// server is free again in between: that many small ones take 0.1 ms.
 	trimStep = 10_000
-	// trimWalk bounds what one run trims beyond the floor, each entry of which it looks at:
-	// so many times it fetches an entry, which counts four times, or asks whether one is
-	// pending in a group. That takes a millisecond.
+	// trimWalk bounds the steps of one run beyond the floor, where it looks at each entry:
+	// to fetch an entry counts four, and to ask whether one is pending in a group counts
+	// one. That takes a millisecond.
 	trimWalk = 1500
 )
 

@@ -20,7 +20,7 @@ import (
 )
 
 // ledger is a table of payments with the position in the same transaction, as the
-// package documentation recommends: what is not behind the position is there already.
+// package documentation recommends: the rows up to the position are there already.
 type ledger struct {
 	offset.Memory
 	rows     []string
@@ -35,7 +35,7 @@ func (l *ledger) commit(batch []*stream.Message[order]) {
 	}
 }
 
-// With the position in the handler's transaction no row is lost, whatever batches fail,
+// With the position in the handler's transaction no row is lost, however batches fail,
 // with and without attempts in place.
 func TestBatchesInATransactionLoseNoRow(t *testing.T) {
 	t.Parallel()
@@ -74,8 +74,8 @@ func TestBatchesInATransactionLoseNoRow(t *testing.T) {
 	}
 }
 
-// After an outage of the sink batches are as large as before it, as soon as what had
-// failed is done, however small that was.
+// After an outage of the sink batches are as large as before it, as soon as the failed ones
+// are done, however small they were.
 func TestBatchesAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	inBothBatchModes(t, func(t *testing.T, client *redis.Client, construct func(stream.BatchHandler[order], ...stream.Option) *stream.Consumer[order], settled func([]string) int) {
@@ -111,7 +111,7 @@ func TestBatchesAfterAnOutage(t *testing.T) {
 }
 
 // unitOfFour runs a consumer in group mode whose first batch, of four entries, fails,
-// lets spoil have its way while they are held, and returns what was delivered.
+// calls spoil while they are held, and returns the batches that were delivered.
 func unitOfFour(t *testing.T, client *redis.Client, spoil func(ids []string), handle func(calls int, batch []string) error, opts ...stream.Option) *batches {
 	t.Helper()
 	ids := addNumbered(t, client, 0, 4)
@@ -170,7 +170,7 @@ func TestMembersLeaveAFailedBatch(t *testing.T) {
 			if err := client.XClaim(t.Context(), &redis.XClaimArgs{Stream: "orders", Group: "billing", Consumer: "thief", Messages: ids[1:2]}).Err(); err != nil {
 				t.Error(err)
 			}
-			// It lives, and keeps what it has.
+			// It lives, and keeps its entries.
 			for range 4 {
 				time.Sleep(time.Second)
 				client.XClaim(t.Context(), &redis.XClaimArgs{Stream: "orders", Group: "billing", Consumer: "thief", Messages: ids[1:2]})
@@ -220,13 +220,7 @@ func TestMemberOfAFailedBatchIsDeleted(t *testing.T) {
 	client := streamtest.StartRedis(t).Client()
 	ids := addNumbered(t, client, 0, 4)
 	rec := &batches{}
-	calls := 0
-	rec.handle = func(context.Context, []string) error {
-		if calls++; calls == 1 {
-			return errors.New("down")
-		}
-		return nil
-	}
+	rec.handle = failFirst(1)
 	consumer, err := stream.NewGroupBatchConsumer(client, orders, "billing", rec.Handle, quietly([]stream.Option{
 		stream.WithBatch(4, time.Second), stream.WithBackoff(stream.Backoff{Min: time.Second, Max: time.Second}),
 	})...)
@@ -349,13 +343,7 @@ func TestStopWhileABatchWaitsForItsRest(t *testing.T) {
 	inBothBatchModes(t, func(t *testing.T, client *redis.Client, construct func(stream.BatchHandler[order], ...stream.Option) *stream.Consumer[order], settled func([]string) int) {
 		ids := addNumbered(t, client, 0, 4)
 		rec := &batches{}
-		calls := 0
-		rec.handle = func(context.Context, []string) error {
-			if calls++; calls == 1 {
-				return errors.New("down")
-			}
-			return nil
-		}
+		rec.handle = failFirst(1)
 		var slow atomic.Int64
 		consumer := construct(rec.Handle, stream.WithBatch(4, 10*time.Millisecond), stream.WithDrainTimeout(time.Hour),
 			stream.WithMiddleware(middleware.DeadLetter(middleware.DeadLetterConfig{}), middleware.Retry(middleware.RetryConfig{Attempts: 2}), func(next stream.EntryHandler) stream.EntryHandler {

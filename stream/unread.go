@@ -52,8 +52,8 @@ type sight struct {
 // It returns false without a group, or what it has found, how many were lost, the
 // group's place before and now, the first entry behind that, the group's count and
 // whether it can be relied on, how many were ever added, how many there are, the
-// highest that was deleted by ID, the last that was ever added, and what it has found of
-// the others. A count that is not known is -1.
+// highest that was deleted by ID, the last that was ever added, and its findings about the
+// other consumers. A count that is not known is -1.
 var unreadScript = redis.NewScript(luaCompareIDs + `
 local group
 for _, pairs in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
@@ -157,7 +157,7 @@ func (s *groupSource) firstLook(ctx context.Context, made bool) error {
 	return err
 }
 
-// recall returns what was seen the last time, as far as it still counts, and a place
+// recall returns the sight of the last time, as far as it still counts, and a place
 // that the group has passed. s.looking must be held.
 func (s *groupSource) recall() (before sight, place string) {
 	if s.remade.Swap(false) {
@@ -166,7 +166,7 @@ func (s *groupSource) recall() (before sight, place string) {
 	if s.troubled.Swap(false) {
 		s.sight.read, s.sight.deleted, s.sight.added = -1, "", 0
 	}
-	// What was read here, the group has passed.
+	// The group has passed the entries that were read here.
 	place = s.sight.place
 	if own := s.window.at(); compareIDs(own, place) > 0 {
 		place = own
@@ -206,7 +206,8 @@ func (s *groupSource) lookArgs(place, name string) []any {
 	return []any{s.group, place, start, s.sight.read, write, name}
 }
 
-// see takes in what the script has returned: nil where it has nothing to say.
+// see takes in the reply of the script. It returns nil without a group, and where nothing
+// can be known.
 func (s *groupSource) see(reply []any, err error) (*outlook, error) {
 	var at outlook
 	v := classify(err)
@@ -243,7 +244,7 @@ func (s *groupSource) tellUnread(before sight, place string, at *outlook) {
 	s.reportLoss(s.log(), loss)
 }
 
-// loss returns what is lost, nil for nothing.
+// loss returns the loss, nil if there is none.
 func (at *outlook) loss(before sight, place string) *LossError {
 	switch {
 	case at.added > 0 && at.added < before.added:

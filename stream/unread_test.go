@@ -55,7 +55,7 @@ func startFleet(t *testing.T, client redis.UniversalClient, consumers int, share
 	return f
 }
 
-// add adds n entries in one step, and then does what else is to be in it.
+// add adds n entries in one step, together with the commands of also.
 func (f *fleet) add(t *testing.T, n int, also func(tx redis.Pipeliner)) {
 	t.Helper()
 	tx := f.client.TxPipeline()
@@ -84,7 +84,8 @@ func (f *fleet) handled() int {
 	return len(slices.Compact(seen))
 }
 
-// missing waits until nothing is left, and returns how many entries nobody was given.
+// missing waits until nothing is left, and returns the number of entries that no consumer
+// was given.
 func (f *fleet) missing(t *testing.T) int {
 	t.Helper()
 	f.let(f.added)
@@ -143,7 +144,7 @@ func TestGroupThatLagsBehindATrimmedStream(t *testing.T) {
 	})
 }
 
-// Whatever is trimmed of what was read is not told, however soon.
+// Trimming of entries that were read is not told, however soon it comes.
 func TestGroupWhoseStreamIsTrimmedBehindIt(t *testing.T) {
 	fleets(t, func(t *testing.T, client *redis.Client, consumers int, shared bool) {
 		f := startFleet(t, client, consumers, shared)

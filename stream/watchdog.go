@@ -14,7 +14,7 @@ import (
 // thousand times.
 //
 // Its methods are safe for concurrent use, and do nothing on nil. Under its own lock only
-// those of what the try waits behind are taken.
+// the lock of the queue or of the other try is taken that the try waits for.
 type watchdog struct {
 	mu     sync.Mutex
 	since  time.Time // the try began, or made progress; zero is no try
@@ -59,8 +59,8 @@ func (w *watchdog) still(now time.Time) time.Duration {
 	return now.Sub(last)
 }
 
-// last returns when the try, or what it waits behind, has moved for the last time, zero
-// if no try is on its way.
+// last returns when the try, or the queue or the other try that it waits for, has moved
+// for the last time, zero if no try is on its way.
 func (w *watchdog) last() time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -75,8 +75,8 @@ func (w *watchdog) last() time.Time {
 
 type watchdogKey struct{}
 
-// withWatchdog returns a context whose tries are watched. It is what a queue knows of
-// those that wait in it.
+// withWatchdog returns a context whose tries are watched. A queue finds the watchdog of a
+// waiting try in its context.
 func withWatchdog(ctx context.Context, w *watchdog) context.Context {
 	return context.WithValue(ctx, watchdogKey{}, w)
 }
@@ -87,8 +87,7 @@ func watchdogOf(ctx context.Context) *watchdog {
 	return w
 }
 
-// movement is when a queue has moved for the last time: somebody's turn has come, or is
-// over.
+// movement is when a queue has moved for the last time: a turn has begun or ended.
 type movement struct {
 	mu sync.Mutex
 	at time.Time

@@ -22,7 +22,7 @@ type window struct {
 	freed   queue // the one before it with the same key has ended
 	fresh   queue // read, in the order of the stream
 	waiting dueHeap
-	// assembler makes batches of what is at work; nil is no batches.
+	// assembler makes batches of the messages at work; nil without batches.
 	assembler *assembler
 	alarm     *time.Timer      // goes off when the first of waiting is due
 	last      map[string]*held // by order key, the last entry that is in line
@@ -84,7 +84,7 @@ type window struct {
 	watchers int
 	parked   int
 	// taking is set while there may be something in again. hungry is called once there
-	// is not, and room for more, as appetite says; nil is nobody wants to know.
+	// is not, and room for more, as appetite says; it may be nil.
 	taking   bool
 	hungry   func()
 	appetite int

@@ -77,8 +77,8 @@ func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 	}
 }
 
-// What is lost leaves nothing behind, wherever it stood: its bytes, its place in the line
-// of its key, and among those that are parked.
+// A lost entry leaves nothing behind, wherever it stood: not its bytes, its place in the
+// line of its key, nor one among the parked.
 func TestWindowOfWhatWasLost(t *testing.T) {
 	t.Parallel()
 	w := recounted(t, newWindow(limits{
@@ -130,7 +130,8 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	check("at the end")
 }
 
-// What is due again comes before what is new, the one that was due first before others.
+// Entries that are due again come before new ones, the one that was due first before
+// others.
 func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -153,8 +154,8 @@ func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 	})
 }
 
-// Who takes over is told once everything that was taken over has been begun and there is
-// room for half of what it may take, also if that comes from entries that end later.
+// roomToTake's caller is told once every entry that was taken over has been begun and there
+// is room for half of a take, also if that comes from entries that end later.
 func TestRoomToTakeIsTold(t *testing.T) {
 	t.Parallel()
 	w := recounted(t, newWindow(limits{size: 2, batch: 2, every: 10, interval: time.Hour}, true))

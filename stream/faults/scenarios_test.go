@@ -25,8 +25,8 @@ func all(want func(*stage, *party) stream.LossError, states ...state) map[state]
 	return m
 }
 
-// behindPosition returns want for the states of a mode: a loss behind what the
-// consumer has read, of which no number is known.
+// behindPosition returns want for the states of a mode: a loss behind the position of the
+// consumer, of which no number is known.
 func behindPosition(cause stream.LossCause, to string, states ...state) map[state]func(*stage, *party) stream.LossError {
 	return all(func(_ *stage, p *party) stream.LossError { return unknown(cause, p.position, to) }, states...)
 }
@@ -44,8 +44,8 @@ func deletedUnread(s *stage, p *party) stream.LossError {
 	return stream.LossError{Cause: stream.LossTrimmed, From: p.position, To: id(s.n - 4), Count: 3}
 }
 
-// mostMoved is the most that a group which was set further on to an entry leaves out:
-// what it had read after it looked last, a consumer does not know to be read.
+// mostMoved is the most that a group which was set further on to an entry leaves out: a
+// consumer does not know of the reads since its last look.
 func mostMoved(p *party, to int) int64 {
 	return min(max(p.losses[0].Count, int64(to-number(p.position))), int64(to-known))
 }
@@ -65,7 +65,7 @@ var scenarios = []scenario{
 				busy: func(s *stage, p *party) stream.LossError {
 					return stream.LossError{Cause: stream.LossTrimmed, From: p.position, To: id(s.n - 4), Count: int64(s.n - 5 - number(p.position)), Exact: true}
 				},
-				stopped: func(s *stage, p *party) stream.LossError { // how many were trimmed before, nobody knows
+				stopped: func(s *stage, p *party) stream.LossError { // the number of those trimmed before is unknown
 					return stream.LossError{Cause: stream.LossTrimmed, From: p.position, To: id(s.n - 4), Count: known + 25}
 				},
 			},
@@ -367,8 +367,8 @@ func evict(s *stage) {
 	}
 }
 
-// truncate restarts the server without the last entries that it had acknowledged,
-// which is what can be left of the file after a power cut.
+// truncate restarts the server without the last entries that it had acknowledged, as after
+// a power cut that has torn the file.
 func truncate(s *stage) {
 	dir := s.admin.ConfigGet(s.Context(), "dir").Val()["dir"]
 	files, err := filepath.Glob(filepath.Join(dir, "appendonlydir", "*.incr.aof"))

@@ -69,7 +69,7 @@ func (c seal) Decode(fields codec.Fields) (vault, error) {
 
 func (c seal) Encode(value vault) ([]string, error) { return c.JSON.Encode(sealed(value)) }
 
-// nosy says what it was given, unless that is its zero value.
+// nosy puts its value into the error, unless that is the zero value.
 type nosy string
 
 func (n *nosy) UnmarshalText(text []byte) error {

@@ -30,7 +30,7 @@ type Bubble struct {
 //
 // The Redis is miniredis, which is right for how a handler and a consumer work together
 // over time. Deliveries are counted as a server counts them. It differs from a server in
-// corners, and what depends on these, test with [StartRedis]:
+// these corners; test code that depends on them with [StartRedis]:
 //
 //   - A blocked read is not told that its stream was deleted.
 //   - The lag of a group and much of XINFO are other numbers: losses are not found.

@@ -86,8 +86,7 @@ func TestDeliveriesAreCountedAsByAServer(t *testing.T) {
 	})
 }
 
-// Claims with JUSTID count nothing, whatever their form, in a script as well; those
-// without count.
+// Claims with JUSTID count nothing, in any form, in a script as well; those without count.
 func TestClaimsCount(t *testing.T) {
 	t.Parallel()
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {

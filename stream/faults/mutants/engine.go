@@ -1,7 +1,7 @@
 package main
 
-// engineMutants are deliberate bugs in package stream, and in what it works with, that its
-// own tests have to catch.
+// engineMutants are deliberate bugs in package stream and the packages under it, which the
+// tests of package stream have to catch.
 var engineMutants = []mutant{
 	{
 		name: "dead consumers are removed with what is pending on them",

@@ -1,6 +1,6 @@
 // Command mutants shows that the suites would find the bugs that they are there to
 // find: it puts one deliberate bug after another into the packages of the module, runs
-// the tests that have to catch it, and prints what did.
+// the tests that have to catch it, and prints which of them did.
 //
 //	go run ./stream/faults/mutants
 //	go run ./stream/faults/mutants -only 'before the handler'

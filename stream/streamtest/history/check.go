@@ -30,7 +30,7 @@ type Rules struct {
 	// Trimmed is the ID up to which entries were removed from the stream on
 	// purpose. That these are not there in the end is no finding; but those among
 	// them that were not handled need a report like any other loss. Their order is
-	// judged, and what offsets passed, as if they were there.
+	// judged, and the offsets that passed them, as if they were there.
 	Trimmed string
 }
 
@@ -67,7 +67,7 @@ type check struct {
 	events         []Event
 	faults         []*span
 	entries        map[offset.ID]*checked
-	log            []*checked         // what the stream has, or has had before it was trimmed
+	log            []*checked         // the entries of the stream, trimmed ones included
 	reports        []int              // where in the history they are
 	unfounded      map[offset.ID]bool // offsets of which a finding has been made
 	findings       Findings
@@ -123,7 +123,7 @@ func byID(a, b *checked) int { return a.id.Compare(b.id) }
 
 // completeLog adds to the log the entries that are gone, and were in the same history of
 // the stream as those that are there: no fault since they came may have lost them. Those
-// of which Redis may have lost the rest of a history have no order with what came later.
+// of which Redis may have lost the rest of a history have no order with later entries.
 func (c *check) completeLog() {
 	lossy := slices.DeleteFunc(slices.Clone(c.faults), func(s *span) bool { return !s.Loses })
 	for _, entry := range c.entries {

@@ -11,8 +11,8 @@ import (
 	"millrace/codec"
 )
 
-// SumOf returns a hash of fields, whatever their order, for [Event.Sum]: the same in
-// every process.
+// SumOf returns a hash of fields for [Event.Sum]: independent of their order, and the same
+// in every process.
 func SumOf(fields codec.Fields) uint64 {
 	hash := fnv.New64a()
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
@@ -52,8 +52,8 @@ func (c *check) contents() {
 }
 
 // publishes looks for publishes that came into the stream twice: a key that has more
-// entries than there were publishes of it. Only what was recorded is known: a key of which
-// no publish was is not looked at.
+// entries than there were publishes of it. A key without a recorded publish is not looked
+// at.
 func (c *check) publishes() {
 	published := make(map[string]int)
 	for _, event := range c.events {

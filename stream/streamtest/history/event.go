@@ -58,7 +58,7 @@ type Event struct {
 	Key   string    `json:"key,omitempty"`
 	Label string    `json:"label,omitempty"`
 	Text  string    `json:"text,omitempty"`
-	// Sum is a hash of the fields of what was delivered, 0 if it is not known.
+	// Sum is a hash of the fields of the delivered entry, 0 if it is not known.
 	Sum    uint64 `json:"sum,omitempty"`
 	Passed bool   `json:"passed,omitempty"`
 	May    *Fault `json:"may,omitempty"`

@@ -143,7 +143,7 @@ func (c *check) order() {
 	}
 }
 
-// line is what entries have in common of which an order is promised.
+// line is the key of the entries among which an order is promised.
 func (c *check) line(entry *checked) string {
 	if c.rules.Order == ByKey {
 		return entry.key

@@ -1,8 +1,8 @@
 package history
 
 // replays looks for entries that a consumer handled to their end after later ones, since
-// it has found its place: by loading or resetting its offset, or after a loss. What comes
-// again has to come in order, too.
+// it has found its place: by loading or resetting its offset, or after a loss. Entries
+// that come again have to come in order, too.
 func (c *check) replays() {
 	if c.rules.Order == NoOrder {
 		return
