@@ -223,3 +223,44 @@ func (h *beforeLetters) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		return io.ErrUnexpectedEOF
 	}
 }
+
+// The first write of a dead letter has no answer, and the second one fails in the middle:
+// by that the entry was pending still. That it is pending on nobody at the third does then
+// not mean that the first has acked it: the consumer was removed.
+func TestDeadLetterThatWasFoundPending(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--appendonly", "no")
+	admin := server.Client()
+	letters := stream.DeadLetterStream(orders.Name)
+	client := redis.NewClient(optionsOf(admin))
+	client.AddHook(&beforeLetters{stream: letters, do: func() { admin.Set(t.Context(), letters, "no stream", 0) }})
+	client.AddHook(&afterRefusal{do: func() {
+		admin.Del(t.Context(), letters)
+		if n := admin.XGroupDelConsumer(t.Context(), orders.Name, "billing", "me").Val(); n != 1 {
+			t.Errorf("%d entries were pending on the consumer", n)
+		}
+	}})
+	t.Cleanup(func() { _ = client.Close() })
+	id := add(t, admin, "a")
+	consumer := newGroup(t, client, giveUp(stream.DeadLetterError{}).Handle, stream.WithConsumerName("me"), stream.WithClaimIdle(time.Hour))
+	start(t, consumer)
+	eventually(t, "it is a dead letter", func() bool { return consumer.Stats().DeadLettered > 0 })
+	streamtest.AssertDeadLettered(t, admin, letters, id)
+}
+
+// afterRefusal does something when a command was refused for the type of its key, once.
+type afterRefusal struct {
+	inert
+	do   func()
+	done atomic.Bool
+}
+
+func (h *afterRefusal) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if err != nil && strings.HasPrefix(err.Error(), "WRONGTYPE") && !h.done.Swap(true) {
+			h.do()
+		}
+		return err
+	}
+}

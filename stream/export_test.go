@@ -30,9 +30,14 @@ func WithInspection(every time.Duration) Option {
 }
 
 // IsClaim reports whether a command claims entries that have been idle.
-func IsClaim(cmd redis.Cmder) bool {
+func IsClaim(cmd redis.Cmder) bool { return runs(cmd, claimScript) }
+
+// IsTake reports whether a command takes what was handed back.
+func IsTake(cmd redis.Cmder) bool { return runs(cmd, takeScript) }
+
+func runs(cmd redis.Cmder, script onceScript) bool {
 	args := cmd.Args()
-	return len(args) > 1 && (args[1] == claimScript.hash || args[1] == claimScript.source)
+	return len(args) > 1 && (args[1] == script.hash || args[1] == script.source)
 }
 
 type fakeFeed struct {

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"millrace/stream"
 	"millrace/stream/streamtest"
 )
@@ -239,4 +241,46 @@ func TestGroupLossIsToldOnce(t *testing.T) {
 	if list := told.get(); len(list) != 1 || list[0].Count != 16 {
 		t.Errorf("told %+v, want one loss of at most 16", list)
 	}
+}
+
+// While an entry is held, its stream is deleted and made again with another entry of the
+// same ID. The ack of the one is that of the other, too, which nobody handles: it is told
+// as lost, whether the entry that is held is at work or not begun.
+func TestGroupLossOfAnEntryWithAnIDThatIsHeld(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		fixed(t, client, "a", "b", "c")
+		told := &lossObserver{}
+		rec := newRecorder()
+		rec.handle = func(context.Context, *stream.Message[order]) error {
+			time.Sleep(time.Minute)
+			return nil
+		}
+		stop := start(t, newGroup(t, client, rec.Handle, stream.WithObserver(told), stream.WithClaimIdle(time.Hour)))
+		time.Sleep(time.Second)
+		// In one step: the consumer sees nothing but the IDs. The third entry is the same.
+		_, err := client.TxPipelined(t.Context(), func(tx redis.Pipeliner) error {
+			tx.Del(t.Context(), orders.Name)
+			tx.XGroupCreateMkStream(t.Context(), orders.Name, "billing", "0")
+			for i, id := range []string{"longer", "B", "c"} {
+				tx.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: fmt.Sprintf("%d-0", i+1), Values: []string{"id", id, "amount", "1"}})
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		want := stream.LossError{Stream: orders.Name, Group: "billing", Cause: stream.LossReplaced, From: "1-0", To: "2-0", Count: 2, Exact: true}
+		if list := told.of(stream.LossReplaced); len(list) != 1 || list[0] != want {
+			t.Errorf("told %+v, want %+v", told.get(), want)
+		}
+		time.Sleep(5 * time.Minute)
+		if seen := rec.Seen(); !slices.Equal(seen, []string{"a", "b", "c"}) {
+			t.Errorf("handled %v", seen)
+		}
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -53,11 +53,15 @@ func (f *flawed) do(method string) {
 	}
 }
 
-// moody is an error whose methods panic from the second time on.
-type moody struct{ asked atomic.Int64 }
+// moody is an error whose methods are called a few times, once at least, before they
+// panic.
+type moody struct {
+	patience int64
+	asked    atomic.Int64
+}
 
 func (m *moody) Error() string {
-	if m.asked.Add(1) > 1 {
+	if m.asked.Add(1) > max(1, m.patience) {
 		panic("asked again")
 	}
 	return "moody"
