@@ -20,7 +20,9 @@ type Health struct {
 	// has the name ([WithConsumerName]). It becomes true when the
 	// first read has come back, which on an idle stream takes the block time
 	// ([WithBlock]). A server that stands still shows two seconds after a read
-	// should have come back, so after four by default.
+	// should have come back, so after four by default. In log mode a consumer
+	// whose window is full asks the server nothing until there is something to settle or to
+	// read: an outage shows then.
 	Ready bool
 	// Reason says, for people, what is wrong, and what to do about it where they have
 	// to do something, in one line; empty if nothing is. It can be there although the

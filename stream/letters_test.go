@@ -434,3 +434,30 @@ func TestDeadLettersOfSeveralKinds(t *testing.T) {
 		}
 	})
 }
+
+// Those that wait behind letters for a server that stands still are dropped likewise.
+func TestClaimedEntriesWaitForNoServerOfDeadLetters(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		elsewhere, outage := withOutage(t, client)
+		outage.set(frozen)
+		rec := newRecorder()
+		rec.handle = refuseBad
+		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{Client: elsewhere}), stream.WithClaimIdle(time.Second))
+		start(t, consumer)
+		var stolen []string
+		for i := range 40 {
+			stolen = append(stolen, add(t, client, fmt.Sprint("bad", i)))
+		}
+		time.Sleep(100 * time.Millisecond)
+		if err := client.XClaim(t.Context(), &redis.XClaimArgs{Stream: "orders", Group: "billing", Consumer: "thief", Messages: stolen}).Err(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // a write may take twice that
+		if bytes := consumer.Stats().WindowBytes; bytes > 8*200 {
+			t.Errorf("the window still has %d bytes of entries that were claimed, want those of 8 at most", bytes)
+		}
+		outage.set(up)
+		time.Sleep(10 * time.Second)
+	})
+}

@@ -419,6 +419,6 @@ var mutants = []mutant{
 	{
 		name:  "the letters of entries that were claimed are kept",
 		edits: []edit{{"stream/pending.go", "\t\t\tw.letterLost() // which lets its fields go\n", ""}},
-		tests: []tests{{inStream, "TestDeadLetterOfAnEntryThatWasClaimed"}},
+		tests: []tests{{inStream, "TestClaimedEntriesWaitForNoServerOfDeadLetters"}},
 	},
 }
