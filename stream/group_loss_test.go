@@ -284,3 +284,37 @@ func TestGroupLossOfAnEntryWithAnIDThatIsHeld(t *testing.T) {
 		}
 	})
 }
+
+// The stream and its group go back to what they were, as after a restart that has lost the
+// last entries, and no read fails of it. A look around tells it, and when a read fails
+// afterwards it is not told again.
+func TestGroupStreamThatGoesBackIsToldOnce(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+	told := &lossObserver{}
+	rec := newRecorder()
+	start(t, newGroup(t, client, rec.Handle, stream.WithObserver(told), stream.WithBlock(20*time.Millisecond), stream.WithClaimIdle(40*time.Millisecond)))
+	var last, before string
+	for round := range 2 {
+		before = client.Dump(t.Context(), orders.Name).Val() // with five entries, in the end
+		for i := range 5 {
+			last = add(t, client, fmt.Sprint(i))
+		}
+		rec.await(t, 5*(round+1))
+		settled(t, client)
+	}
+	pass(time.Second) // it looks around meanwhile, and knows how many there were
+	if err := client.RestoreReplace(t.Context(), orders.Name, 0, before).Err(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is told", func() bool { return len(told.get()) > 0 })
+	if err := client.Do(t.Context(), "CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes").Err(); err != nil {
+		t.Fatal(err)
+	}
+	add(t, client, "new")
+	rec.await(t, 11)
+	settled(t, client)
+	if list := told.get(); len(list) != 1 || list[0].Cause != stream.LossAhead || list[0].From != last {
+		t.Errorf("told %+v, want one loss from %s, with the place ahead of the stream", list, last)
+	}
+}
