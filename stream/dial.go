@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// refusals are the dials of a client that have failed. They stand in for a mechanism of
-// go-redis: after as many failures as a client has connections, go-redis gives the last
-// one to every command, without a try, until a dial of its own works, which it does once
-// a second. A server that is back would be away for that long. So a connection that
-// could not be made fails when it is used, of which go-redis makes nothing; and of many
+// refusals keeps the failed dials of one client. It replaces a mechanism of go-redis:
+// after as many failures as a client has connections, go-redis gives the last failure to
+// every command, without a try, until a dial of its own works. Those dials come once a
+// second, so that a server that is back would be away for that long. Here a failed dial
+// yields a connection that fails at its first use, which go-redis does not count. Of many
 // commands that fail at once, few dial.
 //
-// It is safe for concurrent use.
+// The mutex guards byAddr. The methods are safe for concurrent use.
 type refusals struct {
 	dial dialFunc
 
@@ -22,7 +22,7 @@ type refusals struct {
 	byAddr map[string]refusal
 }
 
-// refusal is the last failure to dial an address, and the how manyth in a row.
+// refusal is the last failure to dial an address, and the number of them in a row.
 type refusal struct {
 	err error
 	at  time.Time
@@ -30,7 +30,7 @@ type refusal struct {
 }
 
 const (
-	// freeDials is how many dials in a row may fail without a pause.
+	// freeDials is the number of dials in a row that may fail without a pause.
 	freeDials = 10
 	// dialPause is how long the failure of a dial counts for others, then.
 	dialPause = 50 * time.Millisecond
