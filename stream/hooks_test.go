@@ -124,6 +124,22 @@ func refusesHook(t *testing.T, client redis.UniversalClient, mode, changed strin
 	}
 }
 
+// A Runner does not run such a consumer again: the hook stays.
+func TestAHookThatChangesKeysIsFinalInARunner(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+	client.AddHook(prefixing{commands: []string{"xgroup", "xinfo"}})
+	var r stream.Runner
+	r.Add(newGroup(t, client, newRecorder().Handle))
+	begun := time.Now()
+	if said := refusedBy(t, &r); !strings.Contains(said, "a hook of the client changes keys") || time.Since(begun) > 2*time.Second {
+		t.Errorf("Run says %q, after %v", said, time.Since(begun))
+	}
+	if health := r.Health(); health.Ready {
+		t.Errorf("its health is %+v", health)
+	}
+}
+
 // A store whose client has such a hook is refused, though the consumer's has none.
 func TestTheStoresHooksAreRefused(t *testing.T) {
 	t.Parallel()

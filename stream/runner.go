@@ -26,8 +26,8 @@ const (
 	// KeepOthers lets the others go on, and runs the failed one again, after a wait that
 	// grows from a second to half a minute: people can mend a key of the wrong type or a
 	// missing right while the process runs. A member is not run again if its error is
-	// final: it wraps [ErrInvalidOption], is marked as [Permanent], or comes from a loss
-	// policy that says stop ([LossError]).
+	// final: it wraps [ErrInvalidOption], is marked as [Permanent], comes from a loss policy
+	// that says stop ([LossError]), or is about a hook of the client that changes keys.
 	KeepOthers FailurePolicy = iota
 	// StopAll stops all others.
 	StopAll
@@ -432,10 +432,11 @@ func failureOf(runnable Runnable, err error) *failure {
 	err = harmless(err)
 	_, lost := as[*LossError](err)
 	_, permanent := as[*PermanentError](err)
+	_, hook := as[*hookError](err)
 	return &failure{
 		err:   fmt.Errorf("%s: %w", nameOf(runnable), err),
 		cause: err.Error(),
-		final: lost || permanent || isErr(err, ErrInvalidOption),
+		final: lost || permanent || hook || isErr(err, ErrInvalidOption),
 	}
 }
 
