@@ -282,6 +282,9 @@ func workInAGroup(s *shift) error {
 	if strings.HasSuffix(s.role.name, "a name") {
 		name, commands = "worker-7", append(commands, "xgroup|createconsumer")
 	}
+	if strings.HasSuffix(s.role.name, "Runner") {
+		commands = append(commands, "xlen")
+	}
 	return s.consume(func(topic stream.Topic[transfer]) (*stream.Consumer[transfer], error) {
 		return stream.NewGroupConsumer(s.client, topic, group, handleAll, append(s.options(), stream.WithClaimIdle(40*time.Millisecond), stream.WithConsumerName(name))...)
 	}, commands...)
