@@ -303,7 +303,7 @@ func TestGroupStreamThatGoesBackIsToldOnce(t *testing.T) {
 		rec.await(t, 5*(round+1))
 		settled(t, client)
 	}
-	pass(time.Second) // it looks around meanwhile, and knows how many there were
+	pass(3 * time.Second) // it looks around meanwhile, and knows how many there were
 	if err := client.RestoreReplace(t.Context(), orders.Name, 0, before).Err(); err != nil {
 		t.Fatal(err)
 	}
