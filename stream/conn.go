@@ -94,7 +94,13 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 		if ctx.Value(sendingKey{}) != nil {
 			return next(ctx, cmd) // the user's OnConnect sends it, for a command that has its place
 		}
-		s, err := c.serverOf(ctx, keysOf(cmd))
+		key := "" // of a command without one go-redis chooses, too
+		if c.cluster != nil {
+			if keys := keysOf(cmd); len(keys) > 0 {
+				key = keys[0]
+			}
+		}
+		s, err := c.serverOf(ctx, key)
 		if err != nil {
 			return err
 		}
@@ -140,14 +146,10 @@ func (c *conn) outlast(next redis.ProcessHook) redis.ProcessHook {
 
 type sendingKey struct{}
 
-// serverOf returns the server that has the keys, as far as the client knows.
-func (c *conn) serverOf(ctx context.Context, keys []string) (*server, error) {
+// serverOf returns the server that has the key, as far as the client knows.
+func (c *conn) serverOf(ctx context.Context, key string) (*server, error) {
 	addr := ""
 	if c.cluster != nil {
-		key := "" // of a command without one go-redis chooses, too
-		if len(keys) > 0 {
-			key = keys[0]
-		}
 		stop := c.breakOff(ctx, "") // it may have to ask first
 		node, err := c.cluster.MasterForKey(ctx, key)
 		stop()

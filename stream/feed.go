@@ -285,7 +285,7 @@ func (f *ownFeed) unblock() {
 func unblock(c *conn, r *reader, stream string, reading func() bool) (gaveUp bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), unblockTimeout)
 	defer cancel()
-	s, err := c.serverOf(ctx, []string{stream})
+	s, err := c.serverOf(ctx, stream)
 	if err != nil {
 		return true
 	}
