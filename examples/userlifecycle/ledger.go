@@ -19,8 +19,6 @@ const (
 	deadLetter outcome = "dead letter"
 )
 
-var outcomes = []outcome{handled, skipped, deadLetter}
-
 type counts map[class]int
 
 func (c counts) sum() (sum int) {
@@ -33,25 +31,20 @@ func (c counts) sum() (sum int) {
 // ledger keeps the books: what is to be handled, and what became of it.
 type ledger struct {
 	mu      sync.Mutex
-	carried counts             // left over from the run before
-	added   counts             // published by this run
-	settled map[outcome]counts // what became of them
-	last    record             // the newest of them
-	news    []string           // what has not been shown yet
+	carried counts            // left over from the run before
+	added   counts            // published by this run
+	settled map[string]record // what became of an entry, by its ID
+	seen    map[record]bool   // of which records there was a line
+	news    []string          // what has not been shown yet
 }
 
 type record struct {
-	entryID string
-	what    outcome
-	kind    class
+	what outcome
+	kind class
 }
 
 func newLedger(carried counts) *ledger {
-	books := &ledger{carried: carried, added: make(counts), settled: make(map[outcome]counts)}
-	for _, o := range outcomes {
-		books.settled[o] = make(counts)
-	}
-	return books
+	return &ledger{carried: carried, added: make(counts), settled: make(map[string]record), seen: make(map[record]bool)}
 }
 
 // middleware is the outermost of the stack, and enters what the others made of
@@ -79,10 +72,10 @@ func (l *ledger) settle(entry *stream.Entry, what outcome, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	text, _ := entry.Fields["trace_id"].(string)
-	l.last = record{entryID: entry.ID, what: what, kind: class(text)}
-	of := l.settled[what]
-	of[l.last.kind]++
-	if of[l.last.kind] == 1 { // the first of its kind is worth a line
+	r := record{what: what, kind: class(text)}
+	l.settled[entry.ID] = r
+	if !l.seen[r] { // the first of its kind is worth a line
+		l.seen[r] = true
 		line := fmt.Sprintf("%s  %-12s  %s", entry.ID, text, what)
 		if why != "" {
 			line += ": " + why
@@ -91,14 +84,16 @@ func (l *ledger) settle(entry *stream.Entry, what outcome, why string) {
 	}
 }
 
-// strike takes out the newest record if its entry is behind the offset: a dead
-// letter that was decided on, but not written any more, because of a stop.
+// strike takes out the records of entries that the offset has not reached. A
+// stop can come between the outcome of an entry and the dead letter that is to
+// be written for it or for one before it. The next run delivers them again.
 func (l *ledger) strike(offset string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.last.entryID != "" && !reached(offset, l.last.entryID) {
-		l.settled[l.last.what][l.last.kind]--
-		l.last = record{}
+	for id := range l.settled {
+		if !reached(offset, id) {
+			delete(l.settled, id)
+		}
 	}
 }
 
@@ -110,20 +105,13 @@ func (l *ledger) published(batch []class) {
 	}
 }
 
-func (l *ledger) doneLocked() (done int) {
-	for _, of := range l.settled {
-		done += of.sum()
-	}
-	return done
-}
-
 // state is for the progress: how many of how many, and the news since the last
 // call.
 func (l *ledger) state() (done, all int, news []string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	news, l.news = l.news, nil
-	return l.doneLocked(), l.carried.sum() + l.added.sum(), news
+	return len(l.settled), l.carried.sum() + l.added.sum(), news
 }
 
 // summary prints the books, and returns how many events were not reached.
@@ -137,8 +125,12 @@ func (l *ledger) summary(out io.Writer) (notReached int) {
 		fmt.Fprintf(out, row, name, carried, published, handled, skipped, dead, rest)
 		return rest
 	}
-	for _, kind := range classes {
-		line(kind.String(), l.carried[kind], l.added[kind], l.settled[handled][kind], l.settled[skipped][kind], l.settled[deadLetter][kind])
+	became := map[outcome]counts{handled: {}, skipped: {}, deadLetter: {}}
+	for _, r := range l.settled {
+		became[r.what][r.kind]++
 	}
-	return line("all", l.carried.sum(), l.added.sum(), l.settled[handled].sum(), l.settled[skipped].sum(), l.settled[deadLetter].sum())
+	for _, kind := range classes {
+		line(kind.String(), l.carried[kind], l.added[kind], became[handled][kind], became[skipped][kind], became[deadLetter][kind])
+	}
+	return line("all", l.carried.sum(), l.added.sum(), became[handled].sum(), became[skipped].sum(), became[deadLetter].sum())
 }
