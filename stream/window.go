@@ -297,6 +297,9 @@ func (w *window) takeLocked() *held {
 	if one == nil {
 		one = w.popLocked(&w.fresh)
 	}
+	if one == nil { // a lost entry in fresh may have been in front of one with its key
+		one = w.popLocked(&w.freed)
+	}
 	return one
 }
 

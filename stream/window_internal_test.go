@@ -130,6 +130,34 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	check("at the end")
 }
 
+// A lost entry that no worker has looked at yet is the first of its key: the next one of
+// that key is begun as soon as a worker finds that out.
+func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := recounted(t, newWindow(limits{
+			size: 10, batch: 10, every: 10, interval: time.Second, most: 1, key: func(e *Entry) string { return e.ID[:1] },
+		}, true))
+		defer w.close()
+		w.addRead(batch{entries: []Entry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
+		first := w.next(nil)
+		w.loseAll([]string{"2-0"}, ErrClaimed)
+		w.addRead(batch{entries: []Entry{{ID: "2-1"}}}, time.Now())
+		w.end(first, done)
+		begun := make(chan string, 1)
+		go func() {
+			if one := w.next(nil); one != nil {
+				begun <- one.id
+			}
+		}()
+		synctest.Wait()
+		if len(begun) == 0 || <-begun != "2-1" {
+			t.Error("2-1 is not begun, and nothing of its key is before it")
+		}
+		w.stop()
+	})
+}
+
 // Entries that are due again come before new ones, the one that was due first before
 // others.
 func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
