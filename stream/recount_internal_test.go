@@ -33,10 +33,16 @@ func (w *window) recount() error {
 		}
 	}
 	behind := make(map[*held]bool)
-	for _, one := range all {
-		if one.behind != nil {
-			behind[one.behind] = true
+	follow := func(one *held) {
+		for next := one.behind; next != nil && !behind[next]; next = next.behind {
+			behind[next] = true
 		}
+	}
+	for one := range queued {
+		follow(one) // also a lost one
+	}
+	for _, one := range all {
+		follow(one)
 	}
 	bytes, states, ended := int64(0), make(map[state]int64), 0
 	for i, one := range all {

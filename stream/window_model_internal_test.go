@@ -1,0 +1,599 @@
+package stream
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// The window against a plain model: one list of entries, searched anew for each question.
+// A case is a list of steps, drawn by rapid, which the reader, the handlers, the settler
+// and the server might make in that order. After each step every goroutine comes to rest,
+// and the window and the model must agree: which entries are at work, whether the reader
+// goes on, whether a settling was requested, and every number that the window tells.
+//
+// Streaks of failures and probes change the time at which an entry is due. They have tests
+// of their own, and are left out here: no delivery ends as handled.
+
+// windowPlan is one case of [TestWindowAgainstAModel].
+type windowPlan struct {
+	group                       bool
+	keys                        int // order keys, 0 is no order
+	size, batch, every, workers int
+	bytes                       int
+	steps                       []windowStep
+}
+
+// windowStep is what happens next. The numbers are taken modulo what there is.
+type windowStep struct {
+	what    string
+	n, pick int
+}
+
+// windowSteps are the steps, with how often each is drawn.
+var windowSteps = map[string]int{
+	"read": 8, "end": 12, "hold": 4, "letter": 3, "park": 2, "letter ends": 4, "letter fails": 1,
+	"settle": 5, "settled": 5, "settling fails": 2, "time": 6, "reader leaves": 1, "drain": 1,
+	"take over": 4, "lose": 3, "suspect": 1, "renew": 2, "orphans": 1, "room to take": 1, "watch": 1,
+}
+
+func drawWindowPlan(t *rapid.T) windowPlan {
+	var names []string
+	for name, times := range windowSteps {
+		for range times {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	step := rapid.Custom(func(t *rapid.T) windowStep {
+		return windowStep{
+			what: rapid.SampledFrom(names).Draw(t, "what"),
+			n:    rapid.IntRange(0, 12).Draw(t, "n"),
+			pick: rapid.IntRange(0, 1000).Draw(t, "pick"),
+		}
+	})
+	p := windowPlan{
+		group:   rapid.Bool().Draw(t, "group"),
+		keys:    rapid.IntRange(0, 3).Draw(t, "keys"),
+		batch:   rapid.IntRange(1, 5).Draw(t, "batch"),
+		every:   rapid.IntRange(1, 6).Draw(t, "every"),
+		workers: rapid.IntRange(1, 4).Draw(t, "workers"),
+		bytes:   rapid.SampledFrom([]int{400, 1000, 1 << 30}).Draw(t, "bytes"),
+		steps:   rapid.SliceOfN(step, 20, 120).Draw(t, "steps"),
+	}
+	p.size = p.batch + rapid.IntRange(0, 8).Draw(t, "size beyond a batch")
+	if p.serial() {
+		p.workers = 1
+	}
+	return p
+}
+
+// serial is log mode without an order key, as the options of a consumer set it.
+func (p windowPlan) serial() bool { return !p.group && p.keys == 0 }
+
+func TestWindowAgainstAModel(t *testing.T) {
+	t.Parallel()
+	for range 20 { // 2,000 cases, a second
+		rapid.Check(t, func(rt *rapid.T) {
+			plan := drawWindowPlan(rt)
+			var m *windowModel
+			synctest.Test(t, func(*testing.T) {
+				m = newWindowModel(plan)
+				m.run()
+			})
+			if m.problem != "" {
+				plan.steps = nil
+				rt.Fatalf("%+v:%s\n%s", plan, m.history, m.problem)
+			}
+		})
+	}
+}
+
+const modelInterval = 300 * time.Millisecond
+
+// modelItem is an entry in the model.
+type modelItem struct {
+	id, key                        string
+	bytes                          int64
+	state                          state
+	due                            time.Time
+	told                           time.Time // when Redis was told of it
+	again                          bool      // it is not new: it failed before, or was taken over
+	known                          bool      // its key is known, and it is in the line of the key
+	loaded                         bool      // its fields are in memory
+	free                           bool
+	lost, suspect, dropped, failed bool
+	job                            *windowJob
+}
+
+// windowJob is an entry that a worker has.
+type windowJob struct {
+	one  *held
+	id   string
+	lost atomic.Bool
+	do   chan func()
+}
+
+// windowModel is the model, and the driver of the window.
+type windowModel struct {
+	plan    windowPlan
+	w       *window
+	history string
+	problem string
+
+	// In the order in which the window got them.
+	items   []*modelItem
+	lines   map[string][]*modelItem // by key
+	next    int                     // number of the next entry of the stream
+	settled []string                // IDs that have left the window while it was watched
+	over    func()                  // ends the watching
+	ended   []*modelItem            // done, in the order in which they ended
+	flight  int                     // entries that are being settled
+	stalled bool
+	stopped bool
+	fetched int64 // bytes that have come into memory since the last rest
+	shadow  bool  // a lost entry may be in a queue until a worker looks there
+	endedAt time.Time
+
+	reader   chan bool // nil when the reader does not wait
+	draining bool
+	leave    context.CancelFunc
+	wanted   int // entries that the reader brings when there is room
+
+	// What the window calls, with its lock held.
+	asked, told, letters atomic.Int64
+	armed                int // for how many entries there is to be room; 0 is not armed
+
+	jobs []*windowJob // that have not ended
+
+	mu     sync.Mutex
+	events []windowEvent // since the last rest
+}
+
+// windowEvent is an entry that a worker has begun, or has put behind another one of its
+// key, without a job then.
+type windowEvent struct {
+	id  string
+	job *windowJob
+}
+
+func newWindowModel(p windowPlan) *windowModel {
+	l := limits{size: p.size, batch: p.batch, every: p.every, interval: modelInterval, most: p.workers, bytes: p.bytes, serial: p.serial()}
+	if p.keys > 0 {
+		l.key = Field("key")
+	}
+	m := &windowModel{plan: p, w: newWindow(l, p.group), lines: make(map[string][]*modelItem)}
+	m.w.settle = func() { m.asked.Add(1) }
+	m.w.letterLost = func() { m.letters.Add(1) }
+	m.w.employ = func() { go m.work() }
+	return m
+}
+
+func (m *windowModel) wrong(format string, args ...any) {
+	if m.problem == "" {
+		m.problem = fmt.Sprintf(format, args...)
+	}
+}
+
+// work is a worker, as run.workOn is, with an end that the driver decides about.
+func (m *windowModel) work() {
+	for {
+		job := &windowJob{do: make(chan func())}
+		job.one = m.w.next(func(error) { job.lost.Store(true) })
+		if job.one == nil {
+			return
+		}
+		job.id = job.one.id
+		if !m.begin(job) {
+			continue
+		}
+		(<-job.do)()
+	}
+}
+
+// begin fetches the fields of an entry that has none, as group mode does.
+func (m *windowModel) begin(job *windowJob) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.plan.group {
+		if job.one.entry == nil {
+			m.w.load(job.one, modelEntryOf(job.id, m.plan.keys))
+		}
+		if !m.w.queueUp(job.one) {
+			m.events = append(m.events, windowEvent{id: job.id})
+			return false
+		}
+	}
+	m.events = append(m.events, windowEvent{job.id, job})
+	return true
+}
+
+// modelEntryOf returns the entry of the stream with an ID, which says all.
+func modelEntryOf(id string, keys int) *Entry {
+	var n uint32
+	_, _ = fmt.Sscanf(id, "%d-0", &n)
+	return &Entry{ID: id, Fields: map[string]any{"key": fmt.Sprint((n * 7) % uint32(max(1, keys)))}, size: 10 * (n % 13)}
+}
+
+func (m *windowModel) newItem(id string) *modelItem {
+	e := modelEntryOf(id, m.plan.keys)
+	text, _ := e.Fields["key"].(string)
+	it := &modelItem{id: id, key: text, bytes: e.bytes(), told: time.Now()}
+	m.items = append(m.items, it)
+	return it
+}
+
+func (m *windowModel) run() {
+	for _, step := range m.plan.steps {
+		m.history += fmt.Sprintf("\n\t%s n=%d pick=%d", step.what, step.n, step.pick)
+		m.step(step)
+		m.rest()
+		if m.problem != "" {
+			break
+		}
+	}
+	m.stop()
+}
+
+func (m *windowModel) step(s windowStep) {
+	now, group := time.Now(), m.plan.group
+	switch s.what {
+	case "read":
+		if m.reader == nil {
+			m.wanted = 1 + s.n%m.plan.batch
+			m.await(m.w.awaitRoom)
+		}
+	case "drain":
+		if m.reader == nil && !group {
+			m.draining = true
+			m.await(func(ctx context.Context, _ func(string, state, int64)) bool { return m.w.drain(ctx) == nil })
+		}
+	case "reader leaves":
+		if m.reader != nil {
+			m.leave()
+			synctest.Wait()
+			if len(m.reader) == 0 || <-m.reader {
+				m.wrong("the reader waits though its context is done")
+			}
+			m.reader, m.draining = nil, false
+		}
+	case "time":
+		m.pass([]time.Duration{time.Millisecond, 50 * time.Millisecond, modelInterval, 3 * time.Second}[s.n%4])
+	case "end", "hold", "letter", "park":
+		if it := m.pick(working, s.pick); it != nil && (group || s.what != "park") {
+			m.end(it, s)
+		}
+	case "letter ends", "letter fails":
+		if it := m.pick(writing, s.pick); it != nil {
+			m.endLetter(it, s)
+		}
+	case "settle":
+		if m.flight == 0 {
+			m.settle(now.Add(-time.Duration(s.n) * 100 * time.Millisecond))
+		}
+	case "settled":
+		if m.flight > 0 {
+			m.w.settled(m.flight)
+			m.leaves(m.ended[:m.flight]...)
+			m.ended, m.flight, m.stalled = m.ended[m.flight:], 0, false
+		}
+	case "settling fails":
+		if m.flight > 0 {
+			m.w.stall()
+			m.stalled = true
+		}
+	case "take over", "lose", "suspect", "renew", "orphans", "room to take", "watch":
+		if group {
+			m.stepOfGroup(s, now)
+		}
+	}
+}
+
+// stepOfGroup is a step that only group mode has.
+func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
+	some := m.some(s)
+	switch s.what {
+	case "take over":
+		ids := slices.Concat(some, m.settled) // these are no news
+		want := 1 + s.n%4
+		for range want {
+			m.next++
+			ids = append(ids, fmt.Sprintf("%d-0", m.next))
+			it := m.newItem(ids[len(ids)-1])
+			it.again, it.free = true, s.pick%2 == 0
+		}
+		if n := m.w.addTaken(ids, s.pick%2 == 0, now); n != want {
+			m.wrong("%d of %v were taken in, want %d", n, ids, want)
+		}
+	case "lose":
+		given := m.w.loseAll(some, ErrClaimed)
+		if want := m.lose(some); !slices.Equal(given, want) {
+			m.wrong("given up were %v, want %v", given, want)
+		}
+	case "suspect":
+		m.w.suspectGone(some)
+		for _, it := range m.named(some) {
+			it.suspect = true
+		}
+	case "renew":
+		limit := now.Add(-time.Duration(s.n) * 100 * time.Millisecond)
+		var want []string
+		for _, it := range m.items {
+			if it.state != done && !it.lost && it.told.Before(limit) {
+				want = append(want, it.id)
+			}
+		}
+		slices.SortFunc(want, compareIDs)
+		var list []string
+		for _, one := range m.w.untouched(limit) {
+			list = append(list, one.id)
+		}
+		if !slices.Equal(list, want) {
+			m.wrong("to be renewed are %v, want %v", list, want)
+		}
+		m.w.touch(some, now)
+		for _, it := range m.named(some) {
+			it.told, it.dropped = now, false
+		}
+	case "orphans":
+		m.orphans(some, now.Add(-time.Duration(s.n)*100*time.Millisecond))
+	case "room to take":
+		m.armed = 1 + s.n
+		m.told.Store(0)
+		m.w.whenRoomToTake(m.armed, func() { m.told.Add(1) })
+	case "watch":
+		if m.over == nil {
+			m.over = m.w.watch()
+		} else {
+			m.over()
+			m.over, m.settled = nil, nil
+		}
+	}
+}
+
+// await has the reader wait, as far as it has to.
+func (m *windowModel) await(wait func(context.Context, func(string, state, int64)) bool) {
+	ctx, leave := context.WithCancel(context.Background())
+	m.leave = leave
+	m.reader = make(chan bool, 1)
+	reader := m.reader
+	go func() {
+		defer leave()
+		reader <- wait(ctx, func(string, state, int64) {})
+	}()
+}
+
+// read brings the entries for which the reader has waited. In group mode the last of
+// them may come without fields, and one may be in the window already.
+func (m *windowModel) read() {
+	var b batch
+	fill := func(it *modelItem) {
+		it.known = m.plan.keys > 0
+		if it.known {
+			m.lines[it.key] = append(m.lines[it.key], it)
+		}
+	}
+	if m.plan.group && m.wanted%3 == 0 {
+		for _, it := range m.items {
+			if !it.lost && it.state != done {
+				b.entries = append(b.entries, *modelEntryOf(it.id, m.plan.keys))
+				break
+			}
+		}
+	}
+	double := len(b.entries)
+	for i := range m.wanted {
+		m.next++
+		it := m.newItem(fmt.Sprintf("%d-0", m.next))
+		fill(it)
+		if m.plan.group && m.wanted%2 == 0 && i == m.wanted-1 {
+			b.left = append(b.left, leftover{it.id, it.key})
+			it.free = true
+			continue
+		}
+		it.loaded = true
+		b.entries = append(b.entries, *modelEntryOf(it.id, m.plan.keys))
+	}
+	m.w.addRead(b, time.Now())
+	if at := m.w.at(); at != b.lastID() {
+		m.wrong("the position is %s behind a read up to %s", at, b.lastID())
+	}
+	if ids := m.w.takeMistaken(); len(ids) > 0 {
+		m.wrong("%v of a read that brought %d once more are other entries", ids, double)
+	}
+}
+
+// end ends a delivery.
+func (m *windowModel) end(it *modelItem, s windowStep) {
+	one, due := it.job.one, time.Now().Add(time.Duration(1+s.n)*20*time.Millisecond)
+	lost := it.lost
+	if it.job.lost.Load() != lost {
+		m.wrong("%s: its context has ended is %t, it is lost is %t", it.id, !lost, lost)
+	}
+	m.jobs = slices.DeleteFunc(m.jobs, func(job *windowJob) bool { return job == it.job })
+	to := map[string]state{"end": done, "hold": waiting, "park": parked, "letter": writing, "break off": broken}[s.what]
+	it.job.do <- func() {
+		switch to {
+		case writing:
+			if m.w.hold(one) == lost {
+				m.wrong("%s: its dead letter is to be written is %t", it.id, lost)
+			}
+			if lost {
+				m.w.forget(one)
+			}
+			return
+		case waiting:
+			one.due, one.outcome = due, OutcomeHeld
+		case parked:
+			one.outcome = OutcomeParked
+		default:
+			one.outcome = OutcomeSkipped
+		}
+		m.w.end(one, to)
+	}
+	if lost {
+		m.leaves(it)
+		return
+	}
+	it.state, it.due, it.failed = to, due, it.failed || to == waiting
+	it.again = it.again || to == waiting
+	switch {
+	case to == done:
+		m.endsWell(it)
+	case m.plan.group && to != writing:
+		it.loaded = false // they are fetched anew
+	}
+	if to == parked {
+		m.release(it)
+	}
+}
+
+// endLetter ends, or not, the writing of a dead letter.
+func (m *windowModel) endLetter(it *modelItem, s windowStep) {
+	switch {
+	case s.what == "letter fails":
+		m.w.writeFailed(it.job.one)
+		it.failed = true
+	case m.plan.group && s.n%2 == 0: // which acks the entry
+		m.w.forgetWritten(it.job.one)
+		m.leaves(it)
+	default:
+		m.w.written(it.job.one, done)
+		it.state = done
+		m.endsWell(it)
+	}
+}
+
+func (m *windowModel) endsWell(it *modelItem) {
+	it.loaded = false
+	m.release(it)
+	m.endedAt = time.Now()
+	if m.plan.group {
+		m.ended = append(m.ended, it)
+		return
+	}
+	m.ended = nil
+	for _, it := range m.items {
+		if it.state != done {
+			break
+		}
+		m.ended = append(m.ended, it)
+	}
+}
+
+// release takes an entry out of the line of its key.
+func (m *windowModel) release(it *modelItem) {
+	it.known = false
+	m.lines[it.key] = slices.DeleteFunc(m.lines[it.key], func(other *modelItem) bool { return other == it })
+}
+
+// leaves takes entries out of the window.
+func (m *windowModel) leaves(list ...*modelItem) {
+	for _, it := range slices.Clone(list) {
+		m.release(it)
+		m.items = slices.DeleteFunc(m.items, func(other *modelItem) bool { return other == it })
+		if m.over != nil {
+			m.settled = append(m.settled, it.id)
+		}
+	}
+}
+
+// lose takes entries out that another consumer has claimed, but for those at work, which
+// keep the line of their key to the end of the delivery.
+func (m *windowModel) lose(ids []string) (given []string) {
+	for _, it := range m.named(ids) {
+		if it.suspect || it.state == done {
+			continue
+		}
+		given = append(given, it.id)
+		it.lost = true
+		if it.state == working {
+			continue
+		}
+		m.shadow = m.shadow || it.state == unread
+		if it.state == writing {
+			m.w.forgetWritten(it.job.one) // as the sweeper does
+		}
+		m.leaves(it)
+	}
+	return given
+}
+
+// settle asks for what may be settled.
+func (m *windowModel) settle(since time.Time) {
+	m.asked.Store(0)
+	list := m.w.settleable()
+	var ids, want, late, wantLate []string
+	for _, one := range list {
+		ids = append(ids, one.id)
+	}
+	for _, it := range m.ended {
+		want = append(want, it.id)
+		if it.told.Before(since) {
+			wantLate = append(wantLate, it.id)
+		}
+	}
+	if !slices.Equal(ids, want) {
+		m.wrong("%v may be settled, want %v", ids, want)
+		return
+	}
+	if m.flight = len(list); m.plan.group {
+		if _, late = m.w.split(list, since); !slices.Equal(late, wantLate) {
+			m.wrong("somebody may have claimed %v, want %v", late, wantLate)
+		}
+	}
+}
+
+// orphans tells entries that are pending on nobody.
+func (m *windowModel) orphans(ids []string, limit time.Time) {
+	var want, wantEnded []string
+	for _, it := range m.named(ids) {
+		switch {
+		case it.suspect || it.state == done:
+		case !it.dropped && it.told.Before(limit):
+			wantEnded = append(wantEnded, it.id)
+		default:
+			it.dropped = true
+			want = append(want, it.id)
+		}
+	}
+	var removed []string
+	list, ended := m.w.orphans(ids, time.Time{}, limit)
+	for _, one := range list {
+		removed = append(removed, one.id)
+	}
+	if !slices.Equal(removed, want) || !slices.Equal(ended, wantEnded) {
+		m.wrong("to be taken back are %v, want %v, ended are %v, want %v", removed, want, ended, wantEnded)
+	}
+}
+
+// pass lets time go by, from one moment at which an entry is due to the next.
+func (m *windowModel) pass(d time.Duration) {
+	for until := time.Now().Add(d); time.Now().Before(until) && m.problem == ""; {
+		next := until
+		for _, it := range m.items {
+			if it.state == waiting && it.due.Before(next) && it.due.After(time.Now()) {
+				next = it.due
+			}
+		}
+		time.Sleep(time.Until(next))
+		m.rest()
+	}
+	if m.count(working) == 0 && len(m.ended) > m.flight && m.flight == 0 && m.asked.Load() == 0 {
+		m.wrong("nothing is at work, %d entries have ended, and no settling was requested", len(m.ended))
+	}
+	if d < 3*time.Second {
+		return
+	}
+	if m.w.mu.Lock(); m.w.workers != m.w.working && len(m.w.waiting) == 0 {
+		m.wrong("%d workers are employed for %d entries when nothing has come for long", m.w.workers, m.w.working)
+	}
+	m.w.mu.Unlock()
+}
