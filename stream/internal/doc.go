@@ -1,0 +1,151 @@
+// Package internal describes the engine of package stream on one page, for those who
+// change it. It has no code of its own; rooms of the engine go below it.
+//
+// # One consumer
+//
+// A consumer is a reader, a window and workers. The mode (log or group) decides where
+// entries come from and how their end is recorded; the rest is shared.
+//
+//	Run -> reader --batches--> window --entries--> workers: chain(decode -> handler)
+//	          |                  |  ^                  |
+//	     feed: own connection    |  +---- outcome -----+
+//	     or the Runner's hub     |
+//	                             +--ended entries--> settler: offset (log), ack (group)
+//	                             +--dead letters---> letters: XADD, then ended
+//
+// The way of one entry in group mode:
+//
+//  1. [reader] groupSource.fetch waits for room in the window (run.awaitRoom) and calls
+//     feed.fetch. The feed sends XREADGROUP on a connection of its own, or joins the read
+//     of the Runner's hub.
+//  2. [reader] capture takes the reply from the connection, reply.go makes entries of it,
+//     run.take puts them into the window and wakes workers.
+//  3. [worker] window.next hands out an entry that may be begun. groupSource.begin fetches
+//     the fields, and counts the delivery, of an entry that is delivered again.
+//  4. [worker] the chain runs: middleware, then decode, then the handler. run.conclude
+//     and engine.judge turn its error into an Outcome.
+//  5. [worker] window.end puts the entry where the outcome says, see "States".
+//  6. [settler] run.settleNow takes the ended entries from the window, groupSource.settle
+//     acks them, and window.settled forgets them.
+//
+// Log mode is the same with XREAD in step 1, no begin in step 3, and in step 6 one Save of
+// the low mark: the last entry before which all have ended.
+//
+// # Goroutines
+//
+// Of one run:
+//
+//   - the reader is the goroutine of Run. It is the only one that adds what was read.
+//   - workers (run.employ): from none to WithConcurrency, started when entries may be begun,
+//     ended after a second without any. A batch handler has workers for the entries that
+//     wait in its batches, and one goroutine for each batch at work (assembler.start).
+//   - settler, tender and taker are errands: each has a goroutine only while it is at work.
+//     The settler settles. In group mode the tender renews what the consumer holds, and the
+//     taker looks for losses, claims, and removes names of dead consumers.
+//   - letters.write: up to eight for each server of dead letters, one while that fails; the
+//     sweeper, an errand, ends the letters of entries that another consumer has claimed.
+//   - timers (time.AfterFunc): window.alarm (an entry is due), window.timer (a settling is
+//     due), window.leisure (workers have nothing to do), the complaint of a full window,
+//     one for letters that have failed, one a second while a read waits (follow.go).
+//   - elsewhere runs code of the user that may end its goroutine or panic on a goroutine of
+//     its own; glance and the claim that waits do the same for a single command.
+//
+// Of a Runner with shared connections, for each hub: the hot lane and the cold lane, and in
+// group mode tick and lookOut, which ask the members' tenders and takers. Of a Runner
+// itself: one goroutine for each member (Runner.keep).
+//
+// Package stream starts no other goroutine. A constructor starts none.
+//
+// # Locks, and their order
+//
+// A lock may be taken while one to its left is held, never the other way round:
+//
+//	sharing.mu -> hub.mu -> meter.mu -> window.mu -> errand.mu
+//	letterbox.telling -> letters.mu -> window.mu
+//	letterbox.telling -> meter.mu
+//	meter.mu, hub.mu -> watchdog.mu -> the lock of what that try waits for (movement.mu)
+//
+// All other mutexes are held alone: Runner.mu, conns.mu, conn.mu, commandSocket, refusals.mu,
+// sockets.mu, gate.mu, logSource.mu, account.mu, names.
+//
+// No mutex is held while a server is asked, and none but letterbox.telling while code of
+// the user runs (log handlers, observers). What has to be held meanwhile is an exclusive, a
+// lock that a context can give up:
+//
+//   - run.settling: one settling at a time. A worker of group mode also takes it before it
+//     delivers an entry again, and acks what has ended: a crash must not charge that.
+//   - run.storing: one call of a store of the user's, taken under settling.
+//   - run.carrying: one oversized dead letter in memory at a time.
+//   - groupSource.alone: the reader takes up, or the taker claims, pending entries. An entry
+//     that the server has given to one of them is not in the window yet, and the other
+//     would take it for one that nobody knows of.
+//   - groupSource.renewal: one renewal of pending entries at a time.
+//   - groupSource.looking: one look at the group. A guarded read holds it to its reply.
+//   - server.places (a channel): commands at work on one server, see conn.go. A place is
+//     taken last, and given back with the reply.
+//
+// # States of an entry
+//
+//	read ----> unread --next--> working --nil, skipped, absorbed------------> done
+//	claimed      ^ ^               |                                          ^  |
+//	             | |               +--error----------> waiting (until due)    |  |
+//	             | +--- due -------|---------------------/                    |  |
+//	             |                 +--dead letter----> writing ---written-----+  |
+//	             |                 +--over the limit-> parked (group mode)       |
+//	             |                 +--stop-----------> broken                    |
+//	             +--behind its key-+                                             |
+//	                                                   settled: forgotten <------+
+//
+// An entry in any state but done is given up (lost) when another consumer has claimed it;
+// a worker that has it is told by the end of its context, and its result does not count.
+// With an order key an entry is begun when it is the first of its key in the window: the
+// line of a key ends with window.last, and each entry knows the one behind it.
+//
+// # States of a consumer
+//
+//	constructed -> starting -> reading <-> trouble
+//	                              ^
+//	                              v
+//	                      full (no room in the window)
+//
+//	any of them -> stopping -> ended
+//
+// starting finds the place to begin (source.start). In trouble, run.persist tries a read, a
+// settling or a claim again until it works; an outage tells of it. stopping begins when
+// the context of Run ends: reads end, nothing more is begun, workers end what they have,
+// letters and settler end, source.stop settles and hands back. None of these is stored:
+// engine.health derives them from the meter, the watchdogs and the window.
+//
+// # Invariants
+//
+//   - An entry is in the window from before its handler is called until its end is
+//     recorded, or until it is another consumer's. It is in there once.
+//   - The offset that is saved has no entry before it that has not ended.
+//   - In group mode, everything that Redis has pending on this consumer's name is in the
+//     window, or in a reply on its way, or will be taken up (ownPending, unanswered).
+//   - Entries in the window: at most limits.size when something is read or taken up, and a
+//     claim's worth more (WithWindow). Bytes of fields: at most limits.bytes, and one entry.
+//   - Nothing is begun while settling fails, or while 2*every-1 ended entries are not
+//     settled: a crash replays a bounded number.
+//   - Nothing waits for ever: each wait in the engine ends with its context, and each try
+//     that does not come back is seen by a watchdog.
+//
+// TestWindowAgainstAModel holds the window against these.
+//
+// # Where to find it
+//
+//	the run loop, judging       engine, worker, outcome, contain
+//	the window                  window, held, room, load, staff, settle, pending, renew,
+//	                            streak, cause, stats; assembler for batches
+//	log mode                    log, resume, stored, history, count, start
+//	group mode                  group, entry, own, claim, lease, renew, reap, name, namesake
+//	losses                      inspect, unread, account, guard, loss
+//	dead letters                letters, deadletter
+//	feeds                       feed, hub, lane, share, gate, watch
+//	connections                 conn, dial, derive, hooks, callback, reader, capture, ahead,
+//	                            follow, class, cut, glance
+//	replies                     wire, reply, intake
+//	scripts                     script, trimscript, once, mirror
+//	publishing, retention       producer, publisher, publishall, write, trim, trimmer
+//	what it tells               meter, incident, stats, health, lag, observer, watchdog
+package internal
