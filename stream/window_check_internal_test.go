@@ -10,6 +10,30 @@ import (
 
 // What the window is compared with, see [TestWindowAgainstAModel].
 
+// pass lets time go by, from one moment at which an entry is due to the next.
+func (m *windowModel) pass(d time.Duration) {
+	for until := time.Now().Add(d); time.Now().Before(until) && m.problem == ""; {
+		next := until
+		for _, it := range m.items {
+			if it.state == waiting && it.due.Before(next) && it.due.After(time.Now()) {
+				next = it.due
+			}
+		}
+		time.Sleep(time.Until(next))
+		m.rest()
+	}
+	if m.count(working) == 0 && len(m.ended) > m.flight && m.flight == 0 && m.asked.Load() == 0 {
+		m.wrong("nothing is at work, %d entries have ended, and no settling was requested", len(m.ended))
+	}
+	if d < 3*time.Second {
+		return
+	}
+	if m.w.mu.Lock(); m.w.workers != m.w.working && len(m.w.waiting) == 0 {
+		m.wrong("%d workers are employed for %d entries when nothing has come for long", m.w.workers, m.w.working)
+	}
+	m.w.mu.Unlock()
+}
+
 // rest waits until every goroutine has come to rest, and compares.
 func (m *windowModel) rest() {
 	for m.problem == "" {
@@ -157,13 +181,16 @@ func (m *windowModel) checkReader() bool {
 
 // checkSettling finds out whether a settling was requested when it should be.
 func (m *windowModel) checkSettling() {
-	newly := len(m.ended) - m.flight
+	newly, held := len(m.ended)-m.flight, m.held
+	m.held = false
 	if newly == 0 || m.flight > 0 || m.asked.Load() > 0 {
 		return
 	}
 	switch {
 	case newly >= m.plan.every:
 		m.wrong("%d entries have ended, and no settling was requested", newly)
+	case held:
+		m.wrong("an entry is held behind %d that have ended, and no settling was requested", newly)
 	case time.Since(m.endedAt) >= modelInterval:
 		m.wrong("%d entries have ended for long, and no settling was requested", newly)
 	case m.reader != nil && m.countAgain() == 0 && (m.draining || m.room() < m.plan.batch) && m.room()+newly >= m.plan.batch:
