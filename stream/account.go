@@ -77,7 +77,7 @@ func (a *account) begin() (look int) {
 }
 
 // end takes in the outlook of a look, nil if it has found none.
-func (a *account) end(look int, at *outlook) {
+func (a *account) end(look int, at *groupState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.looking = false
@@ -108,7 +108,7 @@ func (a *account) beginLocked(at *standpoint) {
 }
 
 // standpoint returns where the group stood, nil if that is not known.
-func (o *outlook) standpoint(begun time.Time) *standpoint {
+func (o *groupState) standpoint(begun time.Time) *standpoint {
 	if o == nil || o.quiet == 0 || o.found != "" {
 		return nil
 	}
@@ -183,7 +183,7 @@ func (a *account) takeSkipped() *LossError {
 // noteRound is called when a read has come back.
 func (s *groupSource) noteRound() {
 	if s.account.round() {
-		s.taker.ask() // the caller may hold a lock
+		s.claimer.request() // the caller may hold a lock
 	}
 }
 

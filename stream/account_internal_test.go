@@ -9,9 +9,9 @@ import (
 // lookedAt is the outlook at the end of a stream to which so many entries were added, of
 // which so many have gone, and that another consumer has last read so long ago; -1 is
 // never.
-func lookedAt(added, gone int64, quiet time.Duration, others string) *outlook {
+func lookedAt(added, gone int64, quiet time.Duration, others string) *groupState {
 	last := fmt.Sprint(added, "-0")
-	at := &outlook{
+	at := &groupState{
 		last: last, now: last, generated: last, read: added, sure: 1,
 		added: added, length: added - gone, deleted: beginning, quiet: -1, others: others, timed: 1,
 	}
@@ -26,7 +26,7 @@ func lookedAt(added, gone int64, quiet time.Duration, others string) *outlook {
 func TestAccount(t *testing.T) {
 	t.Parallel()
 	const never = -1
-	look := func(at *outlook, during ...string) func(*account) {
+	look := func(at *groupState, during ...string) func(*account) {
 		return func(a *account) {
 			look := a.begin()
 			for _, first := range during {

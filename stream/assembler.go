@@ -70,7 +70,7 @@ func (u *unit) isWhole() bool {
 // lost.
 type piece struct {
 	of   *assembler
-	one  *held // nil afterwards
+	one  *item // nil afterwards
 	unit *unit // the one that it belongs to, once that has begun
 	// message has got as far as the handler; nil means that none has.
 	message *arrival
@@ -114,28 +114,28 @@ func (a *assembler) roomLocked() int {
 	return max(0, a.size-a.loose)
 }
 
-// mostLocked returns how many workers there may be. Entries of units have their own,
+// maxWorkersLocked returns how many workers there may be. Entries of units have their own,
 // so that no unit waits for a worker which waits for another unit.
 func (a *assembler) mostLocked() int { return a.size + a.bound }
 
 // takenLocked notes that a worker has taken an entry.
-func (a *assembler) takenLocked(one *held) {
-	if one.piece == nil {
-		one.piece = &piece{of: a, one: one}
-		a.line = append(a.line, one.piece)
+func (a *assembler) takenLocked(it *item) {
+	if it.piece == nil {
+		it.piece = &piece{of: a, one: it}
+		a.line = append(a.line, it.piece)
 	}
-	if one.piece.counted == nowhere {
-		one.piece.counted = asLoose
+	if it.piece.counted == nowhere {
+		it.piece.counted = asLoose
 		a.loose++
 	}
-	if a.ordered && one.piece.counted == asBound && a.w.again.len() == 0 && len(a.w.waiting) == 0 {
+	if a.ordered && it.piece.counted == asBound && a.w.redeliver.len() == 0 && len(a.w.waiting) == 0 {
 		a.wakeLocked() // nothing was begun as long as something was held
 	}
 }
 
 // dueLocked notes that an entry which was held is about to be taken.
-func (a *assembler) dueLocked(one *held) {
-	if p := one.piece; p != nil && p.counted == nowhere {
+func (a *assembler) dueLocked(it *item) {
+	if p := it.piece; p != nil && p.counted == nowhere {
 		p.counted = asBound
 		a.bound++
 	}
@@ -172,7 +172,7 @@ func (a *assembler) admit(ctx context.Context, p *piece, message any) (*arrival,
 	case p.message != nil:
 		return p.message, nil // middleware may call twice at a time
 	case a.w.stopped:
-		p.one.lose(context.Canceled) // or middleware would try again, or give it up
+		p.one.cancel(context.Canceled) // or middleware would try again, or give it up
 		return nil, errStopped
 	}
 	p.message = &arrival{ctx: ctx, message: message, at: time.Now(), done: make(chan struct{})}
@@ -428,11 +428,11 @@ func (a *assembler) overLocked(u *unit) {
 }
 
 // wakeLocked has workers take entries while there is room.
-func (a *assembler) wakeLocked() { a.w.wakeLocked(a.w.readyLocked()) }
+func (a *assembler) wakeLocked() { a.w.wakeLocked(a.w.countReadyLocked()) }
 
 // returnedLocked notes that a worker has given an entry back.
-func (a *assembler) returnedLocked(one *held) {
-	p := one.piece
+func (a *assembler) returnedLocked(it *item) {
+	p := it.piece
 	if p == nil {
 		return
 	}
@@ -454,38 +454,38 @@ func (a *assembler) uncountLocked(p *piece) {
 
 // heldLocked notes that an entry is held, after its worker has given it back. The
 // entries of a unit have one back-off.
-func (a *assembler) heldLocked(one *held) {
-	p := one.piece
+func (a *assembler) heldLocked(it *item) {
+	p := it.piece
 	if p == nil || p.unit == nil {
 		return
 	}
 	u := p.unit
 	a.failLocked(u)
 	if u.due.After(time.Now()) {
-		one.due = u.due
+		it.due = u.due
 	} else {
-		u.due = one.due
+		u.due = it.due
 	}
 }
 
 // hastenLocked gives an entry that is held the time of those of its unit, if one of them
 // is due sooner, and the unit that of the entry otherwise.
-func (a *assembler) hastenLocked(one *held) {
-	if p := one.piece; p != nil && p.unit != nil {
-		if p.unit.due.After(one.due) {
-			p.unit.due = one.due
+func (a *assembler) hastenLocked(it *item) {
+	if p := it.piece; p != nil && p.unit != nil {
+		if p.unit.due.After(it.due) {
+			p.unit.due = it.due
 		}
-		one.due = p.unit.due
+		it.due = p.unit.due
 	}
 }
 
 // leaveLocked notes that an entry is passed or lost, and will not be delivered again.
-func (a *assembler) leaveLocked(one *held) {
-	p := one.piece
+func (a *assembler) leaveLocked(it *item) {
+	p := it.piece
 	if p == nil {
 		return
 	}
-	one.piece, p.one = nil, nil
+	it.piece, p.one = nil, nil
 	a.uncountLocked(p)
 	if p.message != nil && (p.unit == nil || !p.unit.running) {
 		a.withdrawLocked(p, errEnded)
@@ -507,7 +507,7 @@ func (a *assembler) stopLocked() {
 	a.stopTimerLocked()
 	for _, p := range a.line {
 		if p.one != nil && p.message != nil && (p.unit == nil || !p.unit.running) {
-			p.one.lose(context.Canceled)
+			p.one.cancel(context.Canceled)
 		}
 	}
 }

@@ -14,7 +14,7 @@ func safeConnect(own onConnect) onConnect {
 		return nil
 	}
 	return func(ctx context.Context, conn *redis.Conn) error {
-		return elsewhere(func() error { return own(ctx, conn) })
+		return isolated(func() error { return own(ctx, conn) })
 	}
 }
 
@@ -26,7 +26,7 @@ func safeCredentials(plain func() (username, password string), own credentialsPr
 		return nil
 	}
 	return func(ctx context.Context) (username, password string, err error) {
-		err = elsewhere(func() (err error) {
+		err = isolated(func() (err error) {
 			if own != nil {
 				username, password, err = own(ctx)
 			} else {

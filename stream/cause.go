@@ -84,15 +84,15 @@ type heldReport struct {
 	lasts             time.Duration
 }
 
-// blame notes why an entry, which is at work, is to be held.
-func (w *window) blame(one *held, key string) (report heldReport) {
+// noteCause notes why an entry, which is at work, is to be held.
+func (w *window) noteCause(it *item, key string) (report heldReport) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
 	c := w.causeLocked(key, now)
-	if one.cause != c {
-		w.absolveLocked(one, false)
-		one.cause = c
+	if it.cause != c {
+		w.clearCauseLocked(it, false)
+		it.cause = c
 		c.held++
 		c.entries++
 	}
@@ -102,7 +102,7 @@ func (w *window) blame(one *held, key string) (report heldReport) {
 	c.told = true
 	report.first = c.failures == 1
 	report.failures, report.entries, report.held, report.lasts = c.failures, c.entries, c.held, now.Sub(c.since)
-	report.oldest = one.id
+	report.oldest = it.id
 	for _, other := range w.waiting {
 		if other.cause == c && compareIDs(other.id, report.oldest) < 0 {
 			report.oldest = other.id
@@ -133,35 +133,35 @@ func (w *window) causeLocked(key string, now time.Time) *cause {
 	return c
 }
 
-// absolveLocked notes that an entry is not held any more, or for another cause, and
+// clearCauseLocked notes that an entry is not held any more, or for another cause, and
 // whether it was handled. The end of a cause is logged if its beginning was, so that a
 // cause that comes and goes all the time is logged twice in half a minute, and if the
 // handler has succeeded: any other outcome of the entries is logged for each.
-func (w *window) absolveLocked(one *held, handled bool) {
-	c := one.cause
+func (w *window) clearCauseLocked(it *item, handled bool) {
+	c := it.cause
 	if c == nil {
 		return
 	}
-	one.cause = nil
+	it.cause = nil
 	c.worked = c.worked || handled
 	if c.held--; c.held > 0 || !c.told {
 		return
 	}
 	if c.worked {
-		w.overcome = append(w.overcome, *c)
-		w.relief.Store(true)
+		w.endedCauses = append(w.endedCauses, *c)
+		w.causesEnded.Store(true)
 	}
 	*c = cause{incident: incident{logged: c.logged}}
 }
 
 // tellHeld logs that an entry is held: at Error if its cause is new to the log, else at
 // Debug, unless a middleware has logged this delivery.
-func (r *run) tellHeld(one *held, failure error) {
-	report := r.window.blame(one, causeOf(failure))
+func (r *run) tellHeld(it *item, failure error) {
+	report := r.window.noteCause(it, causeOf(failure))
 	log := r.log()
 	if !report.due {
-		if !one.entry.logged && log.Enabled(context.Background(), slog.LevelDebug) {
-			log.Debug(heldText, "entry_id", one.id, "attempt", one.entry.Deliveries, "err", failure)
+		if !it.entry.logged && log.Enabled(context.Background(), slog.LevelDebug) {
+			log.Debug(heldText, "entry_id", it.id, "attempt", it.entry.Deliveries, "err", failure)
 		}
 		return
 	}
@@ -169,7 +169,7 @@ func (r *run) tellHeld(one *held, failure error) {
 		log = log.With("stack", string(panicked.Stack))
 	}
 	if report.first {
-		log.Error(heldText, "entry_id", one.id, "attempt", one.entry.Deliveries, "err", failure)
+		log.Error(heldText, "entry_id", it.id, "attempt", it.entry.Deliveries, "err", failure)
 		return
 	}
 	log.Error("entries held: they fail, and will be delivered again", "held", report.held, "oldest", report.oldest,
@@ -178,21 +178,21 @@ func (r *run) tellHeld(one *held, failure error) {
 
 const heldText = "entry held: it failed and will be delivered again"
 
-// tellOvercome logs the causes because of which no entry is held any more.
-func (r *run) tellOvercome() {
-	if !r.window.relief.Load() {
+// logEndedCauses logs the causes because of which no entry is held any more.
+func (r *run) logEndedCauses() {
+	if !r.window.causesEnded.Load() {
 		return
 	}
-	for _, c := range r.window.takeOvercome() {
+	for _, c := range r.window.takeEndedCauses() {
 		r.log().Info("delivery works again", "failures", c.failures, "entries", c.entries, "lasted", time.Since(c.since))
 	}
 }
 
-func (w *window) takeOvercome() []cause {
+func (w *window) takeEndedCauses() []cause {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	list := w.overcome
-	w.overcome = nil
-	w.relief.Store(false)
+	list := w.endedCauses
+	w.endedCauses = nil
+	w.causesEnded.Store(false)
 	return list
 }

@@ -68,8 +68,8 @@ func (s *groupSource) tellUnhandled() {
 func (w *window) unhandledGone() (ids []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for id, one := range w.byID {
-		if one.gone && !one.lost && one.state != done {
+	for id, it := range w.byID {
+		if it.gone && !it.taken && it.state != done {
 			ids = append(ids, id)
 		}
 	}
@@ -80,12 +80,12 @@ func (w *window) unhandledGone() (ids []string) {
 // passGone marks those of the entries that are held, and returns the others, without
 // those that have left the window since it is watched.
 func (w *window) passGone(ids []string) (others []string) {
-	w.suspectGone(ids)
+	w.doubtGone(ids)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		one := w.byID[id]
-		if _, left := w.goneSince[id]; !left && (one == nil || one.lost) {
+		it := w.byID[id]
+		if _, left := w.left[id]; !left && (it == nil || it.taken) {
 			others = append(others, id)
 		}
 	}

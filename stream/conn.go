@@ -135,7 +135,7 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 // on, and has each command on a goroutine of its own where many are sent. go-redis looks
 // into the returned error, so that no method of that error may panic, not even later.
 func (c *conn) outlast(next redis.ProcessHook) redis.ProcessHook {
-	run := elsewhere
+	run := isolated
 	if c.atOnce == 1 {
 		run = caught
 	}

@@ -187,7 +187,7 @@ func decode[T any](decoder codec.IntoDecoder[T], msg *Message[T]) (err error) {
 		}
 	}()
 	if msg.guarded {
-		return elsewhere(func() error { return decoder.DecodeInto(msg.Fields, &msg.Value) })
+		return isolated(func() error { return decoder.DecodeInto(msg.Fields, &msg.Value) })
 	}
 	return harmless(decoder.DecodeInto(msg.Fields, &msg.Value))
 }

@@ -32,11 +32,11 @@ func caught(do func() error) (err error) {
 	return harmless(do())
 }
 
-// elsewhere calls do on a goroutine of its own, and waits for it. It is caught that
+// isolated calls do on a goroutine of its own, and waits for it. It is caught that
 // also outlasts runtime.Goexit, which nothing can stop on the same goroutine. It also
 // keeps stacks small: a command takes more of a stack than anything else that a
 // consumer's goroutines do, and a goroutine keeps the stack that it once needed.
-func elsewhere(do func() error) error {
+func isolated(do func() error) error {
 	result := make(chan error, 1)
 	go func() {
 		err := errGoexit
@@ -224,7 +224,7 @@ func (c *contained) As(target any) (as bool) {
 
 // load and save call a store of the user's.
 func load(ctx context.Context, store offset.Store, label string) (id string, found bool, err error) {
-	err = elsewhere(func() (err error) {
+	err = isolated(func() (err error) {
 		id, found, err = store.Load(ctx, label)
 		return err
 	})
@@ -232,7 +232,7 @@ func load(ctx context.Context, store offset.Store, label string) (id string, fou
 }
 
 func save(ctx context.Context, store offset.Store, label, id string) error {
-	return elsewhere(func() error { return store.Save(ctx, label, id) })
+	return isolated(func() error { return store.Save(ctx, label, id) })
 }
 
 // outlasting returns the user's log handler as one that a consumer outlasts.
@@ -252,7 +252,7 @@ func (h safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled boo
 }
 
 func (h safeHandler) Handle(ctx context.Context, record slog.Record) error {
-	return elsewhere(func() error { return h.to.Handle(ctx, record) })
+	return isolated(func() error { return h.to.Handle(ctx, record) })
 }
 
 func (h safeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {

@@ -39,10 +39,10 @@ func TestHarmless(t *testing.T) {
 func TestElsewhere(t *testing.T) {
 	t.Parallel()
 	var panicked *PanicError
-	if err := elsewhere(func() error { panic(error((*net.OpError)(nil))) }); !errors.As(err, &panicked) || len(panicked.Stack) == 0 {
+	if err := isolated(func() error { panic(error((*net.OpError)(nil))) }); !errors.As(err, &panicked) || len(panicked.Stack) == 0 {
 		t.Errorf("a panic became %v", err)
 	}
-	if err := elsewhere(func() error { runtime.Goexit(); return nil }); err != errGoexit { //nolint:errorlint // our own
+	if err := isolated(func() error { runtime.Goexit(); return nil }); err != errGoexit { //nolint:errorlint // our own
 		t.Errorf("runtime.Goexit became %v", err)
 	}
 }

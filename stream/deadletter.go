@@ -85,7 +85,7 @@ return 'moved'`)
 // deadLetter is a dead letter on its way: the entry, where it goes, the fields that
 // it gets, and how the delivery ended that has brought it.
 type deadLetter struct {
-	one    *held
+	one    *item
 	entry  *Entry
 	client redis.UniversalClient // nil is the consumer's own
 	target string
@@ -104,22 +104,22 @@ type deadLetter struct {
 
 // newDeadLetter returns the dead letter of an entry, as it is to be written however
 // late that is.
-func (r *run) newDeadLetter(one *held, dead *DeadLetterError, failure error, took time.Duration) *deadLetter {
+func (r *run) newDeadLetter(it *item, dead *DeadLetterError, failure error, took time.Duration) *deadLetter {
 	owner, of := DeadLetterLabel, r.identity.Label
 	if r.group {
 		owner, of = DeadLetterGroup, r.identity.Group
 	}
 	return &deadLetter{
-		one: one, entry: one.entry, client: dead.Client, target: dead.target(r.stream),
+		one: it, entry: it.entry, client: dead.Client, target: dead.target(r.stream),
 		added: []string{
 			DeadLetterOrigin, r.stream,
-			DeadLetterID, one.id,
+			DeadLetterID, it.id,
 			owner, of,
 			DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
 			DeadLetterCause, cut(textOf(dead.Err), 1024),
 			DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
 		},
-		id: one.id, attempt: one.entry.Deliveries, cause: harmless(dead.Err), failure: failure, took: took,
+		id: it.id, attempt: it.entry.Deliveries, cause: harmless(dead.Err), failure: failure, took: took,
 	}
 }
 

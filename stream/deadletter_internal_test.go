@@ -101,7 +101,7 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		from = &groupSource{run: r, group: l.owner, name: "me", renewal: newExclusive()}
 	}
 	begun := time.Now()
-	settled, err := from.bury(ctx, r.newDeadLetter(&held{id: l.id, entry: entry}, dead, dead, 0))
+	settled, err := from.writeLetter(ctx, r.newDeadLetter(&item{id: l.id, entry: entry}, dead, dead, 0))
 	if err != nil || log.Len() > 0 {
 		t.Fatalf("%v, and in the log: %s", err, &log)
 	}

@@ -47,7 +47,7 @@ func (r *refusals) connect(ctx context.Context, network, addr string) (net.Conn,
 		return newUndialled(err), nil
 	}
 	var conn net.Conn
-	err := elsewhere(func() (err error) { // the dialer may be the user's
+	err := isolated(func() (err error) { // the dialer may be the user's
 		conn, err = r.dial(ctx, network, addr)
 		return err
 	})

@@ -49,8 +49,8 @@ type run struct {
 	// settler has one settling on its way while the next entries are processed,
 	// tender does what is to be done from time to time, and asks taker to take over what
 	// others have left: what is held is kept, however long that takes.
-	settler, tender, taker errand
-	letters                *letters
+	settler, renewer, claimer task
+	letters                   *letters
 	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
 	settling, carrying exclusive
@@ -62,7 +62,7 @@ type run struct {
 	storing exclusive
 	// reads watches the goroutine of Run, from the start on, settles the settler, takes
 	// the taker.
-	reads, settles, takes watchdog
+	reads, settles, claims watchdog
 }
 
 // source is the one seam between log mode and group mode: where entries come
@@ -76,18 +76,18 @@ type source interface {
 	fetch(ctx context.Context) error
 	// begin makes an entry ready to be delivered once more. It reports false if
 	// it is not to be, and has then taken it back from the worker.
-	begin(ctx context.Context, one *held) bool
-	// bury writes an entry to its dead-letter stream, in one try. It reports whether
+	begin(ctx context.Context, it *item) bool
+	// writeLetter writes an entry to its dead-letter stream, in one try. It reports whether
 	// that has settled it, too. With ErrClaimed the entry is another consumer's, with
 	// errGone there is nothing left to write.
-	bury(ctx context.Context, letter *deadLetter) (settled bool, err error)
+	writeLetter(ctx context.Context, letter *deadLetter) (settled bool, err error)
 	// settle records, once, that the processing of entries has ended.
-	settle(ctx context.Context, ended []*held) error
-	// tend does what there is to do from time to time while the consumer runs; attend
-	// has it asked for. takeOver takes over what others have left.
-	tend(ctx context.Context)
-	attend(tender *errand)
-	takeOver(ctx context.Context)
+	settle(ctx context.Context, ended []*item) error
+	// maintain does what there is to do from time to time while the consumer runs; attend
+	// has it asked for. claimOthers takes over what others have left.
+	maintain(ctx context.Context)
+	attend(tender *task)
+	claimOthers(ctx context.Context)
 	// stop settles what is left, when everything else is over.
 	stop(ctx context.Context) error
 	// interrupt ends a fetch that waits, and keeps another one from waiting. It
@@ -185,15 +185,15 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 			fail(err)
 		}
 	}
-	r.window.settle = r.settler.ask
-	r.tender.do = func() { r.source.tend(tending) }
-	taking := withWatchdog(tending, &r.takes)
-	r.taker.do = func() { r.source.takeOver(taking) }
-	r.source.attend(&r.tender)
+	r.window.settle = r.settler.request
+	r.renewer.do = func() { r.source.maintain(tending) }
+	taking := withWatchdog(tending, &r.claims)
+	r.claimer.do = func() { r.source.claimOthers(taking) }
+	r.source.attend(&r.renewer)
 	r.letters = newLetters(handling, r)
 	defer context.AfterFunc(ctx, r.letters.stop)()
 	var workers sync.WaitGroup
-	r.window.employ = func() { r.employ(ctx, handling, &workers) }
+	r.window.startWorker = func() { r.startWorker(ctx, handling, &workers) }
 	if err := r.read(ctx); err != nil {
 		fail(err)
 	}
@@ -204,9 +204,9 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 	r.letters.stop()
 	r.letters.finish()
 	stopTending()
-	r.settler.end()
-	r.tender.end()
-	r.taker.end()
+	r.settler.stop()
+	r.renewer.stop()
+	r.claimer.stop()
 	return until
 }
 

@@ -11,66 +11,66 @@ import (
 
 // begin fetches an entry that is delivered again, or was read without its fields,
 // and counts the delivery.
-func (s *groupSource) begin(ctx context.Context, one *held) bool {
-	if one.entry == nil {
-		if !one.free {
+func (s *groupSource) begin(ctx context.Context, it *item) bool {
+	if it.entry == nil {
+		if !it.uncounted {
 			// It may be what made a consumer crash: what is done is acked before, or
 			// it would be charged with that crash as well, and in the end be over the
 			// limit without a fault of its own.
 			_ = s.settleNow(ctx) // the only error is that ctx is done: then the stop acks
 		}
-		if !s.fetchAgain(ctx, one) || !s.window.queueUp(one) {
+		if !s.fetchAgain(ctx, it) || !s.window.queueUp(it) {
 			return false
 		}
 	}
-	one.entry.exhausted = s.maxDeliveries > 0 && one.entry.Deliveries > s.maxDeliveries
+	it.entry.exhausted = s.maxDeliveries > 0 && it.entry.Deliveries > s.maxDeliveries
 	return true
 }
 
 // fetchAgain fetches an entry that is delivered again, and counts the delivery. It
 // reports false if there is nothing to deliver.
-func (s *groupSource) fetchAgain(ctx context.Context, one *held) bool {
+func (s *groupSource) fetchAgain(ctx context.Context, it *item) bool {
 	charge := 1
-	if one.free {
+	if it.uncounted {
 		charge = 0
 	}
 	var outcome string
 	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
-		outcome, err = s.beginAgain(ctx, one, charge)
-		if err == nil && outcome == "dropped" && !s.window.isSuspect(one) {
+		outcome, err = s.beginAgain(ctx, it, charge)
+		if err == nil && outcome == "dropped" && !s.window.isDoubtful(it) {
 			// This consumer may have been removed from the group. Then it is taken back.
 			if err = s.renewSince(ctx, time.Now()); err == nil {
-				outcome, err = s.beginAgain(ctx, one, charge)
+				outcome, err = s.beginAgain(ctx, it, charge)
 			}
 		}
 		return err
 	}, false)
 	switch {
 	case err != nil: // stopped
-		s.window.end(one, unread)
+		s.window.end(it, unread)
 		return false
 	case outcome == "ours":
 		return true
-	case outcome == "dropped" && !s.window.isLost(one):
-		return s.fetchUnowned(ctx, one)
+	case outcome == "dropped" && !s.window.isTaken(it):
+		return s.fetchUnowned(ctx, it)
 	case outcome == "gone":
-		s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", one.id)
-		s.loseEntry(one.id)
+		s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", it.id)
+		s.loseEntry(it.id)
 	default:
-		s.log().Info("entry given up before it was processed: another consumer has it", "entry_id", one.id)
+		s.log().Info("entry given up before it was processed: another consumer has it", "entry_id", it.id)
 	}
-	s.window.forget(one)
+	s.window.forget(it)
 	return false
 }
 
 // beginAgain runs the script that counts the delivery.
-func (s *groupSource) beginAgain(ctx context.Context, one *held, charge int) (outcome string, err error) {
+func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (outcome string, err error) {
 	at := time.Now()
-	reply, err := beginScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, one.id, charge, s.most()).Slice()
+	reply, err := beginScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, it.id, charge, s.most()).Slice()
 	switch {
 	case classify(err).class == gone:
 		// The reader makes the group again, but may be waiting for us.
-		s.window.suspect()
+		s.window.doubtAll()
 		return "dropped", nil
 	case err != nil:
 		return "", err
@@ -78,9 +78,9 @@ func (s *groupSource) beginAgain(ctx context.Context, one *held, charge int) (ou
 	outcome, _ = reply[0].(string)
 	if outcome == "ours" {
 		count, _ := reply[1].(int64)
-		s.window.load(one, s.fetched(one.id, reply[2:], count))
-		one.free = false
-		s.window.touch([]string{one.id}, at)
+		s.window.load(it, s.fetched(it.id, reply[2:], count))
+		it.uncounted = false
+		s.window.noteRenewed([]string{it.id}, at)
 	}
 	return outcome, nil
 }
@@ -88,23 +88,23 @@ func (s *groupSource) beginAgain(ctx context.Context, one *held, charge int) (ou
 // fetchUnowned fetches an entry whose group has gone, and with it the note that
 // the entry is ours. Nobody else knows of it either, so it is processed as long
 // as the stream has it.
-func (s *groupSource) fetchUnowned(ctx context.Context, one *held) bool {
+func (s *groupSource) fetchUnowned(ctx context.Context, it *item) bool {
 	var found []any
 	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
-		found, err = fetchScript.Run(ctx, s.client, []string{s.stream}, one.id, s.most()).Slice()
+		found, err = fetchScript.Run(ctx, s.client, []string{s.stream}, it.id, s.most()).Slice()
 		return err
 	}, false)
 	switch {
 	case err != nil:
-		s.window.end(one, unread)
+		s.window.end(it, unread)
 		return false
 	case len(found) == 0:
-		s.log().Warn("entry lost: the stream no longer has it", "entry_id", one.id)
-		s.loseEntry(one.id)
-		s.window.forget(one)
+		s.log().Warn("entry lost: the stream no longer has it", "entry_id", it.id)
+		s.loseEntry(it.id)
+		s.window.forget(it)
 		return false
 	}
-	s.window.load(one, s.fetched(one.id, found, one.deliveries+1))
+	s.window.load(it, s.fetched(it.id, found, it.deliveries+1))
 	return true
 }
 
@@ -137,32 +137,32 @@ func fieldsOf(pairs []any) codec.Fields {
 	return fields
 }
 
-// bury moves an entry to its dead-letter stream and acks it in one step, where the
+// writeLetter moves an entry to its dead-letter stream and acks it in one step, where the
 // keys allow.
-func (s *groupSource) bury(ctx context.Context, letter *deadLetter) (acked bool, err error) {
-	one, taken := letter.one, false
+func (s *groupSource) writeLetter(ctx context.Context, letter *deadLetter) (acked bool, err error) {
+	it, taken := letter.one, false
 	// If it is acked, or may be, it is so until it is forgotten.
-	defer func() { s.window.setMoving(one, acked || letter.unknown) }()
+	defer func() { s.window.setMoving(it, acked || letter.unknown) }()
 	err = s.writeDeadLetter(ctx, letter, func(ctx context.Context, letter *deadLetter) (bool, error) {
 		move := func() (string, error) {
-			s.window.setMoving(one, true)
-			return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, one.id)
+			s.window.setMoving(it, true)
+			return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, it.id)
 		}
 		reply, err := move()
 		switch {
 		case err != nil:
 			letter.unknown = !foundPending(err) && (letter.unknown || !neverRan(ctx, err))
-		case reply == "dropped" && letter.unknown && !s.window.isSuspect(one):
+		case reply == "dropped" && letter.unknown && !s.window.isDoubtful(it):
 			reply = "moved" // by the try before, whose reply was lost
-		case reply == "dropped" && !s.window.isSuspect(one):
+		case reply == "dropped" && !s.window.isDoubtful(it):
 			// This consumer may have been removed from the group. Then it is taken back.
-			s.window.setMoving(one, false)
+			s.window.setMoving(it, false)
 			if err = s.renewSince(ctx, time.Now()); err == nil {
 				reply, err = move()
 			}
 		}
 		acked = reply == "moved"
-		taken = reply == "lost" || reply == "dropped" && s.window.isLost(one)
+		taken = reply == "lost" || reply == "dropped" && s.window.isTaken(it)
 		return acked || taken, err
 	})
 	if taken {
@@ -179,7 +179,7 @@ func foundPending(err error) bool {
 
 // settle acks entries that are still ours. XACK itself does not ask: late, it
 // would end an entry that another consumer is at work on.
-func (s *groupSource) settle(ctx context.Context, list []*held) error {
+func (s *groupSource) settle(ctx context.Context, list []*item) error {
 	ids, late := s.window.split(list, time.Now().Add(-s.claimIdle/2))
 	if len(late) > 0 {
 		limit := time.Now().Add(-s.claimIdle)

@@ -5,37 +5,37 @@ import (
 	"time"
 )
 
-// errand is something that is done again whenever somebody asks for it, by a
+// task is something that is done again whenever somebody asks for it, by a
 // goroutine that is there only meanwhile: each one that waits for its next turn
 // costs a stack, and so do a thousand of them in an idle process.
-type errand struct {
+type task struct {
 	do func()
 
-	mu    sync.Mutex
-	asked bool // since it was last begun
-	busy  bool // it is being done
-	over  bool
-	timer *time.Timer // nil is none
-	doing sync.WaitGroup
+	mu        sync.Mutex
+	requested bool // since it was last begun
+	running   bool // it is being done
+	over      bool
+	timer     *time.Timer // nil is none
+	goroutine sync.WaitGroup
 }
 
-// ask has it done, once for all who ask before that begins. It does not wait.
-func (e *errand) ask() {
+// request has it done, once for all who ask before that begins. It does not wait.
+func (e *task) request() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.askLocked()
+	e.requestLocked()
 }
 
-func (e *errand) askLocked() {
-	e.asked = true
-	if !e.busy && !e.over {
-		e.busy = true
-		e.doing.Go(e.run)
+func (e *task) requestLocked() {
+	e.requested = true
+	if !e.running && !e.over {
+		e.running = true
+		e.goroutine.Go(e.run)
 	}
 }
 
 // every asks for it at an interval, from now on.
-func (e *errand) every(interval time.Duration) {
+func (e *task) every(interval time.Duration) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.timer = time.AfterFunc(interval, func() {
@@ -43,31 +43,31 @@ func (e *errand) every(interval time.Duration) {
 		defer e.mu.Unlock()
 		if !e.over {
 			e.timer.Reset(interval)
-			e.askLocked()
+			e.requestLocked()
 		}
 	})
 }
 
-func (e *errand) run() {
-	for e.isToBeDone() {
+func (e *task) run() {
+	for e.next() {
 		e.do()
 	}
 }
 
-func (e *errand) isToBeDone() bool {
+func (e *task) next() bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.busy, e.asked = e.asked && !e.over, false
-	return e.busy
+	e.running, e.requested = e.requested && !e.over, false
+	return e.running
 }
 
-// end waits until it is not being done, and keeps it from being done again.
-func (e *errand) end() {
+// stop waits until it is not being done, and keeps it from being done again.
+func (e *task) stop() {
 	e.mu.Lock()
 	e.over = true
 	if e.timer != nil {
 		e.timer.Stop()
 	}
 	e.mu.Unlock()
-	e.doing.Wait()
+	e.goroutine.Wait()
 }

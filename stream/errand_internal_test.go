@@ -13,7 +13,7 @@ func TestErrand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var busy bool
 		done := 0
-		e := errand{do: func() {
+		e := task{do: func() {
 			if busy {
 				t.Error("two do it at once")
 			}
@@ -23,24 +23,24 @@ func TestErrand(t *testing.T) {
 			done++
 		}}
 		for range 5 {
-			e.ask()
+			e.request()
 		}
 		synctest.Wait() // it has begun: nobody who asks now is among those five
 		for range 5 {
-			e.ask()
+			e.request()
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if done != 2 {
 			t.Errorf("it was done %d times, want twice", done)
 		}
-		e.ask()
+		e.request()
 		synctest.Wait()
-		e.ask()
-		if e.end(); busy || done != 3 {
+		e.request()
+		if e.stop(); busy || done != 3 {
 			t.Errorf("at the end it was done %d times, want 3, and is being done: %v", done, busy)
 		}
-		e.ask()
+		e.request()
 		synctest.Wait()
 		if busy || done != 3 {
 			t.Error("it is done after the end")
@@ -53,10 +53,10 @@ func TestErrandAtAnInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Duration
 		begun := time.Now()
-		e := errand{do: func() { at = append(at, time.Since(begun)) }}
+		e := task{do: func() { at = append(at, time.Since(begun)) }}
 		e.every(time.Second)
 		time.Sleep(3*time.Second + time.Millisecond)
-		e.end()
+		e.stop()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if len(at) != 3 || at[0] != time.Second || at[2] != 3*time.Second {

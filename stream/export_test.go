@@ -45,7 +45,7 @@ type fakeFeed struct {
 	next func() []Entry
 }
 
-func (f *fakeFeed) fetch(ctx context.Context, _ place, take taker, _ func(context.Context) error) error {
+func (f *fakeFeed) fetch(ctx context.Context, _ place, take sink, _ func(context.Context) error) error {
 	entries := f.next()
 	if len(entries) == 0 {
 		<-ctx.Done()

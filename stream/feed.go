@@ -23,13 +23,13 @@ type feed interface {
 	// after the block time, or when take wants no more; with errNoWitness if it
 	// finds that the entry at the place is gone. Now and then, when nothing comes,
 	// it calls idle, and returns its error.
-	fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error
+	fetch(ctx context.Context, from place, take sink, idle func(context.Context) error) error
 	// failed has the next fetch come back at once, and so tell that reading works again: a
 	// step before or behind a fetch has failed.
 	failed()
 	// attend has a tender asked, in group mode, from time to time: at the intervals of
 	// its watch, and when there may be something to do.
-	attend(tender *errand)
+	attend(tender *task)
 	// mayBeHandedBack reports whether a consumer may have handed back entries of the
 	// stream, isDue whether it is time to look around; both since they were asked last,
 	// by the taker.
@@ -42,10 +42,10 @@ type feed interface {
 	close() error
 }
 
-// taker takes entries that were asked for at the given time, at least one, and
+// sink takes entries that were asked for at the given time, at least one, and
 // reports whether there is room for more now. It is called by one goroutine at a
 // time, in log mode perhaps at the same time as idle.
-type taker func(b batch, at time.Time) (more bool)
+type sink func(b batch, at time.Time) (more bool)
 
 // place is where to read on: behind an entry's ID or, in group mode, with ">".
 type place struct {
@@ -140,7 +140,7 @@ func (a asker) readNow(ctx context.Context, r *reader, stream string, from place
 // newFeed makes a feed for the run, whose reading ends with ctx.
 func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
 	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
-	p, w := newPace(r.intake(), a.count), watchOf(r.claimIdle)
+	p, w := newPace(r.intake(), a.count), intervalsOf(r.claimIdle)
 	user := r.engine.client
 	if s := sharingOf(ctx); s != nil && mayShare(user, r.stream) {
 		return s.join(user, r.conn, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, guard: r.guard, attended: attended{watch: w}})
@@ -167,7 +167,7 @@ type ownFeed struct {
 	stream string
 	conn   *conn
 	reader *reader
-	watch  watch
+	watch  intervals
 	due    time.Time // isDue's own: when it was the last time
 	// end ends a read that blocks. The end of the run's context calls it, unless
 	// forget is called before.
@@ -190,7 +190,7 @@ type ownFeed struct {
 	looked time.Time
 }
 
-func (f *ownFeed) fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) (err error) {
+func (f *ownFeed) fetch(ctx context.Context, from place, take sink, idle func(context.Context) error) (err error) {
 	f.reading.Store(true)
 	defer f.reading.Store(false)
 	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
@@ -248,7 +248,7 @@ const soon = time.Millisecond
 
 func (f *ownFeed) failed() { f.eager = true }
 
-func (f *ownFeed) attend(tender *errand) { tender.every(f.watch.tend) }
+func (f *ownFeed) attend(tender *task) { tender.every(f.watch.tend) }
 
 func (f *ownFeed) mayBeHandedBack() bool { return true }
 

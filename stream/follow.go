@@ -138,7 +138,7 @@ func unanswered(err error) bool { return err != nil && !classify(err).answered()
 func (r *run) relocate(err error) {
 	relocate(r.client, err)
 	if store, ok := r.store.(offset.Relocator); ok && unanswered(err) {
-		_ = elsewhere(func() error {
+		_ = isolated(func() error {
 			store.Relocate()
 			return nil
 		})

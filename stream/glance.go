@@ -13,8 +13,8 @@ import (
 // matter. As go-redis reads them, their fields would be in memory each time, however
 // large they are.
 
-// glance is a command whose answer is read by us, while it comes in.
-type glance struct {
+// query is a command whose answer is read by us, while it comes in.
+type query struct {
 	*redis.RawWriteToCmd
 	in   *io.PipeWriter
 	done chan error
@@ -24,11 +24,11 @@ type glance struct {
 // more: a thousand consumers that have nothing to do look around all the time.
 const glanceSize = 4 << 10
 
-// newGlance makes one of a command that has its key at the given place. It has to be
+// newQuery makes one of a command that has its key at the given place. It has to be
 // ended, whatever became of it.
-func newGlance(ctx context.Context, read func(*reply) error, key int8, args ...any) glance {
+func newQuery(ctx context.Context, read func(*reply) error, key int8, args ...any) query {
 	out, in := io.Pipe()
-	g := glance{redis.NewRawWriteToCmd(ctx, in, args...), in, make(chan error, 1)}
+	g := query{redis.NewRawWriteToCmd(ctx, in, args...), in, make(chan error, 1)}
 	g.SetFirstKeyPos(key)
 	go func() {
 		err := read(&reply{wire: wire{conn: out, buf: make([]byte, glanceSize)}})
@@ -45,7 +45,7 @@ var errUnread, errCut = errors.New("the answer was not read"), errors.New("the a
 
 // end comes after the command. It returns why its answer was not read: errUnread, or
 // the connection's failure.
-func (g glance) end() error {
+func (g query) end() error {
 	_ = g.in.CloseWithError(errCut)
 	if err := <-g.done; err != nil && (g.Err() == nil || !errors.Is(err, errCut)) {
 		return errUnread
@@ -55,7 +55,7 @@ func (g glance) end() error {
 
 // glanceAt sends a glance. Where the connection has failed it does so again, as
 // go-redis would: in the ordinary way it would read the fields.
-func glanceAt(ctx context.Context, send func(context.Context, redis.Cmder) error, again func() glance) error {
+func glanceAt(ctx context.Context, send func(context.Context, redis.Cmder) error, again func() query) error {
 	const most = 3
 	for attempt := 1; ; attempt++ {
 		g := again()
@@ -73,7 +73,7 @@ func glanceAt(ctx context.Context, send func(context.Context, redis.Cmder) error
 // infoOf is XINFO STREAM. Of the first and the last entry it has the IDs alone.
 func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*redis.XInfoStream, error) {
 	info := &redis.XInfoStream{}
-	err := glanceAt(ctx, client.Process, func() glance { return glanceAtInfo(ctx, stream, info) })
+	err := glanceAt(ctx, client.Process, func() query { return glanceAtInfo(ctx, stream, info) })
 	if err == errUnread { //nolint:errorlint // our own, never wrapped
 		info, err = client.XInfoStream(ctx, stream).Result()
 	}
@@ -83,8 +83,8 @@ func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*
 	return info, err
 }
 
-func glanceAtInfo(ctx context.Context, stream string, into *redis.XInfoStream) glance {
-	return newGlance(ctx, func(r *reply) error { return r.info(into) }, 2, "xinfo", "stream", stream)
+func glanceAtInfo(ctx context.Context, stream string, into *redis.XInfoStream) query {
+	return newQuery(ctx, func(r *reply) error { return r.info(into) }, 2, "xinfo", "stream", stream)
 }
 
 func (r *reply) info(into *redis.XInfoStream) error {
@@ -194,7 +194,7 @@ func glanceAtEntry(ctx context.Context, client redis.UniversalClient, most int64
 		}
 		return err
 	}
-	err = glanceAt(ctx, client.Process, func() glance { return newGlance(ctx, read, 1, args...) })
+	err = glanceAt(ctx, client.Process, func() query { return newQuery(ctx, read, 1, args...) })
 	return one, err
 }
 
@@ -216,8 +216,8 @@ func glanceAtNext(ctx context.Context, client redis.UniversalClient, stream, pos
 		}
 		return err
 	}
-	err = glanceAt(ctx, client.Process, func() glance {
-		return newGlance(ctx, read, 4, "xread", "count", 1, "streams", stream, position)
+	err = glanceAt(ctx, client.Process, func() query {
+		return newQuery(ctx, read, 4, "xread", "count", 1, "streams", stream, position)
 	})
 	return id, err
 }

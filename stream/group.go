@@ -28,9 +28,9 @@ type groupSource struct {
 
 	// The reading goroutine's own.
 
-	// astray is set when Redis may have given us entries that never arrived: at
+	// unsure is set when Redis may have given us entries that never arrived: at
 	// the start, and after a read that failed.
-	astray bool
+	unsure bool
 	own    ownPending
 	// made is set when the group was made at the start.
 	made bool
@@ -45,25 +45,25 @@ type groupSource struct {
 	// has gone back. toldBack is set when a look around has told that the stream has gone
 	// back, until something is read: the reader would tell it again.
 	troubled, remade, toldBack atomic.Bool
-	// looking is held while the group is looked at; it guards sight, and orders its reports.
-	looking exclusive
-	sight   sight
-	account account
+	// checking is held while the group is looked at; it guards sight, and orders its reports.
+	checking exclusive
+	view     groupView
+	account  account
 	// unguarded is set once reads cannot be guarded, unloaded when the server does not have
 	// the script yet.
 	unguarded, unloaded atomic.Bool
 	renewal             exclusive // held while pending entries are renewed
 
-	renewing *outage // tend's own; made when there is some
+	renewTrouble *outage // tend's own; made when there is some
 
-	// What follows is takeOver's own.
+	// What follows is claimOthers's own.
 
-	taking *outage // made when there is some
-	reaper reaper
-	given  bool   // something may have been handed back
-	due    bool   // to look around, and to claim
-	cursor string // of the claim
-	more   bool   // there was more to take over than could be begun
+	claimTrouble *outage // made when there is some
+	reaper       reaper
+	given        bool   // something may have been handed back
+	due          bool   // to look around, and to claim
+	cursor       string // of the claim
+	more         bool   // there was more to take over than could be begun
 
 	namesake namesake
 }
@@ -72,9 +72,9 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 	return func(ctx context.Context, r *run) (source, error) {
 		s := &groupSource{
 			run: r, group: group, name: r.consumerName, release: func() {},
-			alone: newExclusive(), renewal: newExclusive(), astray: true, cursor: beginning,
-			looking: newExclusive(),
-			own:     ownPending{listed: ownListed}, reaper: reaper{idle: r.claimIdle * reapFactor},
+			alone: newExclusive(), renewal: newExclusive(), unsure: true, cursor: beginning,
+			checking: newExclusive(),
+			own:      ownPending{listed: ownListed}, reaper: reaper{idle: r.claimIdle * reapFactor},
 		}
 		r.guard, r.round = s.guardRead, s.noteRound
 		if s.name == "" {
@@ -118,7 +118,7 @@ func (s *groupSource) start(ctx context.Context) error {
 		if group.Name == s.group {
 			s.last = group.LastDeliveredID
 			s.window.startAt(s.last)
-			if err := s.firstLook(ctx, s.made); err != nil {
+			if err := s.checkAtStart(ctx, s.made); err != nil {
 				return err
 			}
 			s.log().Info("consumer started", "made_group", s.made, "last_delivered", s.last) // once: a start that fails is tried again
@@ -134,9 +134,9 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 			s.feed.failed()
 		}
 	}()
-	for s.astray || s.unanswered.Load() {
+	for s.unsure || s.unanswered.Load() {
 		if err := s.catchUp(ctx); err != nil {
-			s.astray = true
+			s.unsure = true
 			return s.mend(ctx, err)
 		}
 	}
@@ -153,7 +153,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 		s.toldBack.Store(false)
 		s.account.read(b.firstID(), b.len())
 		more := s.take(b, at)
-		if ids := s.window.takeMistaken(); len(ids) > 0 {
+		if ids := s.window.takeDoubles(); len(ids) > 0 {
 			s.reportLoss(s.log(), &LossError{Cause: LossReplaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
 		}
 		return more
@@ -168,7 +168,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 	}
 	if err != nil {
 		s.account.void() // it may have brought entries that never arrived
-		s.astray = true
+		s.unsure = true
 		s.troubled.Store(true)
 		return s.mend(ctx, err)
 	}
@@ -181,7 +181,7 @@ func (s *groupSource) catchUp(ctx context.Context) error {
 		return err
 	}
 	s.own.reopen(s.unanswered.Swap(false))
-	s.astray = false
+	s.unsure = false
 	return s.takeUp(ctx)
 }
 
@@ -207,8 +207,8 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if classify(err).class != gone {
 		return err
 	}
-	s.window.suspect()
-	s.astray = true
+	s.window.doubtAll()
+	s.unsure = true
 	// If the stream is still the one we have read from, it goes on behind the
 	// last entry that was read here; others may be further, so that entries can
 	// come again. If it is not, everything in it is new.
@@ -279,8 +279,8 @@ func (s *groupSource) stop(ctx context.Context) error {
 func (s *groupSource) interrupt() { s.feed.interrupt() }
 
 func (s *groupSource) close() error {
-	s.renewing.abandon()
-	s.taking.abandon()
+	s.renewTrouble.abandon()
+	s.claimTrouble.abandon()
 	s.release() // not before the stop: another consumer may take the name now
 	return s.feed.close()
 }

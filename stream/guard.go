@@ -56,26 +56,26 @@ func (s *groupSource) guardRead(ctx context.Context, patient bool) (guards, erro
 	if patient {
 		locking, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
-		if err := s.looking.lock(locking); err != nil {
+		if err := s.checking.lock(locking); err != nil {
 			return nil, ctx.Err() // if the server does not answer the other look, reading finds out
 		}
-	} else if !s.looking.tryLock() {
+	} else if !s.checking.tryLock() {
 		return nil, nil
 	}
 	if s.unloaded.Swap(false) { // the server is another one, or was restarted
 		before, place := s.recall()
-		if at, err := s.look(ctx, place); err == nil && at != nil {
+		if at, err := s.queryGroup(ctx, place); err == nil && at != nil {
 			s.tellUnread(before, place, at)
 		}
 	}
 	before, place := s.recall()
 	words := append([]any{"evalsha", unreadScript.Hash(), 1, s.stream}, s.lookArgs(place, "")...)
-	var at *outlook
+	var at *groupState
 	held := true
 	unlock := func() {
 		if held {
 			held = false
-			s.looking.unlock()
+			s.checking.unlock()
 		}
 	}
 	return guards{{

@@ -117,10 +117,10 @@ func (w *window) stuck(now time.Time) (id string, failing bool, since time.Durat
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	oldest := w.oldestLocked()
-	if !w.starved || oldest == nil {
+	if !w.readerWaits || oldest == nil {
 		return "", false, 0
 	}
-	last := w.starvedSince
+	last := w.readerWaitsSince
 	if w.movedAt.After(last) {
 		last = w.movedAt
 	}
@@ -165,7 +165,7 @@ func (r *Runner) healthOf(m *runnerMember) (h Health, ok bool) {
 	// The member's own comes first: a failure is noted after its Run has returned.
 	if member, has := m.runnable.(interface{ Health() Health }); has && !isNil(m.runnable) {
 		h, ok = Health{Reason: "its method Health panicked"}, true
-		_ = elsewhere(func() error {
+		_ = isolated(func() error {
 			h = member.Health()
 			return nil
 		})

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// held is an entry that the consumer holds, from the moment it was read, or given
+// item is an entry that the consumer holds, from the moment it was read, or given
 // to it, until it is settled or somebody else's. Its fields are its worker's own
 // while it is at work, and the window's otherwise.
-type held struct {
+type item struct {
 	id string
 	// entry is nil in group mode until the entry is begun, unless it came with a
 	// read.
@@ -37,7 +37,7 @@ type held struct {
 	exited bool
 	// behind is the next entry with the same order key. With keyed set the entry
 	// is in the line of its key, which ends with that of window.last.
-	behind *held
+	behind *item
 	key    string
 	keyed  bool
 	// piece is the entry for the assembler, nil while there is none.
@@ -45,36 +45,36 @@ type held struct {
 
 	// What follows is for group mode.
 
-	// free is set where Redis has counted a delivery that never was: beginning
+	// uncounted is set where Redis has counted a delivery that never was: beginning
 	// the entry does not count as another attempt.
-	free bool
-	// touched is when Redis last set the entry's idle time to zero, or a little
+	uncounted bool
+	// renewed is when Redis last set the entry's idle time to zero, or a little
 	// before that.
-	touched time.Time
-	// suspect is set once the group was gone, or the entry: that it is not pending
+	renewed time.Time
+	// doubtful is set once the group was gone, or the entry: that it is not pending
 	// on us does then not mean that somebody else has it.
-	suspect bool
+	doubtful bool
 	// gone is set once the stream was found not to have the entry, which is not pending
 	// any more then.
 	gone bool
 	// moving is set while it is moved to its dead-letter stream, and acked with that,
 	// or may have been.
 	moving bool
-	// dropped is set while the entry is pending on nobody, because the consumer was
+	// unowned is set while the entry is pending on nobody, because the consumer was
 	// removed from the group.
-	dropped bool
-	// lose ends the context of the handler that is at work.
-	lose context.CancelCauseFunc
-	lost bool
+	unowned bool
+	// cancel ends the context of the handler that is at work.
+	cancel context.CancelCauseFunc
+	taken  bool
 }
 
 // claimable reports whether another consumer may have claimed the entry since the
 // limit: Redis was not told of it.
-func (h *held) claimable(limit time.Time) bool { return !h.suspect && h.touched.Before(limit) }
+func (h *item) claimable(limit time.Time) bool { return !h.doubtful && h.renewed.Before(limit) }
 
 // isAnother reports whether an entry is certainly not this one, though it has its ID. The
 // handler that is at work may change the fields.
-func (h *held) isAnother(entry *Entry) bool {
+func (h *item) isAnother(entry *Entry) bool {
 	if h.entry == nil {
 		return false
 	}
@@ -85,7 +85,7 @@ func (h *held) isAnother(entry *Entry) bool {
 // slab is the memory of what came with one read. It is used again when nothing of
 // it is held any more.
 type slab struct {
-	list    []held
+	list    []item
 	left    int
 	entries []Entry
 }
@@ -94,52 +94,52 @@ type slab struct {
 type state int
 
 const (
-	unread  state = iota // read or taken over, and not begun
-	working              // a worker has it
-	broken               // broken off by a stop
-	waiting              // it failed, and is to be delivered again when due
-	writing              // its dead letter is to be written
-	parked               // over the limit of deliveries, and nobody takes it
-	done                 // its processing has ended, it is to be settled
+	unread      state = iota // read or taken over, and not begun
+	working                  // a worker has it
+	interrupted              // broken off by a stop
+	waiting                  // it failed, and is to be delivered again when due
+	writing                  // its dead letter is to be written
+	parked                   // over the limit of deliveries, and nobody takes it
+	done                     // its processing has ended, it is to be settled
 )
 
 // dueHeap orders entries by when they are due.
-type dueHeap []*held
+type dueHeap []*item
 
 func (d dueHeap) Len() int           { return len(d) }
 func (d dueHeap) Less(i, j int) bool { return d[i].due.Before(d[j].due) }
 func (d dueHeap) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
-func (d *dueHeap) Push(one any)      { *d = append(*d, one.(*held)) }
+func (d *dueHeap) Push(one any)      { *d = append(*d, one.(*item)) }
 func (d *dueHeap) Pop() any {
 	last := len(*d) - 1
-	one := (*d)[last]
+	it := (*d)[last]
 	*d = (*d)[:last]
-	return one
+	return it
 }
 
 // queue gives out what was put in first. It uses its memory again when it has run
 // empty, which most do all the time.
 type queue struct {
-	list []*held
+	list []*item
 	head int
 }
 
 func (q *queue) len() int { return len(q.list) - q.head }
 
-func (q *queue) push(one *held) {
+func (q *queue) push(it *item) {
 	if q.head > len(q.list)/2 && len(q.list) == cap(q.list) {
 		n := copy(q.list, q.list[q.head:])
 		clear(q.list[n:])
 		q.list, q.head = q.list[:n], 0
 	}
-	q.list = append(q.list, one)
+	q.list = append(q.list, it)
 }
 
-func (q *queue) pop() *held {
-	one := q.list[q.head]
+func (q *queue) pop() *item {
+	it := q.list[q.head]
 	q.list[q.head] = nil
 	if q.head++; q.head == len(q.list) {
 		q.list, q.head = q.list[:0], 0
 	}
-	return one
+	return it
 }

@@ -128,7 +128,7 @@ func checkHooks(client redis.UniversalClient, stream string) error {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	cmd := redis.NewXMessageSliceCmd(ended, "xrange", stream, "-", "+", "count", 1)
-	_ = elsewhere(func() error { return many.Process(ended, cmd) })
+	_ = isolated(func() error { return many.Process(ended, cmd) })
 	if err := changedKeys(cmd, []string{stream}); err != nil {
 		return err
 	}

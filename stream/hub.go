@@ -35,7 +35,7 @@ type hub struct {
 // crowd how many have to stay there for that to be of use.
 const (
 	coldAfter = 5 * time.Second
-	crowd     = 32
+	minHot    = 32
 )
 
 // newHub makes a hub. It connects when it is read from.
@@ -62,7 +62,7 @@ func newHub(client redis.UniversalClient, commands *conn, a asker) (*hub, error)
 	h.work.Go(func() { h.cold.run(ctx) })
 	if a.group != "" {
 		h.work.Go(func() { h.tick(ctx) })
-		h.work.Go(func() { h.lookOut(ctx) })
+		h.work.Go(func() { h.checkStreams(ctx) })
 	}
 	return h, nil
 }
@@ -108,7 +108,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 	case r := <-h.turns:
 		h.moved.note()
 		watchdog.begin()
-		err = elsewhere(func() error {
+		err = isolated(func() error {
 			var b batch
 			at := time.Now()
 			err := caught(func() (err error) {
@@ -163,7 +163,7 @@ type member struct {
 	attended
 }
 
-func (m *member) fetch(ctx context.Context, from place, take taker, idle func(context.Context) error) error {
+func (m *member) fetch(ctx context.Context, from place, take sink, idle func(context.Context) error) error {
 	if m.eager {
 		more := false
 		var g guards

@@ -123,8 +123,8 @@ func (w *window) standing() standing {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	at := standing{position: w.position, oldest: w.oldestUndoneLocked(), read: w.read}
-	for _, one := range w.line[w.ended:] {
-		if one.state != done {
+	for _, it := range w.line[w.ended:] {
+		if it.state != done {
 			at.undone++
 		}
 	}
@@ -167,7 +167,7 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 			})
 			return err
 		}
-		err = glanceAt(ctx, ask, func() glance { return glanceAtInfo(ctx, e.stream, info) })
+		err = glanceAt(ctx, ask, func() query { return glanceAtInfo(ctx, e.stream, info) })
 		if err == errUnread { //nolint:errorlint // our own, never wrapped
 			whole := redis.NewXInfoStreamCmd(ctx, e.stream)
 			whole.SetFirstKeyPos(2)

@@ -13,7 +13,7 @@ type waiter struct {
 	stream string
 	intake intake
 	from   place
-	take   taker
+	take   sink
 	worked func() // is called for each read that worked
 	// guard is for the first read here: something may have gone since the one before.
 	guard guarding
@@ -69,12 +69,12 @@ func (l *lane) joinAndUnlock(list []*waiter) {
 		w.lane = l
 		l.waiters[w.stream] = w
 	}
-	poke(l.joined)
+	signal(l.joined)
 	l.interruptAndUnlock(list[0].stream)
 }
 
-// poke puts something into a channel that only tells that there is something.
-func poke(c chan<- struct{}) {
+// signal puts something into a channel that only tells that there is something.
+func signal(c chan<- struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:
@@ -91,7 +91,7 @@ func (l *lane) interruptAndUnlock(stream string) {
 	l.interrupted = true
 	read := l.reads
 	l.hub.mu.Unlock()
-	_ = elsewhere(func() error {
+	_ = isolated(func() error {
 		gaveUp := unblock(l.hub.conn, l.reader, stream, func() bool {
 			l.hub.mu.Lock()
 			defer l.hub.mu.Unlock()
@@ -358,7 +358,7 @@ func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time)
 	move(busy, l.promote)
 	if l.demote != nil && now.Sub(l.demoted) > coldAfter {
 		l.demoted = now
-		if len(idle) > crowd {
+		if len(idle) > minHot {
 			move(idle, l.demote)
 		}
 	}

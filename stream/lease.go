@@ -8,32 +8,32 @@ import (
 	"millrace/offset"
 )
 
-func (s *groupSource) attend(tender *errand) { s.feed.attend(tender) }
+func (s *groupSource) attend(tender *task) { s.feed.attend(tender) }
 
-// tend does what has to be done from time to time while a consumer in group mode
+// maintain does what has to be done from time to time while a consumer in group mode
 // runs: it renews the idle time of what is held, so that nobody claims it, and has
 // what others have left taken over.
-func (s *groupSource) tend(ctx context.Context) {
-	s.note(ctx, &s.renewing, "keeping what is pending", caught(func() error { return s.renewAll(ctx) }))
-	s.taker.ask() // afterwards, so that what another has claimed is noticed before it is claimed back
+func (s *groupSource) maintain(ctx context.Context) {
+	s.note(ctx, &s.renewTrouble, "keeping what is pending", caught(func() error { return s.renewAll(ctx) }))
+	s.claimer.request() // afterwards, so that what another has claimed is noticed before it is claimed back
 }
 
-func (s *groupSource) takeOver(ctx context.Context) {
+func (s *groupSource) claimOthers(ctx context.Context) {
 	s.tellSkipped()
-	s.note(ctx, &s.taking, "taking over what others have left", caught(func() error { return s.takeLeft(ctx) }))
-	s.lookForNamesake(ctx)
+	s.note(ctx, &s.claimTrouble, "taking over what others have left", caught(func() error { return s.claimOrReap(ctx) }))
+	s.checkNamesake(ctx)
 }
 
-// takeLeft takes over entries of other consumers, and removes the names of those that died.
-func (s *groupSource) takeLeft(ctx context.Context) (err error) {
+// claimOrReap takes over entries of other consumers, and removes the names of those that died.
+func (s *groupSource) claimOrReap(ctx context.Context) (err error) {
 	if s.own.open.Load() {
 		// Entries that are pending on this consumer already come first.
 		if s.feed.isDue() {
 			s.due = true
-			err = s.lookAround(ctx)
+			err = s.checkGroup(ctx)
 		}
 	} else {
-		err = s.takeFromOthers(ctx)
+		err = s.claimFromOthers(ctx)
 	}
 	if err == nil && s.reaper.isDue(time.Now()) {
 		err = s.reap(ctx)
@@ -41,26 +41,26 @@ func (s *groupSource) takeLeft(ctx context.Context) (err error) {
 	return err
 }
 
-// takeFromOthers takes over entries that were handed back, or have been idle for too long.
+// claimFromOthers takes over entries that were handed back, or have been idle for too long.
 // If there are more than there is room for, it is called again as soon as there is room.
-func (s *groupSource) takeFromOthers(ctx context.Context) (err error) {
+func (s *groupSource) claimFromOthers(ctx context.Context) (err error) {
 	more, full := s.more, false
 	s.more = false
 	s.due = s.feed.isDue() || s.due || more
 	s.given = s.feed.mayBeHandedBack() || s.given || more
 	if s.given {
-		err = s.byItself(func(ctx context.Context) error { return s.takeHandedBack(ctx, &full) })(ctx)
+		err = s.byItself(func(ctx context.Context) error { return s.claimHandedBack(ctx, &full) })(ctx)
 		s.given = err != nil // or the next round would do nothing, and tell that it works
 	}
 	if s.due && err == nil {
-		if err = s.lookAround(ctx); err == nil {
+		if err = s.checkGroup(ctx); err == nil {
 			err = s.byItself(func(ctx context.Context) error { return s.claim(ctx, &full) })(ctx)
 			s.due = err != nil
 		}
 	}
 	if err == nil && full {
 		s.more = true
-		s.window.whenRoomToTake(s.batchSize, s.taker.ask)
+		s.window.whenRoomToClaim(s.batchSize, s.claimer.request)
 	}
 	return err
 }
@@ -70,7 +70,7 @@ func (s *groupSource) note(ctx context.Context, trouble **outage, what string, e
 	switch {
 	case ctx.Err() != nil:
 	case classify(err).class == gone:
-		s.window.suspect() // the reader makes it again
+		s.window.doubtAll() // the reader makes it again
 	case err != nil:
 		if *trouble == nil {
 			*trouble = s.newOutage(what, s.log())
@@ -81,15 +81,15 @@ func (s *groupSource) note(ctx context.Context, trouble **outage, what string, e
 	}
 }
 
-// takeHandedBack takes over what consumers gave back when they stopped, and notes
+// claimHandedBack takes over what consumers gave back when they stopped, and notes
 // if there may be more.
-func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
-	room := s.window.roomToTake(s.batchSize)
+func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
+	room := s.window.roomToClaim(s.batchSize)
 	if room == 0 {
 		*full = true
 		return nil
 	}
-	defer s.window.watch()()
+	defer s.window.watchLeaving()()
 	at := time.Now()
 	reply, err := takeScript.run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).Slice()
 	if err != nil {
@@ -99,7 +99,7 @@ func (s *groupSource) takeHandedBack(ctx context.Context, full *bool) error {
 	ids, vanished := texts(reply[0]), texts(reply[1])
 	*full = len(ids)+len(vanished) == room
 	s.noteGone(vanished)
-	if n := s.window.addTaken(ids, false, at); n > 0 {
+	if n := s.window.addClaimed(ids, false, at); n > 0 {
 		s.log().Info("took over entries that a consumer handed back", "entries", n)
 		s.took(n, true)
 	}
@@ -117,9 +117,9 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 			s.took(taken, false)
 		}
 	}()
-	defer s.window.watch()()
+	defer s.window.watchLeaving()()
 	for {
-		room := s.window.roomToTake(s.batchSize)
+		room := s.window.roomToClaim(s.batchSize)
 		if room == 0 {
 			*full = true
 			return nil
@@ -131,7 +131,7 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 			s.cursor = beginning
 			return fmt.Errorf("claiming what has been idle: %w", err)
 		}
-		taken += s.window.addTaken(texts(reply[1]), false, at)
+		taken += s.window.addClaimed(texts(reply[1]), false, at)
 		s.noteGone(texts(reply[2]))
 		last, _ := reply[0].(string)
 		if last == "" {

@@ -19,7 +19,7 @@ type letters struct {
 	over <-chan struct{} // closed when nothing more is to be written
 
 	// sweeper takes out the letters of entries that were lost.
-	sweeper errand
+	sweeper task
 
 	mu      sync.Mutex
 	boxes   map[any]*letterbox // by their client
@@ -69,8 +69,8 @@ func newLetters(handling context.Context, r *run) *letters {
 			tried := make(chan result, 1)
 			go func() {
 				var res result
-				res.err = elsewhere(func() (err error) { // hooks of the client may panic
-					res.settled, err = r.source.bury(handling, letter)
+				res.err = isolated(func() (err error) { // hooks of the client may panic
+					res.settled, err = r.source.writeLetter(handling, letter)
 					return err
 				})
 				tried <- res
@@ -89,7 +89,7 @@ func newLetters(handling context.Context, r *run) *letters {
 		},
 	}
 	l.sweeper.do = l.sweep
-	r.window.letterLost = l.sweeper.ask
+	r.window.letterTaken = l.sweeper.request
 	return l
 }
 
@@ -140,7 +140,7 @@ func (l *letters) write(box *letterbox) {
 			return
 		}
 		switch {
-		case l.window.isLost(letter.one):
+		case l.window.isTaken(letter.one):
 			l.tried(box, letter, false, ErrClaimed)
 		case l.isOver(letter):
 			l.tried(box, letter, false, context.Canceled)
@@ -250,7 +250,7 @@ func (l *letters) strike(box *letterbox, letter *deadLetter, ended bool) bool {
 
 // end settles the entry of a letter, or has the letter written again.
 func (l *letters) end(letter *deadLetter, settled bool, err error) {
-	one := letter.one
+	it := letter.one
 	outcome := OutcomeDeadLettered
 	switch {
 	case err == ErrClaimed: //nolint:errorlint // our own, never wrapped
@@ -264,14 +264,14 @@ func (l *letters) end(letter *deadLetter, settled bool, err error) {
 	default:
 		l.log().Warn("entry passed: it is in the dead letters now", "entry_id", letter.id, "attempt", letter.attempt, "dead_letter_stream", letter.target, "err", letter.cause)
 	}
-	_ = elsewhere(func() error { // an observer may end its goroutine
-		l.noteEnd(one, outcome, letter.failure, letter.took)
+	_ = isolated(func() error { // an observer may end its goroutine
+		l.noteEnd(it, outcome, letter.failure, letter.took)
 		return nil
 	})
 	if settled || outcome == OutcomeClaimed {
-		l.window.forgetWritten(one)
+		l.window.forgetWritten(it)
 	} else {
-		l.window.written(one, outcome.state())
+		l.window.written(it, outcome.state())
 	}
 }
 
@@ -282,7 +282,7 @@ func (l *letters) sweep() {
 	for _, box := range l.boxes {
 		for _, list := range []*[]*deadLetter{&box.fresh, &box.failed} {
 			*list = slices.DeleteFunc(*list, func(letter *deadLetter) bool {
-				if !l.window.isLost(letter.one) {
+				if !l.window.isTaken(letter.one) {
 					return false
 				}
 				lost[box] = append(lost[box], letter)
@@ -311,7 +311,7 @@ func (l *letters) stop() {
 // finish waits until each letter has an end; no other may be posted.
 func (l *letters) finish() {
 	l.open.Wait()
-	l.sweeper.end()
+	l.sweeper.stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, box := range l.boxes {
@@ -324,44 +324,44 @@ func (l *letters) finish() {
 
 // hold takes an entry from its worker whose dead letter is to be written. It reports
 // false if the entry was lost.
-func (w *window) hold(one *held) bool {
+func (w *window) hold(it *item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if one.lost {
+	if it.taken {
 		return false
 	}
-	w.absolveLocked(one, false)
-	w.returnedLocked(one)
-	one.state, one.deliveries = writing, one.entry.Deliveries
+	w.clearCauseLocked(it, false)
+	w.returnedLocked(it)
+	it.state, it.deliveries = writing, it.entry.Deliveries
 	w.writing++
 	if !w.serial { // else the messages behind it in its batch wait, too
-		w.leaveBatchLocked(one)
+		w.leaveBatchLocked(it)
 	}
 	return true
 }
 
 // writeFailed notes that the dead letter of an entry could not be written.
-func (w *window) writeFailed(one *held) {
+func (w *window) writeFailed(it *item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !one.failed && w.newlyEndedLocked() > 0 {
+	if !it.failed && w.newlyEndedLocked() > 0 {
 		w.settle() // how long the entry stays is not known
 	}
-	one.failed = true
+	it.failed = true
 }
 
 // written takes an entry back that was held for its dead letter.
-func (w *window) written(one *held, to state) {
+func (w *window) written(it *item, to state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.endWritingLocked(one) {
+	if !w.endWritingLocked(it) {
 		return
 	}
-	one.state = to
+	it.state = to
 	if to == done {
-		w.endedLocked(one)
+		w.endedLocked(it)
 		if w.working == 0 && w.newlyEndedLocked() > 0 {
-			w.settleWithinLocked(lull)
+			w.settleWithinLocked(idleSettleTime)
 		}
 	}
 	w.passedLocked()
@@ -369,11 +369,11 @@ func (w *window) written(one *held, to state) {
 
 // forgetWritten is written for an entry that is settled already, or another
 // consumer's.
-func (w *window) forgetWritten(one *held) {
+func (w *window) forgetWritten(it *item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.endWritingLocked(one) {
-		w.forgetLocked(one)
+	if w.endWritingLocked(it) {
+		w.forgetLocked(it)
 		w.passedLocked()
 	}
 }
@@ -381,15 +381,15 @@ func (w *window) forgetWritten(one *held) {
 // passedLocked has the entries begun that were kept behind a dead letter.
 func (w *window) passedLocked() {
 	if w.serial {
-		w.wakeLocked(w.readyLocked())
+		w.wakeLocked(w.countReadyLocked())
 	}
 }
 
 // endWritingLocked reports false if the entry has left the window already.
-func (w *window) endWritingLocked(one *held) bool {
-	w.countLocked(one)
-	if one.lost {
-		w.unloadLocked(one)
+func (w *window) endWritingLocked(it *item) bool {
+	w.countLocked(it)
+	if it.taken {
+		w.unloadLocked(it)
 		return false
 	}
 	w.writing--

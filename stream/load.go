@@ -26,18 +26,18 @@ func (w *window) isLoadedLocked() bool { return w.loaded > int64(w.bytes/2) }
 
 // unloadLocked lets the fields of an entry go, which has ended or is not to be
 // processed now.
-func (w *window) unloadLocked(one *held) {
-	if one.entry == nil {
+func (w *window) unloadLocked(it *item) {
+	if it.entry == nil {
 		return
 	}
-	one.entry.Fields = nil
+	it.entry.Fields = nil
 	if w.byID != nil {
-		one.entry = nil
+		it.entry = nil
 	}
 	was := w.isLoadedLocked()
-	w.loaded -= one.bytes
-	one.bytes = 0
-	if was && w.starved && !w.isLoadedLocked() {
+	w.loaded -= it.bytes
+	it.bytes = 0
+	if was && w.readerWaits && !w.isLoadedLocked() {
 		w.room.Broadcast()
 	}
 }

@@ -140,17 +140,17 @@ func (s *logSource) take(b batch, at time.Time) (more bool) {
 	return s.run.take(b, at) && !missing
 }
 
-func (s *logSource) begin(_ context.Context, one *held) bool {
-	one.entry.Deliveries++
+func (s *logSource) begin(_ context.Context, it *item) bool {
+	it.entry.Deliveries++
 	return true
 }
 
-func (s *logSource) bury(ctx context.Context, letter *deadLetter) (settled bool, err error) {
+func (s *logSource) writeLetter(ctx context.Context, letter *deadLetter) (settled bool, err error) {
 	return false, s.writeDeadLetter(ctx, letter, s.move)
 }
 
 // settle saves the offset of the last of entries that follow each other.
-func (s *logSource) settle(ctx context.Context, ended []*held) error {
+func (s *logSource) settle(ctx context.Context, ended []*item) error {
 	if err := s.save(ctx, ended[len(ended)-1].id); err != nil {
 		return fmt.Errorf("saving the offset %q: %w", s.label, err)
 	}
@@ -180,14 +180,14 @@ func (s *logSource) load(ctx context.Context) (id string, found bool, err error)
 // waited for before the store is asked for anything else.
 func (s *logSource) inTime(ctx context.Context, do func() error) error {
 	if _, ours := s.store.(offset.Rebinder); ours {
-		return elsewhere(do)
+		return isolated(do)
 	}
 	if err := s.storing.lock(ctx); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
 	go func() {
-		err := elsewhere(do)
+		err := isolated(do)
 		s.storing.unlock()
 		done <- err
 	}()
@@ -207,9 +207,9 @@ func (s *logSource) inTime(ctx context.Context, do func() error) error {
 }
 
 // These do nothing: between reads there is nothing to do.
-func (s *logSource) tend(context.Context)     {}
-func (s *logSource) attend(*errand)           {}
-func (s *logSource) takeOver(context.Context) {}
+func (s *logSource) maintain(context.Context)    {}
+func (s *logSource) attend(*task)                {}
+func (s *logSource) claimOthers(context.Context) {}
 
 func (s *logSource) stop(ctx context.Context) error {
 	if err := s.settleLast(ctx); err != nil {

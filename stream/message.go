@@ -93,7 +93,7 @@ type Middleware func(next EntryHandler) EntryHandler
 func CatchPanic(next EntryHandler) EntryHandler {
 	return func(ctx context.Context, entry *Entry) (err error) {
 		if entry.guarded {
-			return elsewhere(func() error { return next(ctx, entry) })
+			return isolated(func() error { return next(ctx, entry) })
 		}
 		defer func() {
 			if value := recover(); value != nil {

@@ -64,10 +64,10 @@ else
 end
 return {found, left}`)
 
-// lookForNamesake looks for signs of another consumer with this name, and tells of it at
+// checkNamesake looks for signs of another consumer with this name, and tells of it at
 // the second. One alone may be the trace of a failover, or of a group that was made
 // again.
-func (s *groupSource) lookForNamesake(ctx context.Context) {
+func (s *groupSource) checkNamesake(ctx context.Context) {
 	n, now := &s.namesake, time.Now()
 	since := now.Sub(n.looked)
 	if n.probe == "" || since < s.claimIdle/probesPerIdle {

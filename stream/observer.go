@@ -255,7 +255,7 @@ func tellHere[O, E any](e *engine, list []O, event E, call func(O, E)) {
 }
 
 func tellElsewhere[O any](e *engine, one O, call func(O)) {
-	err := elsewhere(func() error {
+	err := isolated(func() error {
 		call(one)
 		return nil
 	})

@@ -143,15 +143,15 @@ func (c *config) limits(group bool) limits {
 		// Batches that are processed, being settled, and read ahead, one more because
 		// they do not end at the same time (with two in all, reading waits for the
 		// settling, and a fast consumer loses a twentieth), and what the workers have.
-		size:     4*c.batchSize + c.concurrency,
-		bytes:    c.windowBytes,
-		every:    c.batchSize,
-		most:     c.concurrency,
-		interval: c.interval,
-		serial:   !group && !c.ordered && (c.concurrency == 1 || c.role&batchConsumer != 0),
-		probing:  !c.patient,
-		pause:    c.backoff.Min,
-		key:      c.orderKey,
+		size:       4*c.batchSize + c.concurrency,
+		bytes:      c.windowBytes,
+		every:      c.batchSize,
+		maxWorkers: c.concurrency,
+		interval:   c.interval,
+		serial:     !group && !c.ordered && (c.concurrency == 1 || c.role&batchConsumer != 0),
+		probing:    !c.patient,
+		pause:      c.backoff.Min,
+		key:        c.orderKey,
 	}
 	if group {
 		// What one consumer of a group holds, the others do not get.

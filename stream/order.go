@@ -40,7 +40,7 @@ func Field(name string) func(*Entry) string {
 // others of its kind such an entry is safe, and an error of its handler says more than
 // the loss of the reader would.
 func keyOf(key func(*Entry) string, entry *Entry) (text string) {
-	_ = elsewhere(func() error {
+	_ = isolated(func() error {
 		text = key(entry)
 		return nil
 	})
@@ -48,13 +48,13 @@ func keyOf(key func(*Entry) string, entry *Entry) (text string) {
 }
 
 // setKeys is keyOf for many entries.
-func setKeys(key func(*Entry) string, list []held) {
+func setKeys(key func(*Entry) string, list []item) {
 	for next := 0; next < len(list); {
-		_ = elsewhere(func() error { // once, but for entries with which it does not return
+		_ = isolated(func() error { // once, but for entries with which it does not return
 			for next < len(list) {
-				one := &list[next]
+				it := &list[next]
 				next++
-				one.key = key(one.entry)
+				it.key = key(it.entry)
 			}
 			return nil
 		})

@@ -54,7 +54,7 @@ func (o Outcome) state() state {
 	case OutcomeParked:
 		return parked
 	case OutcomeInterrupted, OutcomeClaimed:
-		return broken
+		return interrupted
 	default:
 		return done
 	}

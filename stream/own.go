@@ -62,7 +62,7 @@ func (s *groupSource) takeUp(ctx context.Context) error {
 		if !first && !s.awaitRoom(ctx) {
 			return ctx.Err()
 		}
-		s.reads.waits(&s.takes) // the taker may wait for its turn
+		s.reads.waits(&s.claims) // the taker may wait for its turn
 		if err := s.byItself(func(ctx context.Context) error {
 			s.reads.begin()
 			return s.takeUpPage(ctx)
@@ -87,7 +87,7 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 	if s.unanswered.Load() {
 		return nil // a claim that was on its way has failed: its losses are told apart
 	}
-	defer s.window.watch()()
+	defer s.window.watchLeaving()()
 	o, taken := &s.own, 0
 	defer func() {
 		if taken > 0 && o.claimed {
@@ -122,7 +122,7 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 				break
 			}
 			read := s.wasRead(entry.ID, entry.RetryCount)
-			n := s.window.addTaken([]string{entry.ID}, read, at)
+			n := s.window.addClaimed([]string{entry.ID}, read, at)
 			room -= n
 			o.adopted += n
 			if !read {

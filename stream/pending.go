@@ -11,19 +11,19 @@ import (
 // What the window knows in group mode: Redis keeps who an entry is pending on,
 // and for how long it has been idle; entries can be taken over and lost.
 
-// watch has the window remember what leaves it, until the function that it returns
-// is called: a list of what is pending, which addTaken takes, may name some of that.
-func (w *window) watch() (over func()) {
+// watchLeaving has the window remember what leaves it, until the function that it returns
+// is called: a list of what is pending, which addClaimed takes, may name some of that.
+func (w *window) watchLeaving() (over func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.watchers++; w.watchers == 1 {
-		w.goneSince = make(map[string]struct{})
+	if w.leaveWatchers++; w.leaveWatchers == 1 {
+		w.left = make(map[string]struct{})
 	}
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.watchers--; w.watchers == 0 {
-			w.goneSince = nil
+		if w.leaveWatchers--; w.leaveWatchers == 0 {
+			w.left = nil
 		}
 	}
 }
@@ -31,25 +31,25 @@ func (w *window) watch() (over func()) {
 // removeLocked takes an entry out of what is held.
 func (w *window) removeLocked(id string) {
 	delete(w.byID, id)
-	if w.goneSince != nil {
-		w.goneSince[id] = struct{}{}
+	if w.left != nil {
+		w.left[id] = struct{}{}
 	}
-	w.tellTakerLocked()
+	w.tellRoomToClaimLocked()
 }
 
-// addTaken takes in IDs that became ours at the given time, leaves out those that
+// addClaimed takes in IDs that became ours at the given time, leaves out those that
 // were already or have been settled since, and returns how many are new.
-func (w *window) addTaken(ids []string, free bool, at time.Time) (added int) {
+func (w *window) addClaimed(ids []string, free bool, at time.Time) (added int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
 		_, double := w.byID[id]
-		if _, left := w.goneSince[id]; double || left {
+		if _, left := w.left[id]; double || left {
 			continue
 		}
-		one := &held{id: id, free: free, touched: at}
-		w.byID[id] = one
-		w.againLocked(one)
+		it := &item{id: id, uncounted: free, renewed: at}
+		w.byID[id] = it
+		w.redeliverLocked(it)
 		added++
 	}
 	w.wakeLocked(added)
@@ -62,193 +62,193 @@ func (w *window) addLeftLocked(left leftover, at time.Time) {
 	if _, double := w.byID[left.id]; double {
 		return
 	}
-	one := &held{id: left.id, key: left.key, free: true, touched: at}
-	w.byID[left.id] = one
-	if w.queueUpLocked(one) {
-		w.fresh.push(one)
+	it := &item{id: left.id, key: left.key, uncounted: true, renewed: at}
+	w.byID[left.id] = it
+	if w.queueUpLocked(it) {
+		w.fresh.push(it)
 	}
 }
 
-// takeMistaken returns the IDs of entries that are not in the window, because another
+// takeDoubles returns the IDs of entries that are not in the window, because another
 // entry with that ID is: its ack is theirs, too.
-func (w *window) takeMistaken() []string {
+func (w *window) takeDoubles() []string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ids := w.mistaken
-	w.mistaken = nil
+	ids := w.doubles
+	w.doubles = nil
 	return ids
 }
 
 // load gives an entry, which is at work, its fields.
-func (w *window) load(one *held, entry *Entry) {
+func (w *window) load(it *item, entry *Entry) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one.entry, one.bytes = entry, entry.bytes()
-	w.loaded += one.bytes
+	it.entry, it.bytes = entry, entry.bytes()
+	w.loaded += it.bytes
 }
 
 // queueUp puts an entry that has been fetched to be begun in the line of its key.
 // It reports false if it has to wait there: the worker is to take another one.
-func (w *window) queueUp(one *held) bool {
+func (w *window) queueUp(it *item) bool {
 	if w.key == nil {
 		return true
 	}
-	key := keyOf(w.key, one.entry)
+	key := keyOf(w.key, it.entry)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !one.keyed {
-		one.key = key
+	if !it.keyed {
+		it.key = key
 	}
-	if w.queueUpLocked(one) {
+	if w.queueUpLocked(it) {
 		return true
 	}
-	one.state = unread
-	w.returnedLocked(one)
-	w.leaveBatchLocked(one)
+	it.state = unread
+	w.returnedLocked(it)
+	w.leaveBatchLocked(it)
 	return false
 }
 
 // split tells the entries that Redis was told of since the given time, which
 // nobody can have claimed, from those that somebody may.
-func (w *window) split(list []*held, since time.Time) (safe, late []string) {
+func (w *window) split(list []*item, since time.Time) (safe, late []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	safe = make([]string, 0, len(list))
-	for _, one := range list {
-		if one.touched.Before(since) {
-			late = append(late, one.id)
+	for _, it := range list {
+		if it.renewed.Before(since) {
+			late = append(late, it.id)
 		} else {
-			safe = append(safe, one.id)
+			safe = append(safe, it.id)
 		}
 	}
 	return safe, late
 }
 
-// touch notes that Redis was told of entries at the given time.
-func (w *window) touch(ids []string, at time.Time) {
+// noteRenewed notes that Redis was told of entries at the given time.
+func (w *window) noteRenewed(ids []string, at time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		if one := w.byID[id]; one != nil {
-			one.touched, one.dropped = at, false
+		if it := w.byID[id]; it != nil {
+			it.renewed, it.unowned = at, false
 		}
 	}
 }
 
-// loseAll gives up entries that are somebody else's now, and ends the context of
+// giveUp gives up entries that are somebody else's now, and ends the context of
 // those at work. It returns the IDs that were given up.
-func (w *window) loseAll(ids []string, cause error) (given []string) {
+func (w *window) giveUp(ids []string, cause error) (given []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		one := w.byID[id]
-		if one == nil || one.suspect || one.state == done {
+		it := w.byID[id]
+		if it == nil || it.doubtful || it.state == done {
 			continue
 		}
-		one.lost = true
-		w.absolveLocked(one, false)
+		it.taken = true
+		w.clearCauseLocked(it, false)
 		given = append(given, id)
-		switch one.state {
+		switch it.state {
 		case working:
-			one.lose(cause) // the worker forgets it
+			it.cancel(cause) // the worker forgets it
 			continue
 		case waiting:
 			for i := range w.waiting {
-				if w.waiting[i] == one {
+				if w.waiting[i] == it {
 					heap.Remove(&w.waiting, i)
 					break
 				}
 			}
-			w.releaseLocked(one)
+			w.releaseLocked(it)
 		case writing:
 			w.writing--
-			w.releaseLocked(one)
-			w.leaveBatchLocked(one)
+			w.releaseLocked(it)
+			w.leaveBatchLocked(it)
 			w.removeLocked(id)
-			w.letterLost() // which lets its fields go
+			w.letterTaken() // which lets its fields go
 			continue
 		case parked:
 			w.parked--
 		}
-		w.leaveBatchLocked(one)
-		w.unloadLocked(one)
+		w.leaveBatchLocked(it)
+		w.unloadLocked(it)
 		w.removeLocked(id)
 	}
 	w.room.Broadcast()
-	w.wakeLocked(w.readyLocked()) // what is lost leaves its queue when a worker looks there
+	w.wakeLocked(w.countReadyLocked()) // what is lost leaves its queue when a worker looks there
 	return given
 }
 
-// suspect marks everything that is held: the group was gone.
-func (w *window) suspect() {
+// doubtAll marks everything that is held: the group was gone.
+func (w *window) doubtAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, one := range w.byID {
-		one.suspect = true
+	for _, it := range w.byID {
+		it.doubtful = true
 	}
 }
 
-// suspectGone marks entries that the stream no longer has, which are not pending
+// doubtGone marks entries that the stream no longer has, which are not pending
 // any more either.
-func (w *window) suspectGone(ids []string) {
+func (w *window) doubtGone(ids []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		if one := w.byID[id]; one != nil {
-			one.suspect, one.gone = true, true
+		if it := w.byID[id]; it != nil {
+			it.doubtful, it.gone = true, true
 		}
 	}
 }
 
-func (w *window) isSuspect(one *held) bool {
+func (w *window) isDoubtful(it *item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return one.suspect
+	return it.doubtful
 }
 
 // setMoving notes that an entry is being moved to its dead-letter stream, or not.
-func (w *window) setMoving(one *held, moving bool) {
+func (w *window) setMoving(it *item, moving bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	one.moving = moving
+	it.moving = moving
 }
 
-// isLost reports whether an entry was given up.
-func (w *window) isLost(one *held) bool {
+// isTaken reports whether an entry was given up.
+func (w *window) isTaken(it *item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return one.lost
+	return it.taken
 }
 
-// roomToTake returns how many entries may be taken over, a hundred at the most: no more
+// roomToClaim returns how many entries may be taken over, a hundred at the most: no more
 // than limit wait to be begun, and no more than limit are held beyond the size. Entries
 // that were read do not count: a consumer with a backlog must take over too.
-func (w *window) roomToTake(limit int) int {
+func (w *window) roomToClaim(limit int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.roomToTakeLocked(limit)
+	return w.roomToClaimLocked(limit)
 }
 
-func (w *window) roomToTakeLocked(limit int) int {
-	return max(0, min(limit-w.again.len(), limit+w.roomLocked(), 100))
+func (w *window) roomToClaimLocked(limit int) int {
+	return max(0, min(limit-w.redeliver.len(), limit+w.roomLocked(), 100))
 }
 
-// whenRoomToTake calls tell once everything that was taken over has been begun, or was
+// whenRoomToClaim calls tell once everything that was taken over has been begun, or was
 // lost, and there is room for more: for at least half of the most, or it would be taken
 // over one by one while most of the entries fail.
-func (w *window) whenRoomToTake(limit int, tell func()) {
+func (w *window) whenRoomToClaim(limit int, tell func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.hungry, w.appetite = tell, limit
-	w.tellTakerLocked()
+	w.onRoomToClaim, w.claimLimit = tell, limit
+	w.tellRoomToClaimLocked()
 }
 
-func (w *window) tellTakerLocked() {
-	if w.hungry == nil || w.again.len() > 0 || w.roomToTakeLocked(w.appetite) < (min(w.appetite, 100)+1)/2 {
+func (w *window) tellRoomToClaimLocked() {
+	if w.onRoomToClaim == nil || w.redeliver.len() > 0 || w.roomToClaimLocked(w.claimLimit) < (min(w.claimLimit, 100)+1)/2 {
 		return
 	}
-	tell := w.hungry
-	w.hungry = nil
+	tell := w.onRoomToClaim
+	w.onRoomToClaim = nil
 	tell()
 }
 
@@ -271,7 +271,7 @@ func (w *window) holds(id string) bool {
 func (w *window) startOwn(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.own = id
+	w.ownFrom = id
 }
 
 // returned is an entry that goes back when the consumer stops. It is refunded if it has
@@ -287,9 +287,9 @@ type returned struct {
 func (w *window) toReturn() (list []returned) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for id, one := range w.byID {
-		notBegun := one.state == unread && one.entry == nil && !one.free
-		list = append(list, returned{id, one.state != waiting && one.state != parked && !notBegun})
+	for id, it := range w.byID {
+		notBegun := it.state == unread && it.entry == nil && !it.uncounted
+		list = append(list, returned{id, it.state != waiting && it.state != parked && !notBegun})
 	}
 	return sortedByID(list, func(r returned) string { return r.id })
 }

@@ -52,7 +52,7 @@ func Glance(t testing.TB, client redis.UniversalClient, stream, position string,
 	t.Helper()
 	ctx := context.Background()
 	seen.Info = &redis.XInfoStream{}
-	if err := glanceAt(ctx, client.Process, func() glance { return glanceAtInfo(ctx, stream, seen.Info) }); err != nil {
+	if err := glanceAt(ctx, client.Process, func() query { return glanceAtInfo(ctx, stream, seen.Info) }); err != nil {
 		t.Errorf("XINFO: %v", err)
 	}
 	var err error

@@ -17,51 +17,51 @@ func (w *window) recount() error {
 		}
 	}
 	all := w.line
-	for id, one := range w.byID {
-		if one.id != id {
-			problems = append(problems, fmt.Errorf("%s is held as %s", one.id, id))
+	for id, it := range w.byID {
+		if it.id != id {
+			problems = append(problems, fmt.Errorf("%s is held as %s", it.id, id))
 		}
-		all = append(all, one)
+		all = append(all, it)
 	}
-	queued := make(map[*held]bool)
-	for _, q := range []*queue{&w.again, &w.freed, &w.fresh} {
-		for _, one := range q.list[q.head:] {
-			if queued[one] {
-				problems = append(problems, fmt.Errorf("%s may be begun twice", one.id))
+	queued := make(map[*item]bool)
+	for _, q := range []*queue{&w.redeliver, &w.unblocked, &w.fresh} {
+		for _, it := range q.list[q.head:] {
+			if queued[it] {
+				problems = append(problems, fmt.Errorf("%s may be begun twice", it.id))
 			}
-			queued[one] = true
+			queued[it] = true
 		}
 	}
-	behind := make(map[*held]bool)
-	follow := func(one *held) {
-		for next := one.behind; next != nil && !behind[next]; next = next.behind {
+	behind := make(map[*item]bool)
+	follow := func(it *item) {
+		for next := it.behind; next != nil && !behind[next]; next = next.behind {
 			behind[next] = true
 		}
 	}
-	for one := range queued {
-		follow(one) // also a lost one
+	for it := range queued {
+		follow(it) // also a lost one
 	}
-	for _, one := range all {
-		follow(one)
+	for _, it := range all {
+		follow(it)
 	}
 	bytes, states, ended := int64(0), make(map[state]int64), 0
-	for i, one := range all {
-		bytes += one.bytes
-		states[one.state]++
-		if w.byID == nil && one.state == done && ended == i {
+	for i, it := range all {
+		bytes += it.bytes
+		states[it.state]++
+		if w.byID == nil && it.state == done && ended == i {
 			ended++
 		}
-		if one.entry != nil && one.entry.Fields == nil && one.bytes != 0 {
-			problems = append(problems, fmt.Errorf("%s has no fields, and counts %d bytes", one.id, one.bytes))
+		if it.entry != nil && it.entry.Fields == nil && it.bytes != 0 {
+			problems = append(problems, fmt.Errorf("%s has no fields, and counts %d bytes", it.id, it.bytes))
 		}
-		if one.keyed && (one.state == done || one.state == parked) {
-			problems = append(problems, fmt.Errorf("%s has ended, and keeps its key", one.id))
+		if it.keyed && (it.state == done || it.state == parked) {
+			problems = append(problems, fmt.Errorf("%s has ended, and keeps its key", it.id))
 		}
-		if last := w.last[one.key]; one.keyed && one.behind == nil && last != one {
-			problems = append(problems, fmt.Errorf("%s is in the line of its key, which does not end there", one.id))
+		if last := w.last[it.key]; it.keyed && it.behind == nil && last != it {
+			problems = append(problems, fmt.Errorf("%s is in the line of its key, which does not end there", it.id))
 		}
-		if one.state == unread && !one.lost && !queued[one] && !behind[one] && !w.stopped {
-			problems = append(problems, fmt.Errorf("%s is not begun, and will never be", one.id))
+		if it.state == unread && !it.taken && !queued[it] && !behind[it] && !w.stopped {
+			problems = append(problems, fmt.Errorf("%s is not begun, and will never be", it.id))
 		}
 	}
 	for key, last := range w.last {

@@ -10,7 +10,7 @@ import (
 // renewAll renews everything that was not for a third of the claim idle time.
 func (s *groupSource) renewAll(ctx context.Context) error {
 	since := time.Now().Add(-s.claimIdle / 3)
-	if len(s.window.untouched(since)) == 0 {
+	if len(s.window.toRenew(since)) == 0 {
 		return nil
 	}
 	return s.renewSince(ctx, since)
@@ -23,12 +23,12 @@ func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
 		return err
 	}
 	defer s.renewal.unlock()
-	dropped, kept, err := s.renewList(ctx, s.window.untouched(since))
+	dropped, kept, err := s.renewList(ctx, s.window.toRenew(since))
 	if err != nil || len(dropped) == 0 {
 		return err
 	}
 	// Why, only all that is held can tell.
-	dropped, keptToo, err := s.renewList(ctx, s.window.untouched(time.Now()))
+	dropped, keptToo, err := s.renewList(ctx, s.window.toRenew(time.Now()))
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
 
 // renewList renews entries. It returns those that are pending on nobody, and when the
 // first of those that are ours had been renewed before.
-func (s *groupSource) renewList(ctx context.Context, list []touched) (dropped []string, kept time.Time, err error) {
+func (s *groupSource) renewList(ctx context.Context, list []renewable) (dropped []string, kept time.Time, err error) {
 	for chunk := range slices.Chunk(list, 200) {
 		ids := make([]string, len(chunk))
 		for i, one := range chunk {
@@ -55,7 +55,7 @@ func (s *groupSource) renewList(ctx context.Context, list []touched) (dropped []
 		if at := r.oldest(chunk); kept.IsZero() || !at.IsZero() && at.Before(kept) {
 			kept = at
 		}
-		s.window.suspectGone(r.gone)
+		s.window.doubtGone(r.gone)
 		s.giveUp(r.lost)
 		dropped = append(dropped, r.dropped...)
 	}
@@ -64,7 +64,7 @@ func (s *groupSource) renewList(ctx context.Context, list []touched) (dropped []
 
 // giveUp gives up entries that are somebody else's.
 func (s *groupSource) giveUp(ids []string) {
-	for _, id := range s.window.loseAll(ids, ErrClaimed) {
+	for _, id := range s.window.giveUp(ids, ErrClaimed) {
 		s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
 	}
 }
@@ -78,7 +78,7 @@ func (r renewal) has(id string) bool {
 }
 
 // oldest returns when the first of those that were renewed had been before.
-func (r renewal) oldest(of []touched) (at time.Time) {
+func (r renewal) oldest(of []renewable) (at time.Time) {
 	for _, one := range of {
 		if (at.IsZero() || one.at.Before(at)) && !r.has(one.id) {
 			at = one.at
@@ -100,7 +100,7 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (r renewal, err e
 	}
 	r.lost, r.dropped, r.gone = texts(reply[0]), texts(reply[1]), texts(reply[2])
 	// Not the others: one that has ended meanwhile would be acked as if it were ours.
-	s.window.touch(slices.DeleteFunc(slices.Clone(ids), r.has), at)
+	s.window.noteRenewed(slices.DeleteFunc(slices.Clone(ids), r.has), at)
 	return r, nil
 }
 
@@ -121,9 +121,9 @@ func (s *groupSource) reclaim(ctx context.Context, list []orphan) error {
 		if err != nil {
 			return fmt.Errorf("taking back what was pending on this consumer: %w", err)
 		}
-		s.window.suspectGone(gone)
+		s.window.doubtGone(gone)
 		ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(gone, id) })
-		s.window.touch(ids, at)
+		s.window.noteRenewed(ids, at)
 		for _, id := range ids {
 			if loss.From == "" || compareIDs(id, loss.From) < 0 {
 				loss.From = id
@@ -139,24 +139,24 @@ func (s *groupSource) reclaim(ctx context.Context, list []orphan) error {
 	return nil
 }
 
-// touched is an entry and when Redis was told of it.
-type touched struct {
+// renewable is an entry and when Redis was told of it.
+type renewable struct {
 	id string
 	at time.Time
 }
 
-// untouched returns the entries that Redis was told of before the given time,
+// toRenew returns the entries that Redis was told of before the given time,
 // and that are still to be processed.
-func (w *window) untouched(since time.Time) (list []touched) {
+func (w *window) toRenew(since time.Time) (list []renewable) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for id, one := range w.byID {
-		if one.state != done && !one.lost && one.touched.Before(since) {
-			list = append(list, touched{id, one.touched})
+	for id, it := range w.byID {
+		if it.state != done && !it.taken && it.renewed.Before(since) {
+			list = append(list, renewable{id, it.renewed})
 		}
 	}
 	// The script finds those together that follow each other.
-	return sortedByID(list, func(t touched) string { return t.id })
+	return sortedByID(list, func(t renewable) string { return t.id })
 }
 
 // claimable returns which of the entries another consumer may have claimed since the
@@ -165,7 +165,7 @@ func (w *window) claimable(ids []string, limit time.Time) (list []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		if one := w.byID[id]; one != nil && one.claimable(limit) {
+		if it := w.byID[id]; it != nil && it.claimable(limit) {
 			list = append(list, id)
 		}
 	}
@@ -187,19 +187,19 @@ func (w *window) orphans(ids []string, kept, limit time.Time) (removed []orphan,
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		one := w.byID[id]
+		it := w.byID[id]
 		switch {
-		case one == nil, one.suspect, one.moving, one.state == done:
+		case it == nil, it.doubtful, it.moving, it.state == done:
 			continue
-		case one.dropped: // and could not be taken back
-		case one.claimable(limit), !kept.IsZero() && !one.touched.Before(kept):
+		case it.unowned: // and could not be taken back
+		case it.claimable(limit), !kept.IsZero() && !it.renewed.Before(kept):
 			ended = append(ended, id)
 			continue
 		}
-		one.dropped = true
+		it.unowned = true
 		of := orphan{id: id}
-		if one.state == waiting || one.state == writing {
-			of.deliveries = one.deliveries
+		if it.state == waiting || it.state == writing {
+			of.deliveries = it.deliveries
 		}
 		removed = append(removed, of)
 	}

@@ -10,7 +10,7 @@ import (
 	"millrace/offset"
 )
 
-// lookAround finds out, now and then, whether the place has been lost, or entries
+// checkGroup finds out, now and then, whether the place has been lost, or entries
 // have that were not read.
 func (s *logSource) lookAround(ctx context.Context) error {
 	s.looked = time.Now()
@@ -66,7 +66,7 @@ func (s *logSource) lack(loss *LossError) {
 	s.missing = loss
 }
 
-// errMissing is what lookAround returns when it has found a loss.
+// errMissing is what checkGroup returns when it has found a loss.
 var errMissing = errors.New("entries are missing")
 
 // tellMissing tells a loss that was found.
@@ -129,7 +129,7 @@ func (s *logSource) tell(ctx context.Context, loss *LossError) error {
 func (s *logSource) goOn(ctx context.Context) error {
 	loss := s.lost
 	var start Start
-	err := elsewhere(func() (err error) {
+	err := isolated(func() (err error) {
 		start, err = s.lossPolicy(ctx, loss)
 		return err
 	})
@@ -212,7 +212,7 @@ func (s *logSource) setBack(ctx context.Context, id string) error {
 		s.log().Warn("the offset store cannot set an offset back; until new entries pass it, a restart finds the loss again", "offset", id)
 		return nil
 	}
-	if err := elsewhere(func() error { return resetter.Reset(ctx, s.label, id) }); err != nil {
+	if err := isolated(func() error { return resetter.Reset(ctx, s.label, id) }); err != nil {
 		s.stored.tried = append(s.stored.tried, id)
 		return fmt.Errorf("setting the offset %q back: %w", s.label, err)
 	}

@@ -18,19 +18,19 @@ func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands 
 		return ctx.Err() == nil
 	}
 	defer context.AfterFunc(ctx, w.wakeReader)()
-	w.starvedSince = time.Now()
-	complaint := w.complainLocked(full)
+	w.readerWaitsSince = time.Now()
+	complaint := w.reportFullLocked(full)
 	defer func() { complaint.Stop() }()
 	for !w.hasRoomLocked() {
 		if ctx.Err() != nil {
-			w.starved = false
+			w.readerWaits = false
 			return false
 		}
-		w.starved = true
-		w.feedLocked()
+		w.readerWaits = true
+		w.settleForRoomLocked()
 		w.room.Wait()
 	}
-	w.starved = false
+	w.readerWaits = false
 	return ctx.Err() == nil
 }
 
@@ -42,7 +42,7 @@ func (w *window) wakeReader() {
 }
 
 func (w *window) hasRoomLocked() bool {
-	return w.roomLocked() >= w.batch && w.again.len() == 0 && !w.isLoadedLocked()
+	return w.roomLocked() >= w.batch && w.redeliver.len() == 0 && !w.isLoadedLocked()
 }
 
 // hasRoomAhead reports whether there will be room behind the batch that is being read.
@@ -61,16 +61,16 @@ func (w *window) roomLocked() int {
 	return w.size - (len(w.byID) - w.parked)
 }
 
-// complaintInterval is how often a full window that does not move is reported.
-const complaintInterval = 10 * time.Second
+// fullLogInterval is how often a full window that does not move is reported.
+const fullLogInterval = 10 * time.Second
 
-// complainLocked calls full, now and then, while the oldest entry stays the same.
-func (w *window) complainLocked(full func(oldest string, stands state, bytes int64)) *time.Timer {
+// reportFullLocked calls full, now and then, while the oldest entry stays the same.
+func (w *window) reportFullLocked(full func(oldest string, stands state, bytes int64)) *time.Timer {
 	oldest := w.oldestLocked()
 	var timer *time.Timer
-	timer = time.AfterFunc(complaintInterval, func() {
+	timer = time.AfterFunc(fullLogInterval, func() {
 		w.mu.Lock()
-		if !w.starved {
+		if !w.readerWaits {
 			w.mu.Unlock()
 			return
 		}
@@ -80,7 +80,7 @@ func (w *window) complainLocked(full func(oldest string, stands state, bytes int
 		}
 		oldest = now
 		bytes := w.loaded
-		timer.Reset(complaintInterval)
+		timer.Reset(fullLogInterval)
 		w.mu.Unlock()
 		if id != "" {
 			full(id, stands, bytes) // it may ask the window something
@@ -90,7 +90,7 @@ func (w *window) complainLocked(full func(oldest string, stands state, bytes int
 }
 
 // oldestLocked returns the entry that has to end before the window moves.
-func (w *window) oldestLocked() (oldest *held) {
+func (w *window) oldestLocked() (oldest *item) {
 	byBytes := w.isLoadedLocked() // then an entry without fields is in nobody's way
 	if w.byID == nil {
 		if byBytes && w.ended < len(w.line) {
@@ -101,12 +101,12 @@ func (w *window) oldestLocked() (oldest *held) {
 		}
 		return nil
 	}
-	for _, one := range w.byID {
-		if one.state != working && one.state != writing && (one.state != waiting || byBytes) {
+	for _, it := range w.byID {
+		if it.state != working && it.state != writing && (it.state != waiting || byBytes) {
 			continue
 		}
-		if oldest == nil || one.touched.Before(oldest.touched) || one.touched.Equal(oldest.touched) && one.id < oldest.id {
-			oldest = one
+		if oldest == nil || it.renewed.Before(oldest.renewed) || it.renewed.Equal(oldest.renewed) && it.id < oldest.id {
+			oldest = it
 		}
 	}
 	return oldest

@@ -459,7 +459,7 @@ func (r *Runner) healthLocked(m *runnerMember, now time.Time) (h Health, failing
 func nameOf(runnable Runnable) string {
 	if named, ok := runnable.(fmt.Stringer); ok {
 		name := ""
-		_ = elsewhere(func() error {
+		_ = isolated(func() error {
 			name = textOf(named)
 			return nil
 		})

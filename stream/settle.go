@@ -6,13 +6,13 @@ import (
 )
 
 // endedLocked notes that the processing of an entry has ended.
-func (w *window) endedLocked(one *held) {
-	one.state = done
-	w.leaveBatchLocked(one)
-	w.releaseLocked(one)
-	w.unloadLocked(one) // it may be long until what is before it has ended as well
+func (w *window) endedLocked(it *item) {
+	it.state = done
+	w.leaveBatchLocked(it)
+	w.releaseLocked(it)
+	w.unloadLocked(it) // it may be long until what is before it has ended as well
 	if w.byID != nil {
-		w.done = append(w.done, one)
+		w.done = append(w.done, it)
 	} else {
 		for w.ended < len(w.line) && w.line[w.ended].state == done {
 			w.ended++
@@ -23,7 +23,7 @@ func (w *window) endedLocked(one *held) {
 		w.settle()
 	case n > 0:
 		w.settleWithinLocked(w.interval)
-		w.feedLocked()
+		w.settleForRoomLocked()
 	}
 }
 
@@ -33,9 +33,9 @@ func (w *window) unsettledLocked() int { return w.ended + len(w.done) }
 // newlyEndedLocked returns how many of them are in no settling that is on its way.
 func (w *window) newlyEndedLocked() int { return w.unsettledLocked() - w.inFlight }
 
-// feedLocked settles at once if that makes the room that the reader waits for.
-func (w *window) feedLocked() {
-	if !w.starved && !w.draining || w.newlyEndedLocked() == 0 {
+// settleForRoomLocked settles at once if that makes the room that the reader waits for.
+func (w *window) settleForRoomLocked() {
+	if !w.readerWaits && !w.draining || w.newlyEndedLocked() == 0 {
 		return
 	}
 	if !w.draining && w.roomLocked() >= w.batch {
@@ -51,7 +51,7 @@ func (w *window) feedLocked() {
 func (w *window) settleWithinLocked(d time.Duration) {
 	// A timer that is set already, and soon enough, is left: this is called for
 	// every entry, and the clock is not to be asked each time.
-	if !w.alarmed.IsZero() && d >= w.interval {
+	if !w.settleTimerAt.IsZero() && d >= w.interval {
 		return
 	}
 	now := time.Now()
@@ -60,18 +60,18 @@ func (w *window) settleWithinLocked(d time.Duration) {
 		w.settle()
 		return
 	}
-	if !w.alarmed.IsZero() && !at.Before(w.alarmed) {
+	if !w.settleTimerAt.IsZero() && !at.Before(w.settleTimerAt) {
 		return
 	}
-	w.alarmed = at
-	if w.timer != nil {
-		w.timer.Reset(at.Sub(now))
+	w.settleTimerAt = at
+	if w.settleTimer != nil {
+		w.settleTimer.Reset(at.Sub(now))
 		return
 	}
-	w.timer = time.AfterFunc(at.Sub(now), func() {
+	w.settleTimer = time.AfterFunc(at.Sub(now), func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		w.alarmed = time.Time{}
+		w.settleTimerAt = time.Time{}
 		if w.newlyEndedLocked() > 0 {
 			w.settle()
 		}
@@ -80,7 +80,7 @@ func (w *window) settleWithinLocked(d time.Duration) {
 
 // settleable returns what may be settled now: in log mode in the order of the
 // stream. It stays in the window until settled is called.
-func (w *window) settleable() []*held {
+func (w *window) settleable() []*item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.inFlight, w.lastSettled = w.unsettledLocked(), time.Now()
@@ -100,26 +100,26 @@ func (w *window) settled(n int) {
 		w.settledAt = w.line[n-1].id
 		w.line, w.ended = w.dropFirstLocked(w.line, n), w.ended-n
 	} else {
-		for _, one := range w.done[:n] {
-			w.removeLocked(one.id)
+		for _, it := range w.done[:n] {
+			w.removeLocked(it.id)
 		}
 		w.done = w.dropFirstLocked(w.done, n)
 	}
 	w.room.Signal()
-	w.wakeLocked(w.readyLocked())
+	w.wakeLocked(w.countReadyLocked())
 	switch n := w.unsettledLocked(); {
 	case n >= w.every:
 		w.settle()
 	case n > 0 && w.working == 0:
-		w.settleWithinLocked(lull)
+		w.settleWithinLocked(idleSettleTime)
 	}
-	w.feedLocked()
+	w.settleForRoomLocked()
 }
 
 // dropFirstLocked keeps nothing alive of what it drops, and its place for what comes.
-func (w *window) dropFirstLocked(list []*held, n int) []*held {
-	for _, one := range list[:n] {
-		w.dropLocked(one)
+func (w *window) dropFirstLocked(list []*item, n int) []*item {
+	for _, it := range list[:n] {
+		w.dropLocked(it)
 	}
 	left := copy(list, list[n:])
 	clear(list[left:])
@@ -168,7 +168,7 @@ func settlingWhat(group bool) string {
 }
 
 // settled takes out of the window what was settled.
-func (r *run) settled(list []*held, begun time.Time) {
+func (r *run) settled(list []*item, begun time.Time) {
 	n, last := len(list), list[len(list)-1].id // before they leave the list
 	r.window.settled(n)
 	if len(r.observers.settle) == 0 {

@@ -9,57 +9,57 @@ import "time"
 // All others look what there is before they wait or leave.
 func (w *window) wakeLocked(entries int) {
 	if w.assembler != nil {
-		entries = min(entries, w.assembler.roomLocked()+w.again.len())
+		entries = min(entries, w.assembler.roomLocked()+w.redeliver.len())
 	}
 	if entries > 0 {
-		w.dismissed = false
+		w.releasing = false
 	}
 	for ; entries > 0 && w.idle > 0; entries-- {
 		w.idle--
 		w.ready.Signal()
 	}
-	for ; entries > 0 && w.workers < w.mostLocked() && !w.stopped; entries-- {
+	for ; entries > 0 && w.workers < w.maxWorkersLocked() && !w.stopped; entries-- {
 		w.workers++
-		w.employ()
+		w.startWorker()
 	}
 }
 
-// mostLocked returns how many workers there may be.
-func (w *window) mostLocked() int {
+// maxWorkersLocked returns how many workers there may be.
+func (w *window) maxWorkersLocked() int {
 	if w.assembler != nil {
 		return w.assembler.mostLocked()
 	}
-	return w.most
+	return w.maxWorkers
 }
 
-// readyLocked returns how many entries may be begun, at the most.
-func (w *window) readyLocked() int { return w.again.len() + w.freed.len() + w.fresh.len() }
+// countReadyLocked returns how many entries may be begun, at the most.
+func (w *window) countReadyLocked() int { return w.redeliver.len() + w.unblocked.len() + w.fresh.len() }
 
-// leisure is how long nothing has been read when the workers leave. A stack for each
+// workerIdleTime is how long nothing has been read when the workers leave. A stack for each
 // is much in a thousand idle consumers; to employ one takes a microsecond, which
 // is much for each entry of a stream that has one now and then.
-const leisure = time.Second
+const workerIdleTime = time.Second
 
-// idleLocked waits until there may be something to do, or the worker is dismissed.
-func (w *window) idleLocked() {
-	if w.leisure == nil {
-		w.readBy = w.read
-		w.leisure = time.AfterFunc(leisure, w.dismiss)
+// waitLocked waits until there may be something to do, or the worker is dismissed.
+func (w *window) waitLocked() {
+	if w.idleTimer == nil {
+		w.readAtIdle = w.read
+		w.idleTimer = time.AfterFunc(workerIdleTime, w.releaseWorkers)
 	}
 	w.idle++
 	w.ready.Wait()
 }
 
-// dismiss has the workers leave who wait, unless something was read meanwhile.
-func (w *window) dismiss() {
+// releaseWorkers has the workers leave who wait, unless something was read meanwhile.
+func (w *window) releaseWorkers() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.read != w.readBy {
-		w.readBy = w.read
-		w.leisure.Reset(leisure)
+	if w.read != w.readAtIdle {
+		w.readAtIdle = w.read
+		w.idleTimer.Reset(workerIdleTime)
 		return
 	}
-	w.leisure, w.dismissed = nil, true
+	w.idleTimer, w.releasing = nil, true
 	w.idle = 0
 	w.ready.Broadcast()
 }

@@ -163,7 +163,7 @@ func (w *window) tallied() tally {
 	w.noteTime()
 	t := w.tally
 	if t.oldest = w.oldestUndoneLocked(); t.oldest == "" {
-		t.oldest = w.own
+		t.oldest = w.ownFrom
 	}
 	return t
 }
@@ -178,8 +178,8 @@ func (w *window) oldestUndoneLocked() string {
 		return ""
 	}
 	oldest, text := offset.ID{}, ""
-	for id, one := range w.byID {
-		if one.state == done || one.state == parked || one.lost {
+	for id, it := range w.byID {
+		if it.state == done || it.state == parked || it.taken {
 			continue
 		}
 		if parsed, err := offset.Parse(id); err == nil && (text == "" || parsed.Compare(oldest) < 0) {
@@ -222,16 +222,16 @@ func (w *window) moveBack(to string) {
 }
 
 // countLocked counts a delivery that has ended.
-func (w *window) countLocked(one *held) {
-	if one.outcome == 0 {
+func (w *window) countLocked(it *item) {
+	if it.outcome == 0 {
 		return // it was not delivered
 	}
-	w.outcomes[one.outcome]++
-	if one.repeated {
+	w.outcomes[it.outcome]++
+	if it.repeated {
 		w.redelivered++
 	}
-	if one.outcome == OutcomeHandled {
-		w.lastHandled = one.id
+	if it.outcome == OutcomeHandled {
+		w.lastHandled = it.id
 	}
-	one.outcome, one.repeated = 0, false
+	it.outcome, it.repeated = 0, false
 }

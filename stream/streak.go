@@ -37,50 +37,50 @@ const (
 	// manyFailed is how many entries have failed in a streak that is the fault of none of
 	// them, also not of those that had failed before.
 	manyFailed = 10
-	// rush is the time over which the entries that a success makes due are spread, so
+	// redeliverySpread is the time over which the entries that a success makes due are spread, so
 	// that many consumers do not come back to a sink at the same moment.
-	rush = 250 * time.Millisecond
+	redeliverySpread = 250 * time.Millisecond
 	// probeInterval is how long an entry that holds up others waits at the most, while
 	// nothing succeeds.
 	probeInterval = 1500 * time.Millisecond
 )
 
 // beginLocked notes that a delivery begins.
-func (w *window) beginLocked(one *held) {
+func (w *window) beginLocked(it *item) {
 	w.streak.begun++
-	one.begun = w.streak.begun
+	it.begun = w.streak.begun
 }
 
 // learnLocked notes how a delivery has ended, before the entry goes where that leads.
-func (w *window) learnLocked(one *held, to state) {
+func (w *window) learnLocked(it *item, to state) {
 	s := &w.streak
 	switch {
 	case to == waiting:
-		w.failedLocked(one)
-	case to != broken:
-		w.absolveLocked(one, one.outcome == OutcomeHandled)
-		if s.on && one.outcome == OutcomeHandled && one.begun > s.first {
+		w.failedLocked(it)
+	case to != interrupted:
+		w.clearCauseLocked(it, it.outcome == OutcomeHandled)
+		if s.on && it.outcome == OutcomeHandled && it.begun > s.first {
 			w.endStreakLocked()
 		}
 	}
 }
 
-func (w *window) failedLocked(one *held) {
+func (w *window) failedLocked(it *item) {
 	s, now := &w.streak, time.Now()
-	late := one.begun <= s.ended // and the streak that it belongs to is over
+	late := it.begun <= s.ended // and the streak that it belongs to is over
 	if !s.on && !late {
 		*s = streak{number: s.number + 1, on: true, since: now, begun: s.begun, first: s.begun, ended: s.ended}
 	}
-	one.failedAt = now
-	if one.lastStreak != s.number {
-		one.lastStreak = s.number
+	it.failedAt = now
+	if it.lastStreak != s.number {
+		it.lastStreak = s.number
 		s.entries++
 	}
-	if one.firstStreak == 0 {
-		one.firstStreak = s.number
+	if it.firstStreak == 0 {
+		it.firstStreak = s.number
 	}
-	if late && !s.on && s.long && one.firstStreak == s.number {
-		w.hurryLocked(one, now)
+	if late && !s.on && s.long && it.firstStreak == s.number {
+		w.bringForwardLocked(it, now)
 	}
 	s.failed, s.probeIn = now, probeInterval-rand.N(probeInterval/2)
 }
@@ -93,37 +93,37 @@ func (w *window) endStreakLocked() {
 		return // no wait can have grown much
 	}
 	outage := s.entries >= manyFailed
-	for _, one := range w.waiting {
-		if one.lastStreak == s.number && (outage || one.firstStreak == s.number) {
-			w.hurryLocked(one, now)
+	for _, it := range w.waiting {
+		if it.lastStreak == s.number && (outage || it.firstStreak == s.number) {
+			w.bringForwardLocked(it, now)
 		}
 	}
 	heap.Init(&w.waiting)
 	w.becomeDueLocked()
-	w.wakeLocked(w.again.len())
+	w.wakeLocked(w.redeliver.len())
 }
 
-func (w *window) hurryLocked(one *held, now time.Time) {
-	soon := now.Add(rand.N(rush))
-	if first := one.failedAt.Add(w.pause / 2); soon.Before(first) {
+func (w *window) bringForwardLocked(it *item, now time.Time) {
+	soon := now.Add(rand.N(redeliverySpread))
+	if first := it.failedAt.Add(w.pause / 2); soon.Before(first) {
 		soon = first
 	}
-	if soon.Before(one.due) {
-		one.due = soon
+	if soon.Before(it.due) {
+		it.due = soon
 	}
-	w.hastenUnitLocked(one)
+	w.bringUnitForwardLocked(it)
 }
 
-// hastenUnitLocked has the entries of a failed batch wait for the same time, as one of
+// bringUnitForwardLocked has the entries of a failed batch wait for the same time, as one of
 // them is due sooner: they come back together. The order of waiting is to be made anew.
-func (w *window) hastenUnitLocked(one *held) {
-	if w.assembler == nil || one.piece == nil || one.piece.unit == nil {
+func (w *window) bringUnitForwardLocked(it *item) {
+	if w.assembler == nil || it.piece == nil || it.piece.unit == nil {
 		return
 	}
-	w.assembler.hastenLocked(one)
+	w.assembler.hastenLocked(it)
 	for _, other := range w.waiting {
-		if other.piece != nil && other.piece.unit == one.piece.unit {
-			other.due = one.due
+		if other.piece != nil && other.piece.unit == it.piece.unit {
+			other.due = it.due
 		}
 	}
 }
@@ -131,18 +131,18 @@ func (w *window) hastenUnitLocked(one *held) {
 // probeLocked returns which of the entries that wait is to be tried before its time,
 // and when: while nothing succeeds, one that holds up others, because only by that
 // would it be known that all goes well again. It returns nil if there is none.
-func (w *window) probeLocked() (one *held, at time.Time) {
+func (w *window) probeLocked() (it *item, at time.Time) {
 	s := &w.streak
-	if at = s.failed.Add(s.probeIn); !w.probing || !s.on || w.working > 0 || w.again.len() > 0 || !at.Before(w.waiting[0].due) {
+	if at = s.failed.Add(s.probeIn); !w.probing || !s.on || w.working > 0 || w.redeliver.len() > 0 || !at.Before(w.waiting[0].due) {
 		return nil, at
 	}
-	if w.starved || w.serial && len(w.line) > 1 {
+	if w.readerWaits || w.serial && len(w.line) > 1 {
 		return w.waiting[0], at
 	}
 	for _, other := range w.waiting {
-		if other.behind != nil && (one == nil || other.due.Before(one.due)) {
-			one = other
+		if other.behind != nil && (it == nil || other.due.Before(it.due)) {
+			it = other
 		}
 	}
-	return one, at
+	return it, at
 }

@@ -40,7 +40,7 @@ func (t *Trimmer) Run(ctx context.Context) error {
 		result, err := t.trim(ctx)
 		watch.see(result, err, time.Now())
 		if report := t.config.trimming.report; report != nil {
-			if err := elsewhere(func() error { report(result); return nil }); err != nil {
+			if err := isolated(func() error { report(result); return nil }); err != nil {
 				log.Error("the function of WithTrimReport panicked; it should be mended, and changes nothing here", "err", err)
 			}
 		}

@@ -10,9 +10,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sight is what a consumer in group mode has seen of its group, and of the stream,
+// groupView is what a consumer in group mode has seen of its group, and of the stream,
 // when it looked last.
-type sight struct {
+type groupView struct {
 	place   string // of the group; everything up to there was in order
 	read    int64  // Redis' count of what the group has read; -1 is not known, or not to be relied on
 	deleted string // the highest ID that was deleted by ID; empty is not known
@@ -116,8 +116,8 @@ return {found, lost, last, now, behind(now), read or -1, sure and 1 or 0, added 
 
 var maxSeq = strconv.FormatUint(math.MaxUint64, 10)
 
-// outlook is what the script returns.
-type outlook struct {
+// groupState is what the script returns.
+type groupState struct {
 	found            string
 	lost             int64
 	last, now, first string
@@ -130,15 +130,15 @@ type outlook struct {
 	timed            int64
 }
 
-// lookAround finds out, now and then, whether entries have gone that the group will
+// checkGroup finds out, now and then, whether entries have gone that the group will
 // never read, or its place has.
-func (s *groupSource) lookAround(ctx context.Context) error {
-	if err := s.looking.lock(ctx); err != nil {
+func (s *groupSource) checkGroup(ctx context.Context) error {
+	if err := s.checking.lock(ctx); err != nil {
 		return err
 	}
-	defer s.looking.unlock()
+	defer s.checking.unlock()
 	before, place := s.recall()
-	at, err := s.lookAndCount(ctx, place)
+	at, err := s.queryAndCount(ctx, place)
 	if err != nil || at == nil {
 		return err
 	}
@@ -146,45 +146,45 @@ func (s *groupSource) lookAround(ctx context.Context) error {
 	return nil
 }
 
-// firstLook is that before anything is read. Of a group that was just made nothing is
+// checkAtStart is that before anything is read. Of a group that was just made nothing is
 // lost.
-func (s *groupSource) firstLook(ctx context.Context, made bool) error {
-	s.sight = sight{read: -1}
-	at, err := s.lookAndCount(ctx, "")
+func (s *groupSource) checkAtStart(ctx context.Context, made bool) error {
+	s.view = groupView{read: -1}
+	at, err := s.queryAndCount(ctx, "")
 	if err == nil && at != nil && !made {
-		s.tellUnread(sight{read: -1}, "", at)
+		s.tellUnread(groupView{read: -1}, "", at)
 	}
 	return err
 }
 
 // recall returns the sight of the last time, as far as it still counts, and a place
 // that the group has passed. s.looking must be held.
-func (s *groupSource) recall() (before sight, place string) {
+func (s *groupSource) recall() (before groupView, place string) {
 	if s.remade.Swap(false) {
-		s.sight = sight{read: -1}
+		s.view = groupView{read: -1}
 	}
 	if s.troubled.Swap(false) {
-		s.sight.read, s.sight.deleted, s.sight.added = -1, "", 0
+		s.view.read, s.view.deleted, s.view.added = -1, "", 0
 	}
 	// The group has passed the entries that were read here.
-	place = s.sight.place
+	place = s.view.place
 	if own := s.window.at(); compareIDs(own, place) > 0 {
 		place = own
 	}
-	return s.sight, place
+	return s.view, place
 }
 
-// lookAndCount looks, and has the account say later whether the group was given more
+// queryAndCount looks, and has the account say later whether the group was given more
 // than its consumers. s.looking must be held.
-func (s *groupSource) lookAndCount(ctx context.Context, place string) (*outlook, error) {
+func (s *groupSource) queryAndCount(ctx context.Context, place string) (*groupState, error) {
 	look := s.account.begin()
-	at, err := s.look(ctx, place)
+	at, err := s.queryGroup(ctx, place)
 	s.account.end(look, at)
 	return at, err
 }
 
-// look runs the script. It returns nil where it has nothing to say.
-func (s *groupSource) look(ctx context.Context, place string) (*outlook, error) {
+// queryGroup runs the script. It returns nil where it has nothing to say.
+func (s *groupSource) queryGroup(ctx context.Context, place string) (*groupState, error) {
 	reply, err := unreadScript.Run(ctx, s.client, []string{s.stream}, s.lookArgs(place, s.name)...).Slice()
 	at, err := s.see(reply, err)
 	if err != nil {
@@ -200,16 +200,16 @@ func (s *groupSource) lookArgs(place, name string) []any {
 		start = *s.config.start.after
 	}
 	write := 1
-	if s.sight.kept {
+	if s.view.kept {
 		write = 0
 	}
-	return []any{s.group, place, start, s.sight.read, write, name}
+	return []any{s.group, place, start, s.view.read, write, name}
 }
 
 // see takes in the reply of the script. It returns nil without a group, and where nothing
 // can be known.
-func (s *groupSource) see(reply []any, err error) (*outlook, error) {
-	var at outlook
+func (s *groupSource) see(reply []any, err error) (*groupState, error) {
+	var at groupState
 	v := classify(err)
 	switch {
 	case errors.Is(err, redis.Nil):
@@ -222,16 +222,16 @@ func (s *groupSource) see(reply []any, err error) (*outlook, error) {
 		&at.generated, &at.quiet, &at.others, &at.timed):
 		return nil, nil
 	}
-	s.sight = sight{place: at.now, read: -1, deleted: at.deleted, added: max(0, at.added), kept: at.read >= 0}
+	s.view = groupView{place: at.now, read: -1, deleted: at.deleted, added: max(0, at.added), kept: at.read >= 0}
 	if at.sure == 1 {
-		s.sight.read = at.read
+		s.view.read = at.read
 	}
 	return &at, nil
 }
 
 // tellUnread tells what was found, given what was seen the last time and a place that
 // the group has passed.
-func (s *groupSource) tellUnread(before sight, place string, at *outlook) {
+func (s *groupSource) tellUnread(before groupView, place string, at *groupState) {
 	loss := at.loss(before, place)
 	if loss == nil {
 		return
@@ -245,7 +245,7 @@ func (s *groupSource) tellUnread(before sight, place string, at *outlook) {
 }
 
 // loss returns the loss, nil if there is none.
-func (at *outlook) loss(before sight, place string) *LossError {
+func (at *groupState) loss(before groupView, place string) *LossError {
 	switch {
 	case at.added > 0 && at.added < before.added:
 		// The stream has had more entries than were ever added to this one: with its group

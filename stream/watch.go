@@ -8,35 +8,35 @@ import (
 	"time"
 )
 
-// watch is how often, in group mode, a consumer is to tend what it holds, and how
+// intervals is how often, in group mode, a consumer is to tend what it holds, and how
 // often it is to be looked whether others have left something, or something has gone.
-type watch struct{ tend, look time.Duration }
+type intervals struct{ tend, look time.Duration }
 
-func watchOf(claimIdle time.Duration) watch {
-	return watch{tend: min(time.Second, max(claimIdle/4, time.Millisecond)), look: claimIdle / 2}
+func intervalsOf(claimIdle time.Duration) intervals {
+	return intervals{tend: min(time.Second, max(claimIdle/4, time.Millisecond)), look: claimIdle / 2}
 }
 
 // attended is what a hub in group mode knows of a member. It looks for all of them
 // together, and wakes them at the same time: a thousand of which each asks for itself,
 // at times of its own, are what would keep an idle process, and its server, busy.
 type attended struct {
-	watch  watch
-	tender atomic.Pointer[errand] // nil until there is one
+	watch  intervals
+	tender atomic.Pointer[task] // nil until there is one
 	// handedBack is set when there may be something to take over, due when the
 	// consumer is to look around.
 	handedBack, due atomic.Bool
 
-	// What follows is lookOut's own.
+	// What follows is checkStreams's own.
 
 	looked time.Time
 	state  string // of the stream and the group, "" is not known
 }
 
-func (m *attended) attend(tender *errand) { m.tender.Store(tender) }
+func (m *attended) attend(tender *task) { m.tender.Store(tender) }
 
 func (m *attended) ask() {
 	if tender := m.tender.Load(); tender != nil {
-		tender.ask()
+		tender.request()
 	}
 }
 
@@ -66,8 +66,8 @@ func (h *hub) tendInterval() time.Duration {
 	return shortest
 }
 
-// lookOut looks for what the members have to do, until ctx is done.
-func (h *hub) lookOut(ctx context.Context) {
+// checkStreams looks for what the members have to do, until ctx is done.
+func (h *hub) checkStreams(ctx context.Context) {
 	for sleep(ctx, h.tendInterval()) {
 		h.mu.Lock()
 		members := maps.Clone(h.members)

@@ -18,88 +18,88 @@ type window struct {
 	room  sync.Cond // the reader waits for room
 	limits
 
-	again   queue // to be delivered again or taken over, and due
-	freed   queue // the one before it with the same key has ended
-	fresh   queue // read, in the order of the stream
-	waiting dueHeap
+	redeliver queue // to be delivered again or taken over, and due
+	unblocked queue // the one before it with the same key has ended
+	fresh     queue // read, in the order of the stream
+	waiting   dueHeap
 	// assembler makes batches of the messages at work; nil without batches.
 	assembler *assembler
-	alarm     *time.Timer      // goes off when the first of waiting is due
-	last      map[string]*held // by order key, the last entry that is in line
+	dueTimer  *time.Timer      // goes off when the first of waiting is due
+	last      map[string]*item // by order key, the last entry that is in line
 
-	// employ starts a worker.
-	employ  func()
-	workers int // that are employed
-	working int // of these, at work
-	idle    int // of these, waiting
-	// leisure looks whether those who wait are needed: nil is nobody waits. readBy is
+	// startWorker starts a worker.
+	startWorker func()
+	workers     int // that are employed
+	working     int // of these, at work
+	idle        int // of these, waiting
+	// idleTimer looks whether those who wait are needed: nil is nobody waits. readAtIdle is
 	// how much had been read when it was set.
-	leisure *time.Timer
-	readBy  int64
-	// dismissed is set when whoever finds nothing to do is to leave.
-	dismissed bool
-	stopped   bool
-	starved   bool // the reader waits for room
-	writing   int  // entries whose dead letters are to be written
+	idleTimer  *time.Timer
+	readAtIdle int64
+	// releasing is set when whoever finds nothing to do is to leave.
+	releasing   bool
+	stopped     bool
+	readerWaits bool // the reader waits for room
+	writing     int  // entries whose dead letters are to be written
 	// draining is set while the reader waits for everything to be settled.
 	draining bool
 
 	loaded int64 // bytes of the entries whose fields are here
 
 	tally
-	starvedSince, movedAt time.Time // the latter is when something was settled
+	readerWaitsSince, movedAt time.Time // the latter is when something was settled
 
 	// What may be settled. In log mode that is the contiguous part of line, all
 	// that is held in the order of the stream, whose processing has ended: the
 	// first ended of them. In group mode it is done.
-	line  []*held
+	line  []*item
 	ended int
-	done  []*held
-	// letterLost is called when an entry was lost whose dead letter is to be written.
-	letterLost func()
+	done  []*item
+	// letterTaken is called when an entry was lost whose dead letter is to be written.
+	letterTaken func()
 	// settle asks the settler; alarmed is when timer will do it.
-	settle      func()
-	timer       *time.Timer
-	alarmed     time.Time
-	lastSettled time.Time
-	inFlight    int // how much of it is being settled just now
+	settle        func()
+	settleTimer   *time.Timer
+	settleTimerAt time.Time
+	lastSettled   time.Time
+	inFlight      int // how much of it is being settled just now
 	// stalled is set while settling fails: nothing more is begun.
 	stalled bool
 
 	streak streak
 	// causes are why entries are held, overcome those of which the log is to be told
 	// that they are over; relief is set while there are some.
-	causes   map[string]*cause
-	overcome []cause
-	relief   atomic.Bool
+	causes      map[string]*cause
+	endedCauses []cause
+	causesEnded atomic.Bool
 
 	slabs []*slab // to be used again
 
-	// In group mode only. byID has all that is held, and goneSince what has left it
+	// In group mode only. byID has all that is held, and left what has left it
 	// while somebody watches.
-	byID      map[string]*held
-	goneSince map[string]struct{}
-	// mistaken are IDs of entries that were read while another entry of that ID was held.
-	mistaken []string
-	watchers int
-	parked   int
-	// taking is set while there may be something in again. hungry is called once there
+	byID map[string]*item
+	left map[string]struct{}
+	// doubles are IDs of entries that were read while another entry of that ID was held.
+	doubles       []string
+	leaveWatchers int
+	parked        int
+	// redelivering is set while there may be something in again. hungry is called once there
 	// is not, and room for more, as appetite says; it may be nil.
-	taking   bool
-	hungry   func()
-	appetite int
-	// own is from where on entries are pending on this consumer that are not here.
-	own string
+	redelivering  bool
+	onRoomToClaim func()
+	claimLimit    int
+	// ownFrom is from where on entries are pending on this consumer that are not here.
+	ownFrom string
 }
 
 // limits are what a window's size and order are ruled by.
 type limits struct {
-	size     int           // entries in the window
-	bytes    int           // what the fields of entries in the window may take in memory
-	batch    int           // entries that one read may bring
-	every    int           // entries that are settled together
-	interval time.Duration // how long what has ended waits to be settled
-	most     int           // workers
+	size       int           // entries in the window
+	bytes      int           // what the fields of entries in the window may take in memory
+	batch      int           // entries that one read may bring
+	every      int           // entries that are settled together
+	interval   time.Duration // how long what has ended waits to be settled
+	maxWorkers int           // workers
 	// serial keeps everything behind an entry that is delivered again, or whose dead
 	// letter is not written.
 	serial bool
@@ -111,18 +111,18 @@ type limits struct {
 	key func(*Entry) string
 }
 
-// lull is how long nothing was settled when a consumer that has nothing to do
+// idleSettleTime is how long nothing was settled when a consumer that has nothing to do
 // settles. Without it, a stream that brings many entries, but one by one, would
 // have each of them settled by itself.
-const lull = time.Millisecond
+const idleSettleTime = time.Millisecond
 
 func newWindow(l limits, group bool) *window {
-	w := &window{limits: l, settle: func() {}, employ: func() {}, letterLost: func() {}} // for a run to set
+	w := &window{limits: l, settle: func() {}, startWorker: func() {}, letterTaken: func() {}} // for a run to set
 	w.ready.L, w.room.L = &w.mu, &w.mu
-	w.last = make(map[string]*held)
+	w.last = make(map[string]*item)
 	w.causes = make(map[string]*cause)
 	if group {
-		w.byID = make(map[string]*held)
+		w.byID = make(map[string]*item)
 	}
 	return w
 }
@@ -135,10 +135,10 @@ func (w *window) addRead(b batch, at time.Time) (more bool) {
 	slab.entries = entries
 	bytes := int64(0)
 	for i := range entries {
-		one := &slab.list[i]
-		one.id, one.entry, one.touched, one.slab = entries[i].ID, &entries[i], at, slab
-		one.bytes = entries[i].bytes()
-		bytes += one.bytes
+		it := &slab.list[i]
+		it.id, it.entry, it.renewed, it.slab = entries[i].ID, &entries[i], at, slab
+		it.bytes = entries[i].bytes()
+		bytes += it.bytes
 	}
 	if w.key != nil {
 		setKeys(w.key, slab.list)
@@ -147,24 +147,24 @@ func (w *window) addRead(b batch, at time.Time) (more bool) {
 	defer w.mu.Unlock()
 	w.loaded += bytes
 	for i := range slab.list {
-		one := &slab.list[i]
+		it := &slab.list[i]
 		if w.byID == nil {
-			w.line = append(w.line, one)
+			w.line = append(w.line, it)
 		} else {
 			// An ID that is held already was given out twice: the group was set back, or the
 			// stream was made again and has another entry with this ID.
-			if double := w.byID[one.id]; double != nil {
-				if double.isAnother(one.entry) {
-					w.mistaken = append(w.mistaken, one.id)
+			if double := w.byID[it.id]; double != nil {
+				if double.isAnother(it.entry) {
+					w.doubles = append(w.doubles, it.id)
 				}
-				w.unloadLocked(one)
-				w.dropLocked(one)
+				w.unloadLocked(it)
+				w.dropLocked(it)
 				continue
 			}
-			w.byID[one.id] = one
+			w.byID[it.id] = it
 		}
-		if w.queueUpLocked(one) {
-			w.fresh.push(one)
+		if w.queueUpLocked(it) {
+			w.fresh.push(it)
 		}
 	}
 	for _, left := range b.left {
@@ -191,16 +191,16 @@ func (w *window) takeSlab(entries int) *slab {
 			return s
 		}
 	}
-	return &slab{list: make([]held, entries), left: entries}
+	return &slab{list: make([]item, entries), left: entries}
 }
 
 // dropLocked forgets an entry that nothing points to any more.
-func (w *window) dropLocked(one *held) {
-	s := one.slab
+func (w *window) dropLocked(it *item) {
+	s := it.slab
 	if s == nil {
 		return
 	}
-	*one = held{}
+	*it = item{}
 	if s.left--; s.left > 0 {
 		return
 	}
@@ -216,61 +216,61 @@ const maxSlabs = 4
 
 // queueUpLocked puts an entry in the line of its key, and reports whether it is
 // the first there, so that it may be begun.
-func (w *window) queueUpLocked(one *held) bool {
-	if w.key == nil || one.keyed {
+func (w *window) queueUpLocked(it *item) bool {
+	if w.key == nil || it.keyed {
 		return true
 	}
-	one.keyed = true
-	before := w.last[one.key]
-	w.last[one.key] = one
+	it.keyed = true
+	before := w.last[it.key]
+	w.last[it.key] = it
 	if before == nil {
 		return true
 	}
-	before.behind = one
+	before.behind = it
 	return false
 }
 
 // releaseLocked takes an entry out of the line of its key, where it is the first,
 // and lets the next one begin.
-func (w *window) releaseLocked(one *held) {
-	if !one.keyed {
+func (w *window) releaseLocked(it *item) {
+	if !it.keyed {
 		return
 	}
-	one.keyed = false
-	if next := one.behind; next != nil {
-		one.behind = nil
-		w.freed.push(next)
+	it.keyed = false
+	if next := it.behind; next != nil {
+		it.behind = nil
+		w.unblocked.push(next)
 		w.wakeLocked(1)
 	} else {
-		delete(w.last, one.key)
+		delete(w.last, it.key)
 	}
 }
 
 // next waits for an entry to work on and returns it, nil when the worker is to leave:
 // when nothing has come for a while, or there will be nothing any more. lose is how
 // the worker is told that the entry is somebody else's.
-func (w *window) next(lose context.CancelCauseFunc) *held {
+func (w *window) next(lose context.CancelCauseFunc) *item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !w.stopped {
 		w.becomeDueLocked()
-		if one := w.takeLocked(); one != nil {
-			one.state, one.lose = working, lose
+		if it := w.takeLocked(); it != nil {
+			it.state, it.cancel = working, lose
 			w.working++
-			w.beginLocked(one)
+			w.beginLocked(it)
 			if w.assembler != nil {
-				w.assembler.takenLocked(one)
+				w.assembler.takenLocked(it)
 			}
-			return one
+			return it
 		}
 		if w.working == 0 && w.newlyEndedLocked() > 0 {
-			w.settleWithinLocked(lull)
+			w.settleWithinLocked(idleSettleTime)
 		}
 		w.noteTime()
-		if w.dismissed {
+		if w.releasing {
 			break
 		}
-		w.idleLocked()
+		w.waitLocked()
 	}
 	w.workers--
 	return nil
@@ -278,39 +278,39 @@ func (w *window) next(lose context.CancelCauseFunc) *held {
 
 // takeLocked returns an entry that may be begun: one that is due again before one
 // that has waited for another of its key, and that before one that is new.
-func (w *window) takeLocked() *held {
+func (w *window) takeLocked() *item {
 	// While a settling is on its way, as many entries again may end behind it;
 	// with one at a time, that is none.
 	if w.stalled || w.unsettledLocked() >= 2*w.every-1 || w.serial && w.writing > 0 {
 		return nil
 	}
-	one := w.popLocked(&w.again)
-	if w.again.len() == 0 {
-		w.begunLocked()
+	it := w.popLocked(&w.redeliver)
+	if w.redeliver.len() == 0 {
+		w.redeliveredLocked()
 	}
-	if one == nil && (w.serial && len(w.waiting) > 0 || w.assembler != nil && w.assembler.roomLocked() == 0) {
+	if it == nil && (w.serial && len(w.waiting) > 0 || w.assembler != nil && w.assembler.roomLocked() == 0) {
 		return nil
 	}
-	if one == nil {
-		one = w.popLocked(&w.freed)
+	if it == nil {
+		it = w.popLocked(&w.unblocked)
 	}
-	if one == nil {
-		one = w.popLocked(&w.fresh)
+	if it == nil {
+		it = w.popLocked(&w.fresh)
 	}
-	if one == nil { // a lost entry in fresh may have been in front of one with its key
-		one = w.popLocked(&w.freed)
+	if it == nil { // a lost entry in fresh may have been in front of one with its key
+		it = w.popLocked(&w.unblocked)
 	}
-	return one
+	return it
 }
 
 // popLocked returns the first of a queue that was not lost while it waited there.
-func (w *window) popLocked(q *queue) *held {
+func (w *window) popLocked(q *queue) *item {
 	for q.len() > 0 {
-		one := q.pop()
-		if !one.lost {
-			return one
+		it := q.pop()
+		if !it.taken {
+			return it
 		}
-		w.releaseLocked(one)
+		w.releaseLocked(it)
 	}
 	return nil
 }
@@ -322,131 +322,131 @@ func (w *window) becomeDueLocked() {
 	}
 	now := time.Now()
 	for len(w.waiting) > 0 && !w.waiting[0].due.After(now) {
-		one := heap.Pop(&w.waiting).(*held)
-		one.state = unread
-		w.againLocked(one)
+		it := heap.Pop(&w.waiting).(*item)
+		it.state = unread
+		w.redeliverLocked(it)
 		if w.assembler != nil {
-			w.assembler.dueLocked(one)
+			w.assembler.dueLocked(it)
 		}
 	}
 	var next time.Time
 	if len(w.waiting) > 0 {
 		next = w.waiting[0].due
-		if one, at := w.probeLocked(); one != nil && at.After(now) {
+		if it, at := w.probeLocked(); it != nil && at.After(now) {
 			next = at
-		} else if one != nil {
-			one.due = now
-			w.hastenUnitLocked(one)
+		} else if it != nil {
+			it.due = now
+			w.bringUnitForwardLocked(it)
 			heap.Init(&w.waiting)
 			w.becomeDueLocked()
 			return
 		}
 	}
-	if w.alarm != nil {
-		w.alarm.Stop()
-		w.alarm = nil
+	if w.dueTimer != nil {
+		w.dueTimer.Stop()
+		w.dueTimer = nil
 	}
 	if len(w.waiting) > 0 {
-		w.alarm = time.AfterFunc(next.Sub(now), func() {
+		w.dueTimer = time.AfterFunc(next.Sub(now), func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.becomeDueLocked()
-			w.wakeLocked(w.again.len())
+			w.wakeLocked(w.redeliver.len())
 		})
 	}
 }
 
-func (w *window) againLocked(one *held) {
-	w.again.push(one)
-	w.taking = true
+func (w *window) redeliverLocked(it *item) {
+	w.redeliver.push(it)
+	w.redelivering = true
 }
 
-// begunLocked tells those who wait until everything that was taken over has been
+// redeliveredLocked tells those who wait until everything that was taken over has been
 // begun, or was lost: the reader, and who takes over.
-func (w *window) begunLocked() {
-	if w.taking {
-		w.taking = false
+func (w *window) redeliveredLocked() {
+	if w.redelivering {
+		w.redelivering = false
 		w.room.Broadcast()
-		w.tellTakerLocked()
+		w.tellRoomToClaimLocked()
 	}
 }
 
 // end takes an entry back from its worker. One that was lost in the meantime is
 // forgotten, whatever became of it.
-func (w *window) end(one *held, to state) {
+func (w *window) end(it *item, to state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.learnLocked(one, to)
-	w.returnedLocked(one)
-	w.countLocked(one)
-	if one.lost {
-		w.forgetLocked(one)
+	w.learnLocked(it, to)
+	w.returnedLocked(it)
+	w.countLocked(it)
+	if it.taken {
+		w.forgetLocked(it)
 		return
 	}
-	one.state = to
+	it.state = to
 	if w.byID != nil {
-		w.unloadLocked(one) // it is fetched anew; until then nobody needs the fields
+		w.unloadLocked(it) // it is fetched anew; until then nobody needs the fields
 	}
 	switch to {
 	case waiting:
-		one.failed = true
+		it.failed = true
 		if w.assembler != nil {
-			w.assembler.heldLocked(one)
+			w.assembler.heldLocked(it)
 		}
-		heap.Push(&w.waiting, one)
+		heap.Push(&w.waiting, it)
 		w.becomeDueLocked()
 		// What is done is recorded before the wait: nobody knows how long the
 		// entry stays, and what has been finished should not be run again.
 		if w.newlyEndedLocked() > 0 {
 			w.settle()
 		}
-	case broken:
-		w.leaveBatchLocked(one)
+	case interrupted:
+		w.leaveBatchLocked(it)
 	case parked:
 		w.parked++
-		w.releaseLocked(one)
-		w.leaveBatchLocked(one)
+		w.releaseLocked(it)
+		w.leaveBatchLocked(it)
 		w.room.Broadcast()
-		w.tellTakerLocked()
+		w.tellRoomToClaimLocked()
 	case done:
-		w.endedLocked(one)
+		w.endedLocked(it)
 	}
 }
 
 // forget takes an entry back from its worker, in group mode, that is settled
 // already or somebody else's.
-func (w *window) forget(one *held) {
+func (w *window) forget(it *item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.returnedLocked(one)
-	w.countLocked(one)
-	w.forgetLocked(one)
+	w.returnedLocked(it)
+	w.countLocked(it)
+	w.forgetLocked(it)
 }
 
 // returnedLocked notes that a worker has given an entry back.
-func (w *window) returnedLocked(one *held) {
+func (w *window) returnedLocked(it *item) {
 	w.working--
-	one.lose = nil
+	it.cancel = nil
 	if w.assembler != nil {
-		w.assembler.returnedLocked(one)
+		w.assembler.returnedLocked(it)
 	}
 }
 
 // leaveBatchLocked notes that an entry will not be delivered again.
-func (w *window) leaveBatchLocked(one *held) {
+func (w *window) leaveBatchLocked(it *item) {
 	if w.assembler != nil {
-		w.assembler.leaveLocked(one)
+		w.assembler.leaveLocked(it)
 	}
 }
 
-func (w *window) forgetLocked(one *held) {
-	one.state = done
-	w.absolveLocked(one, false)
-	w.leaveBatchLocked(one)
-	w.releaseLocked(one)
-	w.removeLocked(one.id)
-	w.unloadLocked(one)
-	w.dropLocked(one)
+func (w *window) forgetLocked(it *item) {
+	it.state = done
+	w.clearCauseLocked(it, false)
+	w.leaveBatchLocked(it)
+	w.releaseLocked(it)
+	w.removeLocked(it.id)
+	w.unloadLocked(it)
+	w.dropLocked(it)
 	w.room.Broadcast()
 }
 
@@ -466,7 +466,7 @@ func (w *window) stop() {
 func (w *window) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, timer := range []*time.Timer{w.alarm, w.timer, w.leisure} {
+	for _, timer := range []*time.Timer{w.dueTimer, w.settleTimer, w.idleTimer} {
 		if timer != nil {
 			timer.Stop()
 		}

@@ -259,12 +259,12 @@ func (m *windowModel) stop() {
 		m.rest()
 	}
 	for it := m.pick(writing, 0); it != nil && m.problem == ""; it = m.pick(writing, 0) {
-		m.w.written(it.job.one, broken)
-		it.state = broken
+		m.w.written(it.job.item, interrupted)
+		it.state = interrupted
 		m.rest()
 	}
 	for _, job := range m.jobs { // after a problem
-		job.do <- func() { m.w.end(job.one, broken) }
+		job.do <- func() { m.w.end(job.item, interrupted) }
 	}
 	synctest.Wait()
 	m.w.close()

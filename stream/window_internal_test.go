@@ -13,17 +13,17 @@ func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		h := recounted(t, newWindow(limits{size: 10, batch: 1, every: 10, interval: time.Second}, true))
-		h.addTaken([]string{"1-0", "2-0"}, false, time.Now())
+		h.addClaimed([]string{"1-0", "2-0"}, false, time.Now())
 		reading := make(chan bool, 1)
 		go func() { reading <- h.awaitRoom(t.Context(), nil) }()
 		synctest.Wait()
 		if len(reading) > 0 {
 			t.Fatal("the reader did not wait for what was taken over")
 		}
-		h.loseAll([]string{"1-0", "2-0"}, ErrClaimed)
+		h.giveUp([]string{"1-0", "2-0"}, ErrClaimed)
 		synctest.Wait()
-		if one := h.next(nil); one != nil {
-			t.Fatalf("%s was lost, and is to be processed", one.id)
+		if it := h.next(nil); it != nil {
+			t.Fatalf("%s was lost, and is to be processed", it.id)
 		}
 		synctest.Wait()
 		if len(reading) == 0 {
@@ -40,10 +40,10 @@ func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 	defer w.close()
 	now := time.Now()
 	limit := now.Add(-time.Minute)
-	w.addTaken([]string{"1-0"}, false, now.Add(-time.Hour))
+	w.addClaimed([]string{"1-0"}, false, now.Add(-time.Hour))
 	w.addRead(batch{entries: []Entry{{ID: "2-0"}, {ID: "3-0"}, {ID: "5-0"}}}, now)
 	w.setMoving(w.byID["3-0"], true)
-	w.suspectGone([]string{"5-0"})
+	w.doubtGone([]string{"5-0"})
 	all := []string{"1-0", "2-0", "3-0", "4-0", "5-0"}
 	if list := w.claimable(all, limit); !slices.Equal(list, []string{"1-0"}) {
 		t.Errorf("another consumer may have %v", list)
@@ -52,7 +52,7 @@ func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 	if !slices.Equal(removed, []orphan{{id: "2-0"}}) || !slices.Equal(ended, []string{"1-0"}) {
 		t.Errorf("to be taken back are %v, somebody else's are %v", removed, ended)
 	}
-	if ended := w.loseAll(ended, ErrClaimed); !slices.Equal(ended, []string{"1-0"}) {
+	if ended := w.giveUp(ended, ErrClaimed); !slices.Equal(ended, []string{"1-0"}) {
 		t.Errorf("given up are %v", ended)
 	}
 }
@@ -64,15 +64,15 @@ func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 	w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Second}, true))
 	defer w.close()
 	w.addRead(batch{entries: []Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
-	over := w.watch()
+	over := w.watchLeaving()
 	w.end(w.next(nil), done)
 	w.settled(len(w.settleable()))
 	w.forget(w.next(nil)) // settled in another way
-	if n := w.addTaken([]string{"1-0", "2-0", "3-0", "4-0"}, true, time.Now()); n != 1 {
+	if n := w.addClaimed([]string{"1-0", "2-0", "3-0", "4-0"}, true, time.Now()); n != 1 {
 		t.Errorf("%d entries were taken in, want the one that is new", n)
 	}
 	over()
-	if n := w.addTaken([]string{"1-0"}, false, time.Now()); n != 1 {
+	if n := w.addClaimed([]string{"1-0"}, false, time.Now()); n != 1 {
 		t.Error("what was settled long ago is not taken in, though Redis says that it is ours again")
 	}
 }
@@ -92,14 +92,14 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 		{ID: "3-0", Fields: fields}, {ID: "3-1", Fields: fields}, // was not begun
 		{ID: "4-0", Fields: fields}, // is at work
 	}}, time.Now())
-	one := w.next(nil)
-	one.due = time.Now().Add(time.Hour)
-	w.end(one, waiting)
+	it := w.next(nil)
+	it.due = time.Now().Add(time.Hour)
+	w.end(it, waiting)
 	w.end(w.next(nil), parked)
 	for range 2 {
 		w.next(func(error) {})
 	}
-	w.addTaken([]string{"9-0"}, true, time.Now())
+	w.addClaimed([]string{"9-0"}, true, time.Now())
 	check := func(when string) {
 		t.Helper()
 		if err := w.recount(); err != nil {
@@ -108,7 +108,7 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	}
 	check("before")
 	lost := []string{"1-0", "2-0", "3-1", "9-0"}
-	if given := w.loseAll(lost, ErrClaimed); !slices.Equal(given, lost) {
+	if given := w.giveUp(lost, ErrClaimed); !slices.Equal(given, lost) {
 		t.Errorf("given up are %v", given)
 	}
 	check("after the loss")
@@ -136,18 +136,18 @@ func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := recounted(t, newWindow(limits{
-			size: 10, batch: 10, every: 10, interval: time.Second, most: 1, key: func(e *Entry) string { return e.ID[:1] },
+			size: 10, batch: 10, every: 10, interval: time.Second, maxWorkers: 1, key: func(e *Entry) string { return e.ID[:1] },
 		}, true))
 		defer w.close()
 		w.addRead(batch{entries: []Entry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
 		first := w.next(nil)
-		w.loseAll([]string{"2-0"}, ErrClaimed)
+		w.giveUp([]string{"2-0"}, ErrClaimed)
 		w.addRead(batch{entries: []Entry{{ID: "2-1"}}}, time.Now())
 		w.end(first, done)
 		begun := make(chan string, 1)
 		go func() {
-			if one := w.next(nil); one != nil {
-				begun <- one.id
+			if it := w.next(nil); it != nil {
+				begun <- it.id
 			}
 		}()
 		synctest.Wait()
@@ -167,9 +167,9 @@ func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 		defer w.close()
 		w.addRead(batch{entries: []Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, time.Now())
 		for _, after := range []time.Duration{3, 1, 2} {
-			one := w.next(nil)
-			one.due = time.Now().Add(after * time.Second)
-			w.end(one, waiting)
+			it := w.next(nil)
+			it.due = time.Now().Add(after * time.Second)
+			w.end(it, waiting)
 		}
 		time.Sleep(time.Minute)
 		var order []string
@@ -182,25 +182,25 @@ func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 	})
 }
 
-// roomToTake's caller is told once every entry that was taken over has been begun and there
+// roomToClaim's caller is told once every entry that was taken over has been begun and there
 // is room for half of a take, also if that comes from entries that end later.
 func TestRoomToTakeIsTold(t *testing.T) {
 	t.Parallel()
 	w := recounted(t, newWindow(limits{size: 2, batch: 2, every: 10, interval: time.Hour}, true))
 	defer w.close()
 	ids := []string{"1-0", "2-0", "3-0", "4-0"} // two are beyond the size
-	w.addTaken(ids, false, time.Now())
+	w.addClaimed(ids, false, time.Now())
 	told := 0
-	w.whenRoomToTake(2, func() { told++ })
-	var begun []*held
+	w.whenRoomToClaim(2, func() { told++ })
+	var begun []*item
 	for range ids {
 		begun = append(begun, w.next(nil))
 	}
-	if told != 0 || w.roomToTake(2) != 0 {
-		t.Fatalf("told %d times, with room for %d", told, w.roomToTake(2))
+	if told != 0 || w.roomToClaim(2) != 0 {
+		t.Fatalf("told %d times, with room for %d", told, w.roomToClaim(2))
 	}
 	w.forget(begun[0])
-	if told != 1 || w.roomToTake(2) != 1 {
-		t.Errorf("told %d times, with room for %d", told, w.roomToTake(2))
+	if told != 1 || w.roomToClaim(2) != 1 {
+		t.Errorf("told %d times, with room for %d", told, w.roomToClaim(2))
 	}
 }

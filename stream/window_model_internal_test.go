@@ -115,7 +115,7 @@ type modelItem struct {
 
 // windowJob is an entry that a worker has.
 type windowJob struct {
-	one  *held
+	item *item
 	id   string
 	lost atomic.Bool
 	do   chan func()
@@ -166,14 +166,14 @@ type windowEvent struct {
 }
 
 func newWindowModel(p windowPlan) *windowModel {
-	l := limits{size: p.size, batch: p.batch, every: p.every, interval: modelInterval, most: p.workers, bytes: p.bytes, serial: p.serial()}
+	l := limits{size: p.size, batch: p.batch, every: p.every, interval: modelInterval, maxWorkers: p.workers, bytes: p.bytes, serial: p.serial()}
 	if p.keys > 0 {
 		l.key = Field("key")
 	}
 	m := &windowModel{plan: p, w: newWindow(l, p.group), lines: make(map[string][]*modelItem)}
 	m.w.settle = func() { m.asked.Add(1) }
-	m.w.letterLost = func() { m.letters.Add(1) }
-	m.w.employ = func() { go m.work() }
+	m.w.letterTaken = func() { m.letters.Add(1) }
+	m.w.startWorker = func() { go m.work() }
 	return m
 }
 
@@ -187,11 +187,11 @@ func (m *windowModel) wrong(format string, args ...any) {
 func (m *windowModel) work() {
 	for {
 		job := &windowJob{do: make(chan func())}
-		job.one = m.w.next(func(error) { job.lost.Store(true) })
-		if job.one == nil {
+		job.item = m.w.next(func(error) { job.lost.Store(true) })
+		if job.item == nil {
 			return
 		}
-		job.id = job.one.id
+		job.id = job.item.id
 		if !m.begin(job) {
 			continue
 		}
@@ -204,10 +204,10 @@ func (m *windowModel) begin(job *windowJob) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.plan.group {
-		if job.one.entry == nil {
-			m.w.load(job.one, modelEntryOf(job.id, m.plan.keys))
+		if job.item.entry == nil {
+			m.w.load(job.item, modelEntryOf(job.id, m.plan.keys))
 		}
-		if !m.w.queueUp(job.one) {
+		if !m.w.queueUp(job.item) {
 			m.events = append(m.events, windowEvent{id: job.id})
 			return false
 		}
@@ -310,16 +310,16 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 			it := m.newItem(ids[len(ids)-1])
 			it.again, it.free = true, s.pick%2 == 0
 		}
-		if n := m.w.addTaken(ids, s.pick%2 == 0, now); n != want {
+		if n := m.w.addClaimed(ids, s.pick%2 == 0, now); n != want {
 			m.wrong("%d of %v were taken in, want %d", n, ids, want)
 		}
 	case "lose":
-		given := m.w.loseAll(some, ErrClaimed)
+		given := m.w.giveUp(some, ErrClaimed)
 		if want := m.lose(some); !slices.Equal(given, want) {
 			m.wrong("given up were %v, want %v", given, want)
 		}
 	case "suspect":
-		m.w.suspectGone(some)
+		m.w.doubtGone(some)
 		for _, it := range m.named(some) {
 			it.suspect = true
 		}
@@ -333,13 +333,13 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 		}
 		slices.SortFunc(want, compareIDs)
 		var list []string
-		for _, one := range m.w.untouched(limit) {
+		for _, one := range m.w.toRenew(limit) {
 			list = append(list, one.id)
 		}
 		if !slices.Equal(list, want) {
 			m.wrong("to be renewed are %v, want %v", list, want)
 		}
-		m.w.touch(some, now)
+		m.w.noteRenewed(some, now)
 		for _, it := range m.named(some) {
 			it.told, it.dropped = now, false
 		}
@@ -348,10 +348,10 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 	case "room to take":
 		m.armed = 1 + s.n
 		m.told.Store(0)
-		m.w.whenRoomToTake(m.armed, func() { m.told.Add(1) })
+		m.w.whenRoomToClaim(m.armed, func() { m.told.Add(1) })
 	case "watch":
 		if m.over == nil {
-			m.over = m.w.watch()
+			m.over = m.w.watchLeaving()
 		} else {
 			m.over()
 			m.over, m.settled = nil, nil
@@ -406,38 +406,38 @@ func (m *windowModel) read() {
 	if at := m.w.at(); at != b.lastID() {
 		m.wrong("the position is %s behind a read up to %s", at, b.lastID())
 	}
-	if ids := m.w.takeMistaken(); len(ids) > 0 {
+	if ids := m.w.takeDoubles(); len(ids) > 0 {
 		m.wrong("%v of a read that brought %d once more are other entries", ids, double)
 	}
 }
 
 // end ends a delivery.
 func (m *windowModel) end(it *modelItem, s windowStep) {
-	one, due := it.job.one, time.Now().Add(time.Duration(1+s.n)*20*time.Millisecond)
+	item, due := it.job.item, time.Now().Add(time.Duration(1+s.n)*20*time.Millisecond)
 	lost := it.lost
 	if it.job.lost.Load() != lost {
 		m.wrong("%s: its context has ended is %t, it is lost is %t", it.id, !lost, lost)
 	}
 	m.jobs = slices.DeleteFunc(m.jobs, func(job *windowJob) bool { return job == it.job })
-	to := map[string]state{"end": done, "hold": waiting, "park": parked, "letter": writing, "break off": broken}[s.what]
+	to := map[string]state{"end": done, "hold": waiting, "park": parked, "letter": writing, "break off": interrupted}[s.what]
 	it.job.do <- func() {
 		switch to {
 		case writing:
-			if m.w.hold(one) == lost {
+			if m.w.hold(item) == lost {
 				m.wrong("%s: its dead letter is to be written is %t", it.id, lost)
 			}
 			if lost {
-				m.w.forget(one)
+				m.w.forget(item)
 			}
 			return
 		case waiting:
-			one.due, one.outcome = due, OutcomeHeld
+			item.due, item.outcome = due, OutcomeHeld
 		case parked:
-			one.outcome = OutcomeParked
+			item.outcome = OutcomeParked
 		default:
-			one.outcome = OutcomeSkipped
+			item.outcome = OutcomeSkipped
 		}
-		m.w.end(one, to)
+		m.w.end(item, to)
 	}
 	if lost {
 		m.leaves(it)
@@ -461,14 +461,14 @@ func (m *windowModel) end(it *modelItem, s windowStep) {
 func (m *windowModel) endLetter(it *modelItem, s windowStep) {
 	switch {
 	case s.what == "letter fails":
-		m.w.writeFailed(it.job.one)
+		m.w.writeFailed(it.job.item)
 		m.held = !it.failed
 		it.failed = true
 	case m.plan.group && s.n%2 == 0: // which acks the entry
-		m.w.forgetWritten(it.job.one)
+		m.w.forgetWritten(it.job.item)
 		m.leaves(it)
 	default:
-		m.w.written(it.job.one, done)
+		m.w.written(it.job.item, done)
 		it.state = done
 		m.endsWell(it)
 	}
@@ -525,7 +525,7 @@ func (m *windowModel) lose(ids []string) (given []string) {
 			if m.letters.Add(-1) < 0 {
 				m.wrong("%s is lost, and its dead letter is still to be written", it.id)
 			}
-			m.w.forgetWritten(it.job.one) // as the sweeper does
+			m.w.forgetWritten(it.job.item) // as the sweeper does
 		}
 		m.leaves(it)
 	}
@@ -537,8 +537,8 @@ func (m *windowModel) settle(since time.Time) {
 	m.asked.Store(0)
 	list := m.w.settleable()
 	var ids, want, late, wantLate []string
-	for _, one := range list {
-		ids = append(ids, one.id)
+	for _, it := range list {
+		ids = append(ids, it.id)
 	}
 	for _, it := range m.ended {
 		want = append(want, it.id)

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// employ starts a worker, which works until the window dismisses it. A handler may end
+// startWorker starts a worker, which works until the window dismisses it. A handler may end
 // its goroutine (runtime.Goexit, as a test's FailNow does): then another one takes
 // its place, or the consumer would go quiet.
-func (r *run) employ(stopping, handling context.Context, workers *sync.WaitGroup) {
+func (r *run) startWorker(stopping, handling context.Context, workers *sync.WaitGroup) {
 	workers.Go(func() {
 		over := false
 		defer func() {
 			if !over {
-				r.employ(stopping, handling, workers)
+				r.startWorker(stopping, handling, workers)
 			}
 		}()
 		for lost := true; lost; {
@@ -31,12 +31,12 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	ctx, lose := context.WithCancelCause(handling)
 	defer lose(nil)
 	for stopping.Err() == nil {
-		one := r.window.next(lose)
-		if one == nil {
+		it := r.window.next(lose)
+		if it == nil {
 			return false
 		}
-		r.deliver(ctx, one)
-		r.tellOvercome()
+		r.deliver(ctx, it)
+		r.logEndedCauses()
 		if ctx.Err() != nil {
 			return true
 		}
@@ -45,38 +45,38 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 }
 
 // deliver processes one entry, and decides where it goes.
-func (r *run) deliver(ctx context.Context, one *held) {
-	if !r.source.begin(ctx, one) {
+func (r *run) deliver(ctx context.Context, it *item) {
+	if !r.source.begin(ctx, it) {
 		return
 	}
-	one.repeated = one.entry.Deliveries > 1
-	one.entry.guarded, one.entry.logged = one.exited, false
+	it.repeated = it.entry.Deliveries > 1
+	it.entry.guarded, it.entry.logged = it.exited, false
 	var begun time.Time
 	returned := false
 	defer func() {
 		if !returned {
-			one.exited = true
-			r.conclude(ctx, one, errGoexit, begun)
+			it.exited = true
+			r.conclude(ctx, it, errGoexit, begun)
 		}
 	}()
-	if one.piece != nil {
-		ctx = context.WithValue(ctx, pieceKey{}, one.piece)
+	if it.piece != nil {
+		ctx = context.WithValue(ctx, pieceKey{}, it.piece)
 	}
-	begun = r.begun(one)
-	failure := r.chain(ctx, one.entry)
+	begun = r.begun(it)
+	failure := r.chain(ctx, it.entry)
 	returned = true
 	if failure == nil && ctx.Err() == nil {
-		r.end(one, OutcomeHandled, nil, r.sinceBegun(begun))
+		r.end(it, OutcomeHandled, nil, r.sinceBegun(begun))
 		return
 	}
-	r.conclude(ctx, one, failure, begun)
+	r.conclude(ctx, it, failure, begun)
 }
 
 // begun tells that an entry is about to be processed, and returns the time if
 // somebody wants to know how long that takes.
-func (r *run) begun(one *held) (at time.Time) {
+func (r *run) begun(it *item) (at time.Time) {
 	if len(r.observers.delivery) > 0 {
-		event := r.delivery(one)
+		event := r.delivery(it)
 		tellHere(r.engine, r.observers.delivery, event, DeliveryObserver.OnDelivery)
 	}
 	if len(r.observers.end) > 0 {
@@ -92,62 +92,62 @@ func (r *run) sinceBegun(begun time.Time) time.Duration {
 	return time.Since(begun)
 }
 
-func (r *run) delivery(one *held) Delivery {
-	return Delivery{Identity: r.identity, EntryID: one.id, Attempt: one.entry.Deliveries}
+func (r *run) delivery(it *item) Delivery {
+	return Delivery{Identity: r.identity, EntryID: it.id, Attempt: it.entry.Deliveries}
 }
 
 // end takes an entry back from its worker after a delivery.
-func (r *run) end(one *held, outcome Outcome, failure error, took time.Duration) {
-	defer r.window.end(one, outcome.state()) // also if an observer ends this goroutine
-	r.noteEnd(one, outcome, failure, took)
+func (r *run) end(it *item, outcome Outcome, failure error, took time.Duration) {
+	defer r.window.end(it, outcome.state()) // also if an observer ends this goroutine
+	r.noteEnd(it, outcome, failure, took)
 }
 
 // noteEnd comes before the window knows, so that nobody is told that an entry was
 // settled before its end.
-func (r *run) noteEnd(one *held, outcome Outcome, failure error, took time.Duration) {
-	one.outcome = outcome
+func (r *run) noteEnd(it *item, outcome Outcome, failure error, took time.Duration) {
+	it.outcome = outcome
 	if len(r.observers.end) > 0 {
-		event := End{Delivery: r.delivery(one), Outcome: outcome, Duration: took, Err: failure}
+		event := End{Delivery: r.delivery(it), Outcome: outcome, Duration: took, Err: failure}
 		tellHere(r.engine, r.observers.end, event, EndObserver.OnEnd)
 	}
 	switch outcome {
 	case OutcomeAbsorbed, OutcomeDeadLettered, OutcomeDiscarded, OutcomeHeld, OutcomeParked:
-		attempt := one.entry.Deliveries
+		attempt := it.entry.Deliveries
 		r.meter.update(func(m *meter) {
-			m.lastError = lastError{at: time.Now(), what: one.id, outcome: outcome, attempt: attempt}
+			m.lastError = lastError{at: time.Now(), what: it.id, outcome: outcome, attempt: attempt}
 		})
 	}
 }
 
 // conclude decides what becomes of an entry whose processing failed, or came back
 // when its context had ended.
-func (r *run) conclude(ctx context.Context, one *held, failure error, begun time.Time) {
-	entry, took := one.entry, r.sinceBegun(begun)
+func (r *run) conclude(ctx context.Context, it *item, failure error, begun time.Time) {
+	entry, took := it.entry, r.sinceBegun(begun)
 	switch {
 	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
-		r.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", one.id, "attempt", entry.Deliveries)
-		r.end(one, OutcomeClaimed, failure, took)
+		r.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", it.id, "attempt", entry.Deliveries)
+		r.end(it, OutcomeClaimed, failure, took)
 		return
 	case failure == nil:
-		r.end(one, OutcomeHandled, nil, took)
+		r.end(it, OutcomeHandled, nil, took)
 		return
 	}
 	outcome, dead := r.judge(ctx, entry, failure)
 	switch {
 	case dead != nil:
-		r.letters.post(r.newDeadLetter(one, dead, failure, took))
+		r.letters.post(r.newDeadLetter(it, dead, failure, took))
 		return
 	case outcome != OutcomeHeld:
 	case entry.exhausted && r.discard:
-		r.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
+		r.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.id, "attempt", entry.Deliveries)
 		outcome = OutcomeDiscarded
 	case entry.exhausted:
-		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", one.id, "attempt", entry.Deliveries)
+		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.id, "attempt", entry.Deliveries)
 		outcome = OutcomeParked
 	default:
-		r.tellHeld(one, failure)
-		one.due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
-		one.deliveries = entry.Deliveries
+		r.tellHeld(it, failure)
+		it.due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
+		it.deliveries = entry.Deliveries
 	}
-	r.end(one, outcome, failure, took)
+	r.end(it, outcome, failure, took)
 }

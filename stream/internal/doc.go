@@ -36,7 +36,7 @@
 // Of one run:
 //
 //   - the reader is the goroutine of Run. It is the only one that adds what was read.
-//   - workers (run.employ): from none to WithConcurrency, started when entries may be begun,
+//   - workers (run.startWorker): from none to WithConcurrency, started when entries may be begun,
 //     ended after a second without any. A batch handler has workers for the entries that
 //     wait in its batches, and one goroutine for each batch at work (assembler.start).
 //   - settler, tender and taker are errands: each has a goroutine only while it is at work.
@@ -44,14 +44,14 @@
 //     taker looks for losses, claims, and removes names of dead consumers.
 //   - letters.write: up to eight for each server of dead letters, one while that fails; the
 //     sweeper, an errand, ends the letters of entries that another consumer has claimed.
-//   - timers (time.AfterFunc): window.alarm (an entry is due), window.timer (a settling is
-//     due), window.leisure (workers have nothing to do), the complaint of a full window,
+//   - timers (time.AfterFunc): window.dueTimer (an entry is due), window.settleTimer (a settling is
+//     due), window.idleTimer (workers have nothing to do), the complaint of a full window,
 //     one for letters that have failed, one a second while a read waits (follow.go).
 //   - elsewhere runs code of the user that may end its goroutine or panic on a goroutine of
 //     its own; glance and the claim that waits do the same for a single command.
 //
 // Of a Runner with shared connections, for each hub: the hot lane and the cold lane, and in
-// group mode tick and lookOut, which ask the members' tenders and takers. Of a Runner
+// group mode tick and checkStreams, which ask the members' tenders and takers. Of a Runner
 // itself: one goroutine for each member (Runner.keep).
 //
 // Package stream starts no other goroutine. A constructor starts none.
@@ -80,7 +80,7 @@
 //     that the server has given to one of them is not in the window yet, and the other
 //     would take it for one that nobody knows of.
 //   - groupSource.renewal: one renewal of pending entries at a time.
-//   - groupSource.looking: one look at the group. A guarded read holds it to its reply.
+//   - groupSource.checking: one look at the group. A guarded read holds it to its reply.
 //   - server.places (a channel): commands at work on one server, see conn.go. A place is
 //     taken last, and given back with the reply.
 //

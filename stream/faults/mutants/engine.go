@@ -69,7 +69,7 @@ var engineMutants = []mutant{
 		name: "a parked entry keeps its order key",
 		edits: []edit{{
 			"stream/window.go",
-			"\t\tw.parked++\n\t\tw.releaseLocked(one)\n",
+			"\t\tw.parked++\n\t\tw.releaseLocked(it)\n",
 			"\t\tw.parked++\n",
 		}},
 		tests: []tests{{inStream, "TestParkedEntryLeavesItsKey"}},
@@ -231,7 +231,7 @@ var engineMutants = []mutant{
 		name: "what waited and was lost keeps its key",
 		edits: []edit{{
 			"stream/pending.go",
-			"\t\t\tw.releaseLocked(one)\n\t\tcase writing:",
+			"\t\t\tw.releaseLocked(it)\n\t\tcase writing:",
 			"\t\tcase writing:",
 		}},
 		tests: []tests{{inStream, "TestWindowOfWhatWasLost"}},
@@ -249,8 +249,8 @@ var engineMutants = []mutant{
 		name: "what is new is begun before what is due again",
 		edits: []edit{{
 			"stream/window.go",
-			"\tone := w.popLocked(&w.again)\n",
-			"\tone := w.popLocked(&w.fresh)\n\tif one == nil {\n\t\tone = w.popLocked(&w.again)\n\t}\n",
+			"\tit := w.popLocked(&w.redeliver)\n",
+			"\tit := w.popLocked(&w.fresh)\n\tif it == nil {\n\t\tit = w.popLocked(&w.redeliver)\n\t}\n",
 		}},
 		tests: []tests{{inStream, "TestWindowDeliversWhatIsDueInItsOrder|TestGroupOwnPendingFirst"}},
 	},
@@ -267,8 +267,8 @@ var engineMutants = []mutant{
 		name: "an entry that was lost is begun",
 		edits: []edit{{
 			"stream/window.go",
-			"\t\tif !one.lost {\n",
-			"\t\tif one.lost || !one.lost {\n",
+			"\t\tif !it.taken {\n",
+			"\t\tif it.taken || !it.taken {\n",
 		}},
 		tests: []tests{{inStream, "TestReaderDoesNotWaitForWhatWasLost|TestWindowOfWhatWasLost"}},
 	},
@@ -375,8 +375,8 @@ var engineMutants = []mutant{
 		name: "what is at work is not behind",
 		edits: []edit{{
 			"stream/lag.go",
-			"\t\tif one.state != done {\n\t\t\tat.undone++",
-			"\t\tif one.state == unread {\n\t\t\tat.undone++",
+			"\t\tif it.state != done {\n\t\t\tat.undone++",
+			"\t\tif it.state == unread {\n\t\t\tat.undone++",
 		}},
 		tests: []tests{{inStream, "TestLagInLogMode"}},
 	},
@@ -414,12 +414,12 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "a consumer tells of what it is at work on as gone",
-		edits: []edit{{"stream/claim.go", "!left && (one == nil || one.lost)", "!left || one == nil || !one.lost"}},
+		edits: []edit{{"stream/claim.go", "!left && (it == nil || it.taken)", "!left || it == nil || !it.taken"}},
 		tests: []tests{{inStream, "TestClaimOfWhatIsHeldAndGone"}},
 	},
 	{
 		name:  "a stop says nothing of what a renewal has found gone",
-		edits: []edit{{"stream/claim.go", "one.gone && !one.lost", "one.gone && one.lost"}},
+		edits: []edit{{"stream/claim.go", "it.gone && !it.taken", "it.gone && it.taken"}},
 		tests: []tests{{inStream, "TestStopTellsWhatIsGone"}},
 	},
 	{

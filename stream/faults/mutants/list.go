@@ -29,8 +29,8 @@ var mutants = []mutant{
 		name: "group mode acks before the handler",
 		edits: []edit{{
 			"stream/worker.go",
-			"\tfailure := r.chain(ctx, one.entry)\n",
-			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*held{one})\n\t}\n\tfailure := r.chain(ctx, one.entry)\n",
+			"\tfailure := r.chain(ctx, it.entry)\n",
+			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, it.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -38,8 +38,8 @@ var mutants = []mutant{
 		name: "log mode saves the offset before the handler",
 		edits: []edit{{
 			"stream/worker.go",
-			"\tfailure := r.chain(ctx, one.entry)\n",
-			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*held{one})\n\t}\n\tfailure := r.chain(ctx, one.entry)\n",
+			"\tfailure := r.chain(ctx, it.entry)\n",
+			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, it.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -56,7 +56,7 @@ var mutants = []mutant{
 		name: "what a lost reply had brought is not taken up",
 		edits: []edit{{
 			"stream/group.go",
-			"\t\ts.astray = true\n\t\ts.troubled.Store(true)\n\t\treturn s.mend(ctx, err)\n",
+			"\t\ts.unsure = true\n\t\ts.troubled.Store(true)\n\t\treturn s.mend(ctx, err)\n",
 			"\t\ts.troubled.Store(true)\n\t\treturn s.mend(ctx, err)\n",
 		}},
 		tests: []tests{{inFaults, "TestSingleServer"}, {inStream, "TestGroupRepliesCut"}},
@@ -127,8 +127,8 @@ var mutants = []mutant{
 		name: "dead letters are written after the ack",
 		edits: []edit{{
 			"stream/entry.go",
-			"return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, one.id)",
-			"_ = s.client.XAck(ctx, s.stream, s.group, one.id).Err()\n\t\t\treturn s.moveOnServer(ctx, moveScript, letter, one.id)",
+			"return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, it.id)",
+			"_ = s.client.XAck(ctx, s.stream, s.group, it.id).Err()\n\t\t\treturn s.moveOnServer(ctx, moveScript, letter, it.id)",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -252,12 +252,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "begins an entry before the one with the same key has ended",
-		edits: []edit{{"stream/window.go", "\tbefore.behind = one\n\treturn false\n", "\treturn true\n"}},
+		edits: []edit{{"stream/window.go", "\tbefore.behind = it\n\treturn false\n", "\treturn true\n"}},
 		tests: []tests{{inStream, "TestOrderKey"}},
 	},
 	{
 		name:  "reads on though the window is full",
-		edits: []edit{{"stream/room.go", "return w.roomLocked() >= w.batch && w.again.len() == 0", "return w.again.len() == 0"}},
+		edits: []edit{{"stream/room.go", "return w.roomLocked() >= w.batch && w.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
 		tests: []tests{{inStream, "TestReadsNoMoreThanTheWindow"}},
 	},
 	{
@@ -305,12 +305,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "claims without end while everything fails",
-		edits: []edit{{"stream/pending.go", "return max(0, min(limit-w.again.len(), limit+w.roomLocked(), 100))", "return max(0, min(limit-w.again.len(), 100))"}},
+		edits: []edit{{"stream/pending.go", "return max(0, min(limit-w.redeliver.len(), limit+w.roomLocked(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
 		tests: []tests{{inStream, "TestClaimedEntriesThatFailKeepTheBound"}},
 	},
 	{
 		name:  "does not claim again after there was no room",
-		edits: []edit{{"stream/pending.go", "\tdelete(w.byID, id)\n\tif w.goneSince != nil {\n\t\tw.goneSince[id] = struct{}{}\n\t}\n\tw.tellTakerLocked()\n", "\tdelete(w.byID, id)\n\tif w.goneSince != nil {\n\t\tw.goneSince[id] = struct{}{}\n\t}\n"}},
+		edits: []edit{{"stream/pending.go", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n\tw.tellRoomToClaimLocked()\n", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n"}},
 		tests: []tests{{inStream, "TestRoomToTakeIsTold"}},
 	},
 	{
@@ -330,7 +330,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "acks what another consumer has claimed",
-		edits: []edit{{"stream/pending.go", "\t\tif one.touched.Before(since) {\n\t\t\tlate", "\t\tif one.touched.Before(time.Time{}) {\n\t\t\tlate"}},
+		edits: []edit{{"stream/pending.go", "\t\tif it.renewed.Before(since) {\n\t\t\tlate", "\t\tif it.renewed.Before(time.Time{}) {\n\t\t\tlate"}},
 		tests: []tests{{inStream, "TestGroupZombieSettlesNothing"}},
 	},
 	{
@@ -346,8 +346,8 @@ var mutants = []mutant{
 		name: "logs the fields of an entry that failed",
 		edits: []edit{{
 			"stream/cause.go",
-			"log.Error(heldText, \"entry_id\", one.id, \"attempt\", one.entry.Deliveries, \"err\", failure)",
-			"log.Error(heldText, \"entry_id\", one.id, \"attempt\", one.entry.Deliveries, \"err\", failure, \"fields\", one.entry.Fields)",
+			"log.Error(heldText, \"entry_id\", it.id, \"attempt\", it.entry.Deliveries, \"err\", failure)",
+			"log.Error(heldText, \"entry_id\", it.id, \"attempt\", it.entry.Deliveries, \"err\", failure, \"fields\", it.entry.Fields)",
 		}},
 		tests: []tests{{inFaults, "TestSecretsOfEntries"}},
 	},
@@ -373,7 +373,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a batch waits for a member that was lost",
-		edits: []edit{{"stream/pending.go", "\t\tw.leaveBatchLocked(one)\n\t\tw.unloadLocked(one)\n", "\t\tw.unloadLocked(one)\n"}},
+		edits: []edit{{"stream/pending.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.unloadLocked(it)\n", "\t\tw.unloadLocked(it)\n"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{
@@ -418,7 +418,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the letters of entries that were claimed are kept",
-		edits: []edit{{"stream/pending.go", "\t\t\tw.letterLost() // which lets its fields go\n", ""}},
+		edits: []edit{{"stream/pending.go", "\t\t\tw.letterTaken() // which lets its fields go\n", ""}},
 		tests: []tests{{inStream, "TestClaimedEntriesWaitForNoServerOfDeadLetters"}},
 	},
 }
