@@ -86,7 +86,7 @@ type source interface {
 	// maintain does what there is to do from time to time while the consumer runs; attend
 	// has it asked for. claimOthers takes over what others have left.
 	maintain(ctx context.Context)
-	attend(tender *task)
+	schedule(renewer *task)
 	claimOthers(ctx context.Context)
 	// stop settles what is left, when everything else is over.
 	stop(ctx context.Context) error
@@ -189,7 +189,7 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 	r.renewer.do = func() { r.source.maintain(tending) }
 	taking := withWatchdog(tending, &r.claims)
 	r.claimer.do = func() { r.source.claimOthers(taking) }
-	r.source.attend(&r.renewer)
+	r.source.schedule(&r.renewer)
 	r.letters = newLetters(handling, r)
 	defer context.AfterFunc(ctx, r.letters.stop)()
 	var workers sync.WaitGroup

@@ -27,9 +27,9 @@ type feed interface {
 	// failed has the next fetch come back at once, and so tell that reading works again: a
 	// step before or behind a fetch has failed.
 	failed()
-	// attend has a tender asked, in group mode, from time to time: at the intervals of
+	// schedule has a tender asked, in group mode, from time to time: at the intervals of
 	// its watch, and when there may be something to do.
-	attend(tender *task)
+	schedule(renewer *task)
 	// mayBeHandedBack reports whether a consumer may have handed back entries of the
 	// stream, isDue whether it is time to look around; both since they were asked last,
 	// by the taker.
@@ -143,14 +143,14 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error)
 	p, w := newPace(r.intake(), a.count), intervalsOf(r.claimIdle)
 	user := r.engine.client
 	if s := sharingOf(ctx); s != nil && mayShare(user, r.stream) {
-		return s.join(user, r.conn, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, guard: r.guard, attended: attended{watch: w}})
+		return s.join(user, r.conn, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, guard: r.guard, scheduled: scheduled{every: w}})
 	}
 	reader, err := newReader(ctx, user, r.block, group != "")
 	if err != nil {
 		return nil, err
 	}
 	reader.commands = r.conn
-	f := &ownFeed{asker: a, stream: r.stream, conn: r.conn, reader: reader, watch: w, pace: p, eager: true, guard: r.guard}
+	f := &ownFeed{asker: a, stream: r.stream, conn: r.conn, reader: reader, every: w, pace: p, eager: true, guard: r.guard}
 	f.end = f.reader.sockets.close
 	if group == "" {
 		f.reader.sockets.eager = r.window.hasRoomAhead
@@ -167,7 +167,7 @@ type ownFeed struct {
 	stream string
 	conn   *conn
 	reader *reader
-	watch  intervals
+	every  intervals
 	due    time.Time // isDue's own: when it was the last time
 	// end ends a read that blocks. The end of the run's context calls it, unless
 	// forget is called before.
@@ -248,13 +248,13 @@ const soon = time.Millisecond
 
 func (f *ownFeed) failed() { f.eager = true }
 
-func (f *ownFeed) attend(tender *task) { tender.every(f.watch.tend) }
+func (f *ownFeed) schedule(renewer *task) { renewer.every(f.every.renew) }
 
 func (f *ownFeed) mayBeHandedBack() bool { return true }
 
 func (f *ownFeed) isDue() bool {
 	now := time.Now()
-	if now.Sub(f.due) < f.watch.look {
+	if now.Sub(f.due) < f.every.check {
 		return false
 	}
 	f.due = now

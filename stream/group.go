@@ -243,7 +243,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if next, err := firstOf(ctx, s.client, "xrange", s.stream, after(from), "+"); err == nil {
 		loss.To = next
 	}
-	s.lose(1, loss)
+	s.noteLoss(1, loss)
 	if from != s.last {
 		s.last, s.lastRead = from, place{}
 		s.window.moveBack(from)

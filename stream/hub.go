@@ -160,7 +160,7 @@ type member struct {
 	// for together with others.
 	eager bool
 	guard guarding // of an eager read, and the first one in a lane; nil is none
-	attended
+	scheduled
 }
 
 func (m *member) fetch(ctx context.Context, from place, take sink, idle func(context.Context) error) error {

@@ -134,7 +134,7 @@ func (w *window) standing() standing {
 // firstRead returns the ID of the first entry behind a position, "" if there is none.
 // It is XREAD, the one command that a consumer in log mode has the right to anyway.
 func firstRead(ctx context.Context, client redis.UniversalClient, stream, position string) (string, error) {
-	if first, err := glanceAtNext(ctx, client, stream, position); err != errUnread { //nolint:errorlint // our own, never wrapped
+	if first, err := nextID(ctx, client, stream, position); err != errUnread { //nolint:errorlint // our own, never wrapped
 		return first, err
 	}
 	found, err := client.XRead(ctx, &redis.XReadArgs{Streams: []string{stream, position}, Count: 1, Block: -1}).Result()
@@ -167,7 +167,7 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 			})
 			return err
 		}
-		err = glanceAt(ctx, ask, func() query { return glanceAtInfo(ctx, e.stream, info) })
+		err = sendQuery(ctx, ask, func() query { return queryInfo(ctx, e.stream, info) })
 		if err == errUnread { //nolint:errorlint // our own, never wrapped
 			whole := redis.NewXInfoStreamCmd(ctx, e.stream)
 			whole.SetFirstKeyPos(2)

@@ -8,7 +8,7 @@ import (
 	"millrace/offset"
 )
 
-func (s *groupSource) attend(tender *task) { s.feed.attend(tender) }
+func (s *groupSource) schedule(renewer *task) { s.feed.schedule(renewer) }
 
 // maintain does what has to be done from time to time while a consumer in group mode
 // runs: it renews the idle time of what is held, so that nobody claims it, and has
@@ -101,7 +101,7 @@ func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
 	s.noteGone(vanished)
 	if n := s.window.addClaimed(ids, false, at); n > 0 {
 		s.log().Info("took over entries that a consumer handed back", "entries", n)
-		s.took(n, true)
+		s.noteClaimed(n, true)
 	}
 	return nil
 }
@@ -114,7 +114,7 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 	defer func() {
 		if taken > 0 {
 			s.log().Warn("claimed entries of consumers that seem to be dead", "entries", taken)
-			s.took(taken, false)
+			s.noteClaimed(taken, false)
 		}
 	}()
 	defer s.window.watchLeaving()()

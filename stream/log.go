@@ -208,7 +208,7 @@ func (s *logSource) inTime(ctx context.Context, do func() error) error {
 
 // These do nothing: between reads there is nothing to do.
 func (s *logSource) maintain(context.Context)    {}
-func (s *logSource) attend(*task)                {}
+func (s *logSource) schedule(*task)              {}
 func (s *logSource) claimOthers(context.Context) {}
 
 func (s *logSource) stop(ctx context.Context) error {

@@ -147,8 +147,8 @@ func (m *meter) silence(e *engine, now time.Time) time.Duration {
 	return 0
 }
 
-// took notes entries that became ours.
-func (r *run) took(entries int, handedBack bool) {
+// noteClaimed notes entries that became ours.
+func (r *run) noteClaimed(entries int, handedBack bool) {
 	r.meter.update(func(m *meter) { m.claimed += int64(entries) })
 	if len(r.observers.claim) > 0 {
 		event := Claim{Identity: r.identity, Entries: entries, HandedBack: handedBack}
@@ -156,8 +156,8 @@ func (r *run) took(entries int, handedBack bool) {
 	}
 }
 
-// lose notes entries that are lost. Whoever calls it writes the log.
-func (r *run) lose(entries int64, err error) {
+// noteLoss notes entries that are lost. Whoever calls it writes the log.
+func (r *run) noteLoss(entries int64, err error) {
 	r.meter.update(func(m *meter) { m.lost += entries })
 	tell(r.engine, r.observers.loss, func(o LossObserver) { o.OnLoss(r.identity, err) })
 }
@@ -166,12 +166,12 @@ func (r *run) lose(entries int64, err error) {
 func (r *run) reportLoss(log *slog.Logger, loss *LossError) {
 	loss.Stream, loss.Label, loss.Group = r.stream, r.identity.Label, r.identity.Group
 	log.Error("entries lost", "cause", string(loss.Cause), "from", loss.From, "to", loss.To, "count", loss.Count, "exact", loss.Exact)
-	r.lose(max(1, loss.Count), loss)
+	r.noteLoss(max(1, loss.Count), loss)
 }
 
 // loseEntry is lose for one that is known.
 func (r *run) loseEntry(id string) {
-	r.lose(1, &LossError{Stream: r.stream, Label: r.identity.Label, Group: r.identity.Group, Cause: LossPending, From: id, To: id, Count: 1, Exact: true})
+	r.noteLoss(1, &LossError{Stream: r.stream, Label: r.identity.Label, Group: r.identity.Group, Cause: LossPending, From: id, To: id, Count: 1, Exact: true})
 }
 
 // outage is an incident that Stats, Health and the observers know of.

@@ -91,7 +91,7 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 	o, taken := &s.own, 0
 	defer func() {
 		if taken > 0 && o.claimed {
-			s.took(taken, false)
+			s.noteClaimed(taken, false)
 		}
 	}()
 	room, more := s.window.roomForOwn(), true

@@ -52,14 +52,14 @@ func Glance(t testing.TB, client redis.UniversalClient, stream, position string,
 	t.Helper()
 	ctx := context.Background()
 	seen.Info = &redis.XInfoStream{}
-	if err := glanceAt(ctx, client.Process, func() query { return glanceAtInfo(ctx, stream, seen.Info) }); err != nil {
+	if err := sendQuery(ctx, client.Process, func() query { return queryInfo(ctx, stream, seen.Info) }); err != nil {
 		t.Errorf("XINFO: %v", err)
 	}
 	var err error
-	if seen.Next, err = glanceAtNext(ctx, client, stream, position); err != nil {
+	if seen.Next, err = nextID(ctx, client, stream, position); err != nil {
 		t.Errorf("XREAD: %v", err)
 	}
-	if seen.Entry, err = glanceAtEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1); err != nil {
+	if seen.Entry, err = queryEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1); err != nil {
 		t.Errorf("XRANGE: %v", err)
 	}
 	seen.Entry.size = 0

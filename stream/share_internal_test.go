@@ -37,7 +37,7 @@ func TestAHubThatEndsHoldsUpNobody(t *testing.T) {
 	}
 	join := func(group string) feed {
 		joined, err := s.join(client, commands, asker{group: group, consumer: "c", count: 1, block: time.Second, inspect: time.Hour},
-			&member{stream: "s", attended: attended{watch: intervals{tend: time.Millisecond, look: time.Hour}}})
+			&member{stream: "s", scheduled: scheduled{every: intervals{renew: time.Millisecond, check: time.Hour}}})
 		if err != nil {
 			t.Fatal(err)
 		}

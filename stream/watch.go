@@ -10,18 +10,18 @@ import (
 
 // intervals is how often, in group mode, a consumer is to tend what it holds, and how
 // often it is to be looked whether others have left something, or something has gone.
-type intervals struct{ tend, look time.Duration }
+type intervals struct{ renew, check time.Duration }
 
 func intervalsOf(claimIdle time.Duration) intervals {
-	return intervals{tend: min(time.Second, max(claimIdle/4, time.Millisecond)), look: claimIdle / 2}
+	return intervals{renew: min(time.Second, max(claimIdle/4, time.Millisecond)), check: claimIdle / 2}
 }
 
-// attended is what a hub in group mode knows of a member. It looks for all of them
+// scheduled is what a hub in group mode knows of a member. It looks for all of them
 // together, and wakes them at the same time: a thousand of which each asks for itself,
 // at times of its own, are what would keep an idle process, and its server, busy.
-type attended struct {
-	watch  intervals
-	tender atomic.Pointer[task] // nil until there is one
+type scheduled struct {
+	every   intervals
+	renewer atomic.Pointer[task] // nil until there is one
 	// handedBack is set when there may be something to take over, due when the
 	// consumer is to look around.
 	handedBack, due atomic.Bool
@@ -32,24 +32,24 @@ type attended struct {
 	state  string // of the stream and the group, "" is not known
 }
 
-func (m *attended) attend(tender *task) { m.tender.Store(tender) }
+func (m *scheduled) schedule(renewer *task) { m.renewer.Store(renewer) }
 
-func (m *attended) ask() {
-	if tender := m.tender.Load(); tender != nil {
-		tender.request()
+func (m *scheduled) request() {
+	if renewer := m.renewer.Load(); renewer != nil {
+		renewer.request()
 	}
 }
 
-func (m *attended) mayBeHandedBack() bool { return m.handedBack.Swap(false) }
+func (m *scheduled) mayBeHandedBack() bool { return m.handedBack.Swap(false) }
 
-func (m *attended) isDue() bool { return m.due.Swap(false) }
+func (m *scheduled) isDue() bool { return m.due.Swap(false) }
 
 // tick has the members tend what they hold, until ctx is done.
 func (h *hub) tick(ctx context.Context) {
 	for sleep(ctx, h.tendInterval()) {
 		h.mu.Lock()
 		for _, m := range h.members {
-			m.ask()
+			m.request()
 		}
 		h.mu.Unlock()
 	}
@@ -61,7 +61,7 @@ func (h *hub) tendInterval() time.Duration {
 	defer h.mu.Unlock()
 	shortest := time.Second
 	for _, m := range h.members {
-		shortest = min(shortest, m.watch.tend)
+		shortest = min(shortest, m.every.renew)
 	}
 	return shortest
 }
@@ -74,7 +74,7 @@ func (h *hub) checkStreams(ctx context.Context) {
 		h.mu.Unlock()
 		h.find(ctx, members, 200, h.findHandedBack, func(m *member) { m.handedBack.Store(true) })
 		now := time.Now()
-		maps.DeleteFunc(members, func(_ string, m *member) bool { return now.Sub(m.looked) < m.watch.look })
+		maps.DeleteFunc(members, func(_ string, m *member) bool { return now.Sub(m.looked) < m.every.check })
 		// Fewer, because the server lists all groups of each.
 		h.find(ctx, members, 20, h.findMoved, func(m *member) { m.due.Store(true) })
 	}
@@ -91,7 +91,7 @@ func (h *hub) find(ctx context.Context, among map[string]*member, atOnce int, lo
 		}
 		for _, m := range found {
 			tell(m)
-			m.ask()
+			m.request()
 		}
 	}
 }

@@ -239,7 +239,7 @@ var engineMutants = []mutant{
 	{
 		name: "what is due last is delivered first",
 		edits: []edit{{
-			"stream/held.go",
+			"stream/item.go",
 			"d[i].due.Before(d[j].due)",
 			"d[j].due.Before(d[i].due)",
 		}},

@@ -78,7 +78,7 @@ var mutants = []mutant{
 	{
 		name: "a master that stands still is not left for its successor",
 		edits: []edit{{
-			"stream/follow.go",
+			"stream/failover.go",
 			"!s.drops[kept.addr].again(now) {",
 			"s.drops[kept.addr].again(now) {",
 		}},
@@ -87,7 +87,7 @@ var mutants = []mutant{
 	{
 		name: "a cluster is not looked at anew when a node does not answer",
 		edits: []edit{{
-			"stream/follow.go",
+			"stream/failover.go",
 			"return err != nil && !classify(err).answered()",
 			"return err == nil && !classify(err).answered()",
 		}},

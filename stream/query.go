@@ -20,9 +20,9 @@ type query struct {
 	done chan error
 }
 
-// glanceSize is enough for the longest text that [wire.brief] is asked for, and no
+// querySize is enough for the longest text that [wire.brief] is asked for, and no
 // more: a thousand consumers that have nothing to do look around all the time.
-const glanceSize = 4 << 10
+const querySize = 4 << 10
 
 // newQuery makes one of a command that has its key at the given place. It has to be
 // ended, whatever became of it.
@@ -31,7 +31,7 @@ func newQuery(ctx context.Context, read func(*reply) error, key int8, args ...an
 	g := query{redis.NewRawWriteToCmd(ctx, in, args...), in, make(chan error, 1)}
 	g.SetFirstKeyPos(key)
 	go func() {
-		err := read(&reply{wire: wire{conn: out, buf: make([]byte, glanceSize)}})
+		err := read(&reply{wire: wire{conn: out, buf: make([]byte, querySize)}})
 		_ = out.Close()
 		g.done <- err
 	}()
@@ -53,9 +53,9 @@ func (g query) end() error {
 	return g.Err()
 }
 
-// glanceAt sends a glance. Where the connection has failed it does so again, as
+// sendQuery sends a glance. Where the connection has failed it does so again, as
 // go-redis would: in the ordinary way it would read the fields.
-func glanceAt(ctx context.Context, send func(context.Context, redis.Cmder) error, again func() query) error {
+func sendQuery(ctx context.Context, send func(context.Context, redis.Cmder) error, again func() query) error {
 	const most = 3
 	for attempt := 1; ; attempt++ {
 		g := again()
@@ -73,7 +73,7 @@ func glanceAt(ctx context.Context, send func(context.Context, redis.Cmder) error
 // infoOf is XINFO STREAM. Of the first and the last entry it has the IDs alone.
 func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*redis.XInfoStream, error) {
 	info := &redis.XInfoStream{}
-	err := glanceAt(ctx, client.Process, func() query { return glanceAtInfo(ctx, stream, info) })
+	err := sendQuery(ctx, client.Process, func() query { return queryInfo(ctx, stream, info) })
 	if err == errUnread { //nolint:errorlint // our own, never wrapped
 		info, err = client.XInfoStream(ctx, stream).Result()
 	}
@@ -83,7 +83,7 @@ func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*
 	return info, err
 }
 
-func glanceAtInfo(ctx context.Context, stream string, into *redis.XInfoStream) query {
+func queryInfo(ctx context.Context, stream string, into *redis.XInfoStream) query {
 	return newQuery(ctx, func(r *reply) error { return r.info(into) }, 2, "xinfo", "stream", stream)
 }
 
@@ -169,7 +169,7 @@ func firstOf(ctx context.Context, client redis.UniversalClient, command, stream,
 // most.
 func entryOf(ctx context.Context, client redis.UniversalClient, most int64, command, stream, from, to string) (one Entry, err error) {
 	args := []any{command, stream, from, to, "count", 1}
-	one, err = glanceAtEntry(ctx, client, most, args...)
+	one, err = queryEntry(ctx, client, most, args...)
 	if err != errUnread { //nolint:errorlint // our own, never wrapped
 		return one, err
 	}
@@ -182,7 +182,7 @@ func entryOf(ctx context.Context, client redis.UniversalClient, most int64, comm
 	return one, nil
 }
 
-func glanceAtEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one Entry, err error) {
+func queryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one Entry, err error) {
 	read := func(r *reply) error {
 		one = Entry{}
 		kind, n, err := r.head()
@@ -194,12 +194,12 @@ func glanceAtEntry(ctx context.Context, client redis.UniversalClient, most int64
 		}
 		return err
 	}
-	err = glanceAt(ctx, client.Process, func() query { return newQuery(ctx, read, 1, args...) })
+	err = sendQuery(ctx, client.Process, func() query { return newQuery(ctx, read, 1, args...) })
 	return one, err
 }
 
-// glanceAtNext is XREAD with COUNT 1, of which it returns the ID, "" if there is none.
-func glanceAtNext(ctx context.Context, client redis.UniversalClient, stream, position string) (id string, err error) {
+// nextID is XREAD with COUNT 1, of which it returns the ID, "" if there is none.
+func nextID(ctx context.Context, client redis.UniversalClient, stream, position string) (id string, err error) {
 	read := func(r *reply) error {
 		id = ""
 		kind, n, err := r.head()
@@ -216,7 +216,7 @@ func glanceAtNext(ctx context.Context, client redis.UniversalClient, stream, pos
 		}
 		return err
 	}
-	err = glanceAt(ctx, client.Process, func() query {
+	err = sendQuery(ctx, client.Process, func() query {
 		return newQuery(ctx, read, 4, "xread", "count", 1, "streams", stream, position)
 	})
 	return id, err
