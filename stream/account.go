@@ -76,7 +76,7 @@ func (a *account) begin() (look int) {
 	return a.look
 }
 
-// end takes in the outlook of a look, nil if it has found none.
+// end takes the state of the group that a check has found, nil if it has found none.
 func (a *account) end(look int, at *groupState) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// lookedAt is the outlook at the end of a stream to which so many entries were added, of
+// lookedAt is the state of a group at the end of a stream to which so many entries were added, of
 // which so many have gone, and that another consumer has last read so long ago; -1 is
 // never.
 func lookedAt(added, gone int64, quiet time.Duration, others string) *groupState {

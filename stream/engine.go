@@ -47,8 +47,8 @@ type run struct {
 	window *window
 	source source
 	// settler has one settling on its way while the next entries are processed,
-	// tender does what is to be done from time to time, and asks taker to take over what
-	// others have left: what is held is kept, however long that takes.
+	// renewer renews the leases from time to time, and then requests claimer, which claims
+	// entries of other consumers: leases are renewed however long a claim takes.
 	settler, renewer, claimer task
 	letters                   *letters
 	// settling is held while something is settled, carrying while a large entry that
@@ -60,8 +60,8 @@ type run struct {
 	round func()
 	// storing is held while a store is at work that may not look at its context.
 	storing exclusive
-	// reads watches the goroutine of Run, from the start on, settles the settler, takes
-	// the taker.
+	// reads watches the goroutine of Run, from the start on, settles the settler, claims
+	// the claimer.
 	reads, settles, claims watchdog
 }
 
@@ -198,7 +198,7 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 		fail(err)
 	}
 	r.source.interrupt()
-	r.window.stop() // nobody is employed any more
+	r.window.stop() // no worker is started any more
 	workers.Wait()
 	until = time.Now().Add(stopTimeout)
 	r.letters.stop()

@@ -27,12 +27,12 @@ type feed interface {
 	// failed has the next fetch come back at once, and so tell that reading works again: a
 	// step before or behind a fetch has failed.
 	failed()
-	// schedule has a tender asked, in group mode, from time to time: at the intervals of
-	// its watch, and when there may be something to do.
+	// schedule has renewer requested, in group mode, at its interval, and when there may be
+	// something to do.
 	schedule(renewer *task)
 	// mayBeHandedBack reports whether a consumer may have handed back entries of the
 	// stream, isDue whether it is time to look around; both since they were asked last,
-	// by the taker.
+	// by the claimer.
 	mayBeHandedBack() bool
 	isDue() bool
 	// interrupt ends a fetch that waits, and keeps another one from waiting. It

@@ -45,7 +45,7 @@ type groupSource struct {
 	// has gone back. toldBack is set when a look around has told that the stream has gone
 	// back, until something is read: the reader would tell it again.
 	troubled, remade, toldBack atomic.Bool
-	// checking is held while the group is looked at; it guards sight, and orders its reports.
+	// checking is held while the group is looked at; it guards view, and orders its reports.
 	checking exclusive
 	view     groupView
 	account  account

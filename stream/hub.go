@@ -32,7 +32,7 @@ type hub struct {
 }
 
 // coldAfter is how long nothing has come for a stream that leaves the hot lane, and
-// crowd how many have to stay there for that to be of use.
+// minHot how many have to stay there for that to be of use.
 const (
 	coldAfter = 5 * time.Second
 	minHot    = 32

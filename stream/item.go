@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// item is an entry that the consumer holds, from the moment it was read, or given
-// to it, until it is settled or somebody else's. Its fields are its worker's own
-// while it is at work, and the window's otherwise.
+// item is an entry in the window, from the moment it was read or claimed until it is
+// settled, or another consumer has claimed it. The first fields are its worker's own while
+// the entry is at work; the window's lock guards them otherwise, and all others always.
 type item struct {
 	id string
 	// entry is nil in group mode until the entry is begun, unless it came with a
@@ -17,9 +17,9 @@ type item struct {
 	due        time.Time
 	deliveries int64
 
-	// The rest is the window's, at all times.
+	// The window's lock guards the rest at all times.
 
-	slab  *slab // what it is a part of
+	slab  *slab // the memory that it is a part of
 	state state
 	bytes int64 // what its fields take in memory
 	// outcome is that of the delivery that is ending, repeated whether it was not
@@ -43,13 +43,13 @@ type item struct {
 	// piece is the entry for the assembler, nil while there is none.
 	piece *piece
 
-	// What follows is for group mode.
+	// The fields below are for group mode: who owns the entry, as far as that is known.
 
 	// uncounted is set where Redis has counted a delivery that never was: beginning
 	// the entry does not count as another attempt.
 	uncounted bool
-	// renewed is when Redis last set the entry's idle time to zero, or a little
-	// before that.
+	// renewed is when the lease of the entry was renewed last, or a little before: Redis has
+	// set its idle time to zero.
 	renewed time.Time
 	// doubtful is set once the group was gone, or the entry: that it is not pending
 	// on us does then not mean that somebody else has it.
@@ -63,27 +63,28 @@ type item struct {
 	// unowned is set while the entry is pending on nobody, because the consumer was
 	// removed from the group.
 	unowned bool
-	// cancel ends the context of the handler that is at work.
-	cancel context.CancelCauseFunc
+	// taken is set once another consumer has claimed the entry. cancel ends the context of
+	// the handler that is at work on it.
 	taken  bool
+	cancel context.CancelCauseFunc
 }
 
-// claimable reports whether another consumer may have claimed the entry since the
-// limit: Redis was not told of it.
-func (h *item) claimable(limit time.Time) bool { return !h.doubtful && h.renewed.Before(limit) }
+// claimable reports whether another consumer may have claimed the entry: its lease was not
+// renewed since the limit.
+func (it *item) claimable(limit time.Time) bool { return !it.doubtful && it.renewed.Before(limit) }
 
-// isAnother reports whether an entry is certainly not this one, though it has its ID. The
-// handler that is at work may change the fields.
-func (h *item) isAnother(entry *Entry) bool {
-	if h.entry == nil {
+// isAnother reports whether an entry is certainly not this one, though it has its ID. A
+// handler that is at work may change the fields, which are not compared then.
+func (it *item) isAnother(entry *Entry) bool {
+	if it.entry == nil {
 		return false
 	}
-	return h.entry.size != entry.size ||
-		h.state != working && h.entry.Fields != nil && entry.Fields != nil && sumOf(h.entry.Fields) != sumOf(entry.Fields)
+	return it.entry.size != entry.size ||
+		it.state != working && it.entry.Fields != nil && entry.Fields != nil && sumOf(it.entry.Fields) != sumOf(entry.Fields)
 }
 
-// slab is the memory of what came with one read. It is used again when nothing of
-// it is held any more.
+// slab is the memory for the entries of one read. It is used again when all of them have
+// left the window.
 type slab struct {
 	list    []item
 	left    int
@@ -94,7 +95,7 @@ type slab struct {
 type state int
 
 const (
-	unread      state = iota // read or taken over, and not begun
+	unread      state = iota // read or claimed, and not begun
 	working                  // a worker has it
 	interrupted              // broken off by a stop
 	waiting                  // it failed, and is to be delivered again when due

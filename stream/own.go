@@ -62,7 +62,7 @@ func (s *groupSource) takeUp(ctx context.Context) error {
 		if !first && !s.awaitRoom(ctx) {
 			return ctx.Err()
 		}
-		s.reads.waits(&s.claims) // the taker may wait for its turn
+		s.reads.waits(&s.claims) // the claimer may wait for its turn
 		if err := s.byItself(func(ctx context.Context) error {
 			s.reads.begin()
 			return s.takeUpPage(ctx)

@@ -53,7 +53,7 @@ func (g query) end() error {
 	return g.Err()
 }
 
-// sendQuery sends a glance. Where the connection has failed it does so again, as
+// sendQuery sends a query. Where the connection has failed it does so again, as
 // go-redis would: in the ordinary way it would read the fields.
 func sendQuery(ctx context.Context, send func(context.Context, redis.Cmder) error, again func() query) error {
 	const most = 3

@@ -12,7 +12,7 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// A glance sees what go-redis does, but for the fields of entries; and the connection
+// A query sees what go-redis does, but for the fields of entries; and the connection
 // is as good as before.
 func TestGlance(t *testing.T) {
 	t.Parallel()

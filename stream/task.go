@@ -5,69 +5,71 @@ import (
 	"time"
 )
 
-// task is something that is done again whenever somebody asks for it, by a
-// goroutine that is there only meanwhile: each one that waits for its next turn
-// costs a stack, and so do a thousand of them in an idle process.
+// task runs a function each time it is requested, one run at a time. Requests that arrive
+// during a run make one more run. Its goroutine exists only while the function runs: the
+// stacks of a thousand goroutines that wait would be held by an idle process.
+//
+// mu guards the fields below it. It may be taken while any other lock is held.
 type task struct {
 	do func()
 
 	mu        sync.Mutex
-	requested bool // since it was last begun
-	running   bool // it is being done
-	over      bool
+	requested bool // since the last run began
+	running   bool
+	over      bool        // no run begins any more
 	timer     *time.Timer // nil is none
 	goroutine sync.WaitGroup
 }
 
-// request has it done, once for all who ask before that begins. It does not wait.
-func (e *task) request() {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.requestLocked()
+// request has the function run. It does not wait.
+func (t *task) request() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.requestLocked()
 }
 
-func (e *task) requestLocked() {
-	e.requested = true
-	if !e.running && !e.over {
-		e.running = true
-		e.goroutine.Go(e.run)
+func (t *task) requestLocked() {
+	t.requested = true
+	if !t.running && !t.over {
+		t.running = true
+		t.goroutine.Go(t.run)
 	}
 }
 
-// every asks for it at an interval, from now on.
-func (e *task) every(interval time.Duration) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.timer = time.AfterFunc(interval, func() {
-		e.mu.Lock()
-		defer e.mu.Unlock()
-		if !e.over {
-			e.timer.Reset(interval)
-			e.requestLocked()
+// every requests a run at an interval, from now on.
+func (t *task) every(interval time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.timer = time.AfterFunc(interval, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if !t.over {
+			t.timer.Reset(interval)
+			t.requestLocked()
 		}
 	})
 }
 
-func (e *task) run() {
-	for e.next() {
-		e.do()
+func (t *task) run() {
+	for t.next() {
+		t.do()
 	}
 }
 
-func (e *task) next() bool {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.running, e.requested = e.requested && !e.over, false
-	return e.running
+func (t *task) next() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.running, t.requested = t.requested && !t.over, false
+	return t.running
 }
 
-// stop waits until it is not being done, and keeps it from being done again.
-func (e *task) stop() {
-	e.mu.Lock()
-	e.over = true
-	if e.timer != nil {
-		e.timer.Stop()
+// stop waits for the run that is on its way. No other one begins.
+func (t *task) stop() {
+	t.mu.Lock()
+	t.over = true
+	if t.timer != nil {
+		t.timer.Stop()
 	}
-	e.mu.Unlock()
-	e.goroutine.Wait()
+	t.mu.Unlock()
+	t.goroutine.Wait()
 }

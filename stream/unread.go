@@ -157,7 +157,7 @@ func (s *groupSource) checkAtStart(ctx context.Context, made bool) error {
 	return err
 }
 
-// recall returns the sight of the last time, as far as it still counts, and a place
+// recall returns the view of the last time, as far as it still counts, and a place
 // that the group has passed. s.looking must be held.
 func (s *groupSource) recall() (before groupView, place string) {
 	if s.remade.Swap(false) {

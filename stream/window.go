@@ -8,18 +8,21 @@ import (
 	"time"
 )
 
-// window is what a consumer holds: the entries that were read or taken over, and
-// are not settled. The reader puts them in as long as there is room, workers take
-// out what may be begun, and the settler what has ended. It is bounded, so that
-// memory is, and so that what is delivered again after a crash is.
+// window is the bounded set of entries that were read or claimed and are not settled. The
+// reader adds entries while there is room, workers take entries that may be begun, and the
+// settler takes out those that have ended. The bound limits memory, and the number of
+// entries that are delivered again after a crash.
+//
+// mu guards all of it, the items and the assembler too. Methods with the suffix Locked need
+// it held. No method asks a server, or calls code of the user, while mu is held.
 type window struct {
 	mu    sync.Mutex
 	ready sync.Cond // workers wait for an entry that may be begun
 	room  sync.Cond // the reader waits for room
 	limits
 
-	redeliver queue // to be delivered again or taken over, and due
-	unblocked queue // the one before it with the same key has ended
+	redeliver queue // to be delivered again and due, or claimed
+	unblocked queue // the entry before it with the same key has ended
 	fresh     queue // read, in the order of the stream
 	waiting   dueHeap
 	// assembler makes batches of the messages at work; nil without batches.
@@ -29,14 +32,14 @@ type window struct {
 
 	// startWorker starts a worker.
 	startWorker func()
-	workers     int // that are employed
+	workers     int // that were started, and have not left
 	working     int // of these, at work
 	idle        int // of these, waiting
-	// idleTimer looks whether those who wait are needed: nil is nobody waits. readAtIdle is
-	// how much had been read when it was set.
+	// idleTimer ends the workers that wait, unless something was read since it was set, when
+	// readAtIdle had been read; it is nil while no worker waits.
 	idleTimer  *time.Timer
 	readAtIdle int64
-	// releasing is set when whoever finds nothing to do is to leave.
+	// releasing is set while workers that find nothing to do are to leave.
 	releasing   bool
 	stopped     bool
 	readerWaits bool // the reader waits for room
@@ -49,42 +52,42 @@ type window struct {
 	tally
 	readerWaitsSince, movedAt time.Time // the latter is when something was settled
 
-	// What may be settled. In log mode that is the contiguous part of line, all
-	// that is held in the order of the stream, whose processing has ended: the
-	// first ended of them. In group mode it is done.
+	// The entries that may be settled. In log mode line has all entries in the order of the
+	// stream, and the first ended of them have all ended: the last of those is the low mark.
+	// In group mode done has them, in the order in which they ended.
 	line  []*item
 	ended int
 	done  []*item
-	// letterTaken is called when an entry was lost whose dead letter is to be written.
+	// letterTaken is called when an entry was claimed away whose dead letter is to be written.
 	letterTaken func()
-	// settle asks the settler; alarmed is when timer will do it.
+	// settle requests the settler; settleTimer does that at settleTimerAt.
 	settle        func()
 	settleTimer   *time.Timer
 	settleTimerAt time.Time
 	lastSettled   time.Time
-	inFlight      int // how much of it is being settled just now
+	inFlight      int // how many of them are being settled just now
 	// stalled is set while settling fails: nothing more is begun.
 	stalled bool
 
 	streak streak
-	// causes are why entries are held, overcome those of which the log is to be told
-	// that they are over; relief is set while there are some.
+	// causes are why entries are held; endedCauses are those whose end is to be logged, and
+	// causesEnded is set while there are some.
 	causes      map[string]*cause
 	endedCauses []cause
 	causesEnded atomic.Bool
 
 	slabs []*slab // to be used again
 
-	// In group mode only. byID has all that is held, and left what has left it
-	// while somebody watches.
+	// In group mode only. byID has all entries, and left the IDs of those that have left
+	// since watchLeaving was called.
 	byID map[string]*item
 	left map[string]struct{}
-	// doubles are IDs of entries that were read while another entry of that ID was held.
+	// doubles are IDs of entries that were read while another entry had that ID in the window.
 	doubles       []string
 	leaveWatchers int
 	parked        int
-	// redelivering is set while there may be something in again. hungry is called once there
-	// is not, and room for more, as appetite says; it may be nil.
+	// redelivering is set while there may be something in redeliver. onRoomToClaim is called
+	// once when there is not, and there is room to claim, of claimLimit; it may be nil.
 	redelivering  bool
 	onRoomToClaim func()
 	claimLimit    int
@@ -92,7 +95,7 @@ type window struct {
 	ownFrom string
 }
 
-// limits are what a window's size and order are ruled by.
+// limits are the settings of a window: its size and its order.
 type limits struct {
 	size       int           // entries in the window
 	bytes      int           // what the fields of entries in the window may take in memory
@@ -276,8 +279,8 @@ func (w *window) next(lose context.CancelCauseFunc) *item {
 	return nil
 }
 
-// takeLocked returns an entry that may be begun: one that is due again before one
-// that has waited for another of its key, and that before one that is new.
+// takeLocked returns an entry that may be begun: one that is delivered again or was
+// claimed before one that has waited for another of its key, and that before a new one.
 func (w *window) takeLocked() *item {
 	// While a settling is on its way, as many entries again may end behind it;
 	// with one at a time, that is none.
@@ -297,13 +300,13 @@ func (w *window) takeLocked() *item {
 	if it == nil {
 		it = w.popLocked(&w.fresh)
 	}
-	if it == nil { // a lost entry in fresh may have been in front of one with its key
+	if it == nil { // an entry in fresh that was claimed away may have been in front of one with its key
 		it = w.popLocked(&w.unblocked)
 	}
 	return it
 }
 
-// popLocked returns the first of a queue that was not lost while it waited there.
+// popLocked returns the first entry of a queue that was not claimed away while it waited.
 func (w *window) popLocked(q *queue) *item {
 	for q.len() > 0 {
 		it := q.pop()
@@ -450,7 +453,7 @@ func (w *window) forgetLocked(it *item) {
 	w.room.Broadcast()
 }
 
-// stop ends every next, and has nobody employed any more.
+// stop ends every next. No worker is started any more.
 func (w *window) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -2,11 +2,11 @@ package stream
 
 import "time"
 
-// Who works on what is in the window: workers are employed when there is something to
-// do, and leave when nothing has come for a while.
+// The worker pool: workers are started when entries may be begun, and leave when nothing
+// was read for a while.
 
-// wakeLocked finds workers for so many entries: those who wait, and then new ones.
-// All others look what there is before they wait or leave.
+// wakeLocked finds workers for so many entries: those that wait, and then new ones. A
+// worker that is at work looks for an entry itself before it waits or leaves.
 func (w *window) wakeLocked(entries int) {
 	if w.assembler != nil {
 		entries = min(entries, w.assembler.roomLocked()+w.redeliver.len())
@@ -36,11 +36,11 @@ func (w *window) maxWorkersLocked() int {
 func (w *window) countReadyLocked() int { return w.redeliver.len() + w.unblocked.len() + w.fresh.len() }
 
 // workerIdleTime is how long nothing has been read when the workers leave. A stack for each
-// is much in a thousand idle consumers; to employ one takes a microsecond, which
-// is much for each entry of a stream that has one now and then.
+// is much in a thousand idle consumers; to start one takes a microsecond, which is much
+// for each entry of a stream that has one now and then.
 const workerIdleTime = time.Second
 
-// waitLocked waits until there may be something to do, or the worker is dismissed.
+// waitLocked waits until there may be something to do, or the worker is released.
 func (w *window) waitLocked() {
 	if w.idleTimer == nil {
 		w.readAtIdle = w.read
