@@ -13,7 +13,7 @@ import (
 
 // assembler makes batches, for a batch handler, of the entries that are being
 // processed at the same time. A batch that has begun is a unit until each of its
-// entries is passed or lost: those that fail come back together.
+// entries is passed or claimed away: those that fail come back together.
 //
 // With ordered set, in log mode without an order key, the batches follow the stream:
 // none begins before a unit that has failed has ended, nor leaves out an entry.
@@ -51,7 +51,7 @@ type assembler struct {
 // unit is a batch from its beginning on.
 type unit struct {
 	pieces  []*piece
-	left    int // of these, are passed or lost
+	left    int // of these, are passed or claimed away
 	arrived int // of these, have their message back
 	running bool
 	failed  bool
@@ -479,7 +479,7 @@ func (a *assembler) hastenLocked(it *item) {
 	}
 }
 
-// leaveLocked notes that an entry is passed or lost, and will not be delivered again.
+// leaveLocked notes that an entry is passed or claimed away: it is not delivered again.
 func (a *assembler) leaveLocked(it *item) {
 	p := it.piece
 	if p == nil {

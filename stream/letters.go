@@ -18,7 +18,7 @@ type letters struct {
 	try  func(*deadLetter) (settled bool, err error)
 	over <-chan struct{} // closed when nothing more is to be written
 
-	// sweeper takes out the letters of entries that were lost.
+	// sweeper takes out the letters of entries that other consumers have claimed.
 	sweeper task
 
 	mu      sync.Mutex
@@ -27,8 +27,8 @@ type letters struct {
 	open    sync.WaitGroup // for each letter that has no end yet
 }
 
-// letterbox has the letters for one server. They are written by goroutines that are
-// there only meanwhile: a few as long as that works, and one otherwise.
+// letterbox has the letters for one server. Goroutines write them, which exist only while
+// there are letters: a few as long as that works, and one otherwise.
 type letterbox struct {
 	// telling is held while trouble is told of, and taken before letters.mu.
 	telling sync.Mutex
@@ -275,7 +275,7 @@ func (l *letters) end(letter *deadLetter, settled bool, err error) {
 	}
 }
 
-// sweep ends the letters of entries that were lost.
+// sweep ends the letters of entries that other consumers have claimed.
 func (l *letters) sweep() {
 	lost := make(map[*letterbox][]*deadLetter)
 	l.mu.Lock()
@@ -323,7 +323,7 @@ func (l *letters) finish() {
 }
 
 // hold takes an entry from its worker whose dead letter is to be written. It reports
-// false if the entry was lost.
+// false if another consumer has claimed the entry.
 func (w *window) hold(it *item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

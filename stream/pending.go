@@ -8,11 +8,13 @@ import (
 	"millrace/offset"
 )
 
-// What the window knows in group mode: Redis keeps who an entry is pending on,
-// and for how long it has been idle; entries can be taken over and lost.
+// The part of the window for group mode: the leases of its entries, claimed entries, and
+// entries that other consumers have claimed. Redis keeps on whom an entry is pending, and
+// for how long it has been idle.
 
-// watchLeaving has the window remember what leaves it, until the function that it returns
-// is called: a list of what is pending, which addClaimed takes, may name some of that.
+// watchLeaving has the window keep the IDs of entries that leave it, until over is called: a
+// list of pending entries that was asked for meanwhile, and is given to addClaimed, may
+// name them.
 func (w *window) watchLeaving() (over func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -28,7 +30,7 @@ func (w *window) watchLeaving() (over func()) {
 	}
 }
 
-// removeLocked takes an entry out of what is held.
+// removeLocked takes an entry out of the window.
 func (w *window) removeLocked(id string) {
 	delete(w.byID, id)
 	if w.left != nil {
@@ -37,9 +39,10 @@ func (w *window) removeLocked(id string) {
 	w.tellRoomToClaimLocked()
 }
 
-// addClaimed takes in IDs that became ours at the given time, leaves out those that
-// were already or have been settled since, and returns how many are new.
-func (w *window) addClaimed(ids []string, free bool, at time.Time) (added int) {
+// addClaimed adds entries that became ours at the given time, and returns how many are new:
+// those that are in the window are left out, and those that have left it since
+// watchLeaving. uncounted says that their last delivery never was one.
+func (w *window) addClaimed(ids []string, uncounted bool, at time.Time) (added int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
@@ -47,7 +50,7 @@ func (w *window) addClaimed(ids []string, free bool, at time.Time) (added int) {
 		if _, left := w.left[id]; double || left {
 			continue
 		}
-		it := &item{id: id, uncounted: free, renewed: at}
+		it := &item{id: id, uncounted: uncounted, renewed: at}
 		w.byID[id] = it
 		w.redeliverLocked(it)
 		added++
@@ -135,8 +138,8 @@ func (w *window) noteRenewed(ids []string, at time.Time) {
 	}
 }
 
-// giveUp gives up entries that are somebody else's now, and ends the context of
-// those at work. It returns the IDs that were given up.
+// giveUp takes out entries that other consumers have claimed, and ends the context of those
+// at work, which their workers forget. It returns the IDs that were given up.
 func (w *window) giveUp(ids []string, cause error) (given []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -175,11 +178,11 @@ func (w *window) giveUp(ids []string, cause error) (given []string) {
 		w.removeLocked(id)
 	}
 	w.room.Broadcast()
-	w.wakeLocked(w.countReadyLocked()) // what is lost leaves its queue when a worker looks there
+	w.wakeLocked(w.countReadyLocked()) // an entry that was taken leaves its queue when a worker looks there
 	return given
 }
 
-// doubtAll marks everything that is held: the group was gone.
+// doubtAll marks all entries: the group was gone.
 func (w *window) doubtAll() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,9 +223,9 @@ func (w *window) isTaken(it *item) bool {
 	return it.taken
 }
 
-// roomToClaim returns how many entries may be taken over, a hundred at the most: no more
-// than limit wait to be begun, and no more than limit are held beyond the size. Entries
-// that were read do not count: a consumer with a backlog must take over too.
+// roomToClaim returns how many entries may be claimed, a hundred at the most: no more than
+// limit wait to be begun, and the window has no more than limit beyond its size. Entries
+// that were read do not count: a consumer with a backlog must claim too.
 func (w *window) roomToClaim(limit int) int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -233,9 +236,9 @@ func (w *window) roomToClaimLocked(limit int) int {
 	return max(0, min(limit-w.redeliver.len(), limit+w.roomLocked(), 100))
 }
 
-// whenRoomToClaim calls tell once everything that was taken over has been begun, or was
-// lost, and there is room for more: for at least half of the most, or it would be taken
-// over one by one while most of the entries fail.
+// whenRoomToClaim calls tell once, when every claimed entry has been begun, or claimed away,
+// and there is room for at least half of a claim: with less, entries would be claimed one
+// by one while most of them fail.
 func (w *window) whenRoomToClaim(limit int, tell func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -364,8 +364,8 @@ func (w *window) redeliverLocked(it *item) {
 	w.redelivering = true
 }
 
-// redeliveredLocked tells those who wait until everything that was taken over has been
-// begun, or was lost: the reader, and who takes over.
+// redeliveredLocked tells the reader and the claimer, which wait until every claimed entry
+// has been begun, or was claimed away.
 func (w *window) redeliveredLocked() {
 	if w.redelivering {
 		w.redelivering = false
@@ -374,8 +374,8 @@ func (w *window) redeliveredLocked() {
 	}
 }
 
-// end takes an entry back from its worker. One that was lost in the meantime is
-// forgotten, whatever became of it.
+// end takes an entry back from its worker. An entry that was claimed away meanwhile is
+// forgotten, with any result.
 func (w *window) end(it *item, to state) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -388,7 +388,7 @@ func (w *window) end(it *item, to state) {
 	}
 	it.state = to
 	if w.byID != nil {
-		w.unloadLocked(it) // it is fetched anew; until then nobody needs the fields
+		w.unloadLocked(it) // the fields are fetched anew when they are needed
 	}
 	switch to {
 	case waiting:

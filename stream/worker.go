@@ -25,7 +25,7 @@ func (r *run) startWorker(stopping, handling context.Context, workers *sync.Wait
 }
 
 // workOn processes one entry after another, until the worker is to leave. It returns
-// earlier, with true, if an entry was lost: one context serves many entries, and
+// earlier, with true, if an entry was claimed away: one context serves many entries, and
 // that one has used it up.
 func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	ctx, lose := context.WithCancelCause(handling)
