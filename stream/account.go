@@ -183,7 +183,7 @@ func (a *account) takeSkipped() *LossError {
 // noteRound is called when a read has come back.
 func (s *groupSource) noteRound() {
 	if s.account.round() {
-		s.claimer.request() // the caller may hold a lock
+		s.claimer.Request() // the caller may hold a lock
 	}
 }
 

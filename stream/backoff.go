@@ -1,7 +1,6 @@
 package stream
 
 import (
-	"context"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -47,16 +46,3 @@ func (b Backoff) Or(defaults Backoff) Backoff {
 }
 
 func (b Backoff) String() string { return fmt.Sprintf("%v to %v", b.Min, b.Max) }
-
-// sleep waits for d, or until ctx is done; it reports whether the whole time
-// has passed.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/task"
 )
 
 // conn is the engine's own client for the commands of a run, reads aside, on the server
@@ -44,9 +45,9 @@ type server struct {
 	// places has something in it for each command at work, moved is when one of them has
 	// begun or ended.
 	places chan struct{}
-	moved  movement
+	moved  task.Movement
 	// unblocking is held while a read is ended, so that only one is at a time.
-	unblocking exclusive
+	unblocking task.Lock
 }
 
 // answerGrace is how long the reply to a command may still take when its context has
@@ -104,19 +105,19 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 		if err != nil {
 			return err
 		}
-		watchdog := watchdogOf(ctx)
-		watchdog.waits(&s.moved)
+		watchdog := task.WatchdogOf(ctx)
+		watchdog.Waits(&s.moved)
 		select {
 		case s.places <- struct{}{}:
 			defer func() {
 				<-s.places
-				s.moved.note()
+				s.moved.Note()
 			}()
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		s.moved.note()
-		watchdog.begin()
+		s.moved.Note()
+		watchdog.Begin()
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -162,7 +163,7 @@ func (c *conn) serverOf(ctx context.Context, key string) (*server, error) {
 	defer c.mu.Unlock()
 	s := c.servers[addr]
 	if s == nil {
-		s = &server{addr: addr, places: make(chan struct{}, c.atOnce), unblocking: newExclusive()}
+		s = &server{addr: addr, places: make(chan struct{}, c.atOnce), unblocking: task.NewLock()}
 		c.servers[addr] = s
 	}
 	return s, nil

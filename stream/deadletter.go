@@ -199,10 +199,10 @@ func (r *run) moveThroughHere(ctx context.Context, letter *deadLetter) error {
 	}
 	if letter.entry.Fields == nil {
 		// It is over the limit of size: no more than one of those at a time.
-		if err := r.carrying.lock(ctx); err != nil {
+		if err := r.carrying.Lock(ctx); err != nil {
 			return err
 		}
-		defer r.carrying.unlock()
+		defer r.carrying.Unlock()
 	}
 	pairs, err := r.original(ctx, letter.entry)
 	if errors.Is(err, errGone) {

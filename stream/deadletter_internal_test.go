@@ -16,6 +16,7 @@ import (
 
 	"millrace/codec"
 	"millrace/offset"
+	"millrace/stream/internal/task"
 	"millrace/stream/streamtest"
 )
 
@@ -94,11 +95,11 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		dead.Client = client
 	}
 	e := &engine{stream: l.stream, client: client, group: l.group, identity: Identity{Label: l.owner, Group: l.owner}, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	r := &run{engine: e, client: client, conns: newConns(1), window: newWindow(limits{}, l.group), carrying: newExclusive()}
+	r := &run{engine: e, client: client, conns: newConns(1), window: newWindow(limits{}, l.group), carrying: task.NewLock()}
 	defer r.conns.close()
 	var from source = &logSource{run: r}
 	if l.group {
-		from = &groupSource{run: r, group: l.owner, name: "me", renewal: newExclusive()}
+		from = &groupSource{run: r, group: l.owner, name: "me", renewal: task.NewLock()}
 	}
 	begun := time.Now()
 	settled, err := from.writeLetter(ctx, r.newDeadLetter(&item{id: l.id, entry: entry}, dead, dead, 0))

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/task"
 )
 
 // engine runs one consumer, whatever its type. What changes is in a run, but for the
@@ -49,20 +50,20 @@ type run struct {
 	// settler has one settling on its way while the next entries are processed,
 	// renewer renews the leases from time to time, and then requests claimer, which claims
 	// entries of other consumers: leases are renewed however long a claim takes.
-	settler, renewer, claimer task
+	settler, renewer, claimer task.Task
 	letters                   *letters
 	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
-	settling, carrying exclusive
+	settling, carrying task.Lock
 	// guard makes the looks that are sent in front of some reads, round is called for each
 	// read that has come back; nil in log mode.
 	guard guarding
 	round func()
 	// storing is held while a store is at work that may not look at its context.
-	storing exclusive
+	storing task.Lock
 	// reads watches the goroutine of Run, from the start on, settles the settler, claims
 	// the claimer.
-	reads, settles, claims watchdog
+	reads, settles, claims task.Watchdog
 }
 
 // source is the one seam between log mode and group mode: where entries come
@@ -86,7 +87,7 @@ type source interface {
 	// maintain does what there is to do from time to time while the consumer runs; attend
 	// has it asked for. claimOthers takes over what others have left.
 	maintain(ctx context.Context)
-	schedule(renewer *task)
+	schedule(renewer *task.Task)
 	claimOthers(ctx context.Context)
 	// stop settles what is left, when everything else is over.
 	stop(ctx context.Context) error
@@ -110,7 +111,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
 	r := &run{
 		engine: e, window: newWindow(e.limits(e.group), e.group),
-		settling: newExclusive(), carrying: newExclusive(), storing: newExclusive(),
+		settling: task.NewLock(), carrying: task.NewLock(), storing: task.NewLock(),
 	}
 	r.window.assembler = newAssembler(r.window, &e.config)
 	e.meter.begin(r)
@@ -130,7 +131,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	}
 	defer func() { _ = r.source.close() }() // it was only read with: nothing can be lost in it
 
-	if err := r.persist(withWatchdog(ctx, &r.reads), startingWhat, r.source.start, true); err != nil {
+	if err := r.persist(task.WithWatchdog(ctx, &r.reads), startingWhat, r.source.start, true); err != nil {
 		return unlessDone(ctx, err)
 	}
 	e.meter.update(func(m *meter) { m.started = true })
@@ -179,16 +180,16 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 	tending, stopTending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTending()
 
-	settling := withWatchdog(tending, &r.settles)
-	r.settler.do = func() {
+	settling := task.WithWatchdog(tending, &r.settles)
+	r.settler.Do = func() {
 		if err := unlessDone(tending, r.settleNow(settling)); err != nil {
 			fail(err)
 		}
 	}
-	r.window.settle = r.settler.request
-	r.renewer.do = func() { r.source.maintain(tending) }
-	taking := withWatchdog(tending, &r.claims)
-	r.claimer.do = func() { r.source.claimOthers(taking) }
+	r.window.settle = r.settler.Request
+	r.renewer.Do = func() { r.source.maintain(tending) }
+	taking := task.WithWatchdog(tending, &r.claims)
+	r.claimer.Do = func() { r.source.claimOthers(taking) }
 	r.source.schedule(&r.renewer)
 	r.letters = newLetters(handling, r)
 	defer context.AfterFunc(ctx, r.letters.stop)()
@@ -204,9 +205,9 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 	r.letters.stop()
 	r.letters.finish()
 	stopTending()
-	r.settler.stop()
-	r.renewer.stop()
-	r.claimer.stop()
+	r.settler.Stop()
+	r.renewer.Stop()
+	r.claimer.Stop()
 	return until
 }
 
@@ -230,7 +231,7 @@ func (e *engine) handling(ctx context.Context) (context.Context, context.CancelF
 // read fetches until ctx is done, and returns nil then. It returns an error only if
 // the first read shows what no waiting can mend.
 func (r *run) read(ctx context.Context) error {
-	ctx = withWatchdog(ctx, &r.reads)
+	ctx = task.WithWatchdog(ctx, &r.reads)
 	fetch := func(ctx context.Context) error {
 		err := r.source.fetch(ctx)
 		if err == nil {
@@ -249,7 +250,7 @@ func (r *run) read(ctx context.Context) error {
 
 // readWorked notes that the server has answered a read.
 func (r *run) readWorked() {
-	r.reads.progress()
+	r.reads.Progress()
 	r.meter.update(func(m *meter) {
 		if m.unreadable {
 			m.unreadable = false
@@ -287,11 +288,11 @@ func (r *run) take(b batch, at time.Time) (more bool) {
 // done before.
 func (r *run) awaitRoom(ctx context.Context) bool {
 	r.meter.update(func(m *meter) { m.reading = time.Time{} })
-	r.reads.end() // handlers take as long as they take
+	r.reads.End() // handlers take as long as they take
 	if !r.window.awaitRoom(ctx, r.reportFull) {
 		return false
 	}
-	r.reads.begin()
+	r.reads.Begin()
 	r.meter.update(func(m *meter) { m.reading = time.Now() })
 	return true
 }
@@ -360,11 +361,11 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcom
 func (r *run) persist(ctx context.Context, what string, do func(context.Context) error, starting bool) error {
 	var trouble *outage // made when there is some: most of this works at once
 	defer func() { trouble.abandon() }()
-	watchdog := watchdogOf(ctx)
+	watchdog := task.WatchdogOf(ctx)
 	for {
-		watchdog.begin()
+		watchdog.Begin()
 		err := caught(func() error { return do(ctx) })
-		watchdog.end()
+		watchdog.End()
 		if err == nil {
 			trouble.ends()
 			return nil
@@ -379,7 +380,7 @@ func (r *run) persist(ctx context.Context, what string, do func(context.Context)
 			trouble = r.newOutage(what, r.log())
 		}
 		trouble.goesOn(err)
-		if !sleep(ctx, recovery.Delay(trouble.failures)) {
+		if !task.Sleep(ctx, recovery.Delay(trouble.failures)) {
 			return ctx.Err()
 		}
 		r.relocate(err) // once more: before, there may have been no other master

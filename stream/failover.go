@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/task"
 )
 
 // A read learns nothing of a failover from a master that stands still: for as long as it
@@ -41,7 +42,7 @@ func (r *reader) follow(ctx context.Context) (stop func()) {
 					r.commands.follow(masters)
 				}
 			}
-			sleep(ctx, followInterval)
+			task.Sleep(ctx, followInterval)
 		}
 	})
 	return func() {

@@ -14,6 +14,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/codec"
+	"millrace/stream/internal/task"
 )
 
 // feed is where the entries of one stream come from: a connection of the
@@ -29,7 +30,7 @@ type feed interface {
 	failed()
 	// schedule has renewer requested, in group mode, at its interval, and when there may be
 	// something to do.
-	schedule(renewer *task)
+	schedule(renewer *task.Task)
 	// mayBeHandedBack reports whether a consumer may have handed back entries of the
 	// stream, isDue whether it is time to look around; both since they were asked last,
 	// by the claimer.
@@ -248,7 +249,7 @@ const soon = time.Millisecond
 
 func (f *ownFeed) failed() { f.eager = true }
 
-func (f *ownFeed) schedule(renewer *task) { renewer.every(f.every.renew) }
+func (f *ownFeed) schedule(renewer *task.Task) { renewer.Every(f.every.renew) }
 
 func (f *ownFeed) mayBeHandedBack() bool { return true }
 
@@ -289,10 +290,10 @@ func unblock(c *conn, r *reader, stream string, reading func() bool) (gaveUp boo
 	if err != nil {
 		return true
 	}
-	if s.unblocking.lock(ctx) != nil {
+	if s.unblocking.Lock(ctx) != nil {
 		return reading()
 	}
-	defer s.unblocking.unlock()
+	defer s.unblocking.Unlock()
 	var node redis.UniversalClient
 	err = caught(func() (err error) {
 		node, err = nodeOf(ctx, c.client, stream)
@@ -305,7 +306,7 @@ func unblock(c *conn, r *reader, stream string, reading func() bool) (gaveUp boo
 		// Again and again, because it does nothing to a read that is on its way, perhaps
 		// on a connection that is being made.
 		id := r.clientID.Load()
-		if id == unidentified || id > 0 && caught(func() error { return node.ClientUnblock(ctx, id).Err() }) != nil || !sleep(ctx, time.Millisecond) {
+		if id == unidentified || id > 0 && caught(func() error { return node.ClientUnblock(ctx, id).Err() }) != nil || !task.Sleep(ctx, time.Millisecond) {
 			return reading()
 		}
 	}

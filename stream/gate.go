@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
 // gate keeps many from trying, all of them, what has just failed for one: while a
@@ -16,7 +18,7 @@ type gate struct {
 	next     time.Time     // when to try again
 	trying   bool          // somebody is about to
 	changed  chan struct{} // closed when one of these has changed; nil is nobody waits
-	moved    movement      // when a try was over
+	moved    task.Movement // when a try was over
 }
 
 // enter waits until it is of use to try; it reports false if ctx is done before.
@@ -32,7 +34,7 @@ func (g *gate) enter(ctx context.Context) bool {
 			g.trying = true
 			wait := time.Until(g.next)
 			g.mu.Unlock()
-			if sleep(ctx, wait) {
+			if task.Sleep(ctx, wait) {
 				return true
 			}
 			g.leave(ctx, ctx.Err())
@@ -43,11 +45,11 @@ func (g *gate) enter(ctx context.Context) bool {
 		}
 		changed := g.changed
 		g.mu.Unlock()
-		watchdog := watchdogOf(ctx)
-		watchdog.waits(&g.moved)
+		watchdog := task.WatchdogOf(ctx)
+		watchdog.Waits(&g.moved)
 		select {
 		case <-changed:
-			watchdog.begin()
+			watchdog.Begin()
 		case <-ctx.Done():
 			return false
 		}
@@ -67,7 +69,7 @@ func (g *gate) leave(ctx context.Context, err error) {
 		g.next = time.Now().Add(recovery.Delay(g.failures))
 	}
 	g.trying = false
-	g.moved.note()
+	g.moved.Note()
 	if g.changed != nil {
 		close(g.changed)
 		g.changed = nil

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
 // groupSource is group mode: XREADGROUP and XACK. Everything that was read or claimed is
@@ -21,7 +23,7 @@ type groupSource struct {
 	feed    feed
 
 	// alone is held while entries are taken over or taken up.
-	alone exclusive
+	alone task.Lock
 	// unanswered is set when a command that takes over has had no answer: what it has
 	// brought is pending on this consumer, for the reader to take up.
 	unanswered atomic.Bool
@@ -46,13 +48,13 @@ type groupSource struct {
 	// back, until something is read: the reader would tell it again.
 	troubled, remade, toldBack atomic.Bool
 	// checking is held while the group is looked at; it guards view, and orders its reports.
-	checking exclusive
+	checking task.Lock
 	view     groupView
 	account  account
 	// unguarded is set once reads cannot be guarded, unloaded when the server does not have
 	// the script yet.
 	unguarded, unloaded atomic.Bool
-	renewal             exclusive // held while pending entries are renewed
+	renewal             task.Lock // held while pending entries are renewed
 
 	renewTrouble *outage // tend's own; made when there is some
 
@@ -72,8 +74,8 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 	return func(ctx context.Context, r *run) (source, error) {
 		s := &groupSource{
 			run: r, group: group, name: r.consumerName, release: func() {},
-			alone: newExclusive(), renewal: newExclusive(), unsure: true, cursor: beginning,
-			checking: newExclusive(),
+			alone: task.NewLock(), renewal: task.NewLock(), unsure: true, cursor: beginning,
+			checking: task.NewLock(),
 			own:      ownPending{listed: ownListed}, reaper: reaper{idle: r.claimIdle * reapFactor},
 		}
 		r.guard, r.round = s.guardRead, s.noteRound
@@ -192,10 +194,10 @@ var errUnanswered = errors.New("entries that were taken over have not arrived")
 // has not put into the window yet, the other would think that nobody knows of it.
 func (s *groupSource) byItself(do func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
-		if err := s.alone.lock(ctx); err != nil {
+		if err := s.alone.Lock(ctx); err != nil {
 			return err
 		}
-		defer s.alone.unlock()
+		defer s.alone.Unlock()
 		return do(ctx)
 	}
 }

@@ -56,10 +56,10 @@ func (s *groupSource) guardRead(ctx context.Context, patient bool) (guards, erro
 	if patient {
 		locking, cancel := context.WithTimeout(ctx, answerTimeout)
 		defer cancel()
-		if err := s.checking.lock(locking); err != nil {
+		if err := s.checking.Lock(locking); err != nil {
 			return nil, ctx.Err() // if the server does not answer the other look, reading finds out
 		}
-	} else if !s.checking.tryLock() {
+	} else if !s.checking.TryLock() {
 		return nil, nil
 	}
 	if s.unloaded.Swap(false) { // the server is another one, or was restarted
@@ -75,7 +75,7 @@ func (s *groupSource) guardRead(ctx context.Context, patient bool) (guards, erro
 	unlock := func() {
 		if held {
 			held = false
-			s.checking.unlock()
+			s.checking.Unlock()
 		}
 	}
 	return guards{{

@@ -66,7 +66,7 @@ func (e *engine) health() Health {
 		h.Ready = false
 		say("%s has been failing for %v: %s", o.what, now.Sub(o.since).Round(time.Second), o.err)
 	}
-	reading := m.run.reads.still(now)
+	reading := m.run.reads.Still(now)
 	switch silence := m.silence(e, now); {
 	case !m.started && reading >= stuckAfter:
 		h.Live, h.Ready = false, false
@@ -83,7 +83,7 @@ func (e *engine) health() Health {
 		h.Ready = false
 		say("starting: the first read is on its way")
 	}
-	if took := m.run.settles.still(now); took > settlePatience {
+	if took := m.run.settles.Still(now); took > settlePatience {
 		h.Ready = false
 		h.Live = h.Live && took < stuckAfter
 		say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/task"
 )
 
 // hub reads many streams on few connections. A stream that has more to bring than
@@ -24,7 +26,7 @@ type hub struct {
 	readers []*reader // of the lanes, and those that are taken in turns
 	gate    gate
 	turns   chan *reader
-	moved   movement // when a turn has begun or ended
+	moved   task.Movement // when a turn has begun or ended
 
 	mu        sync.Mutex         // for what follows, the lanes and their waiters
 	members   map[string]*member // by stream
@@ -102,12 +104,12 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 	if !h.gate.enter(ctx) {
 		return ctx.Err()
 	}
-	watchdog := watchdogOf(ctx)
-	watchdog.waits(&h.moved)
+	watchdog := task.WatchdogOf(ctx)
+	watchdog.Waits(&h.moved)
 	select {
 	case r := <-h.turns:
-		h.moved.note()
-		watchdog.begin()
+		h.moved.Note()
+		watchdog.Begin()
 		err = isolated(func() error {
 			var b batch
 			at := time.Now()
@@ -116,7 +118,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 				return err
 			})
 			h.turns <- r
-			h.moved.note()
+			h.moved.Note()
 			h.gate.leave(ctx, err)
 			if b.len() > 0 {
 				take(b, at)

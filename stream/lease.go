@@ -6,16 +6,17 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/task"
 )
 
-func (s *groupSource) schedule(renewer *task) { s.feed.schedule(renewer) }
+func (s *groupSource) schedule(renewer *task.Task) { s.feed.schedule(renewer) }
 
 // maintain does what has to be done from time to time while a consumer in group mode
 // runs: it renews the idle time of what is held, so that nobody claims it, and has
 // what others have left taken over.
 func (s *groupSource) maintain(ctx context.Context) {
 	s.note(ctx, &s.renewTrouble, "keeping what is pending", caught(func() error { return s.renewAll(ctx) }))
-	s.claimer.request() // afterwards, so that what another has claimed is noticed before it is claimed back
+	s.claimer.Request() // afterwards, so that what another has claimed is noticed before it is claimed back
 }
 
 func (s *groupSource) claimOthers(ctx context.Context) {
@@ -60,7 +61,7 @@ func (s *groupSource) claimFromOthers(ctx context.Context) (err error) {
 	}
 	if err == nil && full {
 		s.more = true
-		s.window.whenRoomToClaim(s.batchSize, s.claimer.request)
+		s.window.whenRoomToClaim(s.batchSize, s.claimer.Request)
 	}
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
 // letters writes the dead letters of a run. The entry of a letter is held until that
@@ -19,7 +21,7 @@ type letters struct {
 	over <-chan struct{} // closed when nothing more is to be written
 
 	// sweeper takes out the letters of entries that other consumers have claimed.
-	sweeper task
+	sweeper task.Task
 
 	mu      sync.Mutex
 	boxes   map[any]*letterbox // by their client
@@ -88,8 +90,8 @@ func newLetters(handling context.Context, r *run) *letters {
 			}
 		},
 	}
-	l.sweeper.do = l.sweep
-	r.window.letterTaken = l.sweeper.request
+	l.sweeper.Do = l.sweep
+	r.window.letterTaken = l.sweeper.Request
 	return l
 }
 
@@ -311,7 +313,7 @@ func (l *letters) stop() {
 // finish waits until each letter has an end; no other may be posted.
 func (l *letters) finish() {
 	l.open.Wait()
-	l.sweeper.stop()
+	l.sweeper.Stop()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, box := range l.boxes {

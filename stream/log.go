@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/task"
 )
 
 // logSource is log mode: XREAD from an offset that the store keeps.
@@ -182,13 +183,13 @@ func (s *logSource) inTime(ctx context.Context, do func() error) error {
 	if _, ours := s.store.(offset.Rebinder); ours {
 		return isolated(do)
 	}
-	if err := s.storing.lock(ctx); err != nil {
+	if err := s.storing.Lock(ctx); err != nil {
 		return err
 	}
 	done := make(chan error, 1)
 	go func() {
 		err := isolated(do)
-		s.storing.unlock()
+		s.storing.Unlock()
 		done <- err
 	}()
 	select {
@@ -208,7 +209,7 @@ func (s *logSource) inTime(ctx context.Context, do func() error) error {
 
 // These do nothing: between reads there is nothing to do.
 func (s *logSource) maintain(context.Context)    {}
-func (s *logSource) schedule(*task)              {}
+func (s *logSource) schedule(*task.Task)         {}
 func (s *logSource) claimOthers(context.Context) {}
 
 func (s *logSource) stop(ctx context.Context) error {

@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/task"
 )
 
 // Mirror is an [offset.Store] around another one that shows the offsets in the
@@ -40,8 +41,8 @@ type shownPlaces struct {
 
 // shownPlace is where a label was shown last, 0-0 where that is not known.
 type shownPlace struct {
-	exclusive
-	id offset.ID
+	showing task.Lock // held while it is shown
+	id      offset.ID
 }
 
 // NewMirror makes a mirror of a store in the stream with the given key, the name
@@ -111,10 +112,10 @@ func (m *Mirror) show(ctx context.Context, label, id string, back bool) error {
 		return fmt.Errorf("stream: the offset %q cannot be shown in %s: %w", label, m.stream, err)
 	}
 	place := m.shown.of(label)
-	if err := place.lock(ctx); err != nil {
+	if err := place.showing.Lock(ctx); err != nil {
 		return err
 	}
-	defer place.unlock()
+	defer place.showing.Unlock()
 	if !back && parsed.Compare(place.id) < 0 {
 		return nil
 	}
@@ -129,7 +130,7 @@ func (p *shownPlaces) of(label string) *shownPlace {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.byLabel[label] == nil {
-		p.byLabel[label] = &shownPlace{exclusive: newExclusive()}
+		p.byLabel[label] = &shownPlace{showing: task.NewLock()}
 	}
 	return p.byLabel[label]
 }

@@ -62,14 +62,14 @@ func (s *groupSource) takeUp(ctx context.Context) error {
 		if !first && !s.awaitRoom(ctx) {
 			return ctx.Err()
 		}
-		s.reads.waits(&s.claims) // the claimer may wait for its turn
+		s.reads.Waits(&s.claims) // the claimer may wait for its turn
 		if err := s.byItself(func(ctx context.Context) error {
-			s.reads.begin()
+			s.reads.Begin()
 			return s.takeUpPage(ctx)
 		})(ctx); err != nil {
 			return err
 		}
-		s.reads.progress()
+		s.reads.Progress()
 		if s.own.open.Load() { // else a read follows
 			s.meter.update(func(m *meter) { m.lastRead = time.Now() })
 		}

@@ -19,10 +19,10 @@ func (s *groupSource) renewAll(ctx context.Context) error {
 // renewSince renews everything that was not since the given time, gives up what is
 // another consumer's, and takes back what is nobody's.
 func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
-	if err := s.renewal.lock(ctx); err != nil {
+	if err := s.renewal.Lock(ctx); err != nil {
 		return err
 	}
-	defer s.renewal.unlock()
+	defer s.renewal.Unlock()
 	dropped, kept, err := s.renewList(ctx, s.window.toRenew(since))
 	if err != nil || len(dropped) == 0 {
 		return err

@@ -147,11 +147,11 @@ func (s *logSource) goOn(ctx context.Context) error {
 	if here := s.place(); to != here {
 		// What was read before is settled first: its offsets are those of the stream as
 		// it was, and must not come after the new one.
-		s.reads.end() // handlers take as long as they take
+		s.reads.End() // handlers take as long as they take
 		if err := s.window.drain(ctx); err != nil {
 			return err
 		}
-		s.reads.begin()
+		s.reads.Begin()
 		if compareIDs(to.id, here.id) < 0 {
 			if err := s.setBack(ctx, to.id); err != nil {
 				return err

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
 // Runnable is what a [Runner] runs: a consumer of any type, another Runner, or
@@ -322,7 +324,7 @@ func (r *Runner) await(ctx context.Context, m *runnerMember) bool {
 	if !failed {
 		return true // at the first time even if ctx is done: it shall know
 	}
-	if !sleep(ctx, time.Until(due)) {
+	if !task.Sleep(ctx, time.Until(due)) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if m.removed {

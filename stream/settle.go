@@ -136,10 +136,10 @@ func (w *window) stall() {
 // settleNow settles what may be settled, and tries until that has succeeded or ctx
 // is done. Any other error is one that no waiting can mend.
 func (r *run) settleNow(ctx context.Context) error {
-	if err := r.settling.lock(ctx); err != nil {
+	if err := r.settling.Lock(ctx); err != nil {
 		return err
 	}
-	defer r.settling.unlock()
+	defer r.settling.Unlock()
 	list := r.window.settleable()
 	if len(list) == 0 {
 		return nil

@@ -6,6 +6,8 @@ import (
 	"log/slog"
 	"slices"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
 // Run trims at once and then after each interval ([WithTrimInterval]), until ctx is
@@ -61,7 +63,7 @@ func (t *Trimmer) Run(ctx context.Context) error {
 			relocate(t.client, err)
 			wait = min(wait, recovery.Delay(trouble.failures))
 		}
-		if !sleep(ctx, wait) {
+		if !task.Sleep(ctx, wait) {
 			return nil
 		}
 	}

@@ -133,10 +133,10 @@ type groupState struct {
 // checkGroup finds out, now and then, whether entries have gone that the group will
 // never read, or its place has.
 func (s *groupSource) checkGroup(ctx context.Context) error {
-	if err := s.checking.lock(ctx); err != nil {
+	if err := s.checking.Lock(ctx); err != nil {
 		return err
 	}
-	defer s.checking.unlock()
+	defer s.checking.Unlock()
 	before, place := s.recall()
 	at, err := s.queryAndCount(ctx, place)
 	if err != nil || at == nil {

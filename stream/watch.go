@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
 // intervals is how often, in group mode, a consumer is to tend what it holds, and how
@@ -21,7 +23,7 @@ func intervalsOf(claimIdle time.Duration) intervals {
 // at times of its own, are what would keep an idle process, and its server, busy.
 type scheduled struct {
 	every   intervals
-	renewer atomic.Pointer[task] // nil until there is one
+	renewer atomic.Pointer[task.Task] // nil until there is one
 	// handedBack is set when there may be something to take over, due when the
 	// consumer is to look around.
 	handedBack, due atomic.Bool
@@ -32,11 +34,11 @@ type scheduled struct {
 	state  string // of the stream and the group, "" is not known
 }
 
-func (m *scheduled) schedule(renewer *task) { m.renewer.Store(renewer) }
+func (m *scheduled) schedule(renewer *task.Task) { m.renewer.Store(renewer) }
 
 func (m *scheduled) request() {
 	if renewer := m.renewer.Load(); renewer != nil {
-		renewer.request()
+		renewer.Request()
 	}
 }
 
@@ -46,7 +48,7 @@ func (m *scheduled) isDue() bool { return m.due.Swap(false) }
 
 // tick has the members tend what they hold, until ctx is done.
 func (h *hub) tick(ctx context.Context) {
-	for sleep(ctx, h.tendInterval()) {
+	for task.Sleep(ctx, h.tendInterval()) {
 		h.mu.Lock()
 		for _, m := range h.members {
 			m.request()
@@ -68,7 +70,7 @@ func (h *hub) tendInterval() time.Duration {
 
 // checkStreams looks for what the members have to do, until ctx is done.
 func (h *hub) checkStreams(ctx context.Context) {
-	for sleep(ctx, h.tendInterval()) {
+	for task.Sleep(ctx, h.tendInterval()) {
 		h.mu.Lock()
 		members := maps.Clone(h.members)
 		h.mu.Unlock()

@@ -70,7 +70,7 @@ var mutants = []mutant{
 		name: "what was just claimed is taken for something that nobody knows of",
 		edits: []edit{{
 			"stream/own.go",
-			"s.byItself(func(ctx context.Context) error {\n\t\t\ts.reads.begin()\n\t\t\treturn s.takeUpPage(ctx)\n\t\t})(ctx)",
+			"s.byItself(func(ctx context.Context) error {\n\t\t\ts.reads.Begin()\n\t\t\treturn s.takeUpPage(ctx)\n\t\t})(ctx)",
 			"s.takeUpPage(ctx)",
 		}},
 		tests: []tests{{inStream, "TestTakenOverWhileLookingForOwn"}},

@@ -1,17 +1,17 @@
-package stream
+package task
 
 import (
 	"sync"
 	"time"
 )
 
-// task runs a function each time it is requested, one run at a time. Requests that arrive
+// Task runs a function each time it is requested, one run at a time. Requests that arrive
 // during a run make one more run. Its goroutine exists only while the function runs: the
 // stacks of a thousand goroutines that wait would be held by an idle process.
 //
 // mu guards the fields below it. It may be taken while any other lock is held.
-type task struct {
-	do func()
+type Task struct {
+	Do func() // set before the first Request
 
 	mu        sync.Mutex
 	requested bool // since the last run began
@@ -21,14 +21,14 @@ type task struct {
 	goroutine sync.WaitGroup
 }
 
-// request has the function run. It does not wait.
-func (t *task) request() {
+// Request has the function run. It does not wait.
+func (t *Task) Request() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.requestLocked()
 }
 
-func (t *task) requestLocked() {
+func (t *Task) requestLocked() {
 	t.requested = true
 	if !t.running && !t.over {
 		t.running = true
@@ -36,8 +36,8 @@ func (t *task) requestLocked() {
 	}
 }
 
-// every requests a run at an interval, from now on.
-func (t *task) every(interval time.Duration) {
+// Every requests a run at an interval, from now on.
+func (t *Task) Every(interval time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.timer = time.AfterFunc(interval, func() {
@@ -50,21 +50,21 @@ func (t *task) every(interval time.Duration) {
 	})
 }
 
-func (t *task) run() {
+func (t *Task) run() {
 	for t.next() {
-		t.do()
+		t.Do()
 	}
 }
 
-func (t *task) next() bool {
+func (t *Task) next() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.running, t.requested = t.requested && !t.over, false
 	return t.running
 }
 
-// stop waits for the run that is on its way. No other one begins.
-func (t *task) stop() {
+// Stop waits for the run that is on its way. No other one begins.
+func (t *Task) Stop() {
 	t.mu.Lock()
 	t.over = true
 	if t.timer != nil {

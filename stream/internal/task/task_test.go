@@ -1,19 +1,21 @@
-package stream
+package task_test
 
 import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
-// However many ask, and whenever they do, one does it at a time, and what was asked
-// for while it was being done is done afterwards.
-func TestErrand(t *testing.T) {
+// Any number of requests, at any time, make one run at a time, and a request that arrives
+// during a run makes another one afterwards.
+func TestTask(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var busy bool
 		done := 0
-		e := task{do: func() {
+		e := task.Task{Do: func() {
 			if busy {
 				t.Error("two do it at once")
 			}
@@ -23,24 +25,24 @@ func TestErrand(t *testing.T) {
 			done++
 		}}
 		for range 5 {
-			e.request()
+			e.Request()
 		}
 		synctest.Wait() // it has begun: nobody who asks now is among those five
 		for range 5 {
-			e.request()
+			e.Request()
 		}
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if done != 2 {
 			t.Errorf("it was done %d times, want twice", done)
 		}
-		e.request()
+		e.Request()
 		synctest.Wait()
-		e.request()
-		if e.stop(); busy || done != 3 {
+		e.Request()
+		if e.Stop(); busy || done != 3 {
 			t.Errorf("at the end it was done %d times, want 3, and is being done: %v", done, busy)
 		}
-		e.request()
+		e.Request()
 		synctest.Wait()
 		if busy || done != 3 {
 			t.Error("it is done after the end")
@@ -48,15 +50,15 @@ func TestErrand(t *testing.T) {
 	})
 }
 
-func TestErrandAtAnInterval(t *testing.T) {
+func TestTaskAtAnInterval(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Duration
 		begun := time.Now()
-		e := task{do: func() { at = append(at, time.Since(begun)) }}
-		e.every(time.Second)
+		e := task.Task{Do: func() { at = append(at, time.Since(begun)) }}
+		e.Every(time.Second)
 		time.Sleep(3*time.Second + time.Millisecond)
-		e.stop()
+		e.Stop()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
 		if len(at) != 3 || at[0] != time.Second || at[2] != 3*time.Second {
