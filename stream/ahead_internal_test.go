@@ -100,7 +100,7 @@ func TestNothingIsSentAheadWhileEntriesAreLarge(t *testing.T) {
 		bytes  int64
 		steady bool
 	}{{100, true}, {5000, false}, {100, false}, {100, true}} {
-		p.learn(batch{entries: make([]Entry, 1), bytes: step.bytes})
+		p.learn(batch{entries: make([]wireEntry, 1), bytes: step.bytes})
 		if p.steady != step.steady {
 			t.Errorf("after an entry of %d bytes, COUNT is %d, and steady is %v", step.bytes, p.count, p.steady)
 		}

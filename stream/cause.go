@@ -156,12 +156,12 @@ func (w *window) clearCauseLocked(it *item, handled bool) {
 
 // tellHeld logs that an entry is held: at Error if its cause is new to the log, else at
 // Debug, unless a middleware has logged this delivery.
-func (r *run) tellHeld(it *item, failure error) {
-	report := r.window.noteCause(it, causeOf(failure))
+func (r *run) tellHeld(d *delivery, failure error) {
+	report := r.window.noteCause(d.it, causeOf(failure))
 	log := r.log()
 	if !report.due {
-		if !it.entry.logged && log.Enabled(context.Background(), slog.LevelDebug) {
-			log.Debug(heldText, "entry_id", it.id, "attempt", it.entry.Deliveries, "err", failure)
+		if !d.entry.logged && log.Enabled(context.Background(), slog.LevelDebug) {
+			log.Debug(heldText, "entry_id", d.it.id, "attempt", d.entry.Deliveries, "err", failure)
 		}
 		return
 	}
@@ -169,7 +169,7 @@ func (r *run) tellHeld(it *item, failure error) {
 		log = log.With("stack", string(panicked.Stack))
 	}
 	if report.first {
-		log.Error(heldText, "entry_id", it.id, "attempt", it.entry.Deliveries, "err", failure)
+		log.Error(heldText, "entry_id", d.it.id, "attempt", d.entry.Deliveries, "err", failure)
 		return
 	}
 	log.Error("entries held: they fail, and will be delivered again", "held", report.held, "oldest", report.oldest,

@@ -112,7 +112,7 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
 	}
-	handler, err := chain(decodeAndHandle(topic.Codec, adapt(&cfg), cfg.maxEntry), cfg.middleware)
+	handler, err := chain(decodeAndHandle(topic.Codec, adapt(&cfg), &cfg), cfg.middleware)
 	problems := errors.Join(
 		checkClient(client),
 		checkTopic(topic),
@@ -157,14 +157,14 @@ func (c *Consumer[T]) String() string { return c.engine.name }
 
 // decodeAndHandle is the innermost handler of a chain, the only place where an
 // entry meets its type.
-func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T], maxEntry *int) EntryHandler {
+func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T], c *config) EntryHandler {
 	into, ok := decoder.(codec.IntoDecoder[T])
 	if !ok {
 		into = intoDecoder[T]{decoder}
 	}
-	most := sizeLimit(maxEntry)
+	most := sizeLimit(c.maxEntry)
 	return func(ctx context.Context, entry *Entry) error {
-		if entry.exhausted {
+		if c.isExhausted(entry) {
 			return &MaxDeliveriesError{Deliveries: entry.Deliveries}
 		}
 		if size := int64(entry.size); size > most {

@@ -22,7 +22,7 @@ type mark struct {
 }
 
 // read counts entries, the next that were read.
-func (c *count) read(entries []Entry) (loss *LossError) {
+func (c *count) read(entries []wireEntry) (loss *LossError) {
 	n := len(entries)
 	if c.mark.id != "" && compareIDs(entries[n-1].ID, c.mark.id) >= 0 {
 		for n > 0 && compareIDs(entries[n-1].ID, c.mark.id) > 0 {

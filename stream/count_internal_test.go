@@ -8,7 +8,7 @@ func TestCount(t *testing.T) {
 	t.Parallel()
 	read := func(ids ...string) func(*count) *LossError {
 		return func(c *count) *LossError {
-			entries := make([]Entry, len(ids))
+			entries := make([]wireEntry, len(ids))
 			for i, id := range ids {
 				entries[i].ID = id
 			}

@@ -96,12 +96,12 @@ func TestPaceAfterCuts(t *testing.T) {
 			t.Errorf("the advice is %q", classify(cut).advice)
 		}
 	}
-	p.learn(batch{entries: make([]Entry, 1), bytes: 1})
+	p.learn(batch{entries: make([]wireEntry, 1), bytes: 1})
 	if !p.alone || p.count != 1 {
 		t.Errorf("after a read that worked it is %+v", p)
 	}
 	p.limit.grows = time.Now()
-	p.learn(batch{entries: make([]Entry, 1), bytes: 1})
+	p.learn(batch{entries: make([]wireEntry, 1), bytes: 1})
 	if p.alone || p.count != 2 {
 		t.Errorf("when it grows it is %+v", p)
 	}
@@ -122,7 +122,7 @@ func TestOneClosedConnectionIsNoCut(t *testing.T) {
 		if err := p.failed(&cutError{err: io.EOF}); err != io.EOF || p.count != 4 { //nolint:errorlint // as it is
 			t.Errorf("once it became %v, and %d are asked for", err, p.count)
 		}
-		p.learn(batch{entries: make([]Entry, 1), bytes: 1})
+		p.learn(batch{entries: make([]wireEntry, 1), bytes: 1})
 	}
 	_ = p.failed(&cutError{err: io.EOF})
 	var cut *cutError

@@ -86,7 +86,7 @@ return 'moved'`)
 // it gets, and how the delivery ended that has brought it.
 type deadLetter struct {
 	one    *item
-	entry  *Entry
+	entry  Entry
 	client redis.UniversalClient // nil is the consumer's own
 	target string
 	added  []string
@@ -104,22 +104,22 @@ type deadLetter struct {
 
 // newDeadLetter returns the dead letter of an entry, as it is to be written however
 // late that is.
-func (r *run) newDeadLetter(it *item, dead *DeadLetterError, failure error, took time.Duration) *deadLetter {
+func (r *run) newDeadLetter(d *delivery, dead *DeadLetterError, failure error, took time.Duration) *deadLetter {
 	owner, of := DeadLetterLabel, r.identity.Label
 	if r.group {
 		owner, of = DeadLetterGroup, r.identity.Group
 	}
 	return &deadLetter{
-		one: it, entry: it.entry, client: dead.Client, target: dead.target(r.stream),
+		one: d.it, entry: d.entry, client: dead.Client, target: dead.target(r.stream),
 		added: []string{
 			DeadLetterOrigin, r.stream,
-			DeadLetterID, it.id,
+			DeadLetterID, d.entry.ID,
 			owner, of,
 			DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
 			DeadLetterCause, cut(textOf(dead.Err), 1024),
 			DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
 		},
-		id: it.id, attempt: it.entry.Deliveries, cause: harmless(dead.Err), failure: failure, took: took,
+		id: d.entry.ID, attempt: d.entry.Deliveries, cause: harmless(dead.Err), failure: failure, took: took,
 	}
 }
 
@@ -204,7 +204,7 @@ func (r *run) moveThroughHere(ctx context.Context, letter *deadLetter) error {
 		}
 		defer r.carrying.Unlock()
 	}
-	pairs, err := r.original(ctx, letter.entry)
+	pairs, err := r.original(ctx, &letter.entry)
 	if errors.Is(err, errGone) {
 		return err
 	}

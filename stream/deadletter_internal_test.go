@@ -102,7 +102,7 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		from = &groupSource{run: r, group: l.owner, name: "me", renewal: task.NewLock()}
 	}
 	begun := time.Now()
-	settled, err := from.writeLetter(ctx, r.newDeadLetter(&item{id: l.id, entry: entry}, dead, dead, 0))
+	settled, err := from.writeLetter(ctx, r.newDeadLetter(&delivery{it: &item{id: l.id}, entry: *entry}, dead, dead, 0))
 	if err != nil || log.Len() > 0 {
 		t.Fatalf("%v, and in the log: %s", err, &log)
 	}

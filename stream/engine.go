@@ -110,7 +110,7 @@ var recovery = Backoff{Min: 50 * time.Millisecond, Max: 500 * time.Millisecond}
 func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
 	r := &run{
-		engine: e, window: newWindow(e.limits(e.group), e.group),
+		engine: e, window: e.newWindow(),
 		settling: task.NewLock(), carrying: task.NewLock(), storing: task.NewLock(),
 	}
 	r.window.assembler = newAssembler(r.window, &e.config)
@@ -141,6 +141,14 @@ func (e *engine) run(parent context.Context) (err error) {
 		return context.Cause(ctx) // what no waiting can mend
 	}
 	return r.stop(ctx, until)
+}
+
+func (e *engine) newWindow() *window {
+	l := e.limits(e.group)
+	if e.orderKey != nil {
+		l.key = &orderKeys{stream: e.stream, key: e.orderKey}
+	}
+	return newWindow(l, e.group)
 }
 
 // connect makes the clients of the run.

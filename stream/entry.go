@@ -23,7 +23,6 @@ func (s *groupSource) begin(ctx context.Context, it *item) bool {
 			return false
 		}
 	}
-	it.entry.exhausted = s.maxDeliveries > 0 && it.entry.Deliveries > s.maxDeliveries
 	return true
 }
 
@@ -78,7 +77,7 @@ func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (out
 	outcome, _ = reply[0].(string)
 	if outcome == "ours" {
 		count, _ := reply[1].(int64)
-		s.window.load(it, s.fetched(it.id, reply[2:], count))
+		s.window.load(it, fetched(it.id, reply[2:]), count)
 		it.uncounted = false
 		s.window.noteRenewed([]string{it.id}, at)
 	}
@@ -104,7 +103,7 @@ func (s *groupSource) fetchUnowned(ctx context.Context, it *item) bool {
 		s.window.forget(it)
 		return false
 	}
-	s.window.load(it, s.fetched(it.id, found, it.deliveries+1))
+	s.window.load(it, fetched(it.id, found), it.deliveries+1)
 	return true
 }
 
@@ -119,9 +118,9 @@ func (s *groupSource) most() int {
 
 // fetched makes an entry of what a script has found: its size and, if it is not too
 // large, its names and values.
-func (s *groupSource) fetched(id string, found []any, deliveries int64) *Entry {
+func fetched(id string, found []any) *wireEntry {
 	size, _ := found[0].(int64)
-	entry := &Entry{Stream: s.stream, ID: id, Deliveries: deliveries, size: uint32(size)} //nolint:gosec // Redis takes no entry of a gigabyte
+	entry := &wireEntry{ID: id, size: uint32(size)} //nolint:gosec // Redis takes no entry of a gigabyte
 	if pairs, ok := found[1].([]any); ok {
 		entry.Fields = fieldsOf(pairs)
 	}

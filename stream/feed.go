@@ -59,13 +59,13 @@ type place struct {
 	sum       uint64
 }
 
-func placeAfter(entries []Entry) place {
+func placeAfter(entries []wireEntry) place {
 	last := entries[len(entries)-1]
 	return place{id: strings.Clone(last.ID), witnessed: true, sum: sumOf(last.Fields)}
 }
 
 // is reports whether an entry is the one at the place.
-func (p place) is(entry Entry) bool {
+func (p place) is(entry wireEntry) bool {
 	return entry.ID == p.id && (p.sum == 0 || entry.Fields == nil || p.sum == sumOf(entry.Fields))
 }
 

@@ -58,14 +58,14 @@ func (p place) isIn(ctx context.Context, client redis.UniversalClient, stream st
 }
 
 // look returns the entry that a stream has under the ID of the place.
-func (p place) look(ctx context.Context, client redis.UniversalClient, stream string, maxEntry *int) (Entry, error) {
+func (p place) look(ctx context.Context, client redis.UniversalClient, stream string, maxEntry *int) (wireEntry, error) {
 	most := sizeLimit(maxEntry)
 	if p.sum == 0 {
 		most = 0 // its ID is all that is known of it
 	}
 	found, err := entryOf(ctx, client, most, "xrange", stream, p.id, p.id)
 	if err != nil {
-		return Entry{}, fmt.Errorf("looking for the last entry that was read: %w", err)
+		return wireEntry{}, fmt.Errorf("looking for the last entry that was read: %w", err)
 	}
 	return found, nil
 }

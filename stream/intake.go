@@ -2,6 +2,7 @@ package stream
 
 import (
 	"math"
+	"millrace/codec"
 	"strings"
 	"time"
 )
@@ -16,9 +17,9 @@ type intake struct {
 	// their size, or nothing would ever move.
 	room  int64
 	least int
-	// key is the order key of entries that are left, nil for none: it is asked
-	// while the fields are there.
-	key func(*Entry) string
+	// key tells the order key of entries that are left, while the fields are there; nil is
+	// none. It does not panic.
+	key func(*wireEntry) string
 	// steady says that the next read asks for as many entries as this one, if they fit.
 	steady bool
 }
@@ -43,10 +44,47 @@ const unlimited = math.MaxInt64
 // everything has no limit.
 func everything(string) intake { return intake{entry: unlimited, room: unlimited, least: 1} }
 
+// wireEntry is an entry as a read has brought it.
+type wireEntry struct {
+	ID string
+	// Fields are nil where the entry is too large, or was deleted. Of a name that is
+	// repeated the last value is kept.
+	Fields codec.Fields
+	// size is that of the names and values together, repeated ones included, also if the
+	// fields are not here. Redis takes no entry of a gigabyte or more.
+	size uint32
+}
+
+// fieldBytes is what a field takes in memory besides its name and value, about.
+const fieldBytes = 64
+
+// bytes is what the fields of the entry take in memory, about.
+func (e *wireEntry) bytes() int64 {
+	if e.Fields == nil {
+		return 0
+	}
+	return int64(e.size) + fieldBytes*int64(len(e.Fields))
+}
+
+// take gives the entry its fields, which go-redis has read, unless they are larger
+// than most. Of a name that is repeated go-redis has lost all values but one, which
+// cannot be counted.
+func (e *wireEntry) take(fields codec.Fields, most int64) {
+	size := 0
+	for name, value := range fields {
+		text, _ := value.(string)
+		size += len(name) + len(text)
+	}
+	e.size = uint32(min(int64(size), math.MaxUint32))
+	if int64(size) <= most {
+		e.Fields = fields
+	}
+}
+
 // batch is what a read has brought of one stream.
 type batch struct {
 	stream  string
-	entries []Entry
+	entries []wireEntry
 	// left are the entries behind those for which there was no room.
 	left []leftover
 	// bytes is what all of them would take in memory, those that are left included.
@@ -78,7 +116,7 @@ func (b *batch) lastID() string {
 
 // add takes in the next entry, of the given size in memory, and returns what room
 // there is for others.
-func (b *batch) add(one Entry, bytes int64, in *intake, room int64) int64 {
+func (b *batch) add(one wireEntry, bytes int64, in *intake, room int64) int64 {
 	b.bytes += bytes
 	if int64(one.size) > in.entry {
 		bytes = 0
@@ -90,7 +128,7 @@ func (b *batch) add(one Entry, bytes int64, in *intake, room int64) int64 {
 	left := leftover{id: strings.Clone(one.ID)}
 	if in.key != nil {
 		shown := one // or each entry would be allocated, for the few that come here
-		left.key = strings.Clone(keyOf(in.key, &shown))
+		left.key = strings.Clone(in.key(&shown))
 	}
 	b.left = append(b.left, left)
 	return -1 // nor for any other

@@ -12,7 +12,7 @@ type item struct {
 	id string
 	// entry is nil in group mode until the entry is begun, unless it came with a
 	// read.
-	entry *Entry
+	entry *wireEntry
 	// due is when it is to be delivered again, deliveries how often it has been.
 	due        time.Time
 	deliveries int64
@@ -75,7 +75,7 @@ func (it *item) claimable(limit time.Time) bool { return !it.doubtful && it.rene
 
 // isAnother reports whether an entry is certainly not this one, though it has its ID. A
 // handler that is at work may change the fields, which are not compared then.
-func (it *item) isAnother(entry *Entry) bool {
+func (it *item) isAnother(entry *wireEntry) bool {
 	if it.entry == nil {
 		return false
 	}
@@ -88,7 +88,7 @@ func (it *item) isAnother(entry *Entry) bool {
 type slab struct {
 	list    []item
 	left    int
-	entries []Entry
+	entries []wireEntry
 }
 
 // state is where an entry stands.

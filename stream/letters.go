@@ -334,7 +334,7 @@ func (w *window) hold(it *item) bool {
 	}
 	w.clearCauseLocked(it, false)
 	w.returnedLocked(it)
-	it.state, it.deliveries = writing, it.entry.Deliveries
+	it.state = writing
 	w.writing++
 	if !w.serial { // else the messages behind it in its batch wait, too
 		w.leaveBatchLocked(it)

@@ -7,8 +7,8 @@ package stream
 // other half is being processed meanwhile.
 func (r *run) intake() intake {
 	in := intake{entry: sizeLimit(r.maxEntry), room: int64(r.window.bytes - r.window.bytes/2), least: 1}
-	if r.group {
-		in.key = r.window.key
+	if r.group && r.window.key != nil {
+		in.key = r.window.key.of
 	}
 	return in
 }

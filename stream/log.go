@@ -142,7 +142,7 @@ func (s *logSource) take(b batch, at time.Time) (more bool) {
 }
 
 func (s *logSource) begin(_ context.Context, it *item) bool {
-	it.entry.Deliveries++
+	it.deliveries++
 	return true
 }
 

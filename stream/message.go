@@ -23,9 +23,6 @@ type Entry struct {
 	// over all consumers; in log mode it starts anew when the consumer does.
 	Deliveries int64
 
-	// exhausted says that the entry is over the limit of deliveries, and not to
-	// be handled any more.
-	exhausted bool
 	// guarded has each part of the chain called on a goroutine of its own, because one
 	// has ended its goroutine with this entry before.
 	guarded bool
@@ -34,17 +31,6 @@ type Entry struct {
 	// size is that of its field names and values together, repeated ones included,
 	// also if they are not here. Redis takes no entry of a gigabyte or more.
 	size uint32
-}
-
-// fieldBytes is what a field takes in memory besides its name and value, about.
-const fieldBytes = 64
-
-// bytes is what the fields of the entry take in memory, about.
-func (e *Entry) bytes() int64 {
-	if e.Fields == nil {
-		return 0
-	}
-	return int64(e.size) + fieldBytes*int64(len(e.Fields))
 }
 
 // MarkLogged says that a middleware has logged the outcome of this delivery, as

@@ -151,7 +151,6 @@ func (c *config) limits(group bool) limits {
 		serial:     !group && !c.ordered && (c.concurrency == 1 || c.role&batchConsumer != 0),
 		probing:    !c.patient,
 		pause:      c.backoff.Min,
-		key:        c.orderKey,
 	}
 	if group {
 		// What one consumer of a group holds, the others do not get.
@@ -165,6 +164,12 @@ func (c *config) limits(group bool) limits {
 	}
 	l.batch = min(c.batchSize, l.size)
 	return l
+}
+
+// isExhausted reports whether an entry is over the limit of deliveries, and not to be
+// handled any more.
+func (c *config) isExhausted(entry *Entry) bool {
+	return c.maxDeliveries > 0 && entry.Deliveries > c.maxDeliveries
 }
 
 func newConfig(r role, stream string, opts []Option) config {

@@ -1,5 +1,7 @@
 package stream
 
+import "sync"
+
 // WithOrderKey keeps the order of entries that have the same key while
 // [WithConcurrency] handlers run at once: entries of one key are processed one at
 // a time, in the order in which they were read, those of different keys in
@@ -36,27 +38,45 @@ func Field(name string) func(*Entry) string {
 	}
 }
 
-// keyOf takes a function that does not return for one that returns "": in order with
-// others of its kind such an entry is safe, and an error of its handler says more than
-// the loss of the reader would.
-func keyOf(key func(*Entry) string, entry *Entry) (text string) {
-	_ = isolated(func() error {
-		text = key(entry)
-		return nil
-	})
-	return text
+// orderKeys tells the order keys of entries, with the user's function. A function that
+// does not return counts as one that returns "": in order with others of its kind such an
+// entry is safe, and an error of its handler says more than the loss of the reader would.
+type orderKeys struct {
+	stream string
+	key    func(*Entry) string
+	// shown has entries for the function, each for one call.
+	shown sync.Pool
 }
 
-// setKeys is keyOf for many entries.
-func setKeys(key func(*Entry) string, list []item) {
-	for next := 0; next < len(list); {
+func (o *orderKeys) of(entry *wireEntry) (key string) {
+	_ = isolated(func() error {
+		key = o.ask(entry)
+		return nil
+	})
+	return key
+}
+
+func (o *orderKeys) ofAll(entries []wireEntry, set func(i int, key string)) {
+	for next := 0; next < len(entries); {
 		_ = isolated(func() error { // once, but for entries with which it does not return
-			for next < len(list) {
-				it := &list[next]
+			for next < len(entries) {
+				i := next
 				next++
-				it.key = key(it.entry)
+				set(i, o.ask(&entries[i]))
 			}
 			return nil
 		})
 	}
+}
+
+func (o *orderKeys) ask(entry *wireEntry) string {
+	shown, _ := o.shown.Get().(*Entry)
+	if shown == nil {
+		shown = new(Entry)
+	}
+	*shown = Entry{Stream: o.stream, ID: entry.ID, Fields: entry.Fields, size: entry.size}
+	key := o.key(shown)
+	*shown = Entry{}
+	o.shown.Put(shown)
+	return key
 }

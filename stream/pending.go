@@ -82,11 +82,11 @@ func (w *window) takeDoubles() []string {
 	return ids
 }
 
-// load gives an entry, which is at work, its fields.
-func (w *window) load(it *item, entry *Entry) {
+// load gives an entry, which is at work, its fields, and the number of its delivery.
+func (w *window) load(it *item, entry *wireEntry, deliveries int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	it.entry, it.bytes = entry, entry.bytes()
+	it.entry, it.bytes, it.deliveries = entry, entry.bytes(), deliveries
 	w.loaded += it.bytes
 }
 
@@ -96,7 +96,7 @@ func (w *window) queueUp(it *item) bool {
 	if w.key == nil {
 		return true
 	}
-	key := keyOf(w.key, it.entry)
+	key := w.key.of(it.entry)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !it.keyed {

@@ -167,7 +167,7 @@ func firstOf(ctx context.Context, client redis.UniversalClient, command, stream,
 
 // entryOf is firstOf, and returns the entry's fields too if they are no larger than
 // most.
-func entryOf(ctx context.Context, client redis.UniversalClient, most int64, command, stream, from, to string) (one Entry, err error) {
+func entryOf(ctx context.Context, client redis.UniversalClient, most int64, command, stream, from, to string) (one wireEntry, err error) {
 	args := []any{command, stream, from, to, "count", 1}
 	one, err = queryEntry(ctx, client, most, args...)
 	if err != errUnread { //nolint:errorlint // our own, never wrapped
@@ -175,16 +175,16 @@ func entryOf(ctx context.Context, client redis.UniversalClient, most int64, comm
 	}
 	cmd := redis.NewXMessageSliceCmd(ctx, args...)
 	if err := client.Process(ctx, cmd); err != nil || len(cmd.Val()) == 0 {
-		return Entry{}, err
+		return wireEntry{}, err
 	}
 	one.ID = cmd.Val()[0].ID
 	one.take(cmd.Val()[0].Values, most)
 	return one, nil
 }
 
-func queryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one Entry, err error) {
+func queryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one wireEntry, err error) {
 	read := func(r *reply) error {
-		one = Entry{}
+		one = wireEntry{}
 		kind, n, err := r.head()
 		if err != nil || kind != '*' || n > 1 {
 			return or(err, "it is no list of entries")

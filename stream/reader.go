@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"errors"
-	"math"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -103,19 +102,13 @@ func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want intakes) 
 	return r.brought(reply, err, want)
 }
 
-// readGroup is XREADGROUP, as read is XREAD; each entry has had one delivery.
+// readGroup is XREADGROUP, as read is XREAD.
 func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs, want intakes) ([]batch, error) {
 	defer r.follow(ctx)()
 	r.sockets.wanted.Store(&want)
 	r.sockets.cut.Store(nil)
 	reply, err := r.XReadGroup(ctx, args).Result()
-	batches, err := r.brought(reply, err, want)
-	for _, one := range batches {
-		for i := range one.entries {
-			one.entries[i].Deliveries = 1
-		}
-	}
-	return batches, err
+	return r.brought(reply, err, want)
 }
 
 // brought returns what a read has brought: what a socket has caught, of which
@@ -138,31 +131,16 @@ func (r *reader) brought(reply []redis.XStream, err error, want intakes) ([]batc
 	}
 	batches := make([]batch, len(reply))
 	for i, stream := range reply {
-		batches[i] = batch{stream: stream.Stream, entries: make([]Entry, 0, len(stream.Messages))}
+		batches[i] = batch{stream: stream.Stream, entries: make([]wireEntry, 0, len(stream.Messages))}
 		in := want(stream.Stream)
 		in.room = unlimited // it is all here already
 		for _, message := range stream.Messages {
-			one := Entry{Stream: stream.Stream, ID: message.ID}
+			one := wireEntry{ID: message.ID}
 			one.take(codec.Fields(message.Values), in.entry)
 			batches[i].add(one, one.bytes(), &in, unlimited)
 		}
 	}
 	return batches, nil
-}
-
-// take gives the entry its fields, which go-redis has read, unless they are larger
-// than most. Of a name that is repeated go-redis has lost all values but one, which
-// cannot be counted.
-func (e *Entry) take(fields codec.Fields, most int64) {
-	size := 0
-	for name, value := range fields {
-		text, _ := value.(string)
-		size += len(name) + len(text)
-	}
-	e.size = uint32(min(int64(size), math.MaxUint32))
-	if int64(size) <= most {
-		e.Fields = fields
-	}
 }
 
 // readsOnce has a client of a cluster not send a read of a group again by itself, as it

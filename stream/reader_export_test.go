@@ -33,8 +33,10 @@ func (r Reader) ReadGroup(ctx context.Context, args *redis.XReadGroupArgs) ([]En
 }
 
 func flat(batches []batch, err error) (entries []Entry, _ error) {
-	for _, one := range unmeasured(batches) {
-		entries = append(entries, one.entries...)
+	for _, one := range batches {
+		for _, entry := range one.entries {
+			entries = append(entries, Entry{Stream: one.stream, ID: entry.ID, Fields: entry.Fields})
+		}
 	}
 	return entries, err
 }
@@ -59,9 +61,10 @@ func Glance(t testing.TB, client redis.UniversalClient, stream, position string,
 	if seen.Next, err = nextID(ctx, client, stream, position); err != nil {
 		t.Errorf("XREAD: %v", err)
 	}
-	if seen.Entry, err = queryEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1); err != nil {
+	found, err := queryEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1)
+	if err != nil {
 		t.Errorf("XRANGE: %v", err)
 	}
-	seen.Entry.size = 0
+	seen.Entry = Entry{ID: found.ID, Fields: found.Fields}
 	return seen
 }

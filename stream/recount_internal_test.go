@@ -112,6 +112,17 @@ func Recounter[T any](c *Consumer[T]) func() error {
 	}
 }
 
+// testKeys makes order keys of a function.
+type testKeys func(*wireEntry) string
+
+func (k testKeys) of(entry *wireEntry) string { return k(entry) }
+
+func (k testKeys) ofAll(entries []wireEntry, set func(i int, key string)) {
+	for i := range entries {
+		set(i, k(&entries[i]))
+	}
+}
+
 // The recount finds a wrong counter.
 func TestRecount(t *testing.T) {
 	t.Parallel()
@@ -129,13 +140,13 @@ func TestRecount(t *testing.T) {
 			delete(w.byID, "3-0")
 		},
 	} {
-		w := newWindow(limits{size: 10, batch: 10, every: 10, interval: 1, key: func(*Entry) string { return "k" }}, true)
+		w := newWindow(limits{size: 10, batch: 10, every: 10, interval: 1, key: testKeys(func(*wireEntry) string { return "k" })}, true)
 		defer w.close()
-		w.addRead(batch{entries: []Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, w.movedAt)
+		w.addRead(batch{entries: []wireEntry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, w.movedAt)
 		w.end(w.next(nil), done)
 		w.next(nil)
 		w.key = nil
-		w.addRead(batch{entries: []Entry{{ID: "5-0"}}}, w.movedAt)
+		w.addRead(batch{entries: []wireEntry{{ID: "5-0"}}}, w.movedAt)
 		if err := w.recount(); err != nil {
 			t.Errorf("%s: nothing is wrong yet: %v", name, err)
 		}

@@ -65,15 +65,15 @@ const (
 // are two thousand a second of them.
 var entryPool sync.Pool
 
-func takeEntries(room int) []Entry {
-	if kept, _ := entryPool.Get().(*[]Entry); kept != nil && cap(*kept) >= room {
+func takeEntries(room int) []wireEntry {
+	if kept, _ := entryPool.Get().(*[]wireEntry); kept != nil && cap(*kept) >= room {
 		return (*kept)[:0]
 	}
-	return make([]Entry, 0, room)
+	return make([]wireEntry, 0, room)
 }
 
 // giveEntries has the memory used again: nothing may point to it.
-func giveEntries(entries []Entry) {
+func giveEntries(entries []wireEntry) {
 	if cap(entries) < ahead/8 || cap(entries) > ahead {
 		return
 	}
@@ -128,7 +128,6 @@ func (r *reply) batch() (batch, error) {
 		if err != nil {
 			return batch{}, err
 		}
-		one.Stream = name
 		room = all.add(one, bytes, &in, room)
 	}
 	return all, nil
@@ -138,35 +137,35 @@ func (r *reply) batch() (batch, error) {
 // are dropped if they are larger than most, or than fits. What newer servers add
 // (XREADGROUP CLAIM has the idle time and the deliveries behind the fields) is
 // passed over.
-func (r *reply) entry(most, fits int64) (one Entry, bytes int64, err error) {
+func (r *reply) entry(most, fits int64) (one wireEntry, bytes int64, err error) {
 	kind, elements, err := r.head()
 	if err != nil || kind != '*' || elements < 2 {
-		return Entry{}, 0, or(err, "an entry is no pair")
+		return wireEntry{}, 0, or(err, "an entry is no pair")
 	}
 	id, size, err := r.brief(maxShared, "an entry has no ID")
 	if err != nil || size > maxShared {
-		return Entry{}, 0, or(err, "an entry has no ID")
+		return wireEntry{}, 0, or(err, "an entry has no ID")
 	}
 	defer r.forget()
 	r.text = append(r.text, id...)
 	kind, n, err := r.head()
 	switch {
 	case err != nil:
-		return Entry{}, 0, err
+		return wireEntry{}, 0, err
 	case n < 0: // the entry is deleted, and was pending: it has no fields at all
 	case kind == '*' && n%2 == 0:
 		n /= 2
 	case kind == '%':
 	default:
-		return Entry{}, 0, malformed("an entry has no fields")
+		return wireEntry{}, 0, malformed("an entry has no fields")
 	}
 	bytes = fieldBytes * int64(max(n, 0))
 	r.most = min(most, fits-bytes)
 	if err := r.readPairs(n); err != nil {
-		return Entry{}, 0, err
+		return wireEntry{}, 0, err
 	}
 	if err := r.skip(int64(elements-2), nil); err != nil {
-		return Entry{}, 0, err
+		return wireEntry{}, 0, err
 	}
 	if n < 0 || r.dropped {
 		one.ID = string(r.text[:size])
@@ -178,9 +177,9 @@ func (r *reply) entry(most, fits int64) (one Entry, bytes int64, err error) {
 }
 
 // made makes the entry of what was read.
-func (r *reply) made(at int) Entry {
+func (r *reply) made(at int) wireEntry {
 	text := string(r.text)
-	made := Entry{ID: text[:at], Fields: make(codec.Fields, len(r.ends))}
+	made := wireEntry{ID: text[:at], Fields: make(codec.Fields, len(r.ends))}
 	apart := r.apart
 	for i, end := range r.ends {
 		one := &r.places[i]

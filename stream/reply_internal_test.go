@@ -172,8 +172,8 @@ func TestEntryWithMore(t *testing.T) {
 	more := ":12\r\n*2\r\n|1\r\n+k\r\n+v\r\n$2\r\n\r\n\r\n%1\r\n,1.5\r\n_\r\n*-1\r\n$-1\r\n=5\r\ntxt:x\r\n"
 	data := "*1\r\n*2\r\n$1\r\ns\r\n*2\r\n*7\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n" + more + "*2\r\n$3\r\n2-0\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n"
 	got, _, err := parse(iotest.OneByteReader(strings.NewReader(data)))
-	wanted := []batch{{stream: "s", entries: []Entry{
-		{Stream: "s", ID: "1-0", Fields: map[string]any{"a": "b"}}, {Stream: "s", ID: "2-0", Fields: map[string]any{"a": "b"}},
+	wanted := []batch{{stream: "s", entries: []wireEntry{
+		{ID: "1-0", Fields: map[string]any{"a": "b"}}, {ID: "2-0", Fields: map[string]any{"a": "b"}},
 	}}}
 	if err != nil || !reflect.DeepEqual(unmeasured(got), wanted) {
 		t.Errorf("%v, %v", got, err)
@@ -310,7 +310,7 @@ func limited(t *testing.T, data []byte, limit int64, whole []batch, wholeErr err
 	for what, in := range map[string]intake{
 		"an entry":         {entry: limit, room: unlimited, least: 1},
 		"all":              {entry: unlimited, room: limit, least: 1},
-		"all, with keys":   {entry: unlimited, room: limit, least: 2, key: func(one *Entry) string { return fmt.Sprint(one.Fields["a"]) }},
+		"all, with keys":   {entry: unlimited, room: limit, least: 2, key: func(one *wireEntry) string { return fmt.Sprint(one.Fields["a"]) }},
 		"an entry and all": {entry: limit / 2, room: limit, least: 1},
 	} {
 		r := &reply{wire: wire{conn: bytes.NewReader(data)}, intakes: in.wanted}

@@ -111,13 +111,19 @@ type limits struct {
 	probing bool
 	pause   time.Duration
 	// key tells which entries are processed in order; nil is none.
-	key func(*Entry) string
+	key keys
 }
 
 // idleSettleTime is how long nothing was settled when a consumer that has nothing to do
 // settles. Without it, a stream that brings many entries, but one by one, would
 // have each of them settled by itself.
 const idleSettleTime = time.Millisecond
+
+// keys tells order keys, each entry's or those of many entries. It does not panic.
+type keys interface {
+	of(entry *wireEntry) string
+	ofAll(entries []wireEntry, set func(i int, key string))
+}
 
 func newWindow(l limits, group bool) *window {
 	w := &window{limits: l, settle: func() {}, startWorker: func() {}, letterTaken: func() {}} // for a run to set
@@ -144,7 +150,7 @@ func (w *window) addRead(b batch, at time.Time) (more bool) {
 		bytes += it.bytes
 	}
 	if w.key != nil {
-		setKeys(w.key, slab.list)
+		w.key.ofAll(entries, func(i int, key string) { slab.list[i].key = key })
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -165,6 +171,7 @@ func (w *window) addRead(b batch, at time.Time) (more bool) {
 				continue
 			}
 			w.byID[it.id] = it
+			it.deliveries = 1 // a read counts it
 		}
 		if w.queueUpLocked(it) {
 			w.fresh.push(it)

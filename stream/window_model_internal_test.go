@@ -168,7 +168,10 @@ type windowEvent struct {
 func newWindowModel(p windowPlan) *windowModel {
 	l := limits{size: p.size, batch: p.batch, every: p.every, interval: modelInterval, maxWorkers: p.workers, bytes: p.bytes, serial: p.serial()}
 	if p.keys > 0 {
-		l.key = Field("key")
+		l.key = testKeys(func(e *wireEntry) string {
+			text, _ := e.Fields["key"].(string)
+			return text
+		})
 	}
 	m := &windowModel{plan: p, w: newWindow(l, p.group), lines: make(map[string][]*modelItem)}
 	m.w.settle = func() { m.asked.Add(1) }
@@ -205,7 +208,7 @@ func (m *windowModel) begin(job *windowJob) bool {
 	defer m.mu.Unlock()
 	if m.plan.group {
 		if job.item.entry == nil {
-			m.w.load(job.item, modelEntryOf(job.id, m.plan.keys))
+			m.w.load(job.item, modelEntryOf(job.id, m.plan.keys), 1)
 		}
 		if !m.w.queueUp(job.item) {
 			m.events = append(m.events, windowEvent{id: job.id})
@@ -217,10 +220,10 @@ func (m *windowModel) begin(job *windowJob) bool {
 }
 
 // modelEntryOf returns the entry of the stream with an ID, which says all.
-func modelEntryOf(id string, keys int) *Entry {
+func modelEntryOf(id string, keys int) *wireEntry {
 	var n uint32
 	_, _ = fmt.Sscanf(id, "%d-0", &n)
-	return &Entry{ID: id, Fields: map[string]any{"key": fmt.Sprint((n * 7) % uint32(max(1, keys)))}, size: 10 * (n % 13)}
+	return &wireEntry{ID: id, Fields: map[string]any{"key": fmt.Sprint((n * 7) % uint32(max(1, keys)))}, size: 10 * (n % 13)}
 }
 
 func (m *windowModel) newItem(id string) *modelItem {

@@ -30,12 +30,13 @@ func (r *run) startWorker(stopping, handling context.Context, workers *sync.Wait
 func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	ctx, lose := context.WithCancelCause(handling)
 	defer lose(nil)
+	var d delivery // one for many entries, because each would be allocated
 	for stopping.Err() == nil {
-		it := r.window.next(lose)
-		if it == nil {
+		if d.it = r.window.next(lose); d.it == nil {
 			return false
 		}
-		r.deliver(ctx, it)
+		r.deliver(ctx, &d)
+		d.entry = Entry{} // whose fields may be large
 		r.logEndedCauses()
 		if ctx.Err() != nil {
 			return true
@@ -44,32 +45,43 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	return false
 }
 
+// delivery is one delivery of an entry: the item of the window, and the entry as the chain
+// gets it.
+type delivery struct {
+	it    *item
+	entry Entry
+}
+
 // deliver processes one entry, and decides where it goes.
-func (r *run) deliver(ctx context.Context, it *item) {
+func (r *run) deliver(ctx context.Context, d *delivery) {
+	it := d.it
 	if !r.source.begin(ctx, it) {
 		return
 	}
-	it.repeated = it.entry.Deliveries > 1
-	it.entry.guarded, it.entry.logged = it.exited, false
+	it.repeated = it.deliveries > 1
+	d.entry = Entry{
+		Stream: r.stream, ID: it.id, Fields: it.entry.Fields, Deliveries: it.deliveries,
+		guarded: it.exited, size: it.entry.size,
+	}
 	var begun time.Time
 	returned := false
 	defer func() {
 		if !returned {
 			it.exited = true
-			r.conclude(ctx, it, errGoexit, begun)
+			r.conclude(ctx, d, errGoexit, begun)
 		}
 	}()
 	if it.piece != nil {
 		ctx = context.WithValue(ctx, pieceKey{}, it.piece)
 	}
 	begun = r.begun(it)
-	failure := r.chain(ctx, it.entry)
+	failure := r.chain(ctx, &d.entry)
 	returned = true
 	if failure == nil && ctx.Err() == nil {
 		r.end(it, OutcomeHandled, nil, r.sinceBegun(begun))
 		return
 	}
-	r.conclude(ctx, it, failure, begun)
+	r.conclude(ctx, d, failure, begun)
 }
 
 // begun tells that an entry is about to be processed, and returns the time if
@@ -93,7 +105,7 @@ func (r *run) sinceBegun(begun time.Time) time.Duration {
 }
 
 func (r *run) delivery(it *item) Delivery {
-	return Delivery{Identity: r.identity, EntryID: it.id, Attempt: it.entry.Deliveries}
+	return Delivery{Identity: r.identity, EntryID: it.id, Attempt: it.deliveries}
 }
 
 // end takes an entry back from its worker after a delivery.
@@ -112,7 +124,7 @@ func (r *run) noteEnd(it *item, outcome Outcome, failure error, took time.Durati
 	}
 	switch outcome {
 	case OutcomeAbsorbed, OutcomeDeadLettered, OutcomeDiscarded, OutcomeHeld, OutcomeParked:
-		attempt := it.entry.Deliveries
+		attempt := it.deliveries
 		r.meter.update(func(m *meter) {
 			m.lastError = lastError{at: time.Now(), what: it.id, outcome: outcome, attempt: attempt}
 		})
@@ -121,8 +133,8 @@ func (r *run) noteEnd(it *item, outcome Outcome, failure error, took time.Durati
 
 // conclude decides what becomes of an entry whose processing failed, or came back
 // when its context had ended.
-func (r *run) conclude(ctx context.Context, it *item, failure error, begun time.Time) {
-	entry, took := it.entry, r.sinceBegun(begun)
+func (r *run) conclude(ctx context.Context, d *delivery, failure error, begun time.Time) {
+	it, entry, took := d.it, &d.entry, r.sinceBegun(begun)
 	switch {
 	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
 		r.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", it.id, "attempt", entry.Deliveries)
@@ -135,19 +147,18 @@ func (r *run) conclude(ctx context.Context, it *item, failure error, begun time.
 	outcome, dead := r.judge(ctx, entry, failure)
 	switch {
 	case dead != nil:
-		r.letters.post(r.newDeadLetter(it, dead, failure, took))
+		r.letters.post(r.newDeadLetter(d, dead, failure, took))
 		return
 	case outcome != OutcomeHeld:
-	case entry.exhausted && r.discard:
+	case r.isExhausted(entry) && r.discard:
 		r.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.id, "attempt", entry.Deliveries)
 		outcome = OutcomeDiscarded
-	case entry.exhausted:
+	case r.isExhausted(entry):
 		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.id, "attempt", entry.Deliveries)
 		outcome = OutcomeParked
 	default:
-		r.tellHeld(it, failure)
+		r.tellHeld(d, failure)
 		it.due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
-		it.deliveries = entry.Deliveries
 	}
 	r.end(it, outcome, failure, took)
 }

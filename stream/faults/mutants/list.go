@@ -29,8 +29,8 @@ var mutants = []mutant{
 		name: "group mode acks before the handler",
 		edits: []edit{{
 			"stream/worker.go",
-			"\tfailure := r.chain(ctx, it.entry)\n",
-			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, it.entry)\n",
+			"\tfailure := r.chain(ctx, &d.entry)\n",
+			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -38,8 +38,8 @@ var mutants = []mutant{
 		name: "log mode saves the offset before the handler",
 		edits: []edit{{
 			"stream/worker.go",
-			"\tfailure := r.chain(ctx, it.entry)\n",
-			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, it.entry)\n",
+			"\tfailure := r.chain(ctx, &d.entry)\n",
+			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -346,8 +346,8 @@ var mutants = []mutant{
 		name: "logs the fields of an entry that failed",
 		edits: []edit{{
 			"stream/cause.go",
-			"log.Error(heldText, \"entry_id\", it.id, \"attempt\", it.entry.Deliveries, \"err\", failure)",
-			"log.Error(heldText, \"entry_id\", it.id, \"attempt\", it.entry.Deliveries, \"err\", failure, \"fields\", it.entry.Fields)",
+			"log.Error(heldText, \"entry_id\", d.it.id, \"attempt\", d.entry.Deliveries, \"err\", failure)",
+			"log.Error(heldText, \"entry_id\", d.it.id, \"attempt\", d.entry.Deliveries, \"err\", failure, \"fields\", d.entry.Fields)",
 		}},
 		tests: []tests{{inFaults, "TestSecretsOfEntries"}},
 	},
