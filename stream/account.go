@@ -3,6 +3,8 @@ package stream
 import (
 	"sync"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // account compares how far a group has come with how many entries this consumer was
@@ -60,8 +62,8 @@ func (a *account) read(first string, n int) {
 
 func (a *account) countLocked(one portion) {
 	switch {
-	case a.from == nil || compareIDs(one.first, a.from.place) <= 0:
-	case a.to != nil && compareIDs(one.first, a.to.place) > 0:
+	case a.from == nil || resp.CompareIDs(one.first, a.from.place) <= 0:
+	case a.to != nil && resp.CompareIDs(one.first, a.to.place) > 0:
 		a.behind += one.n
 	default:
 		a.own += one.n
@@ -93,7 +95,7 @@ func (a *account) end(look int, at *groupState) {
 	case a.to == nil:
 		a.to, a.behind, a.due = now, 0, a.reads+2
 		for _, one := range a.during {
-			if compareIDs(one.first, now.place) > 0 {
+			if resp.CompareIDs(one.first, now.place) > 0 {
 				a.own, a.behind = a.own-one.n, a.behind+one.n
 			}
 		}
@@ -130,7 +132,7 @@ const nobodyElse = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 // alone reports whether no other consumer was given anything since an earlier look.
 func (s *standpoint) alone(since *standpoint, quiet int64) bool {
 	const slack = 100 * time.Millisecond // a server's clock stands still during a command
-	return s.others == since.others && compareIDs(s.place, since.place) >= 0 &&
+	return s.others == since.others && resp.CompareIDs(s.place, since.place) >= 0 &&
 		(quiet < 0 || time.Duration(quiet)*time.Millisecond > time.Since(since.begun)+slack)
 }
 
@@ -165,7 +167,7 @@ func (a *account) compareLocked() *LossError {
 		return nil // the counter of such a server shows trimmed entries
 	}
 	loss := &LossError{Cause: LossMoved, From: a.from.place, To: a.to.place, Count: missing, Exact: true}
-	if trimmed || compareIDs(a.to.deleted, a.from.place) > 0 {
+	if trimmed || resp.CompareIDs(a.to.deleted, a.from.place) > 0 {
 		loss.Cause = LossTrimmed
 	}
 	return loss

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"testing"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // lookedAt is the state of a group at the end of a stream to which so many entries were added, of
@@ -13,7 +15,7 @@ func lookedAt(added, gone int64, quiet time.Duration, others string) *groupState
 	last := fmt.Sprint(added, "-0")
 	at := &groupState{
 		last: last, now: last, generated: last, read: added, sure: 1,
-		added: added, length: added - gone, deleted: beginning, quiet: -1, others: others, timed: 1,
+		added: added, length: added - gone, deleted: resp.Beginning, quiet: -1, others: others, timed: 1,
 	}
 	if quiet >= 0 {
 		at.quiet = quiet.Milliseconds()

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strconv"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // While a backlog is read, the next read can be sent as soon as it is known what the
@@ -12,9 +14,6 @@ import (
 // (a twentieth more throughput with two processors). Only XREAD can be sent ahead: it changes nothing, so
 // that a reply nobody wants is dropped.
 
-// aheadSize is the size of the largest reply that is looked through before it is read.
-const aheadSize = 1 << 20
-
 // fieldsPerByte is how much more a reply can take in memory than on its way.
 const fieldsPerByte = 6 // of the shortest field there are twelve bytes
 
@@ -22,13 +21,13 @@ const fieldsPerByte = 6 // of the shortest field there are twelve bytes
 // that brings as much as it may, all of it is kept, and the one that follows will ask
 // for as many.
 func (c *capture) askAhead() error {
-	look := &outline{wire: &c.reply.wire}
-	entries, last, ok := look.entries()
+	look := &resp.Outline{Wire: &c.reply.Reader}
+	entries, last, ok := look.Entries()
 	if !ok {
 		return nil
 	}
 	// There is one stream, whatever its name.
-	if in := c.reply.intakes(""); !in.steady || int64(look.at) > in.room/fieldsPerByte {
+	if in := c.reply.Intakes(""); !in.Steady || int64(look.At) > in.Room/fieldsPerByte {
 		return nil
 	}
 	next := following(c.asked, entries, last)
@@ -57,11 +56,11 @@ func (c *capture) isAhead(command []byte) (bool, error) {
 		return true, nil
 	}
 	for {
-		if err := c.reply.need(1); err != nil {
+		if err := c.reply.Need(1); err != nil {
 			return false, err
 		}
-		notification := c.reply.unread()[0] == '>'
-		if err := c.reply.skip(1, nil); err != nil || !notification {
+		notification := c.reply.Unread()[0] == '>'
+		if err := c.reply.Skip(1, nil); err != nil || !notification {
 			return false, err
 		}
 	}
@@ -74,7 +73,7 @@ func following(command []byte, entries int, last string) []byte {
 	if !found || bytes.Contains(head, []byte("\r\nblock\r\n")) || !bytes.Contains(head, asksFor(entries)) {
 		return nil
 	}
-	from := before(last)
+	from := resp.Before(last)
 	next := append(bytes.Clone(head), '$')
 	next = strconv.AppendInt(next, int64(len(from)), 10)
 	return append(append(append(next, "\r\n"...), from...), "\r\n"...)
@@ -95,89 +94,3 @@ func withoutPosition(command []byte) (head []byte, found bool) {
 	}
 	return bytes.CutSuffix(text[:start], []byte("$"+strconv.Itoa(len(text)-start-2)))
 }
-
-// outline looks through a reply that is unread, and leaves it so.
-type outline struct {
-	wire *wire
-	at   int // behind the wire's
-}
-
-// entries returns how many entries a reply of one stream has, and the ID of the last,
-// once the reply has arrived. It reports false if it is another reply, or too large.
-func (o *outline) entries() (n int, last string, ok bool) {
-	streams, ok := o.open('*', '%')
-	if !ok || streams != 1 {
-		return 0, "", false
-	}
-	if o.wire.unread()[0] == '*' && !o.pair() {
-		return 0, "", false
-	}
-	if !o.pass() {
-		return 0, "", false
-	}
-	if n, ok = o.open('*'); !ok || n == 0 {
-		return 0, "", false
-	}
-	var from, to int
-	for range n {
-		if !o.pair() {
-			return 0, "", false
-		}
-		from = o.at
-		if !o.pass() {
-			return 0, "", false
-		}
-		to = o.at
-		texts, ok := o.open('*')
-		for range texts {
-			ok = ok && o.pass()
-		}
-		if !ok {
-			return 0, "", false
-		}
-	}
-	id := o.wire.unread()[from:to]
-	_, id, _ = bytes.Cut(id, []byte("\r\n"))
-	return n, string(bytes.TrimSuffix(id, []byte("\r\n"))), true
-}
-
-// pair passes the head of an array of two.
-func (o *outline) pair() bool {
-	n, ok := o.open('*')
-	return ok && n == 2
-}
-
-// open passes the head of a value of one of the given types.
-func (o *outline) open(types ...byte) (length int, ok bool) {
-	for {
-		rest := o.rest()
-		if end := bytes.IndexByte(rest[:min(len(rest), 16)], '\n'); end > 1 {
-			kind, length, err := typeOf(rest[:end-1])
-			o.at += end + 1
-			return length, err == nil && length >= 0 && bytes.IndexByte(types, kind) >= 0
-		} else if len(rest) >= 16 || !o.wire.extend() {
-			return 0, false
-		}
-	}
-}
-
-// pass passes a text.
-func (o *outline) pass() bool {
-	if _, end := smallText(o.rest()); end > 0 {
-		o.at += end + len("\r\n")
-		return true
-	}
-	n, ok := o.open('$')
-	if !ok {
-		return false
-	}
-	o.at += n + len("\r\n")
-	for o.at > len(o.wire.unread()) {
-		if !o.wire.extend() {
-			return false
-		}
-	}
-	return true
-}
-
-func (o *outline) rest() []byte { return o.wire.unread()[o.at:] }

@@ -1,28 +1,18 @@
 package stream
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"reflect"
-	"strings"
 	"testing"
+
+	"millrace/stream/internal/resp"
+	"millrace/stream/internal/resp/resptest"
 )
 
-// numbered is a reply with the entries from first to last, whose values are as large
-// as is said.
-func numbered(protocol, first, last, size int) string {
-	reply := aReply(protocol, last-first+1, strings.Repeat("v", size))
-	for i := last - first + 1; i > 0; i-- {
-		reply = strings.Replace(reply, fmt.Sprintf("*2\r\n$3\r\n%d-0\r\n", i), fmt.Sprintf("*2\r\n$3\r\n%d-0\r\n", first+i-1), 1)
-	}
-	return reply
-}
-
 // eagerReader is a reader that asks ahead, of a canned server.
-func eagerReader(t *testing.T, c *canned) *reader {
+func eagerReader(t *testing.T, c *resptest.Server) *reader {
 	t.Helper()
 	r := cannedReader(t, c)
 	r.sockets.eager = func() bool { return true }
@@ -31,12 +21,12 @@ func eagerReader(t *testing.T, c *canned) *reader {
 
 // readBehind reads behind the entry with the given number, three at the most.
 func readBehind(r *reader, n int) (ids []string, err error) {
-	return readBehindAt(r, n, newPace(everything(""), 3))
+	return readBehindAt(r, n, newPace(resp.NoLimit(""), 3))
 }
 
 func readBehindAt(r *reader, n int, p pace) (ids []string, err error) {
-	b, err := asker{}.readNow(context.Background(), r, "s", place{id: fmt.Sprintf("%d-0", n), witnessed: true}, p)
-	for _, entry := range b.entries {
+	b, err := asker{}.readNow(context.Background(), r, "s", resp.Place{ID: fmt.Sprintf("%d-0", n), Seen: true}, p)
+	for _, entry := range b.Entries {
 		ids = append(ids, entry.ID)
 	}
 	return ids, err
@@ -46,8 +36,8 @@ func readBehindAt(r *reader, n int, p pace) (ids []string, err error) {
 func TestNextReadIsSentAhead(t *testing.T) {
 	t.Parallel()
 	protocols(t, func(t *testing.T, protocol int) {
-		c := &canned{protocol: protocol, replies: [][]step{
-			steps(numbered(protocol, 1, 4, 5)), steps(numbered(protocol, 4, 7, 5)), steps(numbered(protocol, 7, 8, 5)), steps(numbered(protocol, 8, 8, 5)),
+		c := &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{
+			resptest.Steps(resptest.Numbered(protocol, 1, 4, 5)), resptest.Steps(resptest.Numbered(protocol, 4, 7, 5)), resptest.Steps(resptest.Numbered(protocol, 7, 8, 5)), resptest.Steps(resptest.Numbered(protocol, 8, 8, 5)),
 		}}
 		r := eagerReader(t, c)
 		for _, read := range []struct {
@@ -63,12 +53,12 @@ func TestNextReadIsSentAhead(t *testing.T) {
 			if err != nil || !reflect.DeepEqual(got, read.want) {
 				t.Errorf("behind %d there is %v, %v, want %v", read.behind, got, err, read.want)
 			}
-			if len(c.replies) != read.left {
-				t.Errorf("behind %d, %d replies are left, want %d", read.behind, len(c.replies), read.left)
+			if len(c.Replies) != read.left {
+				t.Errorf("behind %d, %d replies are left, want %d", read.behind, len(c.Replies), read.left)
 			}
 		}
-		if c.dialled != 1 {
-			t.Errorf("there were %d connections", c.dialled)
+		if c.Dialled != 1 {
+			t.Errorf("there were %d connections", c.Dialled)
 		}
 	})
 }
@@ -81,28 +71,28 @@ func TestNothingIsSentAheadWhileEntriesAreLarge(t *testing.T) {
 		change func(*pace)
 		ahead  bool
 	}{
-		"room for all":        {func(p *pace) { p.room = 10_000 }, true},
-		"room for some":       {func(p *pace) { p.room = 1000 }, false},
-		"a count that is low": {func(p *pace) { p.most, p.steady = 6, false }, false},
+		"room for all":        {func(p *pace) { p.Room = 10_000 }, true},
+		"room for some":       {func(p *pace) { p.Room = 1000 }, false},
+		"a count that is low": {func(p *pace) { p.most, p.Steady = 6, false }, false},
 	} {
-		c := &canned{protocol: 2, replies: [][]step{steps(numbered(2, 1, 4, 200)), steps(numbered(2, 4, 7, 200))}}
-		p := newPace(everything(""), 3)
+		c := &resptest.Server{Protocol: 2, Replies: [][]resptest.Step{resptest.Steps(resptest.Numbered(2, 1, 4, 200)), resptest.Steps(resptest.Numbered(2, 4, 7, 200))}}
+		p := newPace(resp.NoLimit(""), 3)
 		row.change(&p)
 		if _, err := readBehindAt(eagerReader(t, c), 1, p); err != nil {
 			t.Fatal(err)
 		}
-		if ahead := len(c.replies) == 0; ahead != row.ahead {
+		if ahead := len(c.Replies) == 0; ahead != row.ahead {
 			t.Errorf("%s: sent ahead is %v", name, ahead)
 		}
 	}
-	p := newPace(intake{room: 10_000}, 8)
+	p := newPace(resp.Budget{Room: 10_000}, 8)
 	for _, step := range []struct {
 		bytes  int64
 		steady bool
 	}{{100, true}, {5000, false}, {100, false}, {100, true}} {
-		p.learn(batch{entries: make([]wireEntry, 1), bytes: step.bytes})
-		if p.steady != step.steady {
-			t.Errorf("after an entry of %d bytes, COUNT is %d, and steady is %v", step.bytes, p.count, p.steady)
+		p.learn(resp.Batch{Entries: make([]resp.Entry, 1), Bytes: step.bytes})
+		if p.Steady != step.steady {
+			t.Errorf("after an entry of %d bytes, COUNT is %d, and steady is %v", step.bytes, p.count, p.Steady)
 		}
 	}
 }
@@ -113,9 +103,9 @@ func TestReplySentForAheadIsDropped(t *testing.T) {
 	protocols(t, func(t *testing.T, protocol int) {
 		note := map[int]string{3: ">1\r\n$4\r\nnews\r\n"}[protocol]
 		for name, unwanted := range map[string]string{
-			"entries": note + numbered(protocol, 4, 7, 5), "an error": note + "-LOADING it is\r\n", "nothing": note + "*-1\r\n",
+			"entries": note + resptest.Numbered(protocol, 4, 7, 5), "an error": note + "-LOADING it is\r\n", "nothing": note + "*-1\r\n",
 		} {
-			c := &canned{protocol: protocol, replies: [][]step{steps(numbered(protocol, 1, 4, 5)), steps(unwanted), steps(numbered(protocol, 2, 4, 5))}}
+			c := &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{resptest.Steps(resptest.Numbered(protocol, 1, 4, 5)), resptest.Steps(unwanted), resptest.Steps(resptest.Numbered(protocol, 2, 4, 5))}}
 			r := eagerReader(t, c)
 			if _, err := readBehind(r, 1); err != nil {
 				t.Fatal(err)
@@ -126,8 +116,8 @@ func TestReplySentForAheadIsDropped(t *testing.T) {
 			if got, err := readBehind(r, 2); err != nil || !reflect.DeepEqual(got, []string{"3-0", "4-0"}) {
 				t.Errorf("behind %s another read has %v, %v", name, got, err)
 			}
-			if c.dialled != 1 {
-				t.Errorf("%s: there were %d connections", name, c.dialled)
+			if c.Dialled != 1 {
+				t.Errorf("%s: there were %d connections", name, c.Dialled)
 			}
 		}
 	})
@@ -136,48 +126,10 @@ func TestReplySentForAheadIsDropped(t *testing.T) {
 // A reply that breaks off while it is looked through is told of at once.
 func TestReplyBreaksOffWhileItIsLookedThrough(t *testing.T) {
 	t.Parallel()
-	reply := numbered(2, 1, 4, 5)
+	reply := resptest.Numbered(2, 1, 4, 5)
 	broken := errors.New("broken")
-	c := &canned{protocol: 2, replies: [][]step{{{text: reply[:len(reply)/2]}, {err: broken}, {text: reply[len(reply)/2:]}}}}
+	c := &resptest.Server{Protocol: 2, Replies: [][]resptest.Step{{{Text: reply[:len(reply)/2]}, {Err: broken}, {Text: reply[len(reply)/2:]}}}}
 	if got, err := readBehind(eagerReader(t, c), 1); !errors.Is(err, broken) {
 		t.Errorf("read %v, %v", got, err)
-	}
-}
-
-// Looking through a reply takes nothing of it, however it comes, and tells its end.
-func TestOutline(t *testing.T) {
-	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
-		for _, size := range []int{0, 99, 100, wireSize, aheadSize / 3} {
-			reply := numbered(protocol, 3, 5, size)
-			for _, piece := range []int{1, 7, 1 << 16, 1 << 30} {
-				if size > 100 && piece < 100 {
-					continue // a minute each
-				}
-				w := wire{conn: &pieces{data: []byte(reply), size: piece}}
-				if err := w.fill(); err != nil {
-					t.Fatal(err)
-				}
-				n, last, ok := (&outline{wire: &w}).entries()
-				if fits := len(reply) <= aheadSize; ok != fits || fits && (n != 3 || last != "5-0") {
-					t.Errorf("values of %d bytes in pieces of %d: %d, %q, %v", size, piece, n, last, ok)
-				}
-				rest, err := io.ReadAll(w.conn)
-				if got := string(w.unread()) + string(rest); err != nil || got != reply {
-					t.Errorf("values of %d bytes in pieces of %d: %d bytes are left, want %d", size, piece, len(got), len(reply))
-				}
-				if w.at = w.end; cap(w.buf) > wireSize {
-					if w.shrink(); w.buf != nil {
-						t.Errorf("%d bytes are kept", cap(w.buf))
-					}
-				}
-			}
-		}
-	})
-	for _, other := range []string{"*-1\r\n", "-ERR no\r\n", "*2\r\n", "*1\r\n*3\r\n", "*1\r\n*2\r\n$1\r\ns\r\n*0\r\n", "*1\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*-1\r\n", "nonsense", "\n\n\n", ""} {
-		w := wire{conn: bytes.NewReader([]byte(other))}
-		if n, last, ok := (&outline{wire: &w}).entries(); ok {
-			t.Errorf("%q has %d entries, the last %q", other, n, last)
-		}
 	}
 }

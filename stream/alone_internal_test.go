@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/resp"
 	"millrace/stream/streamtest"
 )
 
@@ -24,7 +25,7 @@ func TestAReadOfOneEntryLooksForTheOneBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = r.Close() })
-	p := newPace(everything(""), 1)
+	p := newPace(resp.NoLimit(""), 1)
 	p.alone = true
 	if ids, err := readBehindAt(r, 1, p); len(ids) != 1 || ids[0] != "2-0" || err != nil {
 		t.Errorf("it has read %v, %v", ids, err)

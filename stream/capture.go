@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync/atomic"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // capture stands between go-redis and a connection of a reader, and takes the
@@ -21,7 +23,7 @@ import (
 type capture struct {
 	net.Conn
 	*exchange
-	reply reply
+	reply resp.Parser
 	// armed is set while the reply to take has not come, which was asked for at a time.
 	armed   atomic.Bool
 	askedAt atomic.Int64 // as of time.UnixNano
@@ -48,15 +50,15 @@ type capture struct {
 // past go-redis. One is enough: the reads of a reader follow each other.
 type exchange struct {
 	// wanted is how much may be taken out of the reply to the current read.
-	wanted atomic.Pointer[intakes]
-	caught atomic.Pointer[[]batch] // what was
+	wanted atomic.Pointer[resp.Budgets]
+	caught atomic.Pointer[[]resp.Batch] // what was
 	// guards are to be sent in front of the next read.
 	guards atomic.Pointer[guards]
 	cut    atomic.Pointer[cutError] // a reply broke off
 }
 
 func newCapture(conn net.Conn, s *sockets) *capture {
-	return &capture{Conn: conn, exchange: &s.exchange, eager: s.eager, reply: reply{wire: wire{conn: watched{conn, s.silence}}}}
+	return &capture{Conn: conn, exchange: &s.exchange, eager: s.eager, reply: resp.Parser{Reader: resp.Reader{Conn: watched{conn, s.silence}}}}
 }
 
 func (c *capture) Write(p []byte) (int, error) {
@@ -128,9 +130,9 @@ func (c *capture) Read(p []byte) (int, error) {
 	// What has arrived beyond the reply. go-redis drops a connection with bytes
 	// that nobody asked for; but a notification that is not complete is kept
 	// back, for it would end in the next reply.
-	if rest := c.reply.unread(); len(rest) > 0 && (n == 0 || rest[0] != '>') {
+	if rest := c.reply.Unread(); len(rest) > 0 && (n == 0 || rest[0] != '>') {
 		copied := copy(p[n:], rest)
-		c.reply.at += copied
+		c.reply.At += copied
 		n += copied
 	}
 	if n > 0 || len(p) == 0 {
@@ -142,51 +144,51 @@ func (c *capture) Read(p []byte) (int, error) {
 // take reads what comes next. It takes entries, and lets everything else pass.
 func (c *capture) take() error {
 	c.begun = false
-	if err := c.reply.need(1); err != nil {
+	if err := c.reply.Need(1); err != nil {
 		return err
 	}
-	if c.reply.unread()[0] == '>' { // a notification, and not yet the reply
-		return c.reply.skip(1, &c.first)
+	if c.reply.Unread()[0] == '>' { // a notification, and not yet the reply
+		return c.reply.Skip(1, &c.first)
 	}
 	if len(c.guarding) > 0 {
 		guard := c.guarding[0]
 		c.guarding = c.guarding[1:]
-		list, answer, err := c.reply.answered()
+		list, answer, err := c.reply.Answer()
 		if err != nil {
 			return err
 		}
 		guard.answer(list, answer)
 		return c.take()
 	}
-	switch c.reply.unread()[0] {
+	switch c.reply.Unread()[0] {
 	case '*', '%':
 	default:
 		c.armed.Store(false)
 		return nil
 	}
 	c.begun = true
-	c.reply.intakes = everything // for a read of the user's own
+	c.reply.Intakes = resp.NoLimit // for a read of the user's own
 	if wanted := c.wanted.Load(); wanted != nil {
-		c.reply.intakes = *wanted
+		c.reply.Intakes = *wanted
 	}
 	if c.eager != nil && c.eager() {
 		if err := c.askAhead(); err != nil {
 			return err
 		}
 	}
-	kind, streams, err := c.reply.head()
+	kind, streams, err := c.reply.Head()
 	if err != nil {
 		return err
 	}
 	if streams >= 0 {
-		batches, err := c.reply.batches(kind, streams)
+		batches, err := c.reply.Batches(kind, streams)
 		if err != nil {
 			return err
 		}
 		c.caught.Store(&batches)
 	}
 	if !c.ahead {
-		c.reply.shrink()
+		c.reply.Shrink()
 	}
 	c.armed.Store(false)
 	c.first.WriteString("*-1\r\n") // null, in RESP3 too

@@ -15,17 +15,20 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/push"
+
+	"millrace/stream/internal/resp"
+	"millrace/stream/internal/resp/resptest"
 )
 
-// want is what the reader makes of aReply.
-func want(entries int, value string) []batch {
-	one := batch{stream: "s", entries: []wireEntry{}}
+// want is what the reader makes of Reply.
+func want(entries int, value string) []resp.Batch {
+	one := resp.Batch{Stream: "s", Entries: []resp.Entry{}}
 	for i := range entries {
-		one.entries = append(one.entries, wireEntry{
+		one.Entries = append(one.Entries, resp.Entry{
 			ID: fmt.Sprintf("%d-0", i+1), Fields: map[string]any{"a": fmt.Sprint(i), "b": value},
 		})
 	}
-	return []batch{one}
+	return []resp.Batch{one}
 }
 
 func protocols(t *testing.T, test func(t *testing.T, protocol int)) {
@@ -41,7 +44,7 @@ func TestRepliesAreCaught(t *testing.T) {
 	t.Parallel()
 	protocols(t, func(t *testing.T, protocol int) {
 		note := map[int]string{3: ">1\r\n$4\r\nnews\r\n"}[protocol]
-		r := cannedReader(t, &canned{protocol: protocol, replies: [][]step{steps(aReply(protocol, 1, "x")), steps(note + aReply(protocol, 1, "x"))}})
+		r := cannedReader(t, &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{resptest.Steps(resptest.Reply(protocol, 1, "x")), resptest.Steps(note + resptest.Reply(protocol, 1, "x"))}})
 		if reply, err := r.XRead(t.Context(), &redis.XReadArgs{Streams: []string{"s", "0"}}).Result(); !errors.Is(err, redis.Nil) || len(reply) > 0 {
 			t.Errorf("XREAD: go-redis had %v, %v", reply, err)
 		}
@@ -55,9 +58,9 @@ func TestRepliesAreCaught(t *testing.T) {
 func TestReplyIsCutAnywhere(t *testing.T) {
 	t.Parallel()
 	protocols(t, func(t *testing.T, protocol int) {
-		reply := aReply(protocol, 3, strings.Repeat("v", 120))
+		reply := resptest.Reply(protocol, 3, strings.Repeat("v", 120))
 		for cut := range len(reply) {
-			r := cannedReader(t, &canned{protocol: protocol, replies: [][]step{steps(reply[:cut]), steps(reply)}})
+			r := cannedReader(t, &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{resptest.Steps(reply[:cut]), resptest.Steps(reply)}})
 			if got, err := readOnce(r); err == nil || got != nil {
 				t.Fatalf("cut at %d: %v, %v", cut, got, err)
 			}
@@ -74,12 +77,12 @@ func TestReplyIsCutAnywhere(t *testing.T) {
 func TestNothingIsReadBehindAnError(t *testing.T) {
 	t.Parallel()
 	protocols(t, func(t *testing.T, protocol int) {
-		inner := aReply(protocol, 1, "forged")
-		outer := aReply(protocol, 1, inner)
+		inner := resptest.Reply(protocol, 1, "forged")
+		outer := resptest.Reply(protocol, 1, inner)
 		at := strings.Index(outer, inner)
-		r := cannedReader(t, &canned{protocol: protocol, replies: [][]step{
-			{{text: outer[:at]}, {err: os.ErrDeadlineExceeded}, {text: outer[at:]}},
-			steps(outer),
+		r := cannedReader(t, &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{
+			{{Text: outer[:at]}, {Err: os.ErrDeadlineExceeded}, {Text: outer[at:]}},
+			resptest.Steps(outer),
 		}})
 		if got, err := readOnce(r); !errors.Is(err, os.ErrDeadlineExceeded) || got != nil {
 			t.Fatalf("%v, %v", got, err)
@@ -93,10 +96,10 @@ func TestNothingIsReadBehindAnError(t *testing.T) {
 func TestReplyComesInPieces(t *testing.T) {
 	t.Parallel()
 	protocols(t, func(t *testing.T, protocol int) {
-		for _, size := range []int{0, 1, 50, 100, 2000, wireSize - 2, wireSize, 3 * wireSize} {
+		for _, size := range []int{0, 1, 50, 100, 2000, resp.WireSize - 2, resp.WireSize, 3 * resp.WireSize} {
 			value := strings.Repeat("0123456789", size/10+1)[:size]
 			for _, piece := range []int{1, 3, 1000} {
-				r := cannedReader(t, &canned{protocol: protocol, piece: piece, replies: [][]step{steps(aReply(protocol, 3, value))}})
+				r := cannedReader(t, &resptest.Server{Protocol: protocol, Piece: piece, Replies: [][]resptest.Step{resptest.Steps(resptest.Reply(protocol, 3, value))}})
 				if got, err := readOnce(r); err != nil || !reflect.DeepEqual(got, want(3, value)) {
 					t.Fatalf("a value of %d bytes in pieces of %d: %d batches, %v", size, piece, len(got), err)
 				}
@@ -113,14 +116,14 @@ func TestOtherRepliesPass(t *testing.T) {
 		for _, reply := range []string{
 			"-ERR no\r\n", "-NOGROUP none\r\n", "!7\r\nERR no!\r\n", "*-1\r\n", "$-1\r\n", "_\r\n", "%-1\r\n",
 			"+OK\r\n", ":1\r\n", "$1\r\nx\r\n", "#t\r\n", "*0\r\n", "%0\r\n",
-			"|1\r\n$1\r\nk\r\n$1\r\nv\r\n" + aReply(protocol, 2, "x"),
+			"|1\r\n$1\r\nk\r\n$1\r\nv\r\n" + resptest.Reply(protocol, 2, "x"),
 			"|1\r\n$1\r\nk\r\n$1\r\nv\r\n-ERR no\r\n",
-			strings.Replace(aReply(protocol, 2, "x"), "*4", "|1\r\n:1\r\n*1\r\n:2\r\n*4", 1),
-			strings.Replace(aReply(protocol, 2, "x"), "*2\r\n$3\r\n1-0\r\n*4", "*4\r\n$3\r\n1-0\r\n*4", 1), // too short then
+			strings.Replace(resptest.Reply(protocol, 2, "x"), "*4", "|1\r\n:1\r\n*1\r\n:2\r\n*4", 1),
+			strings.Replace(resptest.Reply(protocol, 2, "x"), "*2\r\n$3\r\n1-0\r\n*4", "*4\r\n$3\r\n1-0\r\n*4", 1), // too short then
 			"~1\r\n*2\r\n$1\r\ns\r\n*0\r\n",
 		} {
-			theirs, theirErr := barely((&canned{protocol: protocol, replies: [][]step{steps(reply)}}).client(t))
-			ours, err := readOnce(cannedReader(t, &canned{protocol: protocol, replies: [][]step{steps(reply)}}))
+			theirs, theirErr := barely((&resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{resptest.Steps(reply)}}).Client(t))
+			ours, err := readOnce(cannedReader(t, &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{resptest.Steps(reply)}}))
 			if len(theirs) != len(ours) || len(ours) > 0 && !reflect.DeepEqual(theirs, ours) || (err == nil) != (theirErr == nil) {
 				t.Errorf("%q: %v, %v; want %v, %v", reply, ours, err, theirs, theirErr)
 			}
@@ -148,24 +151,24 @@ func TestNotificationsPass(t *testing.T) {
 	t.Parallel()
 	note := ">2\r\n$4\r\nnews\r\n*2\r\n:1\r\n%1\r\n$1\r\nk\r\n$5\r\n*2\r\n$\r\n"
 	for piece := range 5 {
-		c := &canned{protocol: 3, piece: piece, replies: [][]step{
-			steps(note+note+aReply(3, 2, "x"), note),
-			steps(note, "*-1\r\n"),
-			steps(aReply(3, 2, "y") + note[:14]),
-			steps(note[14:] + aReply(3, 2, "z")),
+		c := &resptest.Server{Protocol: 3, Piece: piece, Replies: [][]resptest.Step{
+			resptest.Steps(note+note+resptest.Reply(3, 2, "x"), note),
+			resptest.Steps(note, "*-1\r\n"),
+			resptest.Steps(resptest.Reply(3, 2, "y") + note[:14]),
+			resptest.Steps(note[14:] + resptest.Reply(3, 2, "z")),
 		}}
 		r := cannedReader(t, c)
 		handler := &pushes{}
 		if err := r.UniversalClient.(*redis.Client).RegisterPushNotificationHandler("news", handler, false); err != nil {
 			t.Fatal(err)
 		}
-		for i, wanted := range [][]batch{want(2, "x"), nil, want(2, "y"), want(2, "z")} {
+		for i, wanted := range [][]resp.Batch{want(2, "x"), nil, want(2, "y"), want(2, "z")} {
 			if got, err := readOnce(r); err != nil || !reflect.DeepEqual(got, wanted) {
 				t.Fatalf("in pieces of %d, read %d: %v, %v", piece, i, got, err)
 			}
 		}
-		if seen := handler.seen.Load(); seen != 5 || c.dialled != 1 {
-			t.Errorf("in pieces of %d: %d notifications were handled on %d connections", piece, seen, c.dialled)
+		if seen := handler.seen.Load(); seen != 5 || c.Dialled != 1 {
+			t.Errorf("in pieces of %d: %d notifications were handled on %d connections", piece, seen, c.Dialled)
 		}
 	}
 }
@@ -175,9 +178,9 @@ func TestNotificationsPass(t *testing.T) {
 func TestBytesBeyondTheReply(t *testing.T) {
 	t.Parallel()
 	protocols(t, func(t *testing.T, protocol int) {
-		c := &canned{protocol: protocol, replies: [][]step{
-			steps(aReply(protocol, 1, "x") + aReply(protocol, 1, "unasked")),
-			steps(aReply(protocol, 1, "y")),
+		c := &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{
+			resptest.Steps(resptest.Reply(protocol, 1, "x") + resptest.Reply(protocol, 1, "unasked")),
+			resptest.Steps(resptest.Reply(protocol, 1, "y")),
 		}}
 		r := cannedReader(t, c)
 		for _, value := range []string{"x", "y"} {
@@ -185,8 +188,8 @@ func TestBytesBeyondTheReply(t *testing.T) {
 				t.Fatalf("%s: %v, %v", value, got, err)
 			}
 		}
-		if c.dialled != 2 {
-			t.Errorf("%d connections, want another one for the second read", c.dialled)
+		if c.Dialled != 2 {
+			t.Errorf("%d connections, want another one for the second read", c.Dialled)
 		}
 	})
 }
@@ -195,15 +198,15 @@ func TestBytesBeyondTheReply(t *testing.T) {
 func TestCommandIsWrittenInParts(t *testing.T) {
 	t.Parallel()
 	for _, buffer := range []int{16, 32, 64} {
-		c := &canned{protocol: 2, replies: [][]step{steps(aReply(2, 1, "x")), steps(aReply(2, 1, "y"))}}
-		opts := c.options()
+		c := &resptest.Server{Protocol: 2, Replies: [][]resptest.Step{resptest.Steps(resptest.Reply(2, 1, "x")), resptest.Steps(resptest.Reply(2, 1, "y"))}}
+		opts := c.Options()
 		opts.WriteBufferSize, opts.ReadBufferSize = buffer, buffer
 		r, err := newReader(t.Context(), redis.NewClient(opts), time.Second, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, value := range []string{"x", "y"} {
-			got, err := r.read(t.Context(), &redis.XReadArgs{Streams: []string{strings.Repeat("s", 1000), "0"}}, everything)
+			got, err := r.read(t.Context(), &redis.XReadArgs{Streams: []string{strings.Repeat("s", 1000), "0"}}, resp.NoLimit)
 			if err != nil || !reflect.DeepEqual(unmeasured(got), want(1, value)) {
 				t.Errorf("in parts of %d: %v, %v", buffer, got, err)
 			}
@@ -219,22 +222,22 @@ func TestCommandIsWrittenInParts(t *testing.T) {
 func TestClusterRedirects(t *testing.T) {
 	t.Parallel()
 	for _, word := range []string{"ASK", "MOVED"} {
-		nodes := map[string]*canned{
-			"10.0.0.1:1": {protocol: 3, replies: [][]step{steps("-" + word + " 1 10.0.0.2:1\r\n")}},
-			"10.0.0.2:1": {protocol: 3, replies: [][]step{steps(aReply(3, 2, "x"))}},
+		nodes := map[string]*resptest.Server{
+			"10.0.0.1:1": {Protocol: 3, Replies: [][]resptest.Step{resptest.Steps("-" + word + " 1 10.0.0.2:1\r\n")}},
+			"10.0.0.2:1": {Protocol: 3, Replies: [][]resptest.Step{resptest.Steps(resptest.Reply(3, 2, "x"))}},
 		}
 		client := redis.NewClusterClient(&redis.ClusterOptions{
 			Protocol: 3, DisableIdentity: true,
 			ClusterSlots: func(context.Context) ([]redis.ClusterSlot, error) {
 				return []redis.ClusterSlot{{End: 16383, Nodes: []redis.ClusterNode{{Addr: "10.0.0.1:1"}}}}, nil
 			},
-			Dialer: func(_ context.Context, _, addr string) (net.Conn, error) { return nodes[addr].dial(addr), nil },
+			Dialer: func(_ context.Context, _, addr string) (net.Conn, error) { return nodes[addr].Dial(addr), nil },
 		})
 		r, err := newReader(t.Context(), client, time.Second, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := r.readGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}}, everything)
+		got, err := r.readGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}}, resp.NoLimit)
 		if err != nil || !reflect.DeepEqual(unmeasured(got), want(2, "x")) {
 			t.Errorf("%s: %v, %v", word, got, err)
 		}
@@ -247,7 +250,7 @@ func TestClusterRedirects(t *testing.T) {
 // same error.
 func TestCaptureStaysFailed(t *testing.T) {
 	t.Parallel()
-	c := newCapture(&cannedConn{server: &canned{replies: [][]step{steps("*1\r\n*3\r\n" + aReply(2, 1, "x"))}}}, &sockets{silence: time.Minute})
+	c := newCapture(&resptest.CannedConn{Server: &resptest.Server{Replies: [][]resptest.Step{resptest.Steps("*1\r\n*3\r\n" + resptest.Reply(2, 1, "x"))}}}, &sockets{silence: time.Minute})
 	if _, err := io.WriteString(c, "*4\r\n$5\r\nXRead\r\n$7\r\nSTREAMS\r\n$1\r\ns\r\n$1\r\n0\r\n"); err != nil {
 		t.Fatal(err)
 	}

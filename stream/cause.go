@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"millrace/stream/internal/resp"
 )
 
 // cause is a kind of failure of deliveries, see causeOf, and the state of its log lines:
@@ -104,7 +106,7 @@ func (w *window) noteCause(it *item, key string) (report heldReport) {
 	report.failures, report.entries, report.held, report.lasts = c.failures, c.entries, c.held, now.Sub(c.since)
 	report.oldest = it.id
 	for _, other := range w.waiting {
-		if other.cause == c && compareIDs(other.id, report.oldest) < 0 {
+		if other.cause == c && resp.CompareIDs(other.id, report.oldest) < 0 {
 			report.oldest = other.id
 		}
 	}

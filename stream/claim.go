@@ -1,6 +1,10 @@
 package stream
 
-import "slices"
+import (
+	"slices"
+
+	"millrace/stream/internal/resp"
+)
 
 // A claim drops the note of each pending entry that it names and that the stream no
 // longer has, however short it has been idle: XCLAIM and XAUTOCLAIM look at the idle
@@ -73,7 +77,7 @@ func (w *window) unhandledGone() (ids []string) {
 			ids = append(ids, id)
 		}
 	}
-	slices.SortFunc(ids, compareIDs)
+	slices.SortFunc(ids, resp.CompareIDs)
 	return ids
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp/resptest"
 )
 
 // What servers say, word for word: Redis 7.0 where nothing else is said.
@@ -118,8 +119,8 @@ func TestAnswersAreClassified(t *testing.T) {
 // saidBy returns the error that go-redis makes of an answer.
 func saidBy(t *testing.T, text string) error {
 	t.Helper()
-	server := &canned{protocol: 2, replies: [][]step{steps("-" + text + "\r\n")}}
-	client := redis.NewClient(server.options())
+	server := &resptest.Server{Protocol: 2, Replies: [][]resptest.Step{resptest.Steps("-" + text + "\r\n")}}
+	client := redis.NewClient(server.Options())
 	defer func() { _ = client.Close() }()
 	err := client.XRead(context.Background(), &redis.XReadArgs{Streams: []string{"s", "0"}}).Err()
 	if err == nil || err.Error() != text {

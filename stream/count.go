@@ -1,5 +1,7 @@
 package stream
 
+import "millrace/stream/internal/resp"
+
 // count is how many entries a consumer in log mode has read, next to how many the
 // stream says were ever added. Entries that are trimmed away between two reads, or
 // deleted by their IDs, leave no other trace: XREAD goes on with what there is.
@@ -22,10 +24,10 @@ type mark struct {
 }
 
 // read counts entries, the next that were read.
-func (c *count) read(entries []wireEntry) (loss *LossError) {
+func (c *count) read(entries []resp.Entry) (loss *LossError) {
 	n := len(entries)
-	if c.mark.id != "" && compareIDs(entries[n-1].ID, c.mark.id) >= 0 {
-		for n > 0 && compareIDs(entries[n-1].ID, c.mark.id) > 0 {
+	if c.mark.id != "" && resp.CompareIDs(entries[n-1].ID, c.mark.id) >= 0 {
+		for n > 0 && resp.CompareIDs(entries[n-1].ID, c.mark.id) > 0 {
 			n--
 		}
 		c.add(n)
@@ -57,19 +59,19 @@ func (c *count) settle(at mark) (loss *LossError) {
 }
 
 // compare compares what was read, up to a place, with what the stream says.
-func (c *count) compare(from place, seen survey, resumed bool) (loss *LossError) {
+func (c *count) compare(from resp.Place, seen survey, resumed bool) (loss *LossError) {
 	gone := seen.added - seen.length
 	switch {
-	case from.id == beginning: // so nothing of it was read
+	case from.ID == resp.Beginning: // so nothing of it was read
 		if c.ordinal >= 0 && gone > c.ordinal {
-			loss = &LossError{Cause: LossTrimmed, From: beginning, To: seen.first, Count: gone - c.ordinal, Exact: true}
+			loss = &LossError{Cause: LossTrimmed, From: resp.Beginning, To: seen.first, Count: gone - c.ordinal, Exact: true}
 		}
 		c.ordinal = gone
-	case seen.last == from.id, seen.witness && seen.end == from.id:
+	case seen.last == from.ID, seen.witness && seen.end == from.ID:
 		loss = c.settle(mark{id: seen.last, first: seen.first, added: seen.added})
-	case c.ordinal < 0 && seen.witness && compareIDs(seen.deleted, from.id) > 0 &&
+	case c.ordinal < 0 && seen.witness && resp.CompareIDs(seen.deleted, from.ID) > 0 &&
 		(resumed || c.deleted != "" && c.deleted != seen.deleted):
-		loss = &LossError{Cause: LossTrimmed, From: from.id, To: seen.deleted, Count: gone}
+		loss = &LossError{Cause: LossTrimmed, From: from.ID, To: seen.deleted, Count: gone}
 	}
 	c.deleted = seen.deleted
 	c.expect(from, seen)
@@ -78,8 +80,8 @@ func (c *count) compare(from place, seen survey, resumed bool) (loss *LossError)
 
 // expect has the count compared again when the reader comes to the present end of
 // the stream.
-func (c *count) expect(from place, seen survey) {
-	if c.mark.id == "" && compareIDs(seen.last, from.id) > 0 {
+func (c *count) expect(from resp.Place, seen survey) {
+	if c.mark.id == "" && resp.CompareIDs(seen.last, from.ID) > 0 {
 		c.mark = mark{id: seen.last, first: seen.first, added: seen.added}
 	}
 }

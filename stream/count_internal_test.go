@@ -1,6 +1,10 @@
 package stream
 
-import "testing"
+import (
+	"testing"
+
+	"millrace/stream/internal/resp"
+)
 
 // What was read is compared with what the stream says was added, at every mark that
 // is passed and whenever nothing is behind the place.
@@ -8,7 +12,7 @@ func TestCount(t *testing.T) {
 	t.Parallel()
 	read := func(ids ...string) func(*count) *LossError {
 		return func(c *count) *LossError {
-			entries := make([]wireEntry, len(ids))
+			entries := make([]resp.Entry, len(ids))
 			for i, id := range ids {
 				entries[i].ID = id
 			}
@@ -16,7 +20,7 @@ func TestCount(t *testing.T) {
 		}
 	}
 	look := func(at string, resumed bool, seen survey) func(*count) *LossError {
-		return func(c *count) *LossError { return c.compare(place{id: at}, seen, resumed) }
+		return func(c *count) *LossError { return c.compare(resp.Place{ID: at}, seen, resumed) }
 	}
 	five := survey{first: "1-0", end: "5-0", last: "5-0", length: 5, added: 5, deleted: "0-0", witness: true}
 	with := func(change func(*survey)) survey {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/resp"
 )
 
 // Replies that break off. A server closes the connection of a client to which a reply
@@ -71,7 +73,7 @@ func infoByScript(ctx context.Context, client redis.UniversalClient, stream stri
 	}
 	info := &redis.XInfoStream{}
 	if !scan(reply, &info.Length, &info.EntriesAdded, &info.LastGeneratedID, &info.MaxDeletedEntryID, &info.FirstEntry.ID, &info.LastEntry.ID) {
-		return nil, malformed("XINFO has other elements")
+		return nil, resp.Malformed("XINFO has other elements")
 	}
 	return info, nil
 }

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 func TestReplyLimit(t *testing.T) {
@@ -66,7 +68,7 @@ func TestIsCut(t *testing.T) {
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, true, time.Minute, true},
 		{&net.OpError{Op: "read", Err: os.ErrDeadlineExceeded}, false, time.Millisecond, false}, // the server stands still
 		{&net.OpError{Op: "read", Err: net.ErrClosed}, true, time.Millisecond, false},           // closed here
-		{malformed("it is odd"), true, time.Millisecond, false},
+		{resp.Malformed("it is odd"), true, time.Millisecond, false},
 	} {
 		if got := isCut(test.err, test.begun, test.after); got != test.want {
 			t.Errorf("isCut(%v, %v, %v) is %v", test.err, test.begun, test.after, got)
@@ -76,7 +78,7 @@ func TestIsCut(t *testing.T) {
 
 func TestPaceAfterCuts(t *testing.T) {
 	t.Parallel()
-	p := newPace(intake{room: unlimited}, 4)
+	p := newPace(resp.Budget{Room: resp.Unlimited}, 4)
 	broken := func() *cutError {
 		var cut *cutError
 		if err := p.failed(&cutError{err: io.EOF, begun: true}); !errors.As(err, &cut) || !errors.Is(err, io.EOF) {
@@ -89,19 +91,19 @@ func TestPaceAfterCuts(t *testing.T) {
 		least, alone bool
 	}{{4, 2, false, false}, {2, 1, false, false}, {1, 1, false, true}, {1, 1, true, true}} {
 		cut := broken()
-		if cut.asked != want.asked || cut.least != want.least || p.count != want.next || p.alone != want.alone || p.steady {
+		if cut.asked != want.asked || cut.least != want.least || p.count != want.next || p.alone != want.alone || p.Steady {
 			t.Errorf("got %+v and %+v, want %+v", cut, p, want)
 		}
 		if (classify(cut).advice != "") != want.least {
 			t.Errorf("the advice is %q", classify(cut).advice)
 		}
 	}
-	p.learn(batch{entries: make([]wireEntry, 1), bytes: 1})
+	p.learn(resp.Batch{Entries: make([]resp.Entry, 1), Bytes: 1})
 	if !p.alone || p.count != 1 {
 		t.Errorf("after a read that worked it is %+v", p)
 	}
 	p.limit.grows = time.Now()
-	p.learn(batch{entries: make([]wireEntry, 1), bytes: 1})
+	p.learn(resp.Batch{Entries: make([]resp.Entry, 1), Bytes: 1})
 	if p.alone || p.count != 2 {
 		t.Errorf("when it grows it is %+v", p)
 	}
@@ -117,12 +119,12 @@ func TestPaceAfterCuts(t *testing.T) {
 // that is restarted. Twice in a row, the reply is too large.
 func TestOneClosedConnectionIsNoCut(t *testing.T) {
 	t.Parallel()
-	p := newPace(intake{room: unlimited}, 4)
+	p := newPace(resp.Budget{Room: resp.Unlimited}, 4)
 	for range 3 {
 		if err := p.failed(&cutError{err: io.EOF}); err != io.EOF || p.count != 4 { //nolint:errorlint // as it is
 			t.Errorf("once it became %v, and %d are asked for", err, p.count)
 		}
-		p.learn(batch{entries: make([]wireEntry, 1), bytes: 1})
+		p.learn(resp.Batch{Entries: make([]resp.Entry, 1), Bytes: 1})
 	}
 	_ = p.failed(&cutError{err: io.EOF})
 	var cut *cutError

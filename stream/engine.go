@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
 
@@ -276,10 +277,10 @@ const fewEntries = 16
 
 // take takes in entries that were read at the given time, and reports whether there
 // is room for another batch.
-func (r *run) take(b batch, at time.Time) (more bool) {
-	n := b.len() // before the memory of the entries may be used again
+func (r *run) take(b resp.Batch, at time.Time) (more bool) {
+	n := b.Len() // before the memory of the entries may be used again
 	if len(r.observers.read) > 0 {
-		event := Read{Identity: r.identity, Entries: n, LastID: b.lastID()}
+		event := Read{Identity: r.identity, Entries: n, LastID: b.LastID()}
 		tell(r.engine, r.observers.read, func(o ReadObserver) { o.OnRead(event) })
 	}
 	more = r.window.addRead(b, at)

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/codec"
+	"millrace/stream/internal/resp"
 )
 
 // begin fetches an entry that is delivered again, or was read without its fields,
@@ -118,9 +119,9 @@ func (s *groupSource) most() int {
 
 // fetched makes an entry of what a script has found: its size and, if it is not too
 // large, its names and values.
-func fetched(id string, found []any) *wireEntry {
+func fetched(id string, found []any) *resp.Entry {
 	size, _ := found[0].(int64)
-	entry := &wireEntry{ID: id, size: uint32(size)} //nolint:gosec // Redis takes no entry of a gigabyte
+	entry := &resp.Entry{ID: id, Size: uint32(size)} //nolint:gosec // Redis takes no entry of a gigabyte
 	if pairs, ok := found[1].([]any); ok {
 		entry.Fields = fieldsOf(pairs)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
 // FeedWith has a consumer in log mode read from next, without a server, until that
@@ -14,7 +15,7 @@ import (
 func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
 	c.engine.store = store
 	c.engine.open = func(_ context.Context, r *run) (source, error) {
-		return fakeSource{&logSource{run: r, feed: &fakeFeed{next: next}, from: place{id: beginning}, looked: time.Now()}}, nil
+		return fakeSource{&logSource{run: r, feed: &fakeFeed{next: next}, from: resp.Place{ID: resp.Beginning}, looked: time.Now()}}, nil
 	}
 }
 
@@ -44,15 +45,15 @@ type fakeFeed struct {
 	next func() []Entry
 }
 
-func (f *fakeFeed) fetch(ctx context.Context, _ place, take sink, _ func(context.Context) error) error {
+func (f *fakeFeed) fetch(ctx context.Context, _ resp.Place, take sink, _ func(context.Context) error) error {
 	entries := f.next()
 	if len(entries) == 0 {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	b := batch{}
+	b := resp.Batch{}
 	for _, entry := range entries {
-		b.entries = append(b.entries, wireEntry{ID: entry.ID, Fields: entry.Fields})
+		b.Entries = append(b.Entries, resp.Entry{ID: entry.ID, Fields: entry.Fields})
 	}
 	take(b, time.Now())
 	return nil

@@ -3,17 +3,14 @@ package stream
 import (
 	"cmp"
 	"context"
-	"hash/maphash"
-	"math/bits"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
-	"millrace/codec"
+	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
 
@@ -24,7 +21,7 @@ type feed interface {
 	// after the block time, or when take wants no more; with errNoWitness if it
 	// finds that the entry at the place is gone. Now and then, when nothing comes,
 	// it calls idle, and returns its error.
-	fetch(ctx context.Context, from place, take sink, idle func(context.Context) error) error
+	fetch(ctx context.Context, from resp.Place, take sink, idle func(context.Context) error) error
 	// failed has the next fetch come back at once, and so tell that reading works again: a
 	// step before or behind a fetch has failed.
 	failed()
@@ -46,39 +43,7 @@ type feed interface {
 // sink takes entries that were asked for at the given time, at least one, and
 // reports whether there is room for more now. It is called by one goroutine at a
 // time, in log mode perhaps at the same time as idle.
-type sink func(b batch, at time.Time) (more bool)
-
-// place is where to read on: behind an entry's ID or, in group mode, with ">".
-type place struct {
-	id string
-	// witnessed says that the stream has had an entry with this ID, and sum tells
-	// that entry from another one: a stream that is deleted and filled again within
-	// a millisecond has the same IDs. 0 is not known, nor that of an entry over the
-	// limit of size: it is told by its ID alone.
-	witnessed bool
-	sum       uint64
-}
-
-func placeAfter(entries []wireEntry) place {
-	last := entries[len(entries)-1]
-	return place{id: strings.Clone(last.ID), witnessed: true, sum: sumOf(last.Fields)}
-}
-
-// is reports whether an entry is the one at the place.
-func (p place) is(entry wireEntry) bool {
-	return entry.ID == p.id && (p.sum == 0 || entry.Fields == nil || p.sum == sumOf(entry.Fields))
-}
-
-var sumSeed = maphash.MakeSeed()
-
-// sumOf returns a hash of fields, whatever their order.
-func sumOf(fields codec.Fields) (sum uint64) {
-	for name, value := range fields {
-		text, _ := value.(string)
-		sum += maphash.String(sumSeed, name) ^ bits.RotateLeft64(maphash.String(sumSeed, text), 1)
-	}
-	return sum
-}
+type sink func(b resp.Batch, at time.Time) (more bool)
 
 // asker is who reads, and how much at a time. Those that are equal, and use one
 // client, may read together.
@@ -94,7 +59,7 @@ const noWait = -1
 // read reads streams from positions: first all names, then all positions. If there
 // is nothing yet it waits for the block time. Of each stream it asks for as many
 // entries as count says, and takes in what is wanted.
-func (a asker) read(ctx context.Context, r *reader, streams []string, block time.Duration, count int, want intakes) (batches []batch, err error) {
+func (a asker) read(ctx context.Context, r *reader, streams []string, block time.Duration, count int, want resp.Budgets) (batches []resp.Batch, err error) {
 	if a.group == "" {
 		batches, err = r.read(ctx, &redis.XReadArgs{Streams: streams, Count: int64(count), Block: block}, want)
 	} else {
@@ -104,7 +69,7 @@ func (a asker) read(ctx context.Context, r *reader, streams []string, block time
 	}
 	for i := range batches {
 		b := &batches[i]
-		b.more = b.len() >= count || len(b.left) > 0
+		b.More = b.Len() >= count || len(b.Left) > 0
 	}
 	return batches, err
 }
@@ -113,28 +78,28 @@ func (a asker) read(ctx context.Context, r *reader, streams []string, block time
 // the place as well: only if that is still there can nothing have been trimmed away
 // behind it, which XREAD itself does not tell. Where a reply can have but one entry, it
 // is asked for afterwards.
-func (a asker) readNow(ctx context.Context, r *reader, stream string, from place, p pace) (batch, error) {
-	if !from.witnessed || p.alone {
-		b, err := only(a.read(ctx, r, []string{stream, from.id}, noWait, p.count, p.wanted))
-		if err != nil || !from.witnessed {
+func (a asker) readNow(ctx context.Context, r *reader, stream string, from resp.Place, p pace) (resp.Batch, error) {
+	if !from.Seen || p.alone {
+		b, err := only(a.read(ctx, r, []string{stream, from.ID}, noWait, p.count, p.For))
+		if err != nil || !from.Seen {
 			return b, err
 		}
-		if there, err := from.isIn(ctx, r, stream, p.maxEntry()); err != nil || !there {
-			return batch{}, cmp.Or(err, errNoWitness)
+		if there, err := isIn(ctx, r, stream, from, p.EntryLimit()); err != nil || !there {
+			return resp.Batch{}, cmp.Or(err, errNoWitness)
 		}
 		return b, nil
 	}
-	want := p.intake
-	want.least++
-	b, err := only(a.read(ctx, r, []string{stream, before(from.id)}, noWait, p.count+1, want.wanted))
+	want := p.Budget
+	want.Least++
+	b, err := only(a.read(ctx, r, []string{stream, resp.Before(from.ID)}, noWait, p.count+1, want.For))
 	if err != nil {
-		return batch{}, err
+		return resp.Batch{}, err
 	}
-	if len(b.entries) == 0 || !from.is(b.entries[0]) {
-		return batch{}, errNoWitness
+	if len(b.Entries) == 0 || !from.Is(b.Entries[0]) {
+		return resp.Batch{}, errNoWitness
 	}
-	b.bytes -= max(b.entries[0].bytes(), int64(b.entries[0].size))
-	b.entries = slices.Delete(b.entries, 0, 1) // not a part of it: the memory is used again
+	b.Bytes -= max(b.Entries[0].Bytes(), int64(b.Entries[0].Size))
+	b.Entries = slices.Delete(b.Entries, 0, 1) // not a part of it: the memory is used again
 	return b, nil
 }
 
@@ -191,7 +156,7 @@ type ownFeed struct {
 	looked time.Time
 }
 
-func (f *ownFeed) fetch(ctx context.Context, from place, take sink, idle func(context.Context) error) (err error) {
+func (f *ownFeed) fetch(ctx context.Context, from resp.Place, take sink, idle func(context.Context) error) (err error) {
 	f.reading.Store(true)
 	defer f.reading.Store(false)
 	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
@@ -205,8 +170,8 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take sink, idle func(co
 		}
 	}()
 	at := time.Now()
-	var b batch
-	if f.eager && from.witnessed {
+	var b resp.Batch
+	if f.eager && from.Seen {
 		f.eager = false
 		if b, err = f.readNow(ctx, f.reader, f.stream, from, f.pace); err != nil {
 			return err
@@ -221,16 +186,16 @@ func (f *ownFeed) fetch(ctx context.Context, from place, take sink, idle func(co
 		defer guards.over()
 		defer guards.with(f.reader)()
 	}
-	if b.len() == 0 {
-		if b, err = only(f.read(ctx, f.reader, []string{f.stream, from.id}, f.block, f.pace.count, f.pace.wanted)); err != nil {
+	if b.Len() == 0 {
+		if b, err = only(f.read(ctx, f.reader, []string{f.stream, from.ID}, f.block, f.pace.count, f.pace.For)); err != nil {
 			return err
 		}
 	}
 	f.came = time.Now()
-	if b.len() > 0 {
+	if b.Len() > 0 {
 		f.pace.learn(b)
 		room := take(b, at)
-		f.eager = b.more || !room
+		f.eager = b.More || !room
 		return nil
 	}
 	if now := time.Now(); now.Sub(f.looked) >= f.inspect {

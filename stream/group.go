@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
 
@@ -40,7 +41,7 @@ type groupSource struct {
 	last string
 	// lastRead is the same, once something was read, with what tells the entry from
 	// another one of that ID.
-	lastRead place
+	lastRead resp.Place
 
 	// troubled is set when a read has failed: another server may answer, or the same
 	// one after a restart. remade is set when the group was made again, or the stream
@@ -74,7 +75,7 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 	return func(ctx context.Context, r *run) (source, error) {
 		s := &groupSource{
 			run: r, group: group, name: r.consumerName, release: func() {},
-			alone: task.NewLock(), renewal: task.NewLock(), unsure: true, cursor: beginning,
+			alone: task.NewLock(), renewal: task.NewLock(), unsure: true, cursor: resp.Beginning,
 			checking: task.NewLock(),
 			own:      ownPending{listed: ownListed}, reaper: reaper{idle: r.claimIdle * reapFactor},
 		}
@@ -100,7 +101,7 @@ func (s *groupSource) log() *slog.Logger {
 
 // start makes the group if it is missing.
 func (s *groupSource) start(ctx context.Context) error {
-	from := beginning
+	from := resp.Beginning
 	switch {
 	case s.config.start.end:
 		from = "$" // looked up by the server, once, when the group is made
@@ -145,15 +146,15 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err = s.feed.fetch(ctx, place{id: ">"}, func(b batch, at time.Time) bool {
-		if len(b.left) == 0 {
-			s.lastRead = placeAfter(b.entries)
+	err = s.feed.fetch(ctx, resp.Place{ID: ">"}, func(b resp.Batch, at time.Time) bool {
+		if len(b.Left) == 0 {
+			s.lastRead = resp.PlaceAfter(b.Entries)
 		} else {
-			s.lastRead = place{id: b.lastID(), witnessed: true}
+			s.lastRead = resp.Place{ID: b.LastID(), Seen: true}
 		}
-		s.last = s.lastRead.id
+		s.last = s.lastRead.ID
 		s.toldBack.Store(false)
-		s.account.read(b.firstID(), b.len())
+		s.account.read(b.FirstID(), b.Len())
 		more := s.take(b, at)
 		if ids := s.window.takeDoubles(); len(ids) > 0 {
 			s.reportLoss(s.log(), &LossError{Cause: LossReplaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
@@ -214,15 +215,15 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	// If the stream is still the one we have read from, it goes on behind the
 	// last entry that was read here; others may be further, so that entries can
 	// come again. If it is not, everything in it is new.
-	from := beginning
-	if s.last != beginning {
+	from := resp.Beginning
+	if s.last != resp.Beginning {
 		// In a stream that was made again within a millisecond, another entry can have
 		// its ID.
-		last := place{id: s.last}
-		if s.lastRead.id == s.last {
+		last := resp.Place{ID: s.last}
+		if s.lastRead.ID == s.last {
 			last = s.lastRead
 		}
-		there, err := last.isIn(ctx, s.client, s.stream, s.maxEntry)
+		there, err := isIn(ctx, s.client, s.stream, last, s.maxEntry)
 		if err != nil {
 			return err
 		}
@@ -242,12 +243,12 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if from != s.last {
 		loss.Cause = LossRecreated
 	}
-	if next, err := firstOf(ctx, s.client, "xrange", s.stream, after(from), "+"); err == nil {
+	if next, err := firstOf(ctx, s.client, "xrange", s.stream, resp.After(from), "+"); err == nil {
 		loss.To = next
 	}
 	s.noteLoss(1, loss)
 	if from != s.last {
-		s.last, s.lastRead = from, place{}
+		s.last, s.lastRead = from, resp.Place{}
 		s.window.moveBack(from)
 	}
 	s.log().Warn("the group was gone and has been made again: what was pending on consumers that do not run any more is lost", "from", from, "err", err)

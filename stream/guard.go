@@ -2,9 +2,10 @@ package stream
 
 import (
 	"context"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/resp"
 )
 
 // guard is a look at the group that is sent in front of a read, in one write: the
@@ -79,7 +80,7 @@ func (s *groupSource) guardRead(ctx context.Context, patient bool) (guards, erro
 		}
 	}
 	return guards{{
-		command: commandOf(words),
+		command: resp.CommandOf(words),
 		answer: func(reply []any, err error) {
 			if reply == nil && err == nil {
 				err = redis.Nil
@@ -104,73 +105,4 @@ func (s *groupSource) guardRead(ctx context.Context, patient bool) (guards, erro
 	}}, nil
 }
 
-// commandOf returns a command as it is sent.
-func commandOf(words []any) []byte {
-	command := append([]byte("*"), strconv.Itoa(len(words))...)
-	for _, word := range words {
-		text := ""
-		switch word := word.(type) {
-		case string:
-			text = word
-		case int:
-			text = strconv.Itoa(word)
-		case int64:
-			text = strconv.FormatInt(word, 10)
-		}
-		command = append(append(command, "\r\n$"...), strconv.Itoa(len(text))...)
-		command = append(append(command, "\r\n"...), text...)
-	}
-	return append(command, "\r\n"...)
-}
-
-// answered reads the reply to a guard: a list of short texts and numbers, null, or an
-// error. Another one is passed over.
-func (r *reply) answered() (list []any, answer, err error) {
-	if err := r.need(1); err != nil {
-		return nil, nil, err
-	}
-	if r.unread()[0] == '-' {
-		line, err := r.line()
-		if err != nil {
-			return nil, nil, err
-		}
-		return nil, answerError(line[1:]), nil
-	}
-	kind, n, err := r.head()
-	if err != nil || n < 0 {
-		return nil, nil, err
-	}
-	if kind != '*' {
-		return nil, nil, malformed("a guard's reply is no list")
-	}
-	list = make([]any, 0, min(n, 16))
-	for range n {
-		if err := r.need(1); err != nil {
-			return nil, nil, err
-		}
-		if r.unread()[0] == ':' {
-			number, err := r.number()
-			if err != nil {
-				return nil, nil, err
-			}
-			list = append(list, number)
-			continue
-		}
-		text, size, err := r.brief(maxShared, "a guard's reply lacks a text")
-		if err != nil || size > maxShared {
-			return nil, nil, or(err, "a guard's reply has too long a text")
-		}
-		list = append(list, string(text))
-	}
-	return list, nil, nil
-}
-
-// answerError is an error that a server has answered with.
-type answerError string
-
-func (e answerError) Error() string { return string(e) }
-
-// RedisError marks it as [redis.Error].
-func (answerError) RedisError() {}
-
-var _ redis.Error = answerError("")
+var _ redis.Error = resp.AnswerError("")

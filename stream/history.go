@@ -3,6 +3,8 @@ package stream
 import (
 	"math/bits"
 	"slices"
+
+	"millrace/stream/internal/resp"
 )
 
 // history is some of the places that were read up to, the newest last: to find, after a
@@ -13,9 +15,9 @@ type history struct {
 	added  int
 }
 
-// ordinal is a place, and the how manyth it is.
+// ordinal is a place and its number, counted from the first place that was read up to.
 type ordinal struct {
-	place
+	resp.Place
 	nth int
 }
 
@@ -23,7 +25,7 @@ type ordinal struct {
 // it is every second one, and so on.
 const denseFor = 16
 
-func (h *history) add(p place) {
+func (h *history) add(p resp.Place) {
 	h.added++
 	h.places = append(h.places, ordinal{p, h.added})
 	if h.added%denseFor == 0 {
@@ -36,5 +38,5 @@ func (h *history) add(p place) {
 
 // cut forgets the places behind an ID.
 func (h *history) cut(id string) {
-	h.places = slices.DeleteFunc(h.places, func(o ordinal) bool { return compareIDs(o.id, id) > 0 })
+	h.places = slices.DeleteFunc(h.places, func(o ordinal) bool { return resp.CompareIDs(o.ID, id) > 0 })
 }

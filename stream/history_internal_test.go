@@ -3,6 +3,8 @@ package stream
 import (
 	"strconv"
 	"testing"
+
+	"millrace/stream/internal/resp"
 )
 
 // However many places there were, few are kept, all of the last and, the further back,
@@ -11,7 +13,7 @@ func TestHistoryIsSparse(t *testing.T) {
 	t.Parallel()
 	var h history
 	for n := 1; n <= 100_000; n++ {
-		h.add(place{id: strconv.Itoa(n) + "-0"})
+		h.add(resp.Place{ID: strconv.Itoa(n) + "-0"})
 		if len(h.places) > 200 {
 			t.Fatalf("of %d places %d are kept", n, len(h.places))
 		}
@@ -30,7 +32,7 @@ func TestHistoryIsSparse(t *testing.T) {
 		}
 	}
 	h.cut("99990-0")
-	if last := h.places[len(h.places)-1]; last.id != "99990-0" {
-		t.Errorf("after a cut the last place is %s", last.id)
+	if last := h.places[len(h.places)-1]; last.ID != "99990-0" {
+		t.Errorf("after a cut the last place is %s", last.ID)
 	}
 }

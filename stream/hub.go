@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
 
@@ -100,7 +101,7 @@ func (h *hub) strike(stream string) int {
 
 // readNow reads one stream, without waiting for entries, and has take called if there
 // are some.
-func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g guards, take func(b batch, at time.Time)) (err error) {
+func (h *hub) readNow(ctx context.Context, stream string, from resp.Place, p pace, g guards, take func(b resp.Batch, at time.Time)) (err error) {
 	if !h.gate.enter(ctx) {
 		return ctx.Err()
 	}
@@ -111,7 +112,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 		h.moved.Note()
 		watchdog.Begin()
 		err = isolated(func() error {
-			var b batch
+			var b resp.Batch
 			at := time.Now()
 			err := caught(func() (err error) {
 				b, err = h.readOn(ctx, r, stream, from, p, g)
@@ -120,7 +121,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 			h.turns <- r
 			h.moved.Note()
 			h.gate.leave(ctx, err)
-			if b.len() > 0 {
+			if b.Len() > 0 {
 				take(b, at)
 			}
 			return err
@@ -132,7 +133,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from place, p pace, g 
 	return err
 }
 
-func (h *hub) readOn(ctx context.Context, r *reader, stream string, from place, p pace, g guards) (batch, error) {
+func (h *hub) readOn(ctx context.Context, r *reader, stream string, from resp.Place, p pace, g guards) (resp.Batch, error) {
 	defer g.with(r)()
 	// It comes back at once, unless the server stands still. In group mode it is
 	// given a moment, for what it may bring.
@@ -165,7 +166,7 @@ type member struct {
 	scheduled
 }
 
-func (m *member) fetch(ctx context.Context, from place, take sink, idle func(context.Context) error) error {
+func (m *member) fetch(ctx context.Context, from resp.Place, take sink, idle func(context.Context) error) error {
 	if m.eager {
 		more := false
 		var g guards
@@ -176,15 +177,15 @@ func (m *member) fetch(ctx context.Context, from place, take sink, idle func(con
 			}
 			defer g.over()
 		}
-		err := m.hub.readNow(ctx, m.stream, from, m.pace, g, func(b batch, at time.Time) {
+		err := m.hub.readNow(ctx, m.stream, from, m.pace, g, func(b resp.Batch, at time.Time) {
 			m.pace.learn(b)
-			more = !take(b, at) || b.more
+			more = !take(b, at) || b.More
 		})
 		m.eager = more || err != nil
 		return m.pace.failed(err)
 	}
-	w := &waiter{stream: m.stream, from: from, intake: m.pace.intake, worked: m.worked, guard: m.guard, out: make(chan struct{}), since: time.Now()}
-	w.take = func(b batch, at time.Time) bool {
+	w := &waiter{stream: m.stream, from: from, intake: m.pace.Budget, worked: m.worked, guard: m.guard, out: make(chan struct{}), since: time.Now()}
+	w.take = func(b resp.Batch, at time.Time) bool {
 		m.pace.learn(b) // fetch waits meanwhile
 		return take(b, at)
 	}

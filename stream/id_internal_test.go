@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 	"millrace/stream/streamtest"
 )
 
@@ -46,14 +47,14 @@ func FuzzIDs(f *testing.F) {
 	f.Fuzz(func(t *testing.T, aMs, aSeq, bMs, bSeq uint64) {
 		x, y := offset.ID{Ms: aMs, Seq: aSeq}, offset.ID{Ms: bMs, Seq: bSeq}
 		a, b, order := x.String(), y.String(), number(x).Cmp(number(y))
-		if got := compareIDs(a, b); got != order {
+		if got := resp.CompareIDs(a, b); got != order {
 			t.Errorf("%s and %s are compared as %d", a, b, got)
 		}
-		if got, want := numberOf(t, after(a)), new(big.Int).Add(number(x), oneNumber); got.Cmp(want) != 0 && (number(x).Cmp(lastNumber) != 0 || after(a) != a) {
-			t.Errorf("after %s comes %s", a, after(a))
+		if got, want := numberOf(t, resp.After(a)), new(big.Int).Add(number(x), oneNumber); got.Cmp(want) != 0 && (number(x).Cmp(lastNumber) != 0 || resp.After(a) != a) {
+			t.Errorf("after %s comes %s", a, resp.After(a))
 		}
-		if got, want := numberOf(t, before(a)), new(big.Int).Sub(number(x), oneNumber); got.Cmp(want) != 0 && a != beginning {
-			t.Errorf("before %s comes %s", a, before(a))
+		if got, want := numberOf(t, resp.Before(a)), new(big.Int).Sub(number(x), oneNumber); got.Cmp(want) != 0 && a != resp.Beginning {
+			t.Errorf("before %s comes %s", a, resp.Before(a))
 		}
 		sameStart(t, int64(min(aMs, math.MaxInt64)), y) //nolint:gosec // it fits
 

@@ -7,7 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
 // errNoWitness is what a feed returns when the entry that was read last is not in
@@ -32,8 +32,8 @@ type survey struct {
 
 // surveyOf asks for a survey, with a look for the entry at the place.
 // Of an entry over the limit of size that costs no memory, here as elsewhere.
-func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, from place, maxEntry *int) (survey, error) {
-	found, err := from.look(ctx, client, stream, maxEntry)
+func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, from resp.Place, maxEntry *int) (survey, error) {
+	found, err := lookAt(ctx, client, stream, from, maxEntry)
 	if err != nil {
 		return survey{}, err
 	}
@@ -47,25 +47,25 @@ func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, 
 	return survey{
 		first: info.FirstEntry.ID, end: info.LastEntry.ID, last: info.LastGeneratedID, length: info.Length,
 		added: info.EntriesAdded, deleted: info.MaxDeletedEntryID,
-		witness: from.is(found), other: found.ID == from.id && !from.is(found),
+		witness: from.Is(found), other: found.ID == from.ID && !from.Is(found),
 	}, nil
 }
 
-// isIn reports whether a stream has the entry at the place.
-func (p place) isIn(ctx context.Context, client redis.UniversalClient, stream string, maxEntry *int) (bool, error) {
-	found, err := p.look(ctx, client, stream, maxEntry)
-	return err == nil && p.is(found), err
+// isIn reports whether a stream has the entry at a place.
+func isIn(ctx context.Context, client redis.UniversalClient, stream string, p resp.Place, maxEntry *int) (bool, error) {
+	found, err := lookAt(ctx, client, stream, p, maxEntry)
+	return err == nil && p.Is(found), err
 }
 
-// look returns the entry that a stream has under the ID of the place.
-func (p place) look(ctx context.Context, client redis.UniversalClient, stream string, maxEntry *int) (wireEntry, error) {
+// lookAt returns the entry that a stream has under the ID of a place.
+func lookAt(ctx context.Context, client redis.UniversalClient, stream string, p resp.Place, maxEntry *int) (resp.Entry, error) {
 	most := sizeLimit(maxEntry)
-	if p.sum == 0 {
+	if p.Sum == 0 {
 		most = 0 // its ID is all that is known of it
 	}
-	found, err := entryOf(ctx, client, most, "xrange", stream, p.id, p.id)
+	found, err := entryOf(ctx, client, most, "xrange", stream, p.ID, p.ID)
 	if err != nil {
-		return wireEntry{}, fmt.Errorf("looking for the last entry that was read: %w", err)
+		return resp.Entry{}, fmt.Errorf("looking for the last entry that was read: %w", err)
 	}
 	return found, nil
 }
@@ -76,14 +76,14 @@ func (p place) look(ctx context.Context, client redis.UniversalClient, stream st
 // max-deleted-entry-id (Redis 7.0), so that added-length counts what has gone.
 func diagnose(position string, ordinal int64, s survey) *LossError {
 	switch {
-	case s.missing, s.last == beginning: // in the latter case nothing was added yet
+	case s.missing, s.last == resp.Beginning: // in the latter case nothing was added yet
 		return &LossError{Cause: LossRecreated, From: position, Count: -1}
 	case s.witness:
 		return nil
-	case compareIDs(s.last, position) < 0:
+	case resp.CompareIDs(s.last, position) < 0:
 		return &LossError{Cause: LossAhead, From: position, To: s.first, Count: -1}
-	case s.first != "" && compareIDs(s.first, position) <= 0:
-		if !s.other && compareIDs(s.deleted, position) >= 0 {
+	case s.first != "" && resp.CompareIDs(s.first, position) <= 0:
+		if !s.other && resp.CompareIDs(s.deleted, position) >= 0 {
 			return nil // deleted itself, by XDEL
 		}
 		return &LossError{Cause: LossReplaced, From: position, To: s.first, Count: -1}
@@ -107,25 +107,6 @@ func diagnose(position string, ordinal int64, s survey) *LossError {
 		loss.Count, loss.Exact = gone-ordinal, true
 	}
 	return loss
-}
-
-// compareIDs compares IDs as the server gives them; one that is none counts as 0-0.
-func compareIDs(a, b string) int {
-	x, _ := offset.Parse(a)
-	y, _ := offset.Parse(b)
-	return x.Compare(y)
-}
-
-// before returns the ID directly before one that is not 0-0.
-func before(id string) string {
-	parsed, err := offset.Parse(id)
-	if err != nil {
-		return id
-	}
-	if parsed.Seq--; parsed.Seq == ^uint64(0) {
-		parsed.Ms--
-	}
-	return parsed.String()
 }
 
 // checkRole finds out whether the server that a reader is connected to was made a

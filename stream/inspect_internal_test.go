@@ -46,29 +46,3 @@ func TestDiagnose(t *testing.T) {
 		}
 	}
 }
-
-func TestPlaceIs(t *testing.T) {
-	t.Parallel()
-	fields, others := map[string]any{"a": "1"}, map[string]any{"a": "2"}
-	known := placeAfter([]wireEntry{{ID: "5-0", Fields: fields}})
-	for name, row := range map[string]struct {
-		place place
-		entry wireEntry
-		want  bool
-	}{
-		"the entry":              {known, wireEntry{ID: "5-0", Fields: fields}, true},
-		"another ID":             {known, wireEntry{ID: "5-1", Fields: fields}, false},
-		"none":                   {known, wireEntry{}, false},
-		"others in its place":    {known, wireEntry{ID: "5-0", Fields: others}, false},
-		"its fields are unknown": {place{id: "5-0"}, wireEntry{ID: "5-0", Fields: others}, true},
-		// go-redis and we count the bytes of repeated names in two ways, so that one of
-		// us may take it for too large, and the other not.
-		"over the limit now":      {known, wireEntry{ID: "5-0"}, true},
-		"over the limit then":     {placeAfter([]wireEntry{{ID: "5-0"}}), wireEntry{ID: "5-0", Fields: fields}, true},
-		"over it, and another ID": {placeAfter([]wireEntry{{ID: "5-0"}}), wireEntry{ID: "5-1"}, false},
-	} {
-		if got := row.place.is(row.entry); got != row.want {
-			t.Errorf("%s: %v", name, got)
-		}
-	}
-}

@@ -3,6 +3,8 @@ package stream
 import (
 	"context"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // item is an entry in the window, from the moment it was read or claimed until it is
@@ -12,7 +14,7 @@ type item struct {
 	id string
 	// entry is nil in group mode until the entry is begun, unless it came with a
 	// read.
-	entry *wireEntry
+	entry *resp.Entry
 	// due is when it is to be delivered again, deliveries how often it has been.
 	due        time.Time
 	deliveries int64
@@ -75,12 +77,12 @@ func (it *item) claimable(limit time.Time) bool { return !it.doubtful && it.rene
 
 // isAnother reports whether an entry is certainly not this one, though it has its ID. A
 // handler that is at work may change the fields, which are not compared then.
-func (it *item) isAnother(entry *wireEntry) bool {
+func (it *item) isAnother(entry *resp.Entry) bool {
 	if it.entry == nil {
 		return false
 	}
-	return it.entry.size != entry.size ||
-		it.state != working && it.entry.Fields != nil && entry.Fields != nil && sumOf(it.entry.Fields) != sumOf(entry.Fields)
+	return it.entry.Size != entry.Size ||
+		it.state != working && it.entry.Fields != nil && entry.Fields != nil && resp.SumOf(it.entry.Fields) != resp.SumOf(entry.Fields)
 }
 
 // slab is the memory for the entries of one read. It is used again when all of them have
@@ -88,7 +90,7 @@ func (it *item) isAnother(entry *wireEntry) bool {
 type slab struct {
 	list    []item
 	left    int
-	entries []wireEntry
+	entries []resp.Entry
 }
 
 // state is where an entry stands.

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
 // Lag is how far a consumer in log mode, or the whole group in group mode, is behind
@@ -109,12 +110,12 @@ func (e *engine) standing(ctx context.Context) (at standing, err error) {
 	}
 	id, found, err := load(ctx, e.store, e.label)
 	if err == nil && !found {
-		var from place
+		var from resp.Place
 		var client redis.UniversalClient
 		if client, err = primaryOf(ctx, e.client, e.stream); err == nil {
 			from, err = e.start.resolve(ctx, client, e.stream)
 		}
-		id = from.id
+		id = from.ID
 	}
 	return standing{position: id}, err
 }
@@ -188,7 +189,7 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 			}
 			oldest := pending.Val().Lower
 			if lag.Pending == 0 && (!known || unread > 0) {
-				first, err := firstOf(ctx, client, "xrange", e.stream, after(of.LastDeliveredID), "+")
+				first, err := firstOf(ctx, client, "xrange", e.stream, resp.After(of.LastDeliveredID), "+")
 				if err != nil {
 					return Lag{}, err
 				}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // waiter is a stream that waits in a lane for entries behind a place. Its fields
@@ -11,8 +13,8 @@ import (
 // place, which is the lane's.
 type waiter struct {
 	stream string
-	intake intake
-	from   place
+	intake resp.Budget
+	from   resp.Place
 	take   sink
 	worked func() // is called for each read that worked
 	// guard is for the first read here: something may have gone since the one before.
@@ -158,7 +160,7 @@ func (l *lane) run(ctx context.Context) {
 			streams = append(streams, w.stream)
 		}
 		for _, w := range asked {
-			streams = append(streams, w.from.id)
+			streams = append(streams, w.from.ID)
 		}
 		at := time.Now()
 		// Each stream that waits here has few entries, if any: it is asked for as many
@@ -168,7 +170,7 @@ func (l *lane) run(ctx context.Context) {
 		count := l.limit.of(l.hub.count, at)
 		guards := guardsOf(ctx, asked)
 		over := guards.with(l.reader)
-		var batches []batch
+		var batches []resp.Batch
 		err := caught(func() (err error) {
 			batches, err = l.hub.read(ctx, l.reader, streams, l.hub.block, count, intakesOf(asked))
 			return err
@@ -242,9 +244,9 @@ func guardsOf(ctx context.Context, asked []*waiter) (all guards) {
 }
 
 // intakesOf returns the intakes of a read for waiters.
-func intakesOf(asked []*waiter) intakes {
+func intakesOf(asked []*waiter) resp.Budgets {
 	var byStream map[string]*waiter // made when it turns out to be needed: most reads bring nothing
-	return func(stream string) intake {
+	return func(stream string) resp.Budget {
 		if byStream == nil {
 			byStream = make(map[string]*waiter, len(asked))
 			for _, w := range asked {
@@ -254,7 +256,7 @@ func intakesOf(asked []*waiter) intakes {
 		if w := byStream[stream]; w != nil {
 			return w.intake
 		}
-		return intake{} // nobody has asked for it
+		return resp.Budget{} // nobody has asked for it
 	}
 }
 
@@ -271,9 +273,9 @@ func (l *lane) askEach(ctx context.Context, asked []*waiter) {
 			continue
 		}
 		at := time.Now()
-		var batches []batch
+		var batches []resp.Batch
 		err := caught(func() (err error) {
-			batches, err = l.hub.read(ctx, l.reader, []string{w.stream, w.from.id}, noWait, l.hub.count, w.intake.wanted)
+			batches, err = l.hub.read(ctx, l.reader, []string{w.stream, w.from.ID}, noWait, l.hub.count, w.intake.For)
 			return err
 		})
 		l.endRead()
@@ -308,10 +310,10 @@ func (l *lane) endRead() (dropped bool) {
 }
 
 // answer gives those who were asked for what there is for them.
-func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time) {
-	brought := make(map[string]batch, len(batches))
+func (l *lane) answer(asked []*waiter, batches []resp.Batch, err error, at time.Time) {
+	brought := make(map[string]resp.Batch, len(batches))
 	for _, b := range batches {
-		brought[b.stream] = b
+		brought[b.Stream] = b
 	}
 	h := l.hub
 	h.mu.Lock()
@@ -325,14 +327,14 @@ func (l *lane) answer(asked []*waiter, batches []batch, err error, at time.Time)
 			w.worked()
 		}
 		more := true
-		if got := brought[w.stream]; got.len() > 0 && (!w.withdrawn || h.group != "") {
+		if got := brought[w.stream]; got.Len() > 0 && (!w.withdrawn || h.group != "") {
 			w.taking = true
 			h.mu.Unlock()
 			from := w.from
 			if h.group == "" {
-				from = placeAfter(got.entries) // before its memory may be used again
+				from = resp.PlaceAfter(got.Entries) // before its memory may be used again
 			}
-			more = w.take(got, at) && !got.more
+			more = w.take(got, at) && !got.More
 			h.mu.Lock()
 			w.taking = false
 			w.from, w.since = from, now

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"millrace/offset"
+	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
 
@@ -129,17 +129,17 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 		reply, err := claimScript.run(ctx, s.client, []string{s.stream}, s.group, s.name, s.cursor, s.claimIdle.Milliseconds(), room).Slice()
 		if err != nil {
 			s.noteUnanswered(ctx, err)
-			s.cursor = beginning
+			s.cursor = resp.Beginning
 			return fmt.Errorf("claiming what has been idle: %w", err)
 		}
 		taken += s.window.addClaimed(texts(reply[1]), false, at)
 		s.noteGone(texts(reply[2]))
 		last, _ := reply[0].(string)
 		if last == "" {
-			s.cursor = beginning
+			s.cursor = resp.Beginning
 			return nil
 		}
-		s.cursor = after(last)
+		s.cursor = resp.After(last)
 	}
 }
 
@@ -162,19 +162,4 @@ func texts(reply any) []string {
 		}
 	}
 	return out
-}
-
-// after returns the ID that follows directly, and for the last one of all that
-// itself: what goes through a list from after to after must not begin again.
-func after(id string) string {
-	parsed, err := offset.Parse(id)
-	if err != nil {
-		return id
-	}
-	if parsed.Seq++; parsed.Seq == 0 { // it was the last of its millisecond
-		if parsed.Ms++; parsed.Ms == 0 {
-			return id
-		}
-	}
-	return parsed.String()
 }

@@ -1,14 +1,16 @@
 package stream
 
+import "millrace/stream/internal/resp"
+
 // What the fields of entries take in memory, of the entries that a window holds. It
 // is much more than all the rest, and is let go as soon as an entry has ended.
 
 // intake returns what one read may bring: half of what the window may hold. The
 // other half is being processed meanwhile.
-func (r *run) intake() intake {
-	in := intake{entry: sizeLimit(r.maxEntry), room: int64(r.window.bytes - r.window.bytes/2), least: 1}
+func (r *run) intake() resp.Budget {
+	in := resp.Budget{MaxEntry: sizeLimit(r.maxEntry), Room: int64(r.window.bytes - r.window.bytes/2), Least: 1}
 	if r.group && r.window.key != nil {
-		in.key = r.window.key.of
+		in.Key = r.window.key.of
 	}
 	return in
 }
@@ -16,7 +18,7 @@ func (r *run) intake() intake {
 // sizeLimit returns how large an entry may be.
 func sizeLimit(maxEntry *int) int64 {
 	if maxEntry == nil {
-		return unlimited
+		return resp.Unlimited
 	}
 	return int64(*maxEntry)
 }

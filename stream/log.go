@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
 
@@ -18,7 +19,7 @@ type logSource struct {
 	feed feed
 
 	mu    sync.Mutex // because a shared reader takes, while this one looks around
-	from  place      // behind the last entry that was read
+	from  resp.Place // behind the last entry that was read
 	known history
 	count count
 	// missing is what was found to be lost, until the reading goroutine tells it.
@@ -51,7 +52,7 @@ func (s *logSource) start(ctx context.Context) error {
 	}
 	_, err = s.survey(ctx, s.place(), resumed)
 	if err == nil {
-		s.log().Info("consumer started", "offset", s.place().id) // once: a start that fails is tried again
+		s.log().Info("consumer started", "offset", s.place().ID) // once: a start that fails is tried again
 	}
 	return err
 }
@@ -70,15 +71,15 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 		s.stored.is(id)
 		// What FromTime has stored is no entry's.
 		id = parsed.String() // a hand-written consumer may have stored a short form
-		s.setPlace(place{id: id, witnessed: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
+		s.setPlace(resp.Place{ID: id, Seen: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
 		return true, nil
 	}
 	from, err := s.config.start.resolve(ctx, s.client, s.stream)
 	if err != nil {
 		return false, err
 	}
-	if from.id != beginning || s.config.start.end {
-		if err := s.save(ctx, from.id); err != nil {
+	if from.ID != resp.Beginning || s.config.start.end {
+		if err := s.save(ctx, from.ID); err != nil {
 			return false, fmt.Errorf("saving the offset %q to start at: %w", s.label, err)
 		}
 	}
@@ -86,15 +87,15 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 	return false, nil
 }
 
-func (s *logSource) setPlace(from place) {
+func (s *logSource) setPlace(from resp.Place) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.from = from
-	s.count = count{ordinal: -1, sound: from.id}
-	s.window.startAt(from.id)
+	s.count = count{ordinal: -1, sound: from.ID}
+	s.window.startAt(from.ID)
 }
 
-func (s *logSource) place() place {
+func (s *logSource) place() resp.Place {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.from
@@ -130,12 +131,12 @@ func (s *logSource) fetch(ctx context.Context) (err error) {
 
 // take puts entries that were read into the window. Those that are left are read
 // again.
-func (s *logSource) take(b batch, at time.Time) (more bool) {
-	b.left = nil
+func (s *logSource) take(b resp.Batch, at time.Time) (more bool) {
+	b.Left = nil
 	s.mu.Lock()
-	s.from = placeAfter(b.entries)
+	s.from = resp.PlaceAfter(b.Entries)
 	s.known.add(s.from)
-	s.lack(s.count.read(b.entries))
+	s.lack(s.count.read(b.Entries))
 	missing := s.missing != nil
 	s.mu.Unlock()
 	return s.run.take(b, at) && !missing

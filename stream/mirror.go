@@ -9,6 +9,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
 
@@ -86,7 +87,7 @@ func (m *Mirror) Load(ctx context.Context, label string) (id string, found bool,
 	}
 	at := id
 	if !found {
-		at = beginning
+		at = resp.Beginning
 	}
 	if err := m.show(ctx, label, at, true); err != nil {
 		return "", false, err

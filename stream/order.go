@@ -1,6 +1,10 @@
 package stream
 
-import "sync"
+import (
+	"sync"
+
+	"millrace/stream/internal/resp"
+)
 
 // WithOrderKey keeps the order of entries that have the same key while
 // [WithConcurrency] handlers run at once: entries of one key are processed one at
@@ -48,7 +52,7 @@ type orderKeys struct {
 	shown sync.Pool
 }
 
-func (o *orderKeys) of(entry *wireEntry) (key string) {
+func (o *orderKeys) of(entry *resp.Entry) (key string) {
 	_ = isolated(func() error {
 		key = o.ask(entry)
 		return nil
@@ -56,7 +60,7 @@ func (o *orderKeys) of(entry *wireEntry) (key string) {
 	return key
 }
 
-func (o *orderKeys) ofAll(entries []wireEntry, set func(i int, key string)) {
+func (o *orderKeys) ofAll(entries []resp.Entry, set func(i int, key string)) {
 	for next := 0; next < len(entries); {
 		_ = isolated(func() error { // once, but for entries with which it does not return
 			for next < len(entries) {
@@ -69,12 +73,12 @@ func (o *orderKeys) ofAll(entries []wireEntry, set func(i int, key string)) {
 	}
 }
 
-func (o *orderKeys) ask(entry *wireEntry) string {
+func (o *orderKeys) ask(entry *resp.Entry) string {
 	shown, _ := o.shown.Get().(*Entry)
 	if shown == nil {
 		shown = new(Entry)
 	}
-	*shown = Entry{Stream: o.stream, ID: entry.ID, Fields: entry.Fields, size: entry.size}
+	*shown = Entry{Stream: o.stream, ID: entry.ID, Fields: entry.Fields, size: entry.Size}
 	key := o.key(shown)
 	*shown = Entry{}
 	o.shown.Put(shown)

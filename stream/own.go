@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/resp"
 )
 
 // ownPending is the pending entries on this consumer's own name that are not in the
@@ -128,7 +130,7 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 			if !read {
 				taken += n
 			}
-			o.from = after(entry.ID)
+			o.from = resp.After(entry.ID)
 			seen++
 		}
 		if seen == len(pending) && seen < count {
@@ -157,7 +159,7 @@ func (s *groupSource) wasRead(id string, deliveries int64) bool {
 // isBehindRead reports whether an entry can only be one of a read whose reply was lost: a
 // read brings entries behind the last one, and counts their first delivery.
 func (s *groupSource) isBehindRead(id string, deliveries int64) bool {
-	return deliveries == 1 && compareIDs(id, s.last) > 0
+	return deliveries == 1 && resp.CompareIDs(id, s.last) > 0
 }
 
 // tookUp notes that the last page was taken up.
@@ -204,7 +206,7 @@ func (s *groupSource) handBack(ctx context.Context) error {
 		page := make([]returned, len(pending))
 		for i, entry := range pending {
 			page[i] = returned{entry.ID, s.isBehindRead(entry.ID, entry.RetryCount)}
-			from = after(entry.ID)
+			from = resp.After(entry.ID)
 		}
 		if err := s.handBackPage(ctx, page); err != nil {
 			return err

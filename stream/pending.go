@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
 // The part of the window for group mode: the leases of its entries, claimed entries, and
@@ -61,12 +62,12 @@ func (w *window) addClaimed(ids []string, uncounted bool, at time.Time) (added i
 
 // addLeftLocked takes in an entry that was read at the given time without its
 // fields. They are fetched when it is begun, in its turn.
-func (w *window) addLeftLocked(left leftover, at time.Time) {
-	if _, double := w.byID[left.id]; double {
+func (w *window) addLeftLocked(left resp.Leftover, at time.Time) {
+	if _, double := w.byID[left.ID]; double {
 		return
 	}
-	it := &item{id: left.id, key: left.key, uncounted: true, renewed: at}
-	w.byID[left.id] = it
+	it := &item{id: left.ID, key: left.Key, uncounted: true, renewed: at}
+	w.byID[left.ID] = it
 	if w.queueUpLocked(it) {
 		w.fresh.push(it)
 	}
@@ -83,10 +84,10 @@ func (w *window) takeDoubles() []string {
 }
 
 // load gives an entry, which is at work, its fields, and the number of its delivery.
-func (w *window) load(it *item, entry *wireEntry, deliveries int64) {
+func (w *window) load(it *item, entry *resp.Entry, deliveries int64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	it.entry, it.bytes, it.deliveries = entry, entry.bytes(), deliveries
+	it.entry, it.bytes, it.deliveries = entry, entry.Bytes(), deliveries
 	w.loaded += it.bytes
 }
 

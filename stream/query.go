@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/resp"
 )
 
 // Questions about a stream that are answered with entries, of which only the IDs
@@ -26,12 +27,12 @@ const querySize = 4 << 10
 
 // newQuery makes one of a command that has its key at the given place. It has to be
 // ended, whatever became of it.
-func newQuery(ctx context.Context, read func(*reply) error, key int8, args ...any) query {
+func newQuery(ctx context.Context, read func(*resp.Parser) error, key int8, args ...any) query {
 	out, in := io.Pipe()
 	g := query{redis.NewRawWriteToCmd(ctx, in, args...), in, make(chan error, 1)}
 	g.SetFirstKeyPos(key)
 	go func() {
-		err := read(&reply{wire: wire{conn: out, buf: make([]byte, querySize)}})
+		err := read(&resp.Parser{Reader: resp.Reader{Conn: out, Buf: make([]byte, querySize)}})
 		_ = out.Close()
 		g.done <- err
 	}()
@@ -84,78 +85,7 @@ func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*
 }
 
 func queryInfo(ctx context.Context, stream string, into *redis.XInfoStream) query {
-	return newQuery(ctx, func(r *reply) error { return r.info(into) }, 2, "xinfo", "stream", stream)
-}
-
-func (r *reply) info(into *redis.XInfoStream) error {
-	kind, n, err := r.head()
-	switch {
-	case err != nil:
-		return err
-	case kind == '*':
-		n /= 2
-	case kind != '%':
-		return malformed("it is no map")
-	}
-	for range n {
-		name, size, err := r.brief(maxNameSize, "a name is missing")
-		if err != nil || size > maxNameSize {
-			return or(err, "a name is too long")
-		}
-		switch string(name) {
-		case "length":
-			into.Length, err = r.number()
-		case "entries-added":
-			into.EntriesAdded, err = r.number()
-		case "last-generated-id":
-			into.LastGeneratedID, err = r.id()
-		case "max-deleted-entry-id":
-			into.MaxDeletedEntryID, err = r.id()
-		case "first-entry":
-			into.FirstEntry.ID, err = r.entryID()
-		case "last-entry":
-			into.LastEntry.ID, err = r.entryID()
-		default:
-			err = r.skip(1, nil)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// number reads an integer.
-func (r *reply) number() (int64, error) {
-	line, err := r.line()
-	if err != nil || line[0] != ':' {
-		return 0, or(err, "a number is none")
-	}
-	return strconv.ParseInt(string(line[1:]), 10, 64)
-}
-
-func (r *reply) id() (string, error) {
-	text, size, err := r.brief(maxNameSize, "an ID is missing")
-	if err != nil || size > maxNameSize {
-		return "", or(err, "an ID is too long")
-	}
-	return string(text), nil
-}
-
-// entryID reads an entry, of which there may be none.
-func (r *reply) entryID() (string, error) {
-	kind, n, err := r.head()
-	if err != nil || n < 0 || kind == '_' {
-		return "", err
-	}
-	if kind != '*' || n < 1 {
-		return "", malformed("an entry is no pair")
-	}
-	id, err := r.id()
-	if err != nil {
-		return "", err
-	}
-	return id, r.skip(int64(n-1), nil)
+	return newQuery(ctx, func(r *resp.Parser) error { return r.Info(into) }, 2, "xinfo", "stream", stream)
 }
 
 // firstOf is XRANGE, or XREVRANGE, with COUNT 1. It returns the entry's ID, "" if there
@@ -167,7 +97,7 @@ func firstOf(ctx context.Context, client redis.UniversalClient, command, stream,
 
 // entryOf is firstOf, and returns the entry's fields too if they are no larger than
 // most.
-func entryOf(ctx context.Context, client redis.UniversalClient, most int64, command, stream, from, to string) (one wireEntry, err error) {
+func entryOf(ctx context.Context, client redis.UniversalClient, most int64, command, stream, from, to string) (one resp.Entry, err error) {
 	args := []any{command, stream, from, to, "count", 1}
 	one, err = queryEntry(ctx, client, most, args...)
 	if err != errUnread { //nolint:errorlint // our own, never wrapped
@@ -175,22 +105,22 @@ func entryOf(ctx context.Context, client redis.UniversalClient, most int64, comm
 	}
 	cmd := redis.NewXMessageSliceCmd(ctx, args...)
 	if err := client.Process(ctx, cmd); err != nil || len(cmd.Val()) == 0 {
-		return wireEntry{}, err
+		return resp.Entry{}, err
 	}
 	one.ID = cmd.Val()[0].ID
-	one.take(cmd.Val()[0].Values, most)
+	one.Take(cmd.Val()[0].Values, most)
 	return one, nil
 }
 
-func queryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one wireEntry, err error) {
-	read := func(r *reply) error {
-		one = wireEntry{}
-		kind, n, err := r.head()
+func queryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one resp.Entry, err error) {
+	read := func(r *resp.Parser) error {
+		one = resp.Entry{}
+		kind, n, err := r.Head()
 		if err != nil || kind != '*' || n > 1 {
-			return or(err, "it is no list of entries")
+			return resp.Or(err, "it is no list of entries")
 		}
 		if n == 1 {
-			one, _, err = r.entry(most, unlimited)
+			one, _, err = r.Entry(most, resp.Unlimited)
 		}
 		return err
 	}
@@ -200,19 +130,19 @@ func queryEntry(ctx context.Context, client redis.UniversalClient, most int64, a
 
 // nextID is XREAD with COUNT 1, of which it returns the ID, "" if there is none.
 func nextID(ctx context.Context, client redis.UniversalClient, stream, position string) (id string, err error) {
-	read := func(r *reply) error {
+	read := func(r *resp.Parser) error {
 		id = ""
-		kind, n, err := r.head()
+		kind, n, err := r.Head()
 		if err != nil || n < 0 {
 			return err // null is an answer, too
 		}
 		if kind != '*' && kind != '%' {
-			return malformed("it is no list of streams")
+			return resp.Malformed("it is no list of streams")
 		}
-		r.intakes = func(string) intake { return intake{} }
-		found, err := r.batches(kind, n)
-		if len(found) > 0 && found[0].len() > 0 {
-			id = found[0].lastID()
+		r.Intakes = func(string) resp.Budget { return resp.Budget{} }
+		found, err := r.Batches(kind, n)
+		if len(found) > 0 && found[0].Len() > 0 {
+			id = found[0].LastID()
 		}
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"millrace/codec"
+	"millrace/stream/internal/resp"
 )
 
 // reader is a connection of its own to read with. It exists because a blocking
@@ -94,7 +94,7 @@ func (r *reader) dropIfStale(err error) {
 
 // read is XREAD, of no more than is wanted. No batch and no error mean that there was
 // nothing in time.
-func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want intakes) ([]batch, error) {
+func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want resp.Budgets) ([]resp.Batch, error) {
 	defer r.follow(ctx)()
 	r.sockets.wanted.Store(&want)
 	r.sockets.cut.Store(nil)
@@ -103,7 +103,7 @@ func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want intakes) 
 }
 
 // readGroup is XREADGROUP, as read is XREAD.
-func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs, want intakes) ([]batch, error) {
+func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs, want resp.Budgets) ([]resp.Batch, error) {
 	defer r.follow(ctx)()
 	r.sockets.wanted.Store(&want)
 	r.sockets.cut.Store(nil)
@@ -113,7 +113,7 @@ func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs, want
 
 // brought returns what a read has brought: what a socket has caught, of which
 // go-redis knows nothing, or what go-redis has read itself, see [capture].
-func (r *reader) brought(reply []redis.XStream, err error, want intakes) ([]batch, error) {
+func (r *reader) brought(reply []redis.XStream, err error, want resp.Budgets) ([]resp.Batch, error) {
 	caught := r.sockets.caught.Swap(nil)
 	if errors.Is(err, redis.Nil) {
 		if caught == nil {
@@ -129,18 +129,7 @@ func (r *reader) brought(reply []redis.XStream, err error, want intakes) ([]batc
 		}
 		return nil, err
 	}
-	batches := make([]batch, len(reply))
-	for i, stream := range reply {
-		batches[i] = batch{stream: stream.Stream, entries: make([]wireEntry, 0, len(stream.Messages))}
-		in := want(stream.Stream)
-		in.room = unlimited // it is all here already
-		for _, message := range stream.Messages {
-			one := wireEntry{ID: message.ID}
-			one.take(codec.Fields(message.Values), in.entry)
-			batches[i].add(one, one.bytes(), &in, unlimited)
-		}
-	}
-	return batches, nil
+	return resp.BatchesOf(reply, want), nil
 }
 
 // readsOnce has a client of a cluster not send a read of a group again by itself, as it
@@ -156,9 +145,9 @@ func readsOnce(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // only returns what was read of the one stream that was asked for.
-func only(batches []batch, err error) (batch, error) {
+func only(batches []resp.Batch, err error) (resp.Batch, error) {
 	if err != nil || len(batches) == 0 {
-		return batch{}, err
+		return resp.Batch{}, err
 	}
 	return batches[0], nil
 }

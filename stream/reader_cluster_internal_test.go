@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/resp"
 	"millrace/stream/streamtest"
 )
 
@@ -40,15 +41,15 @@ func TestAGroupReadInAClusterIsSentOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		read := func() (batch, error) {
-			return only(r.readGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}, Count: 1, Block: block}, everything))
+		read := func() (resp.Batch, error) {
+			return only(r.readGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}, Count: 1, Block: block}, resp.NoLimit))
 		}
 		lose.Store(true)
 		if b, err := read(); err == nil || lose.Load() {
-			t.Errorf("block %v: a lost reply is an outcome of %d entries and the error %v", block, b.len(), err)
+			t.Errorf("block %v: a lost reply is an outcome of %d entries and the error %v", block, b.Len(), err)
 		}
-		if b, err := read(); err != nil || b.len() != 1 {
-			t.Errorf("block %v: the next read brings %d entries, %v", block, b.len(), err)
+		if b, err := read(); err != nil || b.Len() != 1 {
+			t.Errorf("block %v: the next read brings %d entries, %v", block, b.Len(), err)
 		}
 		_ = r.Close() // one of its connections is closed already
 	}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/resp"
 )
 
 // Reader lets tests from outside read what a reader reads.
@@ -24,18 +26,18 @@ func NewReader(t testing.TB, client redis.UniversalClient) Reader {
 
 // Read returns the entries of all streams.
 func (r Reader) Read(ctx context.Context, args *redis.XReadArgs) ([]Entry, error) {
-	return flat(r.reader.read(ctx, args, everything))
+	return flat(r.reader.read(ctx, args, resp.NoLimit))
 }
 
 // ReadGroup returns the entries of all streams.
 func (r Reader) ReadGroup(ctx context.Context, args *redis.XReadGroupArgs) ([]Entry, error) {
-	return flat(r.reader.readGroup(ctx, args, everything))
+	return flat(r.reader.readGroup(ctx, args, resp.NoLimit))
 }
 
-func flat(batches []batch, err error) (entries []Entry, _ error) {
+func flat(batches []resp.Batch, err error) (entries []Entry, _ error) {
 	for _, one := range batches {
-		for _, entry := range one.entries {
-			entries = append(entries, Entry{Stream: one.stream, ID: entry.ID, Fields: entry.Fields})
+		for _, entry := range one.Entries {
+			entries = append(entries, Entry{Stream: one.Stream, ID: entry.ID, Fields: entry.Fields})
 		}
 	}
 	return entries, err

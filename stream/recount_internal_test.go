@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"testing"
+
+	"millrace/stream/internal/resp"
 )
 
 // recount counts anew, and compares with the counters of the window.
@@ -113,11 +115,11 @@ func Recounter[T any](c *Consumer[T]) func() error {
 }
 
 // testKeys makes order keys of a function.
-type testKeys func(*wireEntry) string
+type testKeys func(*resp.Entry) string
 
-func (k testKeys) of(entry *wireEntry) string { return k(entry) }
+func (k testKeys) of(entry *resp.Entry) string { return k(entry) }
 
-func (k testKeys) ofAll(entries []wireEntry, set func(i int, key string)) {
+func (k testKeys) ofAll(entries []resp.Entry, set func(i int, key string)) {
 	for i := range entries {
 		set(i, k(&entries[i]))
 	}
@@ -140,13 +142,13 @@ func TestRecount(t *testing.T) {
 			delete(w.byID, "3-0")
 		},
 	} {
-		w := newWindow(limits{size: 10, batch: 10, every: 10, interval: 1, key: testKeys(func(*wireEntry) string { return "k" })}, true)
+		w := newWindow(limits{size: 10, batch: 10, every: 10, interval: 1, key: testKeys(func(*resp.Entry) string { return "k" })}, true)
 		defer w.close()
-		w.addRead(batch{entries: []wireEntry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, w.movedAt)
+		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, w.movedAt)
 		w.end(w.next(nil), done)
 		w.next(nil)
 		w.key = nil
-		w.addRead(batch{entries: []wireEntry{{ID: "5-0"}}}, w.movedAt)
+		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "5-0"}}}, w.movedAt)
 		if err := w.recount(); err != nil {
 			t.Errorf("%s: nothing is wrong yet: %v", name, err)
 		}

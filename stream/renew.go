@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // renewAll renews everything that was not for a third of the claim idle time.
@@ -125,10 +127,10 @@ func (s *groupSource) reclaim(ctx context.Context, list []orphan) error {
 		ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(gone, id) })
 		s.window.noteRenewed(ids, at)
 		for _, id := range ids {
-			if loss.From == "" || compareIDs(id, loss.From) < 0 {
+			if loss.From == "" || resp.CompareIDs(id, loss.From) < 0 {
 				loss.From = id
 			}
-			if compareIDs(id, loss.To) > 0 {
+			if resp.CompareIDs(id, loss.To) > 0 {
 				loss.To = id
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
 // checkGroup finds out, now and then, whether the place has been lost, or entries
@@ -24,7 +25,7 @@ func (s *logSource) lookAround(ctx context.Context) error {
 	switch {
 	case s.missing != nil:
 		return errMissing
-	case from.witnessed && s.from == from && !seen.witness && (seen.last != from.id || seen.other): // or nothing has come
+	case from.Seen && s.from == from && !seen.witness && (seen.last != from.ID || seen.other): // or nothing has come
 		return errNoWitness
 	}
 	return nil
@@ -33,7 +34,7 @@ func (s *logSource) lookAround(ctx context.Context) error {
 // survey looks at the stream, and at whether what it says agrees with what was
 // counted. resumed says that the place is that of an earlier run. It returns nil
 // without the right to look: then what can be found out without it is.
-func (s *logSource) survey(ctx context.Context, from place, resumed bool) (*survey, error) {
+func (s *logSource) survey(ctx context.Context, from resp.Place, resumed bool) (*survey, error) {
 	seen, err := surveyOf(ctx, s.client, s.stream, from, s.maxEntry)
 	if classify(err).withheld {
 		return nil, nil
@@ -45,7 +46,7 @@ func (s *logSource) survey(ctx context.Context, from place, resumed bool) (*surv
 	defer s.mu.Unlock()
 	switch {
 	case seen.added == 0 && !seen.missing: // the server does not count
-		s.count = count{ordinal: -1, sound: s.from.id}
+		s.count = count{ordinal: -1, sound: s.from.ID}
 	case s.from == from:
 		s.lack(s.count.compare(from, seen, resumed))
 	default: // more was read meanwhile
@@ -100,13 +101,13 @@ func (s *logSource) inspect(ctx context.Context) error {
 		return errOtherServer
 	}
 	s.mu.Lock()
-	loss := diagnose(from.id, s.count.ordinal, seen)
+	loss := diagnose(from.ID, s.count.ordinal, seen)
 	if loss == nil || loss.Cause == LossTrimmed {
-		s.from.witnessed = false // it is not looked for again
+		s.from.Seen = false // it is not looked for again
 	}
 	if loss != nil {
 		s.missing = nil // it is part of this
-		s.count = count{ordinal: -1, sound: from.id}
+		s.count = count{ordinal: -1, sound: from.ID}
 		if loss.Cause == LossTrimmed && seen.added > 0 {
 			s.count.ordinal = seen.added - seen.length
 		}
@@ -152,20 +153,20 @@ func (s *logSource) goOn(ctx context.Context) error {
 			return err
 		}
 		s.reads.Begin()
-		if compareIDs(to.id, here.id) < 0 {
-			if err := s.setBack(ctx, to.id); err != nil {
+		if resp.CompareIDs(to.ID, here.ID) < 0 {
+			if err := s.setBack(ctx, to.ID); err != nil {
 				return err
 			}
 		}
 		s.setPlace(to)
 	}
 	s.lost = nil
-	s.log().Warn("reading goes on after a loss", "offset", to.id)
+	s.log().Warn("reading goes on after a loss", "offset", to.ID)
 	return nil
 }
 
 // resume finds the place that the policy means.
-func (s *logSource) resume(ctx context.Context, start Start, loss *LossError) (place, error) {
+func (s *logSource) resume(ctx context.Context, start Start, loss *LossError) (resp.Place, error) {
 	switch {
 	case loss.Cause == LossTrimmed && (start.known || start == Start{}):
 		// What there is behind it is the next, or was read already.
@@ -175,7 +176,7 @@ func (s *logSource) resume(ctx context.Context, start Start, loss *LossError) (p
 	case start.back != nil:
 		from, err := offset.Parse(loss.From)
 		if err != nil {
-			return place{}, err
+			return resp.Place{}, err
 		}
 		info, err := infoOf(ctx, s.client, s.stream)
 		if err == nil {
@@ -189,20 +190,20 @@ func (s *logSource) resume(ctx context.Context, start Start, loss *LossError) (p
 }
 
 // lastKnown is behind the newest entry that was read and that the stream still has.
-func (s *logSource) lastKnown(ctx context.Context) (place, error) {
+func (s *logSource) lastKnown(ctx context.Context) (resp.Place, error) {
 	s.mu.Lock()
 	known := slices.Clone(s.known.places)
 	s.mu.Unlock()
 	for _, one := range slices.Backward(known) {
-		there, err := one.isIn(ctx, s.client, s.stream, s.maxEntry)
+		there, err := isIn(ctx, s.client, s.stream, one.Place, s.maxEntry)
 		if err != nil {
-			return place{}, err
+			return resp.Place{}, err
 		}
 		if there {
-			return one.place, nil
+			return one.Place, nil
 		}
 	}
-	return place{id: beginning}, nil
+	return resp.Place{ID: resp.Beginning}, nil
 }
 
 // setBack stores an offset below the one that is stored.

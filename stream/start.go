@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
 // Start says where a consumer begins for which nothing is stored yet. Once an
@@ -66,12 +67,12 @@ func (s Start) problem() error {
 }
 
 // resolve returns the concrete place to start behind.
-func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream string) (place, error) {
-	start, upTo := place{id: beginning}, "+"
+func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream string) (resp.Place, error) {
+	start, upTo := resp.Place{ID: resp.Beginning}, "+"
 	switch {
 	case s.end:
 	case s.after != nil:
-		start.id, upTo = *s.after, *s.after
+		start.ID, upTo = *s.after, *s.after
 	default:
 		return start, nil
 	}
@@ -95,8 +96,5 @@ func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream
 			return start, nil
 		}
 	}
-	return place{id: last, witnessed: true}, nil
+	return resp.Place{ID: last, Seen: true}, nil
 }
-
-// beginning is the offset before every entry.
-const beginning = "0-0"

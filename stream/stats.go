@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
 // Stats is what a consumer has done, and what it has in hand, at one moment. Counts
@@ -216,7 +217,7 @@ func (w *window) at() string {
 func (w *window) moveBack(to string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if compareIDs(to, w.position) < 0 {
+	if resp.CompareIDs(to, w.position) < 0 {
 		w.position = to
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
 // stored is the offset of a consumer in log mode as it was last seen in the store. It has
@@ -42,7 +43,7 @@ func (s *logSource) save(ctx context.Context, id string) error {
 	}
 	if before := found.Load(); before != nil && *before != "" {
 		s.lookAt(*before)
-		if compareIDs(*before, id) > 0 {
+		if resp.CompareIDs(*before, id) > 0 {
 			id = *before // where it stays
 		}
 	}
@@ -55,7 +56,7 @@ func (s *logSource) save(ctx context.Context, id string) error {
 func (s *logSource) lookAt(before string) {
 	switch known := s.stored; {
 	case known.isOurs(before):
-	case compareIDs(before, known.id) < 0:
+	case resp.CompareIDs(before, known.id) < 0:
 		// No save goes back: a failover has, or a reset.
 		s.log().Warn("the stored offset had gone back, by a failover or a reset, and was moved on again; to start again from there, stop the consumer first", "from", known.id, "to", before)
 	case !known.saved:

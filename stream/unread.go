@@ -8,6 +8,8 @@ import (
 	"strconv"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/resp"
 )
 
 // groupView is what a consumer in group mode has seen of its group, and of the stream,
@@ -168,7 +170,7 @@ func (s *groupSource) recall() (before groupView, place string) {
 	}
 	// The group has passed the entries that were read here.
 	place = s.view.place
-	if own := s.window.at(); compareIDs(own, place) > 0 {
+	if own := s.window.at(); resp.CompareIDs(own, place) > 0 {
 		place = own
 	}
 	return s.view, place
@@ -250,11 +252,11 @@ func (at *groupState) loss(before groupView, place string) *LossError {
 	case at.added > 0 && at.added < before.added:
 		// The stream has had more entries than were ever added to this one: with its group
 		// it was made again, or restored, so that no read has failed.
-		if compareIDs(place, at.last) <= 0 { // perhaps of this one
+		if resp.CompareIDs(place, at.last) <= 0 { // perhaps of this one
 			place = before.place
 		}
 		cause := LossRecreated
-		if at.length > 0 && compareIDs(at.generated, place) < 0 { // a failover, or a restart
+		if at.length > 0 && resp.CompareIDs(at.generated, place) < 0 { // a failover, or a restart
 			cause = LossAhead
 		}
 		return &LossError{Cause: cause, From: place, To: at.first, Count: -1}
@@ -267,7 +269,7 @@ func (at *groupState) loss(before groupView, place string) *LossError {
 			loss.From, loss.To = before.place, at.last
 		}
 		return loss
-	case compareIDs(at.deleted, at.last) > 0 && at.last != beginning && at.deleted != before.deleted &&
+	case resp.CompareIDs(at.deleted, at.last) > 0 && at.last != resp.Beginning && at.deleted != before.deleted &&
 		(at.read >= 0 || before.deleted != ""):
 		// Nobody can have read it: either nothing was read since it was deleted, or
 		// Redis would not know its own count any more; or it was not deleted the last time.
@@ -276,8 +278,8 @@ func (at *groupState) loss(before groupView, place string) *LossError {
 			count = min(count, at.added-at.read)
 		}
 		return &LossError{Cause: LossTrimmed, From: at.last, To: at.deleted, Count: count}
-	case before.read >= 0 && at.read < 0 && compareIDs(at.last, place) > 0 &&
-		at.deleted == before.deleted && (at.deleted == beginning || compareIDs(at.deleted, before.place) < 0):
+	case before.read >= 0 && at.read < 0 && resp.CompareIDs(at.last, place) > 0 &&
+		at.deleted == before.deleted && (at.deleted == resp.Beginning || resp.CompareIDs(at.deleted, before.place) < 0):
 		// Redis has lost count of what was read, and not because something was deleted.
 		return &LossError{Cause: LossMoved, From: place, To: at.last, Count: at.added - before.read}
 	}
@@ -289,9 +291,9 @@ func (at *groupState) loss(before groupView, place string) *LossError {
 // last entries, and the group goes on as if they had never been.
 func (s *groupSource) compareHistory(ctx context.Context) error {
 	if s.toldBack.Swap(false) {
-		s.lastRead = place{} // a look around was faster
+		s.lastRead = resp.Place{} // a look around was faster
 	}
-	if s.lastRead.id == "" {
+	if s.lastRead.ID == "" {
 		return nil
 	}
 	seen, err := surveyOf(ctx, s.client, s.stream, s.lastRead, s.maxEntry)
@@ -304,11 +306,11 @@ func (s *groupSource) compareHistory(ctx context.Context) error {
 	if seen.missing {
 		return nil // mend tells it
 	}
-	loss := diagnose(s.lastRead.id, -1, seen)
+	loss := diagnose(s.lastRead.ID, -1, seen)
 	if loss == nil || loss.Cause == LossTrimmed {
 		return nil // the others may have trimmed what was read
 	}
-	s.lastRead = place{}
+	s.lastRead = resp.Place{}
 	s.remade.Store(true)
 	s.window.moveBack(seen.last)
 	s.reportLoss(s.log(), loss)

@@ -6,6 +6,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // window is the bounded set of entries that were read or claimed and are not settled. The
@@ -121,8 +123,8 @@ const idleSettleTime = time.Millisecond
 
 // keys tells order keys, each entry's or those of many entries. It does not panic.
 type keys interface {
-	of(entry *wireEntry) string
-	ofAll(entries []wireEntry, set func(i int, key string))
+	of(entry *resp.Entry) string
+	ofAll(entries []resp.Entry, set func(i int, key string))
 }
 
 func newWindow(l limits, group bool) *window {
@@ -138,15 +140,15 @@ func newWindow(l limits, group bool) *window {
 
 // addRead takes in entries that were read at the given time, and reports whether
 // there is room for another batch.
-func (w *window) addRead(b batch, at time.Time) (more bool) {
-	entries := b.entries
+func (w *window) addRead(b resp.Batch, at time.Time) (more bool) {
+	entries := b.Entries
 	slab := w.takeSlab(len(entries))
 	slab.entries = entries
 	bytes := int64(0)
 	for i := range entries {
 		it := &slab.list[i]
 		it.id, it.entry, it.renewed, it.slab = entries[i].ID, &entries[i], at, slab
-		it.bytes = entries[i].bytes()
+		it.bytes = entries[i].Bytes()
 		bytes += it.bytes
 	}
 	if w.key != nil {
@@ -177,14 +179,14 @@ func (w *window) addRead(b batch, at time.Time) (more bool) {
 			w.fresh.push(it)
 		}
 	}
-	for _, left := range b.left {
+	for _, left := range b.Left {
 		w.addLeftLocked(left, at)
 	}
-	if n := b.len(); n > 0 {
+	if n := b.Len(); n > 0 {
 		w.read += int64(n)
-		w.position, w.full = b.lastID(), b.more
+		w.position, w.full = b.LastID(), b.More
 	}
-	w.wakeLocked(b.len())
+	w.wakeLocked(b.Len())
 	return w.hasRoomLocked()
 }
 
@@ -214,7 +216,7 @@ func (w *window) dropLocked(it *item) {
 	if s.left--; s.left > 0 {
 		return
 	}
-	giveEntries(s.entries)
+	resp.GiveEntries(s.entries)
 	s.entries = nil
 	if len(w.slabs) < maxSlabs {
 		w.slabs = append(w.slabs, s)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing/synctest"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // What the window is compared with, see [TestWindowAgainstAModel].
@@ -230,7 +232,7 @@ func (m *windowModel) checkNumbers() {
 	}
 	oldest := ""
 	for _, it := range m.items {
-		if it.state != done && it.state != parked && !it.lost && (oldest == "" || compareIDs(it.id, oldest) < 0) {
+		if it.state != done && it.state != parked && !it.lost && (oldest == "" || resp.CompareIDs(it.id, oldest) < 0) {
 			oldest = it.id
 		}
 	}
@@ -293,7 +295,7 @@ func (m *windowModel) checkReturned() {
 		used := it.state == waiting || it.state == parked || it.state == unread && !it.loaded && !it.free
 		want = append(want, returned{it.id, !used})
 	}
-	slices.SortFunc(want, func(a, b returned) int { return compareIDs(a.id, b.id) })
+	slices.SortFunc(want, func(a, b returned) int { return resp.CompareIDs(a.id, b.id) })
 	if list := m.w.toReturn(); !slices.Equal(list, want) {
 		m.wrong("handed back are %v, want %v", list, want)
 	}

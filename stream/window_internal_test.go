@@ -5,6 +5,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"millrace/stream/internal/resp"
 )
 
 // Everything that was taken over is lost before it was begun: the reader, which
@@ -41,7 +43,7 @@ func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 	now := time.Now()
 	limit := now.Add(-time.Minute)
 	w.addClaimed([]string{"1-0"}, false, now.Add(-time.Hour))
-	w.addRead(batch{entries: []wireEntry{{ID: "2-0"}, {ID: "3-0"}, {ID: "5-0"}}}, now)
+	w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "2-0"}, {ID: "3-0"}, {ID: "5-0"}}}, now)
 	w.setMoving(w.byID["3-0"], true)
 	w.doubtGone([]string{"5-0"})
 	all := []string{"1-0", "2-0", "3-0", "4-0", "5-0"}
@@ -63,7 +65,7 @@ func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 	t.Parallel()
 	w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Second}, true))
 	defer w.close()
-	w.addRead(batch{entries: []wireEntry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
+	w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
 	over := w.watchLeaving()
 	w.end(w.next(nil), done)
 	w.settled(len(w.settleable()))
@@ -82,11 +84,11 @@ func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 func TestWindowOfWhatWasLost(t *testing.T) {
 	t.Parallel()
 	w := recounted(t, newWindow(limits{
-		size: 10, batch: 10, every: 10, interval: time.Second, key: testKeys(func(e *wireEntry) string { return e.ID[:1] }),
+		size: 10, batch: 10, every: 10, interval: time.Second, key: testKeys(func(e *resp.Entry) string { return e.ID[:1] }),
 	}, true))
 	defer w.close()
 	fields := map[string]any{"field": "value"}
-	w.addRead(batch{entries: []wireEntry{
+	w.addRead(resp.Batch{Entries: []resp.Entry{
 		{ID: "1-0", Fields: fields}, {ID: "1-1", Fields: fields}, // waits, and is behind it
 		{ID: "2-0", Fields: fields}, {ID: "2-1", Fields: fields}, // is parked, and comes free
 		{ID: "3-0", Fields: fields}, {ID: "3-1", Fields: fields}, // was not begun
@@ -136,13 +138,13 @@ func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w := recounted(t, newWindow(limits{
-			size: 10, batch: 10, every: 10, interval: time.Second, maxWorkers: 1, key: testKeys(func(e *wireEntry) string { return e.ID[:1] }),
+			size: 10, batch: 10, every: 10, interval: time.Second, maxWorkers: 1, key: testKeys(func(e *resp.Entry) string { return e.ID[:1] }),
 		}, true))
 		defer w.close()
-		w.addRead(batch{entries: []wireEntry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
+		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
 		first := w.next(nil)
 		w.giveUp([]string{"2-0"}, ErrClaimed)
-		w.addRead(batch{entries: []wireEntry{{ID: "2-1"}}}, time.Now())
+		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "2-1"}}}, time.Now())
 		w.end(first, done)
 		begun := make(chan string, 1)
 		go func() {
@@ -165,7 +167,7 @@ func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Hour}, true))
 		defer w.close()
-		w.addRead(batch{entries: []wireEntry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, time.Now())
+		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, time.Now())
 		for _, after := range []time.Duration{3, 1, 2} {
 			it := w.next(nil)
 			it.due = time.Now().Add(after * time.Second)

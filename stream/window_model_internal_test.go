@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"millrace/stream/internal/resp"
 )
 
 // The window against a plain model: one list of entries, searched anew for each question.
@@ -168,7 +170,7 @@ type windowEvent struct {
 func newWindowModel(p windowPlan) *windowModel {
 	l := limits{size: p.size, batch: p.batch, every: p.every, interval: modelInterval, maxWorkers: p.workers, bytes: p.bytes, serial: p.serial()}
 	if p.keys > 0 {
-		l.key = testKeys(func(e *wireEntry) string {
+		l.key = testKeys(func(e *resp.Entry) string {
 			text, _ := e.Fields["key"].(string)
 			return text
 		})
@@ -220,16 +222,16 @@ func (m *windowModel) begin(job *windowJob) bool {
 }
 
 // modelEntryOf returns the entry of the stream with an ID, which says all.
-func modelEntryOf(id string, keys int) *wireEntry {
+func modelEntryOf(id string, keys int) *resp.Entry {
 	var n uint32
 	_, _ = fmt.Sscanf(id, "%d-0", &n)
-	return &wireEntry{ID: id, Fields: map[string]any{"key": fmt.Sprint((n * 7) % uint32(max(1, keys)))}, size: 10 * (n % 13)}
+	return &resp.Entry{ID: id, Fields: map[string]any{"key": fmt.Sprint((n * 7) % uint32(max(1, keys)))}, Size: 10 * (n % 13)}
 }
 
 func (m *windowModel) newItem(id string) *modelItem {
 	e := modelEntryOf(id, m.plan.keys)
 	text, _ := e.Fields["key"].(string)
-	it := &modelItem{id: id, key: text, bytes: e.bytes(), told: time.Now()}
+	it := &modelItem{id: id, key: text, bytes: e.Bytes(), told: time.Now()}
 	m.items = append(m.items, it)
 	return it
 }
@@ -334,7 +336,7 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 				want = append(want, it.id)
 			}
 		}
-		slices.SortFunc(want, compareIDs)
+		slices.SortFunc(want, resp.CompareIDs)
 		var list []string
 		for _, one := range m.w.toRenew(limit) {
 			list = append(list, one.id)
@@ -377,7 +379,7 @@ func (m *windowModel) await(wait func(context.Context, func(string, state, int64
 // read brings the entries for which the reader has waited. In group mode the last of
 // them may come without fields, and one may be in the window already.
 func (m *windowModel) read() {
-	var b batch
+	var b resp.Batch
 	fill := func(it *modelItem) {
 		it.known = m.plan.keys > 0
 		if it.known {
@@ -387,27 +389,27 @@ func (m *windowModel) read() {
 	if m.plan.group && m.wanted%3 == 0 {
 		for _, it := range m.items {
 			if !it.lost && it.state != done {
-				b.entries = append(b.entries, *modelEntryOf(it.id, m.plan.keys))
+				b.Entries = append(b.Entries, *modelEntryOf(it.id, m.plan.keys))
 				break
 			}
 		}
 	}
-	double := len(b.entries)
+	double := len(b.Entries)
 	for i := range m.wanted {
 		m.next++
 		it := m.newItem(fmt.Sprintf("%d-0", m.next))
 		fill(it)
 		if m.plan.group && m.wanted%2 == 0 && i == m.wanted-1 {
-			b.left = append(b.left, leftover{it.id, it.key})
+			b.Left = append(b.Left, resp.Leftover{ID: it.id, Key: it.key})
 			it.free = true
 			continue
 		}
 		it.loaded = true
-		b.entries = append(b.entries, *modelEntryOf(it.id, m.plan.keys))
+		b.Entries = append(b.Entries, *modelEntryOf(it.id, m.plan.keys))
 	}
 	m.w.addRead(b, time.Now())
-	if at := m.w.at(); at != b.lastID() {
-		m.wrong("the position is %s behind a read up to %s", at, b.lastID())
+	if at := m.w.at(); at != b.LastID() {
+		m.wrong("the position is %s behind a read up to %s", at, b.LastID())
 	}
 	if ids := m.w.takeDoubles(); len(ids) > 0 {
 		m.wrong("%v of a read that brought %d once more are other entries", ids, double)

@@ -61,7 +61,7 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 	it.repeated = it.deliveries > 1
 	d.entry = Entry{
 		Stream: r.stream, ID: it.id, Fields: it.entry.Fields, Deliveries: it.deliveries,
-		guarded: it.exited, size: it.entry.size,
+		guarded: it.exited, size: it.entry.Size,
 	}
 	var begun time.Time
 	returned := false

@@ -186,7 +186,7 @@ var engineMutants = []mutant{
 		name: "an offset that went back is another writer's",
 		edits: []edit{{
 			"stream/stored.go",
-			"case compareIDs(before, known.id) < 0:",
+			"case resp.CompareIDs(before, known.id) < 0:",
 			"case before == \"\":",
 		}},
 		tests: []tests{{inStream, "TestOffsetResetAtWork"}},

@@ -47,7 +47,7 @@ var mutants = []mutant{
 		name: "reads from $ after a failure",
 		edits: []edit{
 			{"stream/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.dropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.dropIfStale"},
-			{"stream/feed.go", "\tat := time.Now()\n\tvar b batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.eager, from.id = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b batch\n"},
+			{"stream/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
 			{"stream/feed.go", "\tlooked time.Time\n}", "\tlooked time.Time\n\tbroken bool\n}"},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -97,7 +97,7 @@ var mutants = []mutant{
 		name: "a group does not tell what a failover has taken away",
 		edits: []edit{{
 			"stream/unread.go",
-			"\tif s.lastRead.id == \"\" {\n\t\treturn nil\n\t}\n",
+			"\tif s.lastRead.ID == \"\" {\n\t\treturn nil\n\t}\n",
 			"\tif s.group != \"\" {\n\t\treturn nil\n\t}\n",
 		}},
 		tests: []tests{{inFaults, "TestFailovers"}},
@@ -118,7 +118,7 @@ var mutants = []mutant{
 			{
 				"stream/log.go",
 				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn nil\n",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].id)\n",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].ID)\n",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -180,12 +180,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "reads on without looking for the last entry",
-		edits: []edit{{"stream/feed.go", "\tif !from.witnessed || p.alone {", "\tif from.id != \"\" {"}},
+		edits: []edit{{"stream/feed.go", "\tif !from.Seen || p.alone {", "\tif from.ID != \"\" {"}},
 		tests: []tests{{inStream, "TestLossesInARunner|TestLossPolicies"}, {inFaults, "TestSilentLosses"}},
 	},
 	{
 		name:  "takes the place of a failover for a trim",
-		edits: []edit{{"stream/inspect.go", "case compareIDs(s.last, position) < 0:", "case s.last == \"\":"}},
+		edits: []edit{{"stream/inspect.go", "case resp.CompareIDs(s.last, position) < 0:", "case s.last == \"\":"}},
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{
@@ -200,12 +200,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "counts what was read before the look twice",
-		edits: []edit{{"stream/account.go", "a.from == nil || compareIDs(one.first, a.from.place) <= 0:", "a.from == nil:"}},
+		edits: []edit{{"stream/account.go", "a.from == nil || resp.CompareIDs(one.first, a.from.place) <= 0:", "a.from == nil:"}},
 		tests: []tests{{inStream, "TestAccount"}},
 	},
 	{
 		name:  "takes an ID for the entry",
-		edits: []edit{{"stream/resume.go", "(seen.last != from.id || seen.other)", "seen.last != from.id"}},
+		edits: []edit{{"stream/resume.go", "(seen.last != from.ID || seen.other)", "seen.last != from.ID"}},
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{

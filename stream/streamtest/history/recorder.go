@@ -92,7 +92,7 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 	}
 }
 
-// sumOf returns the hash of an entry's fields, 0 of one whose fields were not read.
+// SumOf returns the hash of an entry's fields, 0 of one whose fields were not read.
 func sumOf(entry *stream.Entry) uint64 {
 	if entry.Fields == nil {
 		return 0

@@ -1,4 +1,4 @@
-package stream
+package resp
 
 import (
 	"bytes"
@@ -7,54 +7,54 @@ import (
 	"strings"
 )
 
-// wireSize is as much as is read at once, and the longest line.
-const wireSize = 64 << 10
+// WireSize is as much as is read at once, and the longest line.
+const WireSize = 64 << 10
 
-// wire reads the values of RESP, the protocol of Redis, out of what a connection
+// Reader reads the values of RESP, the protocol of Redis, out of what a connection
 // brings. It trusts no length: nothing is allocated for what has not arrived.
-type wire struct {
-	conn io.Reader
-	// buf is made when it is first needed, if it is not there; buf[at:end] has arrived
+type Reader struct {
+	Conn io.Reader
+	// Buf is made when it is first needed, if it is not there; buf[at:end] has arrived
 	// and is unread.
-	buf     []byte
-	at, end int
+	Buf     []byte
+	At, end int
 	// failed is what the last read has failed with, if nobody was told.
 	failed error
 }
 
-// malformed is the error of a reply that is not what it has to be. It says
+// Malformed is the error of a reply that is not what it has to be. It says
 // nothing of what is in the reply: values are personal data.
-func malformed(what string) error {
+func Malformed(what string) error {
 	return fmt.Errorf("stream: the server's reply to XREAD is malformed: %s", what)
 }
 
-// or returns err, or else that the reply is malformed.
-func or(err error, what string) error {
+// Or returns err, or else that the reply is malformed.
+func Or(err error, what string) error {
 	if err != nil {
 		return err
 	}
-	return malformed(what)
+	return Malformed(what)
 }
 
-func (w *wire) unread() []byte { return w.buf[w.at:w.end] }
+func (w *Reader) Unread() []byte { return w.Buf[w.At:w.end] }
 
 // fill reads once from the connection, at least one byte.
-func (w *wire) fill() error {
-	if w.buf == nil {
-		w.buf = make([]byte, wireSize)
+func (w *Reader) fill() error {
+	if w.Buf == nil {
+		w.Buf = make([]byte, WireSize)
 	}
-	if w.at == w.end || w.end > len(w.buf)/2 {
-		w.at, w.end = 0, copy(w.buf, w.unread())
+	if w.At == w.end || w.end > len(w.Buf)/2 {
+		w.At, w.end = 0, copy(w.Buf, w.Unread())
 	}
-	if w.end == len(w.buf) {
-		return malformed("a line is too long")
+	if w.end == len(w.Buf) {
+		return Malformed("a line is too long")
 	}
 	if err := w.failed; err != nil {
 		w.failed = nil
 		return err
 	}
 	for range 100 {
-		n, err := w.conn.Read(w.buf[w.end:])
+		n, err := w.Conn.Read(w.Buf[w.end:])
 		w.end += n
 		if n > 0 {
 			return nil
@@ -68,33 +68,33 @@ func (w *wire) fill() error {
 
 // extend reads more behind what is unread, for which it makes room. It reports false
 // if there is too much already, or if nothing comes: whoever reads next is told why.
-func (w *wire) extend() bool {
-	if w.end == len(w.buf) {
-		unread := w.unread()
-		if len(unread) == len(w.buf) {
-			if len(w.buf) >= aheadSize {
+func (w *Reader) extend() bool {
+	if w.end == len(w.Buf) {
+		unread := w.Unread()
+		if len(unread) == len(w.Buf) {
+			if len(w.Buf) >= aheadSize {
 				return false
 			}
-			w.buf = append(w.buf, make([]byte, len(w.buf))...)
+			w.Buf = append(w.Buf, make([]byte, len(w.Buf))...)
 		} else {
-			w.at, w.end = 0, copy(w.buf, unread)
+			w.At, w.end = 0, copy(w.Buf, unread)
 		}
 	}
-	n, err := w.conn.Read(w.buf[w.end:])
+	n, err := w.Conn.Read(w.Buf[w.end:])
 	w.end, w.failed = w.end+n, err
 	return n > 0
 }
 
-// shrink gives up the memory that extend has made room with, when it is empty.
-func (w *wire) shrink() {
-	if len(w.buf) > wireSize && w.at == w.end {
-		w.buf, w.at, w.end = nil, 0, 0
+// Shrink gives up the memory that extend has made room with, when it is empty.
+func (w *Reader) Shrink() {
+	if len(w.Buf) > WireSize && w.At == w.end {
+		w.Buf, w.At, w.end = nil, 0, 0
 	}
 }
 
-// need waits until n bytes are unread, no more than the buffer holds.
-func (w *wire) need(n int) error {
-	for w.end-w.at < n {
+// Need waits until n bytes are unread, no more than the buffer holds.
+func (w *Reader) Need(n int) error {
+	for w.end-w.At < n {
 		if err := w.fill(); err != nil {
 			return err
 		}
@@ -104,25 +104,25 @@ func (w *wire) need(n int) error {
 
 // line returns the next line, without its end. Like everything that is not a
 // copy, it is valid until the next value is read.
-func (w *wire) line() ([]byte, error) {
+func (w *Reader) line() ([]byte, error) {
 	for searched := 0; ; {
-		if i := bytes.IndexByte(w.unread()[searched:], '\n'); i >= 0 {
-			line := w.unread()[:searched+i]
+		if i := bytes.IndexByte(w.Unread()[searched:], '\n'); i >= 0 {
+			line := w.Unread()[:searched+i]
 			if len(line) < 2 || line[len(line)-1] != '\r' {
-				return nil, malformed("a line has no type or no end")
+				return nil, Malformed("a line has no type or no end")
 			}
-			w.at += len(line) + 1
+			w.At += len(line) + 1
 			return line[:len(line)-1], nil
 		}
-		searched = w.end - w.at
+		searched = w.end - w.At
 		if err := w.fill(); err != nil {
 			return nil, err
 		}
 	}
 }
 
-// head reads the first line of a value, and passes over the attributes before it.
-func (w *wire) head() (kind byte, length int, err error) {
+// Head reads the first line of a value, and passes over the attributes before it.
+func (w *Reader) Head() (kind byte, length int, err error) {
 	for {
 		line, err := w.line()
 		if err != nil {
@@ -132,7 +132,7 @@ func (w *wire) head() (kind byte, length int, err error) {
 		if err != nil || kind != '|' {
 			return kind, length, err
 		}
-		if err := w.skip(2*int64(length), nil); err != nil {
+		if err := w.Skip(2*int64(length), nil); err != nil {
 			return 0, 0, err
 		}
 	}
@@ -148,18 +148,18 @@ func typeOf(line []byte) (kind byte, length int, err error) {
 		return kind, 0, nil
 	case '$', '*', '%', '~', '>', '!', '=', '|':
 	default:
-		return kind, 0, malformed("a value is of no type")
+		return kind, 0, Malformed("a value is of no type")
 	}
 	digits := line[1:]
 	if string(digits) == "-1" {
 		return kind, -1, nil
 	}
 	if len(digits) == 0 || len(digits) > 9 {
-		return kind, 0, malformed("a length is missing or absurd")
+		return kind, 0, Malformed("a length is missing or absurd")
 	}
 	for _, c := range digits {
 		if c < '0' || c > '9' {
-			return kind, 0, malformed("a length is no number")
+			return kind, 0, Malformed("a length is no number")
 		}
 		length = 10*length + int(c-'0')
 	}
@@ -168,27 +168,27 @@ func typeOf(line []byte) (kind byte, length int, err error) {
 
 // short reads the text of n bytes that follows its head, if it fits in the buffer
 // together with its end.
-func (w *wire) short(n int) ([]byte, error) {
-	if err := w.need(n + 2); err != nil {
+func (w *Reader) short(n int) ([]byte, error) {
+	if err := w.Need(n + 2); err != nil {
 		return nil, err
 	}
-	text := w.unread()[: n+2 : n+2]
+	text := w.Unread()[: n+2 : n+2]
 	if text[n] != '\r' || text[n+1] != '\n' {
-		return nil, malformed("a text is longer than its length")
+		return nil, Malformed("a text is longer than its length")
 	}
-	w.at += n + 2
+	w.At += n + 2
 	return text[:n], nil
 }
 
 // brief reads the next value, a text, if it is no longer than most, for which the
 // buffer has room; of a longer one it reads the head, and returns the size.
-func (w *wire) brief(most int, missing string) (text []byte, size int, err error) {
+func (w *Reader) brief(most int, missing string) (text []byte, size int, err error) {
 	if text, ok := w.small(); ok {
 		return text, len(text), nil
 	}
-	kind, size, err := w.head()
+	kind, size, err := w.Head()
 	if err != nil || kind != '$' || size < 0 {
-		return nil, 0, or(err, missing)
+		return nil, 0, Or(err, missing)
 	}
 	if size > most {
 		return nil, size, nil
@@ -199,13 +199,13 @@ func (w *wire) brief(most int, missing string) (text []byte, size int, err error
 
 // small is the way of most texts: it reads the next value if that is one of less
 // than 100 bytes which has arrived. If it is not, nothing is read.
-func (w *wire) small() (text []byte, ok bool) {
-	b := w.unread()
+func (w *Reader) small() (text []byte, ok bool) {
+	b := w.Unread()
 	from, end := smallText(b)
 	if end == 0 {
 		return nil, false
 	}
-	w.at += end + 2
+	w.At += end + 2
 	return b[from:end], true
 }
 
@@ -227,8 +227,8 @@ func smallText(b []byte) (from, end int) {
 }
 
 // text reads the text of n bytes that follows its head into a string of its own.
-func (w *wire) text(n int) (string, error) {
-	if n <= len(w.buf)-len("\r\n") {
+func (w *Reader) text(n int) (string, error) {
+	if n <= len(w.Buf)-len("\r\n") {
 		text, err := w.short(n)
 		return string(text), err
 	}
@@ -239,32 +239,32 @@ func (w *wire) text(n int) (string, error) {
 	for text.Len() < n {
 		if text.Len() == text.Cap() {
 			grown := &strings.Builder{}
-			grown.Grow(min(n, max(wireSize, 8*text.Len())))
+			grown.Grow(min(n, max(WireSize, 8*text.Len())))
 			grown.WriteString(text.String())
 			text = grown
 		}
-		if err := w.need(1); err != nil {
+		if err := w.Need(1); err != nil {
 			return "", err
 		}
-		part := w.unread()
+		part := w.Unread()
 		part = part[:min(len(part), n-text.Len(), text.Cap()-text.Len())]
 		text.Write(part)
-		w.at += len(part)
+		w.At += len(part)
 	}
 	_, err := w.short(0)
 	return text.String(), err
 }
 
-// skip reads over the next values. What it reads goes to another place, if there
+// Skip reads over the next values. What it reads goes to another place, if there
 // is one.
-func (w *wire) skip(values int64, to *bytes.Buffer) error {
+func (w *Reader) Skip(values int64, to *bytes.Buffer) error {
 	for ; values > 0; values-- {
 		line, err := w.line()
 		if err != nil {
 			return err
 		}
 		if to != nil {
-			to.Write(w.buf[w.at-len(line)-2 : w.at])
+			to.Write(w.Buf[w.At-len(line)-2 : w.At])
 		}
 		kind, length, err := typeOf(line)
 		if err != nil {
@@ -287,17 +287,17 @@ func (w *wire) skip(values int64, to *bytes.Buffer) error {
 	return nil
 }
 
-func (w *wire) skipBytes(n int, to *bytes.Buffer) error {
+func (w *Reader) skipBytes(n int, to *bytes.Buffer) error {
 	for n > 0 {
-		if err := w.need(1); err != nil {
+		if err := w.Need(1); err != nil {
 			return err
 		}
-		part := w.unread()
+		part := w.Unread()
 		part = part[:min(len(part), n)]
 		if to != nil {
 			to.Write(part)
 		}
-		w.at += len(part)
+		w.At += len(part)
 		n -= len(part)
 	}
 	return nil

@@ -1,4 +1,4 @@
-package stream
+package resp
 
 import (
 	"math"
@@ -7,14 +7,14 @@ import (
 	"millrace/codec"
 )
 
-// reply reads the replies of XREAD and XREADGROUP from one connection, in six
+// Parser reads the replies of XREAD and XREADGROUP from one connection, in six
 // tenths of the CPU time that go-redis takes: the texts of an entry share one
 // string, and what most entries of a stream have in common is made once. Most of
 // what is left goes into the maps of fields.
-type reply struct {
-	wire
-	// intakes tells how much is kept of what comes; nil is everything.
-	intakes intakes
+type Parser struct {
+	Reader
+	// Intakes tells how much is kept of what comes; nil is everything.
+	Intakes Budgets
 	// known are names of fields that were read before. They are few: names can be
 	// whatever a publisher likes.
 	known map[string]string
@@ -65,15 +65,15 @@ const (
 // are two thousand a second of them.
 var entryPool sync.Pool
 
-func takeEntries(room int) []wireEntry {
-	if kept, _ := entryPool.Get().(*[]wireEntry); kept != nil && cap(*kept) >= room {
+func takeEntries(room int) []Entry {
+	if kept, _ := entryPool.Get().(*[]Entry); kept != nil && cap(*kept) >= room {
 		return (*kept)[:0]
 	}
-	return make([]wireEntry, 0, room)
+	return make([]Entry, 0, room)
 }
 
-// giveEntries has the memory used again: nothing may point to it.
-func giveEntries(entries []wireEntry) {
+// GiveEntries has the memory used again: nothing may point to it.
+func GiveEntries(entries []Entry) {
 	if cap(entries) < ahead/8 || cap(entries) > ahead {
 		return
 	}
@@ -81,14 +81,14 @@ func giveEntries(entries []wireEntry) {
 	entryPool.Put(&entries)
 }
 
-// batches reads a reply that begins with the given type and number of streams: an
+// Batches reads a reply that begins with the given type and number of streams: an
 // array of pairs, or a map in RESP3.
-func (r *reply) batches(kind byte, streams int) ([]batch, error) {
-	batches := make([]batch, 0, min(streams, 16))
+func (r *Parser) Batches(kind byte, streams int) ([]Batch, error) {
+	batches := make([]Batch, 0, min(streams, 16))
 	for range streams {
 		if kind == '*' {
-			if kind, n, err := r.head(); err != nil || kind != '*' || n != 2 {
-				return nil, or(err, "a stream is no pair")
+			if kind, n, err := r.Head(); err != nil || kind != '*' || n != 2 {
+				return nil, Or(err, "a stream is no pair")
 			}
 		}
 		one, err := r.batch()
@@ -100,86 +100,86 @@ func (r *reply) batches(kind byte, streams int) ([]batch, error) {
 	return batches, nil
 }
 
-func (r *reply) batch() (batch, error) {
-	kind, n, err := r.head()
+func (r *Parser) batch() (Batch, error) {
+	kind, n, err := r.Head()
 	if err != nil || kind != '$' || n < 0 {
-		return batch{}, or(err, "a stream has no name")
+		return Batch{}, Or(err, "a stream has no name")
 	}
-	name, err := r.wire.text(n)
+	name, err := r.Reader.text(n)
 	if err != nil {
-		return batch{}, err
+		return Batch{}, err
 	}
-	kind, n, err = r.head()
+	kind, n, err = r.Head()
 	if err != nil || kind != '*' || n < 0 {
-		return batch{}, or(err, "a stream has no entries")
+		return Batch{}, Or(err, "a stream has no entries")
 	}
-	in := everything(name)
-	if r.intakes != nil {
-		in = r.intakes(name)
+	in := NoLimit(name)
+	if r.Intakes != nil {
+		in = r.Intakes(name)
 	}
-	all := batch{stream: name, entries: takeEntries(min(n, ahead))}
-	room := in.room
+	all := Batch{Stream: name, Entries: takeEntries(min(n, ahead))}
+	room := in.Room
 	for range n {
 		fits := room
-		if len(all.entries) < in.least || in.key != nil {
-			fits = unlimited
+		if len(all.Entries) < in.Least || in.Key != nil {
+			fits = Unlimited
 		}
-		one, bytes, err := r.entry(in.entry, fits)
+		one, bytes, err := r.Entry(in.MaxEntry, fits)
 		if err != nil {
-			return batch{}, err
+			return Batch{}, err
 		}
 		room = all.add(one, bytes, &in, room)
 	}
 	return all, nil
 }
 
-// entry reads an ID and its fields, and tells what the fields take in memory. They
+// Entry reads an ID and its fields, and tells what the fields take in memory. They
 // are dropped if they are larger than most, or than fits. What newer servers add
 // (XREADGROUP CLAIM has the idle time and the deliveries behind the fields) is
 // passed over.
-func (r *reply) entry(most, fits int64) (one wireEntry, bytes int64, err error) {
-	kind, elements, err := r.head()
+func (r *Parser) Entry(most, fits int64) (one Entry, bytes int64, err error) {
+	kind, elements, err := r.Head()
 	if err != nil || kind != '*' || elements < 2 {
-		return wireEntry{}, 0, or(err, "an entry is no pair")
+		return Entry{}, 0, Or(err, "an entry is no pair")
 	}
 	id, size, err := r.brief(maxShared, "an entry has no ID")
 	if err != nil || size > maxShared {
-		return wireEntry{}, 0, or(err, "an entry has no ID")
+		return Entry{}, 0, Or(err, "an entry has no ID")
 	}
 	defer r.forget()
 	r.text = append(r.text, id...)
-	kind, n, err := r.head()
+	kind, n, err := r.Head()
 	switch {
 	case err != nil:
-		return wireEntry{}, 0, err
+		return Entry{}, 0, err
 	case n < 0: // the entry is deleted, and was pending: it has no fields at all
 	case kind == '*' && n%2 == 0:
 		n /= 2
 	case kind == '%':
 	default:
-		return wireEntry{}, 0, malformed("an entry has no fields")
+		return Entry{}, 0, Malformed("an entry has no fields")
 	}
 	bytes = fieldBytes * int64(max(n, 0))
 	r.most = min(most, fits-bytes)
 	if err := r.readPairs(n); err != nil {
-		return wireEntry{}, 0, err
+		return Entry{}, 0, err
 	}
-	if err := r.skip(int64(elements-2), nil); err != nil {
-		return wireEntry{}, 0, err
+	if err := r.Skip(int64(elements-2), nil); err != nil {
+		return Entry{}, 0, err
 	}
 	if n < 0 || r.dropped {
 		one.ID = string(r.text[:size])
 	} else {
 		one = r.made(size)
 	}
-	one.size = uint32(min(r.size, math.MaxUint32))
+	one.Size = uint32(min(r.size, math.MaxUint32))
 	return one, bytes + r.size, nil
 }
 
 // made makes the entry of what was read.
-func (r *reply) made(at int) wireEntry {
+func (r *Parser) made(at int) Entry {
 	text := string(r.text)
-	made := wireEntry{ID: text[:at], Fields: make(codec.Fields, len(r.ends))}
+	made := Entry{ID: text[:at], Fields: make(codec.Fields, len(r.ends))}
 	apart := r.apart
 	for i, end := range r.ends {
 		one := &r.places[i]
@@ -201,7 +201,7 @@ func (r *reply) made(at int) wireEntry {
 	return made
 }
 
-func (r *reply) readPairs(n int) error {
+func (r *Parser) readPairs(n int) error {
 	for i := range n {
 		if r.dropped {
 			clear(r.apart)
@@ -224,12 +224,12 @@ func (r *reply) readPairs(n int) error {
 }
 
 // passPairs reads over n names and values, and counts their bytes.
-func (r *reply) passPairs(n int) error {
+func (r *Parser) passPairs(n int) error {
 	for range n {
 		for _, missing := range [...]string{noName, noValue} {
-			kind, size, err := r.head()
+			kind, size, err := r.Head()
 			if err != nil || kind != '$' || size < 0 {
-				return or(err, missing)
+				return Or(err, missing)
 			}
 			if err := r.pass(size); err != nil {
 				return err
@@ -240,7 +240,7 @@ func (r *reply) passPairs(n int) error {
 }
 
 // pass reads over the text of n bytes that follows its head, and counts them.
-func (r *reply) pass(n int) error {
+func (r *Parser) pass(n int) error {
 	r.size += int64(n)
 	if err := r.skipBytes(n, nil); err != nil {
 		return err
@@ -254,7 +254,7 @@ const (
 	noValue = "a field has no value"
 )
 
-func (r *reply) readName(at *fieldPlace) error {
+func (r *Parser) readName(at *fieldPlace) error {
 	name, size, err := r.brief(maxNameSize, noName)
 	if err != nil {
 		return err
@@ -265,7 +265,7 @@ func (r *reply) readName(at *fieldPlace) error {
 		}
 		r.size += int64(size)
 		r.unusual = true
-		at.name, err = r.wire.text(size)
+		at.name, err = r.Reader.text(size)
 		return err
 	}
 	r.size += int64(size)
@@ -287,7 +287,7 @@ func (r *reply) readName(at *fieldPlace) error {
 }
 
 // readValue returns where the value ends in the entry's text, or where else it is.
-func (r *reply) readValue(at *fieldPlace) (end int, err error) {
+func (r *Parser) readValue(at *fieldPlace) (end int, err error) {
 	value, size, err := r.brief(maxShared, noValue)
 	if err != nil {
 		return 0, err
@@ -300,7 +300,7 @@ func (r *reply) readValue(at *fieldPlace) (end int, err error) {
 		return 0, nil
 	}
 	if size > maxShared {
-		value, err := r.wire.text(size)
+		value, err := r.Reader.text(size)
 		r.apart = append(r.apart, value)
 		return isApart, err
 	}
@@ -317,7 +317,7 @@ func (r *reply) readValue(at *fieldPlace) (end int, err error) {
 
 // forget drops the entry that was read. The room that it took is for the next,
 // unless there was a lot of it.
-func (r *reply) forget() {
+func (r *Parser) forget() {
 	clear(r.apart)
 	r.text, r.ends, r.apart = r.text[:0], r.ends[:0], r.apart[:0]
 	r.size, r.dropped = 0, false

@@ -1,4 +1,4 @@
-package stream
+package resp
 
 import (
 	"bytes"
@@ -15,24 +15,26 @@ import (
 	"unsafe"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/resp/resptest"
 )
 
 // parse reads one reply out of what comes.
-func parse(from io.Reader) ([]batch, *reply, error) {
-	r := &reply{wire: wire{conn: from}}
+func parse(from io.Reader) ([]Batch, *Parser, error) {
+	r := &Parser{Reader: Reader{Conn: from}}
 	batches, err := parseNext(r)
 	return batches, r, err
 }
 
-func parseNext(r *reply) ([]batch, error) {
-	kind, streams, err := r.head()
+func parseNext(r *Parser) ([]Batch, error) {
+	kind, streams, err := r.Head()
 	if err != nil {
 		return nil, err
 	}
 	if kind != '*' && kind != '%' || streams < 0 {
 		return nil, io.ErrUnexpectedEOF // not for it, see capture
 	}
-	return r.batches(kind, streams)
+	return r.Batches(kind, streams)
 }
 
 // bulk is a text as the server writes it.
@@ -74,7 +76,7 @@ func TestReplyAllocations(t *testing.T) {
 		}
 		data := []byte(replyOf(all...))
 		from := bytes.NewReader(data)
-		r := &reply{wire: wire{conn: from}}
+		r := &Parser{Reader: Reader{Conn: from}}
 		got := testing.AllocsPerRun(10, func() {
 			from.Reset(data)
 			if _, err := parseNext(r); err != nil {
@@ -120,7 +122,7 @@ func TestMalformedReplies(t *testing.T) {
 		"a length that overflows":       entry("*2\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$18446744073709551617\r\nx\r\n"),
 		"a line without a return":       "*10\n*2\r\n$1\r\ns\r\n*0\r\n",
 		"a line without a type":         "\r\n",
-		"a line that does not end":      "*1\r\n*2\r\n$1\r\ns\r\n+" + strings.Repeat("canary", wireSize),
+		"a line that does not end":      "*1\r\n*2\r\n$1\r\ns\r\n+" + strings.Repeat("canary", WireSize),
 	} {
 		got, _, err := parse(iotest.OneByteReader(strings.NewReader(reply)))
 		whole, _, wholeErr := parse(strings.NewReader(reply))
@@ -172,10 +174,10 @@ func TestEntryWithMore(t *testing.T) {
 	more := ":12\r\n*2\r\n|1\r\n+k\r\n+v\r\n$2\r\n\r\n\r\n%1\r\n,1.5\r\n_\r\n*-1\r\n$-1\r\n=5\r\ntxt:x\r\n"
 	data := "*1\r\n*2\r\n$1\r\ns\r\n*2\r\n*7\r\n$3\r\n1-0\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n" + more + "*2\r\n$3\r\n2-0\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n"
 	got, _, err := parse(iotest.OneByteReader(strings.NewReader(data)))
-	wanted := []batch{{stream: "s", entries: []wireEntry{
+	wanted := []Batch{{Stream: "s", Entries: []Entry{
 		{ID: "1-0", Fields: map[string]any{"a": "b"}}, {ID: "2-0", Fields: map[string]any{"a": "b"}},
 	}}}
-	if err != nil || !reflect.DeepEqual(unmeasured(got), wanted) {
+	if err != nil || !reflect.DeepEqual(sizeless(got), wanted) {
 		t.Errorf("%v, %v", got, err)
 	}
 }
@@ -225,7 +227,7 @@ func TestSmallValuesDoNotKeepMuch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields := got[0].entries[0].Fields
+	fields := got[0].Entries[0].Fields
 	end, together, most := uintptr(0), 0, 0
 	for i := range 100 {
 		value := fields[fmt.Sprint(i)].(string)
@@ -248,8 +250,8 @@ func TestSmallValuesDoNotKeepMuch(t *testing.T) {
 // pieces and with limits, against what looks through them, and against go-redis.
 func FuzzReply(f *testing.F) {
 	for _, protocol := range []int{2, 3} {
-		f.Add([]byte(aReply(protocol, 3, "value")), uint16(0))
-		f.Add([]byte(aReply(protocol, 1, strings.Repeat("v", maxShared))), uint16(7))
+		f.Add([]byte(resptest.Reply(protocol, 3, "value")), uint16(0))
+		f.Add([]byte(resptest.Reply(protocol, 1, strings.Repeat("v", maxShared))), uint16(7))
 	}
 	f.Add([]byte(replyOf([]string{"a", "1", strings.Repeat("n", 200), strings.Repeat("v", 2000), "b", "2"}, []string{"a", "1"})), uint16(20))
 	f.Add([]byte(replyOf([]string{"a", strings.Repeat("v", 500)}, []string{"a", "1"}, []string{"a", "1", "b", ""}, nil)), uint16(300))
@@ -257,7 +259,7 @@ func FuzzReply(f *testing.F) {
 	f.Add([]byte("*2\r\n*2\r\n$1\r\ns\r\n*1\r\n*2\r\n$3\r\n1-0\r\n*-1\r\n*2\r\n$1\r\nt\r\n*1\r\n*4\r\n$3\r\n1-0\r\n_\r\n:1\r\n:2\r\n"), uint16(1))
 	f.Add([]byte("%1\r\n$1\r\ns\r\n*1\r\n|1\r\n+k\r\n+v\r\n*2\r\n$3\r\n1-0\r\n%1\r\n$1\r\na\r\n$1\r\nb\r\n"), uint16(2))
 	f.Fuzz(func(t *testing.T, data []byte, piece uint16) {
-		var got []batch
+		var got []Batch
 		var err error
 		room := allocated(func() { got, _, err = parse(bytes.NewReader(data)) })
 		if limit := 1<<20 + 64*len(data); room > uint64(limit) {
@@ -274,11 +276,11 @@ func FuzzReply(f *testing.F) {
 			}
 			return
 		}
-		ahead := &outline{wire: &wire{conn: bytes.NewReader(data)}}
-		if n, last, ok := ahead.entries(); ok && len(got) == 1 && (len(got[0].entries) != n || got[0].entries[n-1].ID != last) {
+		ahead := &Outline{Wire: &Reader{Conn: bytes.NewReader(data)}}
+		if n, last, ok := ahead.Entries(); ok && len(got) == 1 && (len(got[0].Entries) != n || got[0].Entries[n-1].ID != last) {
 			t.Errorf("looked through, it has %d entries, the last %q", n, last)
 		}
-		got = unmeasured(got)
+		got = sizeless(got)
 		theirs, theirErr := goRedisReads(data)
 		switch {
 		case passedOver.Match(data) && (theirErr != nil || len(theirs) == 0): // a null in there is none of all to go-redis
@@ -291,12 +293,12 @@ func FuzzReply(f *testing.F) {
 			t.Fatalf("%d streams, want %d", len(got), len(theirs))
 		}
 		for i := range got {
-			if got[i].stream != theirs[i].stream || len(got[i].entries) != len(theirs[i].entries) {
+			if got[i].Stream != theirs[i].Stream || len(got[i].Entries) != len(theirs[i].Entries) {
 				t.Fatalf("%v, want %v", got, theirs)
 			}
-			for j := range got[i].entries {
-				if !reflect.DeepEqual(got[i].entries[j], theirs[i].entries[j]) {
-					t.Errorf("%#v, want %#v", got[i].entries[j], theirs[i].entries[j])
+			for j := range got[i].Entries {
+				if !reflect.DeepEqual(got[i].Entries[j], theirs[i].Entries[j]) {
+					t.Errorf("%#v, want %#v", got[i].Entries[j], theirs[i].Entries[j])
 				}
 			}
 		}
@@ -305,47 +307,47 @@ func FuzzReply(f *testing.F) {
 
 // limited reads a reply again with limits, and holds the result against what was read
 // without.
-func limited(t *testing.T, data []byte, limit int64, whole []batch, wholeErr error) {
+func limited(t *testing.T, data []byte, limit int64, whole []Batch, wholeErr error) {
 	t.Helper()
-	for what, in := range map[string]intake{
-		"an entry":         {entry: limit, room: unlimited, least: 1},
-		"all":              {entry: unlimited, room: limit, least: 1},
-		"all, with keys":   {entry: unlimited, room: limit, least: 2, key: func(one *wireEntry) string { return fmt.Sprint(one.Fields["a"]) }},
-		"an entry and all": {entry: limit / 2, room: limit, least: 1},
+	for what, in := range map[string]Budget{
+		"an entry":         {MaxEntry: limit, Room: Unlimited, Least: 1},
+		"all":              {MaxEntry: Unlimited, Room: limit, Least: 1},
+		"all, with keys":   {MaxEntry: Unlimited, Room: limit, Least: 2, Key: func(one *Entry) string { return fmt.Sprint(one.Fields["a"]) }},
+		"an entry and all": {MaxEntry: limit / 2, Room: limit, Least: 1},
 	} {
-		r := &reply{wire: wire{conn: bytes.NewReader(data)}, intakes: in.wanted}
+		r := &Parser{Reader: Reader{Conn: bytes.NewReader(data)}, Intakes: in.For}
 		got, err := parseNext(r)
 		if (err == nil) != (wholeErr == nil) || err != nil && err.Error() != wholeErr.Error() || len(got) != len(whole) {
 			t.Fatalf("with a limit for %s: %v, %v; without %v, %v", what, got, err, whole, wholeErr)
 		}
 		for i, b := range got {
 			want := whole[i]
-			if b.len() != len(want.entries) || b.stream != want.stream || b.bytes != want.bytes {
+			if b.Len() != len(want.Entries) || b.Stream != want.Stream || b.Bytes != want.Bytes {
 				t.Fatalf("with a limit for %s: %+v; without %+v", what, b, want)
 			}
-			if len(b.entries) < min(in.least, len(want.entries)) {
-				t.Errorf("with a limit for %s, %d entries are kept", what, len(b.entries))
+			if len(b.Entries) < min(in.Least, len(want.Entries)) {
+				t.Errorf("with a limit for %s, %d entries are kept", what, len(b.Entries))
 			}
 			taken := int64(0)
-			for j, one := range b.entries {
-				plain := want.entries[j]
-				if int64(plain.size) > in.entry {
+			for j, one := range b.Entries {
+				plain := want.Entries[j]
+				if int64(plain.Size) > in.MaxEntry {
 					plain.Fields = nil
 				}
 				if !reflect.DeepEqual(one, plain) {
 					t.Errorf("with a limit for %s of %d: %#v, want %#v", what, limit, one, plain)
 				}
-				if taken += one.bytes(); j >= in.least && taken > in.room {
+				if taken += one.Bytes(); j >= in.Least && taken > in.Room {
 					t.Errorf("with a limit for %s of %d, %d bytes are kept", what, limit, taken)
 				}
 			}
-			for j, one := range b.left {
-				plain := want.entries[len(b.entries)+j]
+			for j, one := range b.Left {
+				plain := want.Entries[len(b.Entries)+j]
 				key := ""
-				if in.key != nil {
-					key = in.key(&plain)
+				if in.Key != nil {
+					key = in.Key(&plain)
 				}
-				if one.id != plain.ID || one.key != key {
+				if one.ID != plain.ID || one.Key != key {
 					t.Errorf("with a limit for %s, %+v is left of %#v", what, one, plain)
 				}
 			}
@@ -357,13 +359,13 @@ func limited(t *testing.T, data []byte, limit int64, whole []batch, wholeErr err
 // elements than an entry needs. go-redis looks at some of them.
 var passedOver = regexp.MustCompile(`(^|\n)(\||\*0*([3-9]|[1-9][0-9]))`)
 
-func goRedisReads(data []byte) ([]batch, error) {
-	c := &canned{protocol: 2, replies: [][]step{steps(string(data))}}
-	opts := c.options()
-	opts.Dialer = func(_ context.Context, _, addr string) (net.Conn, error) { return c.dial(addr), nil }
+func goRedisReads(data []byte) ([]Batch, error) {
+	c := &resptest.Server{Protocol: 2, Replies: [][]resptest.Step{resptest.Steps(string(data))}}
+	opts := c.Options()
+	opts.Dialer = func(_ context.Context, _, addr string) (net.Conn, error) { return c.Dial(addr), nil }
 	client := redis.NewClient(opts)
 	defer func() { _ = client.Close() }()
-	return barely(client)
+	return goRedisBatches(client)
 }
 
 // pieces gives data a few bytes at a time.

@@ -1,0 +1,81 @@
+package resp
+
+import (
+	"math"
+	"strings"
+)
+
+// Budget is how much of one stream a read may bring into memory. Of what is beyond
+// that the bytes are read over, and the ID and the size are kept.
+type Budget struct {
+	// MaxEntry is how large an entry may be, of names and values together.
+	MaxEntry int64
+	// Room is what all entries may take in memory. The first one that does not fit
+	// is left, with all that follow; but for the first few, which are kept whatever
+	// their size, or nothing would ever move.
+	Room  int64
+	Least int
+	// Key tells the order key of entries that are left, while the fields are there; nil is
+	// none. It does not panic.
+	Key func(*Entry) string
+	// Steady says that the next read asks for as many entries as this one, if they fit.
+	Steady bool
+}
+
+// EntryLimit is the same limit as an option has it, nil for none.
+func (in Budget) EntryLimit() *int {
+	if in.MaxEntry == Unlimited {
+		return nil
+	}
+	most := int(in.MaxEntry)
+	return &most
+}
+
+// Budgets tells the intake of each stream of a read.
+type Budgets func(stream string) Budget
+
+// For is the intakes of a read of one stream.
+func (in Budget) For(string) Budget { return in }
+
+const Unlimited = math.MaxInt64
+
+// NoLimit has no limit.
+func NoLimit(string) Budget { return Budget{MaxEntry: Unlimited, Room: Unlimited, Least: 1} }
+
+func (b *Batch) Len() int { return len(b.Entries) + len(b.Left) }
+
+// FirstID returns the ID of the first entry, of which there is one.
+func (b *Batch) FirstID() string {
+	if len(b.Entries) > 0 {
+		return b.Entries[0].ID
+	}
+	return b.Left[0].ID
+}
+
+// LastID returns the ID of the last entry, of which there is one.
+func (b *Batch) LastID() string {
+	if n := len(b.Left); n > 0 {
+		return b.Left[n-1].ID
+	}
+	return b.Entries[len(b.Entries)-1].ID
+}
+
+// add takes in the next entry, of the given size in memory, and returns what room
+// there is for others.
+func (b *Batch) add(one Entry, bytes int64, in *Budget, room int64) int64 {
+	b.Bytes += bytes
+	if int64(one.Size) > in.MaxEntry {
+		bytes = 0
+	}
+	if len(b.Entries) < in.Least || bytes <= room {
+		b.Entries = append(b.Entries, one)
+		return room - bytes
+	}
+	left := Leftover{ID: strings.Clone(one.ID)}
+	if in.Key != nil {
+		shown := one // or each entry would be allocated, for the few that come here
+		left.Key = strings.Clone(in.Key(&shown))
+	}
+	b.Left = append(b.Left, left)
+	return -1 // nor for any other
+}

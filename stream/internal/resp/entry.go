@@ -1,0 +1,77 @@
+package resp
+
+import (
+	"math"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/codec"
+)
+
+// Entry is an entry as a read has brought it.
+type Entry struct {
+	ID string
+	// Fields are nil where the entry is too large, or was deleted. Of a name that is
+	// repeated the last value is kept.
+	Fields codec.Fields
+	// Size is that of the names and values together, repeated ones included, also if the
+	// fields are not here. Redis takes no entry of a gigabyte or more.
+	Size uint32
+}
+
+// fieldBytes is what a field takes in memory besides its name and value, about.
+const fieldBytes = 64
+
+// Bytes is what the fields of the entry take in memory, about.
+func (e *Entry) Bytes() int64 {
+	if e.Fields == nil {
+		return 0
+	}
+	return int64(e.Size) + fieldBytes*int64(len(e.Fields))
+}
+
+// Take gives the entry its fields, which go-redis has read, unless they are larger
+// than most. Of a name that is repeated go-redis has lost all values but one, which
+// cannot be counted.
+func (e *Entry) Take(fields codec.Fields, most int64) {
+	size := 0
+	for name, value := range fields {
+		text, _ := value.(string)
+		size += len(name) + len(text)
+	}
+	e.Size = uint32(min(int64(size), math.MaxUint32))
+	if int64(size) <= most {
+		e.Fields = fields
+	}
+}
+
+// Batch is what a read has brought of one stream.
+type Batch struct {
+	Stream  string
+	Entries []Entry
+	// Left are the entries behind those for which there was no room.
+	Left []Leftover
+	// Bytes is what all of them would take in memory, those that are left included.
+	Bytes int64
+	// More says that the stream may have more to be read at once.
+	More bool
+}
+
+// Leftover is an entry that was read without its fields.
+type Leftover struct{ ID, Key string }
+
+// BatchesOf makes batches of the reply to a read that go-redis has parsed.
+func BatchesOf(reply []redis.XStream, want Budgets) []Batch {
+	batches := make([]Batch, len(reply))
+	for i, stream := range reply {
+		batches[i] = Batch{Stream: stream.Stream, Entries: make([]Entry, 0, len(stream.Messages))}
+		in := want(stream.Stream)
+		in.Room = Unlimited // it is all here already
+		for _, message := range stream.Messages {
+			one := Entry{ID: message.ID}
+			one.Take(codec.Fields(message.Values), in.MaxEntry)
+			batches[i].add(one, one.Bytes(), &in, Unlimited)
+		}
+	}
+	return batches
+}

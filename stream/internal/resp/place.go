@@ -1,0 +1,41 @@
+package resp
+
+import (
+	"hash/maphash"
+	"math/bits"
+	"strings"
+
+	"millrace/codec"
+)
+
+// Place is where to read on: behind an entry's ID or, in group mode, with ">".
+type Place struct {
+	ID string
+	// Seen says that the stream has had an entry with this ID, and sum tells
+	// that entry from another one: a stream that is deleted and filled again within
+	// a millisecond has the same IDs. 0 is not known, nor that of an entry over the
+	// limit of size: it is told by its ID alone.
+	Seen bool
+	Sum  uint64
+}
+
+func PlaceAfter(entries []Entry) Place {
+	last := entries[len(entries)-1]
+	return Place{ID: strings.Clone(last.ID), Seen: true, Sum: SumOf(last.Fields)}
+}
+
+// Is reports whether an entry is the one at the place.
+func (p Place) Is(entry Entry) bool {
+	return entry.ID == p.ID && (p.Sum == 0 || entry.Fields == nil || p.Sum == SumOf(entry.Fields))
+}
+
+var sumSeed = maphash.MakeSeed()
+
+// SumOf returns a hash of fields, whatever their order.
+func SumOf(fields codec.Fields) (sum uint64) {
+	for name, value := range fields {
+		text, _ := value.(string)
+		sum += maphash.String(sumSeed, name) ^ bits.RotateLeft64(maphash.String(sumSeed, text), 1)
+	}
+	return sum
+}
