@@ -27,7 +27,7 @@ func (c *capture) askAhead() error {
 		return nil
 	}
 	// There is one stream, whatever its name.
-	if in := c.reply.Intakes(""); !in.Steady || int64(look.At) > in.Room/fieldsPerByte {
+	if in := c.reply.Budgets(""); !in.Steady || int64(look.At) > in.Room/fieldsPerByte {
 		return nil
 	}
 	next := following(c.asked, entries, last)

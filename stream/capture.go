@@ -167,9 +167,9 @@ func (c *capture) take() error {
 		return nil
 	}
 	c.begun = true
-	c.reply.Intakes = resp.NoLimit // for a read of the user's own
+	c.reply.Budgets = resp.NoLimit // for a read of the user's own
 	if wanted := c.wanted.Load(); wanted != nil {
-		c.reply.Intakes = *wanted
+		c.reply.Budgets = *wanted
 	}
 	if c.eager != nil && c.eager() {
 		if err := c.askAhead(); err != nil {

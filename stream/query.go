@@ -139,7 +139,7 @@ func nextID(ctx context.Context, client redis.UniversalClient, stream, position 
 		if kind != '*' && kind != '%' {
 			return resp.Malformed("it is no list of streams")
 		}
-		r.Intakes = func(string) resp.Budget { return resp.Budget{} }
+		r.Budgets = func(string) resp.Budget { return resp.Budget{} }
 		found, err := r.Batches(kind, n)
 		if len(found) > 0 && found[0].Len() > 0 {
 			id = found[0].LastID()

@@ -13,7 +13,8 @@ type Budget struct {
 	// Room is what all entries may take in memory. The first one that does not fit
 	// is left, with all that follow; but for the first few, which are kept whatever
 	// their size, or nothing would ever move.
-	Room  int64
+	Room int64
+	// Least is how many entries are kept, whatever their size.
 	Least int
 	// Key tells the order key of entries that are left, while the fields are there; nil is
 	// none. It does not panic.
@@ -31,15 +32,16 @@ func (in Budget) EntryLimit() *int {
 	return &most
 }
 
-// Budgets tells the intake of each stream of a read.
+// Budgets tells the budget of each stream of a read.
 type Budgets func(stream string) Budget
 
-// For is the intakes of a read of one stream.
+// For is the Budgets of a read of one stream.
 func (in Budget) For(string) Budget { return in }
 
+// Unlimited is a limit that nothing reaches.
 const Unlimited = math.MaxInt64
 
-// NoLimit has no limit.
+// NoLimit is the budget, of any stream, that keeps everything.
 func NoLimit(string) Budget { return Budget{MaxEntry: Unlimited, Room: Unlimited, Least: 1} }
 
 func (b *Batch) Len() int { return len(b.Entries) + len(b.Left) }

@@ -10,6 +10,7 @@ import (
 
 // Entry is an entry as a read has brought it.
 type Entry struct {
+	// ID is the entry's ID, "<milliseconds>-<sequence>".
 	ID string
 	// Fields are nil where the entry is too large, or was deleted. Of a name that is
 	// repeated the last value is kept.
@@ -45,10 +46,10 @@ func (e *Entry) Take(fields codec.Fields, most int64) {
 	}
 }
 
-// Batch is what a read has brought of one stream.
+// Batch has the entries of one stream that one read has brought.
 type Batch struct {
 	Stream  string
-	Entries []Entry
+	Entries []Entry // in the order of the stream
 	// Left are the entries behind those for which there was no room.
 	Left []Leftover
 	// Bytes is what all of them would take in memory, those that are left included.

@@ -6,6 +6,7 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
+// Info reads the reply to XINFO STREAM, without the fields of entries.
 func (r *Parser) Info(into *redis.XInfoStream) error {
 	kind, n, err := r.Head()
 	switch {
@@ -53,6 +54,7 @@ func (r *Parser) number() (int64, error) {
 	return strconv.ParseInt(string(line[1:]), 10, 64)
 }
 
+// ReadID reads an ID.
 func (r *Parser) ReadID() (string, error) {
 	text, size, err := r.brief(maxNameSize, "an ID is missing")
 	if err != nil || size > maxNameSize {

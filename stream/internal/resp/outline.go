@@ -5,7 +5,7 @@ import "bytes"
 // Outline looks through a reply that is unread, and leaves it so.
 type Outline struct {
 	Wire *Reader
-	At   int // behind the wire's
+	At   int // how many bytes were looked through
 }
 
 // Entries returns how many entries a reply of one stream has, and the ID of the last,

@@ -13,8 +13,8 @@ import (
 // what is left goes into the maps of fields.
 type Parser struct {
 	Reader
-	// Intakes tells how much is kept of what comes; nil is everything.
-	Intakes Budgets
+	// Budgets tells how much is kept of what comes; nil is everything.
+	Budgets Budgets
 	// known are names of fields that were read before. They are few: names can be
 	// whatever a publisher likes.
 	known map[string]string
@@ -114,8 +114,8 @@ func (r *Parser) batch() (Batch, error) {
 		return Batch{}, Or(err, "a stream has no entries")
 	}
 	in := NoLimit(name)
-	if r.Intakes != nil {
-		in = r.Intakes(name)
+	if r.Budgets != nil {
+		in = r.Budgets(name)
 	}
 	all := Batch{Stream: name, Entries: takeEntries(min(n, ahead))}
 	room := in.Room

@@ -315,7 +315,7 @@ func limited(t *testing.T, data []byte, limit int64, whole []Batch, wholeErr err
 		"all, with keys":   {MaxEntry: Unlimited, Room: limit, Least: 2, Key: func(one *Entry) string { return fmt.Sprint(one.Fields["a"]) }},
 		"an entry and all": {MaxEntry: limit / 2, Room: limit, Least: 1},
 	} {
-		r := &Parser{Reader: Reader{Conn: bytes.NewReader(data)}, Intakes: in.For}
+		r := &Parser{Reader: Reader{Conn: bytes.NewReader(data)}, Budgets: in.For}
 		got, err := parseNext(r)
 		if (err == nil) != (wholeErr == nil) || err != nil && err.Error() != wholeErr.Error() || len(got) != len(whole) {
 			t.Fatalf("with a limit for %s: %v, %v; without %v, %v", what, got, err, whole, wholeErr)

@@ -19,6 +19,7 @@ type Place struct {
 	Sum  uint64
 }
 
+// PlaceAfter returns the place behind the last of entries, of which there is one at least.
 func PlaceAfter(entries []Entry) Place {
 	last := entries[len(entries)-1]
 	return Place{ID: strings.Clone(last.ID), Seen: true, Sum: SumOf(last.Fields)}

@@ -36,6 +36,7 @@ func Or(err error, what string) error {
 	return Malformed(what)
 }
 
+// Unread returns the bytes that have arrived and are unread.
 func (w *Reader) Unread() []byte { return w.Buf[w.At:w.end] }
 
 // fill reads once from the connection, at least one byte.
