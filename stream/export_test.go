@@ -32,6 +32,12 @@ func WithInspection(every time.Duration) Option {
 // IsClaim reports whether a command claims entries that have been idle.
 func IsClaim(cmd redis.Cmder) bool { return runs(cmd, claimScript) }
 
+// IsReap reports whether a command removes the names of dead consumers.
+func IsReap(cmd redis.Cmder) bool {
+	args := cmd.Args()
+	return len(args) > 1 && args[1] == reapScript.Hash()
+}
+
 // IsTake reports whether a command takes what was handed back.
 func IsTake(cmd redis.Cmder) bool { return runs(cmd, takeScript) }
 

@@ -436,18 +436,21 @@ func TestManyNamesOfTheDead(t *testing.T) {
 	start(t, newGroup(t, client, newRecorder().Handle, stream.WithConsumerName("me"), stream.WithClaimIdle(claimIdle)))
 	lists := regexp.MustCompile(`cmdstat_xinfo\|consumers:calls=(\d+)`)
 	long := 0 // lists of more than the hundred that a look at the group may ask for
-	eventually(t, "their names are gone", func() bool {
-		pipe := client.TxPipeline()
-		groups, stats := pipe.XInfoGroups(t.Context(), "orders"), pipe.Info(t.Context(), "commandstats")
-		if _, err := pipe.Exec(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-		left := groups.Val()[0].Consumers
-		if calls := lists.FindStringSubmatch(stats.Val()); calls != nil && left > 100 {
-			long, _ = strconv.Atoi(calls[1])
-		}
-		return left == 1
-	})
+	for left := int64(many + 1); left > 1; {
+		before := left
+		eventually(t, fmt.Sprintf("names are removed, and not all of %d are left", before), func() bool {
+			pipe := client.TxPipeline()
+			groups, stats := pipe.XInfoGroups(t.Context(), "orders"), pipe.Info(t.Context(), "commandstats")
+			if _, err := pipe.Exec(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			left = groups.Val()[0].Consumers
+			if calls := lists.FindStringSubmatch(stats.Val()); calls != nil && left > 100 {
+				long, _ = strconv.Atoi(calls[1])
+			}
+			return left < before
+		})
+	}
 	if long != 1 {
 		t.Errorf("all names were listed %d times, want once", long)
 	}
@@ -461,4 +464,34 @@ func TestManyNamesOfTheDead(t *testing.T) {
 		t.Errorf("%d scripts, %.0f us each", calls, each)
 	}
 	t.Logf("%s scripts of %s us", script[1], script[2])
+}
+
+// A script that removes names of dead consumers fails: the names that are left are removed
+// soon, without another list of all consumers.
+func TestNamesOfTheDeadAfterAFailure(t *testing.T) {
+	t.Parallel()
+	client := leaveMany(t, streamtest.StartRedis(t).Client(), "me", 1)
+	for i := range 1000 {
+		if err := client.XGroupCreateConsumer(t.Context(), "orders", "billing", fmt.Sprint("millrace:host:", i)).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const claimIdle = 10 * time.Millisecond
+	made := time.Now()
+	eventually(t, "they are idle for long", func() bool { return time.Since(made) > 40*claimIdle })
+	removals := &failing{is: stream.IsReap}
+	removals.left.Store(3)
+	hooked := failingClient(t, client, removals)
+	begun := time.Now()
+	start(t, newGroup(t, hooked, newRecorder().Handle, stream.WithConsumerName("me"), stream.WithClaimIdle(claimIdle)))
+	eventually(t, "their names are gone", func() bool {
+		groups, err := client.XInfoGroups(t.Context(), "orders").Result()
+		return err == nil && groups[0].Consumers == 1
+	})
+	if n := removals.failed.Load(); n != 3 {
+		t.Errorf("%d removals have failed, want 3", n)
+	}
+	if d := time.Since(begun); d >= 10*time.Second {
+		t.Errorf("it took %v: another list was waited for", d)
+	}
 }

@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 )
@@ -25,9 +24,12 @@ const reapBatch = 100
 type reaper struct {
 	idle time.Duration // of a consumer that is taken for dead
 	next time.Time     // when to look
+	// dead are names of the last list that are still to be removed: a script has failed, and
+	// another list may be a quarter of an hour away.
+	dead []string
 }
 
-func (r *reaper) isDue(now time.Time) bool { return !now.Before(r.next) }
+func (r *reaper) isDue(now time.Time) bool { return len(r.dead) > 0 || !now.Before(r.next) }
 
 // listed notes that a list of so many names was asked for.
 func (r *reaper) listed(names int, now time.Time) {
@@ -37,20 +39,23 @@ func (r *reaper) listed(names int, now time.Time) {
 // reap removes the names of consumers that died. The list of all consumers is no part of
 // a script, and no more than a hundred names are removed in one, so that other clients of
 // the server wait for neither.
-func (s *groupSource) reap(ctx context.Context) error {
-	dead, err := s.findDead(ctx)
+func (s *groupSource) reap(ctx context.Context) (err error) {
+	r := &s.reaper
+	if len(r.dead) == 0 {
+		r.dead, err = s.findDead(ctx)
+	}
 	removed := 0
-	for names := range slices.Chunk(dead, reapBatch) {
-		if err != nil {
-			break
-		}
+	for len(r.dead) > 0 && err == nil {
+		names := r.dead[:min(reapBatch, len(r.dead))]
 		args := []any{s.group}
 		for _, name := range names {
 			args = append(args, name)
 		}
 		var n int
-		n, err = reapScript.Run(ctx, s.client, []string{s.stream}, args...).Int()
-		removed += n
+		if n, err = reapScript.Run(ctx, s.client, []string{s.stream}, args...).Int(); err == nil {
+			r.dead = r.dead[len(names):]
+			removed += n
+		}
 	}
 	if removed > 0 {
 		s.log().Info("removed the names of consumers that died", "consumers", removed)
@@ -58,6 +63,7 @@ func (s *groupSource) reap(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("removing the names of dead consumers: %w", err)
 	}
+	r.dead = nil
 	return nil
 }
 

@@ -275,7 +275,8 @@ func TestABrokenTopicHoldsNobodyUp(t *testing.T) {
 		var out logs
 		var r stream.Runner
 		names := topicNames(20)
-		r.Add(mode.make(t, client, "broken", broken.Handle, stream.WithLogger(out.Logger())))
+		toBreak := mode.make(t, client, "broken", broken.Handle, stream.WithLogger(out.Logger()))
+		r.Add(toBreak)
 		for _, name := range names {
 			r.Add(mode.make(t, client, name, others.Handle))
 		}
@@ -288,6 +289,8 @@ func TestABrokenTopicHoldsNobodyUp(t *testing.T) {
 			streamtest.Await(t, "the others are handled", func() bool { return others.distinct() == want })
 		}
 		publish(20)
+		// A key of another type at the start would end its Run.
+		streamtest.Await(t, "the one to break reads", func() bool { return toBreak.Health().Ready })
 		ctx := t.Context()
 		if err := client.Del(ctx, "broken").Err(); err != nil {
 			t.Fatal(err)

@@ -432,4 +432,14 @@ var engineMutants = []mutant{
 		edits: []edit{{"stream/script.go", "return {claim(ids, ARGV[2])}", "return {ids, {}}"}},
 		tests: []tests{{inStream, "TestTakeTellsWhatIsGone"}},
 	},
+	{
+		name:  "names of the dead whose removal failed wait for the next list",
+		edits: []edit{{"stream/reap.go", "\tr.dead = nil\n\treturn nil\n", "\treturn nil\n"}, {"stream/reap.go", "\tif err != nil {\n\t\treturn fmt.Errorf(\"removing", "\tr.dead = nil\n\tif err != nil {\n\t\treturn fmt.Errorf(\"removing"}},
+		tests: []tests{{inStream, "TestNamesOfTheDeadAfterAFailure"}},
+	},
+	{
+		name:  "an entry behind one that was claimed away is not begun",
+		edits: []edit{{"stream/window.go", "\tif one == nil { // a lost entry in fresh may have been in front of one with its key\n\t\tone = w.popLocked(&w.freed)\n\t}\n", ""}},
+		tests: []tests{{inStream, "TestWindowBeginsWhatIsBehindALostEntry|TestWindowAgainstAModel"}},
+	},
 }
