@@ -439,7 +439,7 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "an entry behind one that was claimed away is not begun",
-		edits: []edit{{"stream/window.go", "\tif one == nil { // a lost entry in fresh may have been in front of one with its key\n\t\tone = w.popLocked(&w.freed)\n\t}\n", ""}},
+		edits: []edit{{"stream/window.go", "\tif it == nil { // an entry in fresh that was claimed away may have been in front of one with its key\n\t\tit = w.popLocked(&w.unblocked)\n\t}\n", ""}},
 		tests: []tests{{inStream, "TestWindowBeginsWhatIsBehindALostEntry|TestWindowAgainstAModel"}},
 	},
 }
