@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/contain"
 )
 
 // assembler makes batches, for a batch handler, of the entries that are being
@@ -348,7 +349,7 @@ func (a *assembler) run(u *unit, arrivals []*arrival, ids []string) {
 		messages[i], ctxs[i] = arrivals[at].message, arrivals[at].ctx
 	}
 	ctx, end := whileAny(ctxs)
-	failure, each := errGoexit, []error(nil)
+	failure, each := contain.ErrGoexit, []error(nil)
 	defer func() {
 		if value := recover(); value != nil {
 			failure, each = newPanicError(value), nil
@@ -362,7 +363,7 @@ func (a *assembler) run(u *unit, arrivals []*arrival, ids []string) {
 		}
 		a.finish(u, arrivals)
 	}()
-	failure = harmless(a.handle(ctx, messages))
+	failure = contain.Harmless(a.handle(ctx, messages))
 	if each = perMessage(failure, len(messages)); each != nil {
 		return
 	}

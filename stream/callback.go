@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/contain"
 )
 
 // The callbacks of a client's options, made safe for a client of our own. go-redis calls
@@ -14,7 +16,7 @@ func safeConnect(own onConnect) onConnect {
 		return nil
 	}
 	return func(ctx context.Context, conn *redis.Conn) error {
-		return isolated(func() error { return own(ctx, conn) })
+		return contain.Isolated(func() error { return own(ctx, conn) })
 	}
 }
 
@@ -26,7 +28,7 @@ func safeCredentials(plain func() (username, password string), own credentialsPr
 		return nil
 	}
 	return func(ctx context.Context) (username, password string, err error) {
-		err = isolated(func() (err error) {
+		err = contain.Isolated(func() (err error) {
 			if own != nil {
 				username, password, err = own(ctx)
 			} else {

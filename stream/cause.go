@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 )
 
@@ -36,7 +37,7 @@ const otherCauses = "other"
 func causeOf(failure error) string {
 	var key strings.Builder
 	left := 16
-	_ = caughtPanic(func() { describe(&key, failure, &left) })
+	_ = contain.CaughtPanic(func() { describe(&key, failure, &left) })
 	return key.String()
 }
 
@@ -45,7 +46,7 @@ func describe(key *strings.Builder, err error, left *int) {
 		return
 	}
 	fmt.Fprintf(key, "%T ", err)
-	wrapped := wrappedBy(err)
+	wrapped := contain.WrappedBy(err)
 	for _, inner := range wrapped {
 		describe(key, inner, left)
 	}
@@ -62,7 +63,7 @@ func describe(key *strings.Builder, err error, left *int) {
 
 // typeOfText is the type of the errors of errors.New: sentinels, and texts that were put
 // together.
-var typeOfText = reflect.TypeOf(errGoexit)
+var typeOfText = reflect.TypeOf(contain.ErrGoexit)
 
 // shape returns the start of a text without the words that have digits or quotes, such
 // as IDs.
@@ -167,7 +168,7 @@ func (r *run) tellHeld(d *delivery, failure error) {
 		}
 		return
 	}
-	if panicked, is := as[*PanicError](failure); is {
+	if panicked, is := contain.As[*PanicError](failure); is {
 		log = log.With("stack", string(panicked.Stack))
 	}
 	if report.first {

@@ -1,17 +1,18 @@
 package stream
 
 import (
-	"reflect"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/contain"
 )
 
 // checkClient refuses a client that a reader's own connection cannot be
 // derived from, or that may try a producer's commands again on its own account,
 // as a ring does.
 func checkClient(client redis.UniversalClient) error {
-	if isNil(client) {
+	if contain.IsNil(client) {
 		return invalid("client is nil: give a *redis.Client or a *redis.ClusterClient")
 	}
 	switch client.(type) {
@@ -23,24 +24,10 @@ func checkClient(client redis.UniversalClient) error {
 
 // checkPresent refuses a required argument that is nil.
 func checkPresent(name string, argument any, advice string) error {
-	if isNil(argument) {
+	if contain.IsNil(argument) {
 		return invalid("%s is nil: %s", name, advice)
 	}
 	return nil
-}
-
-// isNil also sees a nil pointer inside an interface, which would otherwise be
-// found by the first call on it.
-func isNil(v any) bool {
-	if v == nil {
-		return true
-	}
-	switch value := reflect.ValueOf(v); value.Kind() {
-	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Interface:
-		return value.IsNil()
-	default:
-		return false
-	}
 }
 
 func isBlank(s string) bool { return strings.TrimSpace(s) == "" }

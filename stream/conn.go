@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/task"
 )
 
@@ -124,7 +125,7 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 		defer c.breakOff(ctx, s.addr)()
 		ctx = context.WithValue(ctx, sendingKey{}, true)
 		err = next(ctx, cmd)
-		for again := 0; isErr(err, errUnsent) && again < c.atOnce && ctx.Err() == nil; again++ {
+		for again := 0; contain.IsErr(err, errUnsent) && again < c.atOnce && ctx.Err() == nil; again++ {
 			cmd.SetErr(nil)
 			err = next(ctx, cmd)
 		}
@@ -136,12 +137,12 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 // on, and has each command on a goroutine of its own where many are sent. go-redis looks
 // into the returned error, so that no method of that error may panic, not even later.
 func (c *conn) outlast(next redis.ProcessHook) redis.ProcessHook {
-	run := isolated
+	run := contain.Isolated
 	if c.atOnce == 1 {
-		run = caught
+		run = contain.Caught
 	}
 	return func(ctx context.Context, cmd redis.Cmder) error {
-		return tame(run(func() error { return next(ctx, cmd) }))
+		return contain.Tame(run(func() error { return next(ctx, cmd) }))
 	}
 }
 

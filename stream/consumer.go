@@ -11,6 +11,7 @@ import (
 
 	"millrace/codec"
 	"millrace/offset"
+	"millrace/stream/internal/contain"
 )
 
 // Consumer reads one topic and hands every entry, decoded, to its handler.
@@ -189,7 +190,7 @@ func decode[T any](decoder codec.IntoDecoder[T], msg *Message[T]) (err error) {
 	if msg.guarded {
 		return isolated(func() error { return decoder.DecodeInto(msg.Fields, &msg.Value) })
 	}
-	return harmless(decoder.DecodeInto(msg.Fields, &msg.Value))
+	return contain.Harmless(decoder.DecodeInto(msg.Fields, &msg.Value))
 }
 
 // intoDecoder makes a codec.IntoDecoder of one that is none.

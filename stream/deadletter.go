@@ -12,6 +12,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/contain"
 )
 
 // The fields that a dead letter has besides those of the original entry, which
@@ -116,10 +118,10 @@ func (r *run) newDeadLetter(d *delivery, dead *DeadLetterError, failure error, t
 			DeadLetterID, d.entry.ID,
 			owner, of,
 			DeadLetterAttempts, strconv.FormatInt(dead.Attempts, 10),
-			DeadLetterCause, cut(textOf(dead.Err), 1024),
+			DeadLetterCause, cut(contain.TextOf(dead.Err), 1024),
 			DeadLetterTime, time.Now().UTC().Format(time.RFC3339Nano),
 		},
-		id: d.entry.ID, attempt: d.entry.Deliveries, cause: harmless(dead.Err), failure: failure, took: took,
+		id: d.entry.ID, attempt: d.entry.Deliveries, cause: contain.Harmless(dead.Err), failure: failure, took: took,
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"millrace/stream/internal/contain"
 )
 
 // refusals keeps the failed dials of one client. It replaces a mechanism of go-redis:
@@ -47,7 +49,7 @@ func (r *refusals) connect(ctx context.Context, network, addr string) (net.Conn,
 		return newUndialled(err), nil
 	}
 	var conn net.Conn
-	err := isolated(func() (err error) { // the dialer may be the user's
+	err := contain.Isolated(func() (err error) { // the dialer may be the user's
 		conn, err = r.dial(ctx, network, addr)
 		return err
 	})

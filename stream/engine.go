@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
@@ -332,12 +333,12 @@ func (r *run) reportFull(id string, stands state, bytes int64) {
 // cause is often one of the others. ctx is the handler's.
 func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcome, *DeadLetterError) {
 	log := e.log().With("entry_id", entry.ID, "attempt", entry.Deliveries)
-	if panicked, is := as[*PanicError](failure); is {
+	if panicked, is := contain.As[*PanicError](failure); is {
 		log = log.With("stack", string(panicked.Stack))
 	}
-	letter, isLetter := as[*DeadLetterError](failure)
-	skip, isSkip := as[*SkipError](failure)
-	wrong, isWrong := as[*DecodeError](failure)
+	letter, isLetter := contain.As[*DeadLetterError](failure)
+	skip, isSkip := contain.As[*SkipError](failure)
+	wrong, isWrong := contain.As[*DecodeError](failure)
 	switch {
 	case isLetter && ctx.Err() == nil:
 		return OutcomeDeadLettered, letter
@@ -350,11 +351,11 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcom
 		return OutcomeSkipped, nil
 	case isWrong && ctx.Err() == nil: // after a stop, no dead letter is made of it
 		if !entry.logged {
-			log.Warn("entry passed: it cannot be decoded", "err", harmless(wrong.Err))
+			log.Warn("entry passed: it cannot be decoded", "err", contain.Harmless(wrong.Err))
 		}
 		return OutcomeAbsorbed, nil
 	}
-	if ctx.Err() != nil || isStopping(ctx) && isErr(failure, ErrStopping) {
+	if ctx.Err() != nil || isStopping(ctx) && contain.IsErr(failure, ErrStopping) {
 		if !entry.logged {
 			log.Info("entry left: stopped while it was processed")
 		}

@@ -3,9 +3,10 @@ package stream
 import (
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/contain"
 )
 
 // ErrInvalidOption is wrapped by every problem that a constructor finds in its
@@ -183,9 +184,6 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Err) }
 func (e *PanicError) Unwrap() error { return e.Err }
 
 func newPanicError(value any) *PanicError {
-	err, ok := value.(error)
-	if !ok {
-		err = errors.New(textOf(value))
-	}
-	return &PanicError{Err: harmless(err), Stack: debug.Stack()}
+	e := PanicError(*contain.NewPanic(value))
+	return &e
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/task"
 )
 
@@ -33,7 +34,7 @@ func (r *reader) follow(ctx context.Context) (stop func()) {
 	timer := time.AfterFunc(followInterval, func() {
 		for ctx.Err() == nil {
 			var masters []string
-			err := caught(func() (err error) { // it may be the user's dialer
+			err := contain.Caught(func() (err error) { // it may be the user's dialer
 				masters, err = r.masters(ctx)
 				return err
 			})
@@ -139,7 +140,7 @@ func unanswered(err error) bool { return err != nil && !classify(err).answered()
 func (r *run) relocate(err error) {
 	relocate(r.client, err)
 	if store, ok := r.store.(offset.Relocator); ok && unanswered(err) {
-		_ = isolated(func() error {
+		_ = contain.Isolated(func() error {
 			store.Relocate()
 			return nil
 		})

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
@@ -260,7 +261,7 @@ func unblock(c *conn, r *reader, stream string, reading func() bool) (gaveUp boo
 	}
 	defer s.unblocking.Unlock()
 	var node redis.UniversalClient
-	err = caught(func() (err error) {
+	err = contain.Caught(func() (err error) {
 		node, err = nodeOf(ctx, c.client, stream)
 		return err
 	})
@@ -271,7 +272,7 @@ func unblock(c *conn, r *reader, stream string, reading func() bool) (gaveUp boo
 		// Again and again, because it does nothing to a read that is on its way, perhaps
 		// on a connection that is being made.
 		id := r.clientID.Load()
-		if id == unidentified || id > 0 && caught(func() error { return node.ClientUnblock(ctx, id).Err() }) != nil || !task.Sleep(ctx, time.Millisecond) {
+		if id == unidentified || id > 0 && contain.Caught(func() error { return node.ClientUnblock(ctx, id).Err() }) != nil || !task.Sleep(ctx, time.Millisecond) {
 			return reading()
 		}
 	}

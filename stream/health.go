@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"millrace/stream/internal/contain"
 )
 
 // Health is whether a consumer, or a Runner's consumers, are well at one moment.
@@ -163,7 +165,7 @@ func (r *Runner) Health() Health {
 // healthOf returns the health of a member, false if it has none.
 func (r *Runner) healthOf(m *runnerMember) (h Health, ok bool) {
 	// The member's own comes first: a failure is noted after its Run has returned.
-	if member, has := m.runnable.(interface{ Health() Health }); has && !isNil(m.runnable) {
+	if member, has := m.runnable.(interface{ Health() Health }); has && !contain.IsNil(m.runnable) {
 		h, ok = Health{Reason: "its method Health panicked"}, true
 		_ = isolated(func() error {
 			h = member.Health()

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/contain"
 )
 
 // inner is a hook for single commands alone. The engine sends no pipelines.
@@ -128,7 +130,7 @@ func checkHooks(client redis.UniversalClient, stream string) error {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	cmd := redis.NewXMessageSliceCmd(ended, "xrange", stream, "-", "+", "count", 1)
-	_ = isolated(func() error { return many.Process(ended, cmd) })
+	_ = contain.Isolated(func() error { return many.Process(ended, cmd) })
 	if err := changedKeys(cmd, []string{stream}); err != nil {
 		return err
 	}

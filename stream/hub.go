@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
@@ -111,10 +112,10 @@ func (h *hub) readNow(ctx context.Context, stream string, from resp.Place, p pac
 	case r := <-h.turns:
 		h.moved.Note()
 		watchdog.Begin()
-		err = isolated(func() error {
+		err = contain.Isolated(func() error {
 			var b resp.Batch
 			at := time.Now()
-			err := caught(func() (err error) {
+			err := contain.Caught(func() (err error) {
 				b, err = h.readOn(ctx, r, stream, from, p, g)
 				return err
 			})

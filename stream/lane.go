@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 )
 
@@ -93,7 +94,7 @@ func (l *lane) interruptAndUnlock(stream string) {
 	l.interrupted = true
 	read := l.reads
 	l.hub.mu.Unlock()
-	_ = isolated(func() error {
+	_ = contain.Isolated(func() error {
 		gaveUp := unblock(l.hub.conn, l.reader, stream, func() bool {
 			l.hub.mu.Lock()
 			defer l.hub.mu.Unlock()
@@ -171,7 +172,7 @@ func (l *lane) run(ctx context.Context) {
 		guards := guardsOf(ctx, asked)
 		over := guards.with(l.reader)
 		var batches []resp.Batch
-		err := caught(func() (err error) {
+		err := contain.Caught(func() (err error) {
 			batches, err = l.hub.read(ctx, l.reader, streams, l.hub.block, count, intakesOf(asked))
 			return err
 		})
@@ -180,7 +181,7 @@ func (l *lane) run(ctx context.Context) {
 		err = l.limited(count, err)
 		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
 			l.looked = at
-			err = caught(func() error { return checkRole(ctx, l.reader) })
+			err = contain.Caught(func() error { return checkRole(ctx, l.reader) })
 		}
 		l.reader.dropIfStale(err)
 		if dropped := l.endRead(); err != nil && dropped && l.hub.group == "" {
@@ -199,7 +200,7 @@ func (l *lane) limited(count int, err error) error {
 	if err == nil {
 		l.limit.worked()
 	}
-	if cut, is := as[*cutError](err); is {
+	if cut, is := contain.As[*cutError](err); is {
 		if !l.limit.cut(count, cut.begun, time.Now()) {
 			return cut.err
 		}
@@ -274,7 +275,7 @@ func (l *lane) askEach(ctx context.Context, asked []*waiter) {
 		}
 		at := time.Now()
 		var batches []resp.Batch
-		err := caught(func() (err error) {
+		err := contain.Caught(func() (err error) {
 			batches, err = l.hub.read(ctx, l.reader, []string{w.stream, w.from.ID}, noWait, l.hub.count, w.intake.For)
 			return err
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"millrace/codec"
+	"millrace/stream/internal/contain"
 )
 
 // Entry is one stream entry as Redis holds it.
@@ -87,7 +88,7 @@ func CatchPanic(next EntryHandler) EntryHandler {
 			}
 		}()
 		if err = next(ctx, entry); err != nil {
-			err = harmless(err)
+			err = contain.Harmless(err)
 		}
 		return err
 	}

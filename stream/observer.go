@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"millrace/stream/internal/contain"
 )
 
 // Observer is told what happens in a consumer, so that metrics and traces can be
@@ -164,7 +166,7 @@ type observers struct {
 // add enlists an observer for each of the methods that it has. It returns the problems of
 // the observer.
 func (o *observers) add(observer Observer) error {
-	if isNil(observer) {
+	if contain.IsNil(observer) {
 		return noObserver(observer)
 	}
 	var found methods
@@ -275,7 +277,7 @@ func tellOne[O, E any](e *engine, one O, event E, call func(O, E)) {
 			return
 		}
 		e.meter.exited.Store(true)
-		e.complain(errGoexit)
+		e.complain(contain.ErrGoexit)
 	}()
 	call(one, event)
 	returned = true

@@ -3,6 +3,7 @@ package stream
 import (
 	"time"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 )
 
@@ -33,7 +34,7 @@ func (p *pace) learn(b resp.Batch) {
 
 // failed looks at the failure of a read, and returns the error to report.
 func (p *pace) failed(err error) error {
-	if cut, is := as[*cutError](err); is {
+	if cut, is := contain.As[*cutError](err); is {
 		if !p.limit.cut(p.count, cut.begun, time.Now()) {
 			return cut.err
 		}

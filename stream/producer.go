@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/codec"
+	"millrace/stream/internal/contain"
 )
 
 // Producer publishes values to one topic: each is validated and encoded by the
@@ -139,7 +140,7 @@ func (p *Producer[T]) encode(value T) (entry outgoing, err error) {
 			err = newPanicError(v)
 		}
 		if err != nil {
-			err = &EncodeError{Stream: p.publisher.stream, Err: harmless(err)}
+			err = &EncodeError{Stream: p.publisher.stream, Err: contain.Harmless(err)}
 		}
 	}()
 	pairs, err := p.codec.Encode(value)

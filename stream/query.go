@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 )
 
@@ -60,7 +61,7 @@ func sendQuery(ctx context.Context, send func(context.Context, redis.Cmder) erro
 	const most = 3
 	for attempt := 1; ; attempt++ {
 		g := again()
-		sent := caught(func() error { return send(ctx, g.RawWriteToCmd) })
+		sent := contain.Caught(func() error { return send(ctx, g.RawWriteToCmd) })
 		err := g.end() // also if a hook has panicked
 		if err == nil {
 			return sent // of a pipeline, another command may have failed
@@ -78,7 +79,7 @@ func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*
 	if err == errUnread { //nolint:errorlint // our own, never wrapped
 		info, err = client.XInfoStream(ctx, stream).Result()
 	}
-	if isCut(harmless(err), false, 0) {
+	if isCut(contain.Harmless(err), false, 0) {
 		return infoByScript(ctx, client, stream)
 	}
 	return info, err

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/task"
 )
 
@@ -267,7 +268,7 @@ func (r *Runner) prepareLocked(m *runnerMember, mistake error) {
 // mistakeLocked returns the error of having added number i, nil if there is none.
 func (r *Runner) mistakeLocked(i int) error {
 	added := r.members[i].runnable
-	if isNil(added) {
+	if contain.IsNil(added) {
 		return invalid("Runner.Add: number %d is nil; add what a constructor returned, after a look at its error", i+1)
 	}
 	for j, before := range r.members[:i] {
@@ -281,8 +282,8 @@ func (r *Runner) mistakeLocked(i int) error {
 // isSame reports whether two are one pointer, or both are nil. Only pointers can be told
 // from one another, and of those not the ones to nothing, which Go may make equal.
 func isSame(a, b Runnable) bool {
-	if isNil(a) || isNil(b) {
-		return isNil(a) && isNil(b)
+	if contain.IsNil(a) || contain.IsNil(b) {
+		return contain.IsNil(a) && contain.IsNil(b)
 	}
 	of := reflect.TypeOf(a)
 	return of.Kind() == reflect.Pointer && of.Elem().Size() > 0 && a == b
@@ -431,14 +432,14 @@ func runOne(ctx context.Context, m *runnerMember) (failed *failure) {
 
 // failureOf returns the failure that an error is.
 func failureOf(runnable Runnable, err error) *failure {
-	err = harmless(err)
-	_, lost := as[*LossError](err)
-	_, permanent := as[*PermanentError](err)
-	_, hook := as[*hookError](err)
+	err = contain.Harmless(err)
+	_, lost := contain.As[*LossError](err)
+	_, permanent := contain.As[*PermanentError](err)
+	_, hook := contain.As[*hookError](err)
 	return &failure{
 		err:   fmt.Errorf("%s: %w", nameOf(runnable), err),
 		cause: err.Error(),
-		final: lost || permanent || hook || isErr(err, ErrInvalidOption),
+		final: lost || permanent || hook || contain.IsErr(err, ErrInvalidOption),
 	}
 }
 
@@ -462,7 +463,7 @@ func nameOf(runnable Runnable) string {
 	if named, ok := runnable.(fmt.Stringer); ok {
 		name := ""
 		_ = isolated(func() error {
-			name = textOf(named)
+			name = contain.TextOf(named)
 			return nil
 		})
 		if !isBlank(name) {

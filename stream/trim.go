@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/contain"
 )
 
 // Trimmer drops entries of one stream that everybody has passed: every group, and
@@ -242,7 +243,7 @@ func (t *trimming) validate() []error {
 func WithOffsets(store offset.Store, labels ...string) Option {
 	return option{"WithOffsets", trimmer, func(c *config) {
 		t := &c.trimming
-		if isNil(store) {
+		if contain.IsNil(store) {
 			t.problems = append(t.problems, invalid("WithOffsets(nil, %q): give the offset.Store that the consumers have", strings.Join(labels, ", ")))
 		}
 		if len(labels) == 0 {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"millrace/stream/internal/contain"
 )
 
 // startWorker starts a worker, which works until the window releases it. A handler may end
@@ -68,7 +70,7 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 	defer func() {
 		if !returned {
 			it.exited = true
-			r.conclude(ctx, d, errGoexit, begun)
+			r.conclude(ctx, d, contain.ErrGoexit, begun)
 		}
 	}()
 	if it.piece != nil {

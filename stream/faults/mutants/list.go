@@ -337,7 +337,7 @@ var mutants = []mutant{
 		name: "passes a malformed entry without a word",
 		edits: []edit{{
 			"stream/engine.go",
-			"\t\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", harmless(wrong.Err))\n",
+			"\t\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", contain.Harmless(wrong.Err))\n",
 			"",
 		}},
 		tests: []tests{{inStream, "TestUndecodableEntriesAreLoggedAndPassed"}},

@@ -1,15 +1,12 @@
-package stream
+package contain
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"reflect"
+	"runtime/debug"
 
 	"github.com/redis/go-redis/v9"
-
-	"millrace/offset"
 )
 
 // The user's code runs in many places: handlers, middleware and codecs, stores, loss
@@ -19,38 +16,61 @@ import (
 // does that for the chain of an entry, caught and elsewhere for everything else, and
 // harmless for the methods of errors.
 
-// errGoexit is the failure of a function that ended its goroutine.
-var errGoexit = errors.New("the function ended its goroutine (runtime.Goexit) instead of returning")
+// ErrGoexit is the failure of a function that ended its goroutine.
+var ErrGoexit = errors.New("the function ended its goroutine (runtime.Goexit) instead of returning")
 
-// caught calls do. A panic is returned as a [*PanicError].
-func caught(do func() error) (err error) {
-	defer func() {
-		if value := recover(); value != nil {
-			err = newPanicError(value)
-		}
-	}()
-	return harmless(do())
+// Panic is the error of a function that panicked. To users package stream shows it as
+// its own PanicError.
+type Panic struct {
+	// Err is the panic's value, made into an error if it was none.
+	Err error
+	// Stack is the stack of the goroutine at the panic.
+	Stack []byte
 }
 
-// isolated calls do on a goroutine of its own, and waits for it. It is caught that
+func (e *Panic) Error() string { return fmt.Sprintf("panic: %v", e.Err) }
+
+// Unwrap returns the panic's value, for errors.Is and errors.As.
+func (e *Panic) Unwrap() error { return e.Err }
+
+// NewPanic makes the error of a panic's value. It is for the goroutine of the panic.
+func NewPanic(value any) *Panic {
+	err, ok := value.(error)
+	if !ok {
+		err = errors.New(TextOf(value))
+	}
+	return &Panic{Err: Harmless(err), Stack: debug.Stack()}
+}
+
+// Caught calls do. A panic is returned as a [*panicked].
+func Caught(do func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			err = NewPanic(value)
+		}
+	}()
+	return Harmless(do())
+}
+
+// Isolated calls do on a goroutine of its own, and waits for it. It is caught that
 // also outlasts runtime.Goexit, which nothing can stop on the same goroutine. It also
 // keeps stacks small: a command takes more of a stack than anything else that a
 // consumer's goroutines do, and a goroutine keeps the stack that it once needed.
-func isolated(do func() error) error {
+func Isolated(do func() error) error {
 	result := make(chan error, 1)
 	go func() {
-		err := errGoexit
+		err := ErrGoexit
 		defer func() { result <- err }()
-		err = caught(do)
+		err = Caught(do)
 	}()
 	return <-result
 }
 
-// harmless returns err itself, unless one of its methods, or of an error that it
+// Harmless returns err itself, unless one of its methods, or of an error that it
 // wraps, panics: a nil *net.OpError returned as an error does. In its place comes an
 // error whose methods do not. Every error of the user's code passes here before
 // anything looks into it.
-func harmless(err error) error {
+func Harmless(err error) error {
 	if err == nil {
 		return nil
 	}
@@ -61,29 +81,29 @@ func harmless(err error) error {
 	return contain(err, maxDepth, &left)
 }
 
-// tame returns an error of which no method ever panics: go-redis's own as it is, which
+// Tame returns an error of which no method ever panics: go-redis's own as it is, which
 // others compare with ==, and any other one contained.
-func tame(err error) error {
+func Tame(err error) error {
 	if err == nil {
 		return nil
 	}
 	switch err.(type) { //nolint:errorlint // not the errors in it
-	case redis.Error, *contained, *PanicError:
+	case redis.Error, *contained, *Panic:
 		return err
 	}
 	left := maxWrapped
 	return contain(err, maxDepth, &left)
 }
 
-// as is errors.As for an error of the user's, which may pass [harmless] and panic later.
-func as[E error](err error) (found E, is bool) {
-	_ = caughtPanic(func() { is = errors.As(err, &found) })
-	return found, is && !isNil(found)
+// As is errors.As for an error of the user's, which may pass [harmless] and panic later.
+func As[E error](err error) (found E, is bool) {
+	_ = CaughtPanic(func() { is = errors.As(err, &found) })
+	return found, is && !IsNil(found)
 }
 
-// isErr is errors.Is, likewise.
-func isErr(err, target error) (is bool) {
-	_ = caughtPanic(func() { is = errors.Is(err, target) })
+// IsErr is errors.Is, likewise.
+func IsErr(err, target error) (is bool) {
+	_ = CaughtPanic(func() { is = errors.Is(err, target) })
 	return is
 }
 
@@ -100,7 +120,7 @@ func (*probe) Error() string { return "" }
 // none of them panics, and they have an end.
 func isSound(err error) (sound bool) {
 	left := maxWrapped
-	return caughtPanic(func() { sound = looksSound(err, maxDepth, &left) }) == nil && sound
+	return CaughtPanic(func() { sound = looksSound(err, maxDepth, &left) }) == nil && sound
 }
 
 func looksSound(err error, depth int, left *int) bool {
@@ -118,7 +138,7 @@ func looksSound(err error, depth int, left *int) bool {
 		var target *probe
 		as.As(&target)
 	}
-	for _, wrapped := range wrappedBy(err) {
+	for _, wrapped := range WrappedBy(err) {
 		if !looksSound(wrapped, depth-1, left) {
 			return false
 		}
@@ -126,8 +146,8 @@ func looksSound(err error, depth int, left *int) bool {
 	return true
 }
 
-// wrappedBy returns the errors that an error wraps itself.
-func wrappedBy(err error) []error {
+// WrappedBy returns the errors that an error wraps itself.
+func WrappedBy(err error) []error {
 	switch wrapper := err.(type) { //nolint:errorlint // as errors.Is and errors.As do
 	case interface{ Unwrap() error }:
 		return []error{wrapper.Unwrap()}
@@ -154,31 +174,31 @@ func contain(err error, depth int, left *int) error {
 		return &contained{text: fmt.Sprintf("an error of type %T that wraps too many others, or itself", err)}
 	}
 	c := &contained{err: err}
-	if flaw := caughtPanic(func() { c.text = err.Error() }); flaw != nil {
-		c.text = fmt.Sprintf("an error of type %T, whose Error method panics: %s", err, textOf(flaw))
+	if flaw := CaughtPanic(func() { c.text = err.Error() }); flaw != nil {
+		c.text = fmt.Sprintf("an error of type %T, whose Error method panics: %s", err, TextOf(flaw))
 	}
-	if isNil(err) {
+	if IsNil(err) {
 		c.text = fmt.Sprintf("a nil %T that was returned as an error; return nil itself instead", err)
 	}
 	var parts []error
-	_ = caughtPanic(func() { parts = wrappedBy(err) })
+	_ = CaughtPanic(func() { parts = WrappedBy(err) })
 	for _, part := range parts {
 		c.parts = append(c.parts, contain(part, depth-1, left))
 	}
 	return c
 }
 
-// textOf is fmt.Sprint for a value of the user's. That outlasts a method that panics, but
+// TextOf is fmt.Sprint for a value of the user's. That outlasts a method that panics, but
 // not one that does so with a value whose method panics, too.
-func textOf(value any) (text string) {
-	if caughtPanic(func() { text = fmt.Sprint(value) }) != nil {
+func TextOf(value any) (text string) {
+	if CaughtPanic(func() { text = fmt.Sprint(value) }) != nil {
 		return fmt.Sprintf("a value of type %T, which cannot be printed", value)
 	}
 	return text
 }
 
-// caughtPanic returns the value of do's panic, nil if there is none.
-func caughtPanic(do func()) (value any) {
+// CaughtPanic returns the value of do's panic, nil if there is none.
+func CaughtPanic(do func()) (value any) {
 	defer func() { value = recover() }()
 	do()
 	return nil
@@ -190,7 +210,7 @@ func (c *contained) Unwrap() []error { return c.parts }
 
 // Is is for errors.Is.
 func (c *contained) Is(target error) (is bool) {
-	_ = caughtPanic(func() {
+	_ = CaughtPanic(func() {
 		if is = reflect.TypeOf(target).Comparable() && c.err == target; is {
 			return
 		}
@@ -204,70 +224,34 @@ func (c *contained) Is(target error) (is bool) {
 // As is for errors.As. A nil pointer is never found: the caller of errors.As reads the
 // fields of the target.
 func (c *contained) As(target any) (as bool) {
-	_ = caughtPanic(func() {
+	_ = CaughtPanic(func() {
 		if c.err == nil {
 			return
 		}
 		value, to := reflect.ValueOf(c.err), reflect.ValueOf(target).Elem()
 		if value.Type().AssignableTo(to.Type()) {
-			if as = !isNil(c.err); as {
+			if as = !IsNil(c.err); as {
 				to.Set(value)
 			}
 			return
 		}
 		if method, ok := c.err.(interface{ As(any) bool }); ok {
-			as = method.As(target) && !isNil(to.Interface())
+			as = method.As(target) && !IsNil(to.Interface())
 		}
 	})
 	return as
 }
 
-// load and save call a store of the user's.
-func load(ctx context.Context, store offset.Store, label string) (id string, found bool, err error) {
-	err = isolated(func() (err error) {
-		id, found, err = store.Load(ctx, label)
-		return err
-	})
-	return id, found, err
-}
-
-func save(ctx context.Context, store offset.Store, label, id string) error {
-	return isolated(func() error { return store.Save(ctx, label, id) })
-}
-
-// outlasting returns the user's log handler as one that a consumer outlasts.
-func outlasting(logger *slog.Logger) *slog.Logger {
-	if _, already := logger.Handler().(safeHandler); already {
-		return logger
+// IsNil also sees a nil pointer inside an interface, which would otherwise be
+// found by the first call on it.
+func IsNil(v any) bool {
+	if v == nil {
+		return true
 	}
-	return slog.New(safeHandler{logger.Handler()})
-}
-
-// safeHandler drops a line over which the user's handler panics.
-type safeHandler struct{ to slog.Handler }
-
-func (h safeHandler) Enabled(ctx context.Context, level slog.Level) (enabled bool) {
-	_ = caughtPanic(func() { enabled = h.to.Enabled(ctx, level) })
-	return enabled
-}
-
-func (h safeHandler) Handle(ctx context.Context, record slog.Record) error {
-	return isolated(func() error { return h.to.Handle(ctx, record) })
-}
-
-func (h safeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return h.with(func() slog.Handler { return h.to.WithAttrs(attrs) })
-}
-
-func (h safeHandler) WithGroup(name string) slog.Handler {
-	return h.with(func() slog.Handler { return h.to.WithGroup(name) })
-}
-
-func (h safeHandler) with(make func() slog.Handler) slog.Handler {
-	_ = caughtPanic(func() {
-		if made := make(); made != nil {
-			h.to = made
-		}
-	})
-	return h
+	switch value := reflect.ValueOf(v); value.Kind() {
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Interface:
+		return value.IsNil()
+	default:
+		return false
+	}
 }
