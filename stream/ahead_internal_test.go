@@ -7,24 +7,25 @@ import (
 	"reflect"
 	"testing"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/resp/resptest"
 )
 
 // eagerReader is a reader that asks ahead, of a canned server.
-func eagerReader(t *testing.T, c *resptest.Server) *reader {
+func eagerReader(t *testing.T, c *resptest.Server) *conn.Reader {
 	t.Helper()
 	r := cannedReader(t, c)
-	r.sockets.eager = func() bool { return true }
+	r.Sockets.Eager = func() bool { return true }
 	return r
 }
 
 // readBehind reads behind the entry with the given number, three at the most.
-func readBehind(r *reader, n int) (ids []string, err error) {
+func readBehind(r *conn.Reader, n int) (ids []string, err error) {
 	return readBehindAt(r, n, newPace(resp.NoLimit(""), 3))
 }
 
-func readBehindAt(r *reader, n int, p pace) (ids []string, err error) {
+func readBehindAt(r *conn.Reader, n int, p pace) (ids []string, err error) {
 	b, err := asker{}.readNow(context.Background(), r, "s", resp.Place{ID: fmt.Sprintf("%d-0", n), Seen: true}, p)
 	for _, entry := range b.Entries {
 		ids = append(ids, entry.ID)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 	"millrace/stream/streamtest"
 )
@@ -20,7 +21,7 @@ func TestAReadOfOneEntryLooksForTheOneBefore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	r, err := newReader(t.Context(), client, 0, false)
+	r, err := conn.NewReader(t.Context(), client, 0, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package stream
 import (
 	"slices"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -36,7 +37,7 @@ end
 // It looks at no more than 500 pending entries, from the ID in ARGV[3] on, so that it is
 // short however many there are. It returns the last ID that it has looked at, empty at
 // the end of the list, and the results of claim.
-var claimScript = newOnceScript(luaClaim + `
+var claimScript = conn.NewOnceScript(luaClaim + `
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], '+', 500)
 local ids, last, idle, room = {}, '', tonumber(ARGV[4]), tonumber(ARGV[5])
 for i, entry in ipairs(pending) do

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -70,7 +71,7 @@ func TestIsCut(t *testing.T) {
 		{&net.OpError{Op: "read", Err: net.ErrClosed}, true, time.Millisecond, false},           // closed here
 		{resp.Malformed("it is odd"), true, time.Millisecond, false},
 	} {
-		if got := isCut(test.err, test.begun, test.after); got != test.want {
+		if got := conn.IsCut(test.err, test.begun, test.after); got != test.want {
 			t.Errorf("isCut(%v, %v, %v) is %v", test.err, test.begun, test.after, got)
 		}
 	}
@@ -79,9 +80,9 @@ func TestIsCut(t *testing.T) {
 func TestPaceAfterCuts(t *testing.T) {
 	t.Parallel()
 	p := newPace(resp.Budget{Room: resp.Unlimited}, 4)
-	broken := func() *cutError {
-		var cut *cutError
-		if err := p.failed(&cutError{err: io.EOF, begun: true}); !errors.As(err, &cut) || !errors.Is(err, io.EOF) {
+	broken := func() *conn.CutError {
+		var cut *conn.CutError
+		if err := p.failed(&conn.CutError{Err: io.EOF, Begun: true}); !errors.As(err, &cut) || !errors.Is(err, io.EOF) {
 			t.Fatalf("it became %v", err)
 		}
 		return cut
@@ -91,11 +92,11 @@ func TestPaceAfterCuts(t *testing.T) {
 		least, alone bool
 	}{{4, 2, false, false}, {2, 1, false, false}, {1, 1, false, true}, {1, 1, true, true}} {
 		cut := broken()
-		if cut.asked != want.asked || cut.least != want.least || p.count != want.next || p.alone != want.alone || p.Steady {
+		if cut.Asked != want.asked || cut.Least != want.least || p.count != want.next || p.alone != want.alone || p.Steady {
 			t.Errorf("got %+v and %+v, want %+v", cut, p, want)
 		}
-		if (classify(cut).advice != "") != want.least {
-			t.Errorf("the advice is %q", classify(cut).advice)
+		if (classify(cut).Advice != "") != want.least {
+			t.Errorf("the advice is %q", classify(cut).Advice)
 		}
 	}
 	p.learn(resp.Batch{Entries: make([]resp.Entry, 1), Bytes: 1})
@@ -121,14 +122,14 @@ func TestOneClosedConnectionIsNoCut(t *testing.T) {
 	t.Parallel()
 	p := newPace(resp.Budget{Room: resp.Unlimited}, 4)
 	for range 3 {
-		if err := p.failed(&cutError{err: io.EOF}); err != io.EOF || p.count != 4 { //nolint:errorlint // as it is
+		if err := p.failed(&conn.CutError{Err: io.EOF}); err != io.EOF || p.count != 4 { //nolint:errorlint // as it is
 			t.Errorf("once it became %v, and %d are asked for", err, p.count)
 		}
 		p.learn(resp.Batch{Entries: make([]resp.Entry, 1), Bytes: 1})
 	}
-	_ = p.failed(&cutError{err: io.EOF})
-	var cut *cutError
-	if err := p.failed(&cutError{err: io.EOF}); !errors.As(err, &cut) || p.count != 2 {
+	_ = p.failed(&conn.CutError{Err: io.EOF})
+	var cut *conn.CutError
+	if err := p.failed(&conn.CutError{Err: io.EOF}); !errors.As(err, &cut) || p.count != 2 {
 		t.Errorf("twice it became %v, and %d are asked for", err, p.count)
 	}
 }

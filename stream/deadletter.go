@@ -13,6 +13,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 )
 
@@ -50,20 +51,10 @@ func DeadLetterStream(stream string) string { return besideStream(stream, ":dead
 // besideStream returns a key that is made of a stream's and a suffix and, in a
 // cluster, in the stream's slot, if there is such a key.
 func besideStream(stream, suffix string) string {
-	if tagged := "{" + stream + "}" + suffix; hashTag(stream) == stream && hashTag(tagged) == stream {
+	if tagged := "{" + stream + "}" + suffix; conn.HashTag(stream) == stream && conn.HashTag(tagged) == stream {
 		return tagged
 	}
 	return stream + suffix
-}
-
-// hashTag returns the part of a key that decides about its cluster slot.
-func hashTag(key string) string {
-	if _, rest, found := strings.Cut(key, "{"); found {
-		if tag, _, found := strings.Cut(rest, "}"); found && tag != "" {
-			return tag
-		}
-	}
-	return key
 }
 
 func (e *DeadLetterError) target(stream string) string {
@@ -76,7 +67,7 @@ func (e *DeadLetterError) target(stream string) string {
 // moveScript copies an entry on the server, which keeps what the client's map
 // of fields has lost, their order and repeated names, and sends no payload back
 // and forth. It returns false if the entry is no longer there.
-var moveScript = newOnceScript(`
+var moveScript = conn.NewOnceScript(`
 local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
 if #found == 0 then return false end
 local fields = found[1][2]
@@ -134,12 +125,12 @@ type mover func(ctx context.Context, letter *deadLetter) (bool, error)
 // DeadLetterID. With errGone there is nothing left to write, which has been told.
 func (r *run) writeDeadLetter(ctx context.Context, letter *deadLetter, move mover) error {
 	if letter.client != nil {
-		other, err := r.conns.of(letter.client)
+		other, err := r.conns.Of(letter.client)
 		if err != nil {
 			return err
 		}
 		once := *letter // the next try asks for the client again
-		once.client = other.client
+		once.client = other.Client
 		letter = &once
 	}
 	err := func() error {
@@ -160,7 +151,7 @@ func (r *run) writeDeadLetter(ctx context.Context, letter *deadLetter, move move
 		r.loseEntry(letter.id)
 		return errGone
 	case letter.client != nil:
-		relocate(letter.client, err)
+		conn.Relocate(letter.client, err)
 	}
 	return err
 }
@@ -174,17 +165,17 @@ func (r *run) move(ctx context.Context, letter *deadLetter) (bool, error) {
 // moveOnServer runs a script that moves an entry, and returns its reply, which is
 // empty where a script cannot move it. args come before the fields that the
 // letter gets.
-func (r *run) moveOnServer(ctx context.Context, script onceScript, letter *deadLetter, args ...any) (string, error) {
+func (r *run) moveOnServer(ctx context.Context, script conn.OnceScript, letter *deadLetter, args ...any) (string, error) {
 	for _, text := range letter.added {
 		args = append(args, text)
 	}
-	reply, err := script.run(ctx, r.client, []string{r.stream, letter.target}, args...).Text()
+	reply, err := script.Run(ctx, r.client, []string{r.stream, letter.target}, args...).Text()
 	switch v := classify(err); {
 	case err == nil:
 		return reply, nil
 	case errors.Is(err, redis.Nil), // trimmed away since it was read
-		v.code == "CROSSSLOT",
-		v.withheld, // no scripts for this user
+		v.Code == "CROSSSLOT",
+		v.Withheld, // no scripts for this user
 		strings.Contains(err.Error(), "too many results"): // more fields than a script can pass on
 		return "", nil
 	default:
@@ -218,7 +209,7 @@ func (r *run) moveThroughHere(ctx context.Context, letter *deadLetter) error {
 	}
 	// Once, as the entry was fetched: it is tried again later, which finds out sooner that
 	// another server has taken over.
-	if err := doOnce(ctx, client, append([]any{"xadd", letter.target, "*"}, pairs...)...).Err(); err != nil {
+	if err := conn.DoOnce(ctx, client, append([]any{"xadd", letter.target, "*"}, pairs...)...).Err(); err != nil {
 		return fmt.Errorf("adding the entry to %s: %w", letter.target, err)
 	}
 	return nil
@@ -231,7 +222,7 @@ var errGone = errors.New("the entry was trimmed or deleted before it could be co
 // original returns the entry's field-value pairs as the server has them or, if
 // it no longer does, as they were read.
 func (r *run) original(ctx context.Context, entry *Entry) ([]any, error) {
-	reply, err := doOnce(ctx, r.client, "xrange", r.stream, entry.ID, entry.ID).Slice()
+	reply, err := conn.DoOnce(ctx, r.client, "xrange", r.stream, entry.ID, entry.ID).Slice()
 	if err != nil {
 		return nil, err
 	}

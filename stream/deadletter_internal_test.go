@@ -16,6 +16,7 @@ import (
 
 	"millrace/codec"
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/task"
 	"millrace/stream/streamtest"
 )
@@ -95,8 +96,8 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		dead.Client = client
 	}
 	e := &engine{stream: l.stream, client: client, group: l.group, identity: Identity{Label: l.owner, Group: l.owner}, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	r := &run{engine: e, client: client, conns: newConns(1), window: newWindow(limits{}, l.group), carrying: task.NewLock()}
-	defer r.conns.close()
+	r := &run{engine: e, client: client, conns: conn.NewClients(1), window: newWindow(limits{}, l.group), carrying: task.NewLock()}
+	defer r.conns.Close()
 	var from source = &logSource{run: r}
 	if l.group {
 		from = &groupSource{run: r, group: l.owner, name: "me", renewal: task.NewLock()}

@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
@@ -45,8 +46,8 @@ type run struct {
 	// user's store with such a client.
 	client redis.UniversalClient
 	store  offset.Store
-	conn   *conn // of the client
-	conns  *conns
+	conn   *conn.Client // of the client
+	conns  *conn.Clients
 	window *window
 	source source
 	// settler has one settling on its way while the next entries are processed,
@@ -155,14 +156,14 @@ func (e *engine) newWindow() *window {
 
 // connect makes the clients of the run.
 func (r *run) connect() (err error) {
-	if err := checkHooks(r.engine.client, r.stream); err != nil {
+	if err := conn.CheckHooks(r.engine.client, r.stream); err != nil {
 		return err
 	}
-	if r.conn, err = r.conns.of(r.engine.client); err != nil {
+	if r.conn, err = r.conns.Of(r.engine.client); err != nil {
 		return err
 	}
-	r.client = r.conn.client
-	r.store, err = r.conns.bind(r.engine.store, r.stream)
+	r.client = r.conn.Client
+	r.store, err = r.conns.Bind(r.engine.store, r.stream)
 	return err
 }
 
@@ -172,7 +173,7 @@ func (r *run) stop(ctx context.Context, until time.Time) error {
 	defer cancel()
 	settle := func() error { return caught(func() error { return r.source.stop(stopping) }) }
 	err := settle()
-	if stopping.Err() == nil && unanswered(err) && !neverRan(stopping, err) {
+	if stopping.Err() == nil && conn.Unanswered(err) && !conn.NeverRan(stopping, err) {
 		err = settle() // the connection may have been dead for long
 	}
 	return err
@@ -383,7 +384,7 @@ func (r *run) persist(ctx context.Context, what string, do func(context.Context)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if classify(err).ends(starting) {
+		if classify(err).Ends(starting) {
 			return fmt.Errorf("stream: %s failed for %s: %w", what, r.stream, explain(err))
 		}
 		if trouble == nil {

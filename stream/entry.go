@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/codec"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -68,7 +69,7 @@ func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (out
 	at := time.Now()
 	reply, err := beginScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, it.id, charge, s.most()).Slice()
 	switch {
-	case classify(err).class == gone:
+	case classify(err).Class == conn.Gone:
 		// The reader makes the group again, but may be waiting for us.
 		s.window.doubtAll()
 		return "dropped", nil
@@ -151,7 +152,7 @@ func (s *groupSource) writeLetter(ctx context.Context, letter *deadLetter) (acke
 		reply, err := move()
 		switch {
 		case err != nil:
-			letter.unknown = !foundPending(err) && (letter.unknown || !neverRan(ctx, err))
+			letter.unknown = !foundPending(err) && (letter.unknown || !conn.NeverRan(ctx, err))
 		case reply == "dropped" && letter.unknown && !s.window.isDoubtful(it):
 			reply = "moved" // by the try before, whose reply was lost
 		case reply == "dropped" && !s.window.isDoubtful(it):
@@ -174,7 +175,7 @@ func (s *groupSource) writeLetter(ctx context.Context, letter *deadLetter) (acke
 // foundPending reports whether an error is that of a script which had begun, and so had
 // found the entry pending: no try before has acked it.
 func foundPending(err error) bool {
-	return classify(err).answered() && strings.Contains(err.Error(), "on @user_script")
+	return classify(err).Answered() && strings.Contains(err.Error(), "on @user_script")
 }
 
 // settle acks entries that are still ours. XACK itself does not ask: late, it
@@ -184,7 +185,7 @@ func (s *groupSource) settle(ctx context.Context, list []*item) error {
 	if len(late) > 0 {
 		limit := time.Now().Add(-s.claimIdle)
 		r, err := s.renew(ctx, late)
-		if err != nil && classify(err).class != gone { // without a group there is nobody to take anything from
+		if err != nil && classify(err).Class != conn.Gone { // without a group there is nobody to take anything from
 			return err
 		}
 		r.lost = append(r.lost, s.window.claimable(r.dropped, limit)...)

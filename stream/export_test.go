@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -41,9 +42,9 @@ func IsReap(cmd redis.Cmder) bool {
 // IsTake reports whether a command takes what was handed back.
 func IsTake(cmd redis.Cmder) bool { return runs(cmd, takeScript) }
 
-func runs(cmd redis.Cmder, script onceScript) bool {
+func runs(cmd redis.Cmder, script conn.OnceScript) bool {
 	args := cmd.Args()
-	return len(args) > 1 && (args[1] == script.hash || args[1] == script.source)
+	return len(args) > 1 && (args[1] == script.Hash || args[1] == script.Source)
 }
 
 type fakeFeed struct {

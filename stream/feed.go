@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
@@ -60,11 +61,11 @@ const noWait = -1
 // read reads streams from positions: first all names, then all positions. If there
 // is nothing yet it waits for the block time. Of each stream it asks for as many
 // entries as count says, and takes in what is wanted.
-func (a asker) read(ctx context.Context, r *reader, streams []string, block time.Duration, count int, want resp.Budgets) (batches []resp.Batch, err error) {
+func (a asker) read(ctx context.Context, r *conn.Reader, streams []string, block time.Duration, count int, want resp.Budgets) (batches []resp.Batch, err error) {
 	if a.group == "" {
-		batches, err = r.read(ctx, &redis.XReadArgs{Streams: streams, Count: int64(count), Block: block}, want)
+		batches, err = r.Read(ctx, &redis.XReadArgs{Streams: streams, Count: int64(count), Block: block}, want)
 	} else {
-		batches, err = r.readGroup(ctx, &redis.XReadGroupArgs{
+		batches, err = r.ReadGroup(ctx, &redis.XReadGroupArgs{
 			Group: a.group, Consumer: a.consumer, Streams: streams, Count: int64(count), Block: block,
 		}, want)
 	}
@@ -79,9 +80,9 @@ func (a asker) read(ctx context.Context, r *reader, streams []string, block time
 // the place as well: only if that is still there can nothing have been trimmed away
 // behind it, which XREAD itself does not tell. Where a reply can have but one entry, it
 // is asked for afterwards.
-func (a asker) readNow(ctx context.Context, r *reader, stream string, from resp.Place, p pace) (resp.Batch, error) {
+func (a asker) readNow(ctx context.Context, r *conn.Reader, stream string, from resp.Place, p pace) (resp.Batch, error) {
 	if !from.Seen || p.alone {
-		b, err := only(a.read(ctx, r, []string{stream, from.ID}, noWait, p.count, p.For))
+		b, err := conn.Only(a.read(ctx, r, []string{stream, from.ID}, noWait, p.count, p.For))
 		if err != nil || !from.Seen {
 			return b, err
 		}
@@ -92,7 +93,7 @@ func (a asker) readNow(ctx context.Context, r *reader, stream string, from resp.
 	}
 	want := p.Budget
 	want.Least++
-	b, err := only(a.read(ctx, r, []string{stream, resp.Before(from.ID)}, noWait, p.count+1, want.For))
+	b, err := conn.Only(a.read(ctx, r, []string{stream, resp.Before(from.ID)}, noWait, p.count+1, want.For))
 	if err != nil {
 		return resp.Batch{}, err
 	}
@@ -112,15 +113,15 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error)
 	if s := sharingOf(ctx); s != nil && mayShare(user, r.stream) {
 		return s.join(user, r.conn, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, guard: r.guard, scheduled: scheduled{every: w}})
 	}
-	reader, err := newReader(ctx, user, r.block, group != "")
+	reader, err := conn.NewReader(ctx, user, r.block, group != "")
 	if err != nil {
 		return nil, err
 	}
-	reader.commands = r.conn
+	reader.Commands = r.conn
 	f := &ownFeed{asker: a, stream: r.stream, conn: r.conn, reader: reader, every: w, pace: p, eager: true, guard: r.guard}
-	f.end = f.reader.sockets.close
+	f.end = f.reader.Sockets.Close
 	if group == "" {
-		f.reader.sockets.eager = r.window.hasRoomAhead
+		f.reader.Sockets.Eager = r.window.hasRoomAhead
 	} else {
 		f.end = sync.OnceFunc(f.unblock)
 	}
@@ -132,8 +133,8 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error)
 type ownFeed struct {
 	asker
 	stream string
-	conn   *conn
-	reader *reader
+	conn   *conn.Client
+	reader *conn.Reader
 	every  intervals
 	due    time.Time // isDue's own: when it was the last time
 	// end ends a read that blocks. The end of the run's context calls it, unless
@@ -166,7 +167,7 @@ func (f *ownFeed) fetch(ctx context.Context, from resp.Place, take sink, idle fu
 	defer func() {
 		if err != nil {
 			f.eager = true
-			f.reader.dropIfStale(err)
+			f.reader.DropIfStale(err)
 			err = f.pace.failed(err)
 		}
 	}()
@@ -184,11 +185,11 @@ func (f *ownFeed) fetch(ctx context.Context, from resp.Place, take sink, idle fu
 		if err != nil {
 			return err
 		}
-		defer guards.over()
-		defer guards.with(f.reader)()
+		defer guards.Over()
+		defer guards.With(f.reader)()
 	}
 	if b.Len() == 0 {
-		if b, err = only(f.read(ctx, f.reader, []string{f.stream, from.ID}, f.block, f.pace.count, f.pace.For)); err != nil {
+		if b, err = conn.Only(f.read(ctx, f.reader, []string{f.stream, from.ID}, f.block, f.pace.count, f.pace.For)); err != nil {
 			return err
 		}
 	}
@@ -201,7 +202,7 @@ func (f *ownFeed) fetch(ctx context.Context, from resp.Place, take sink, idle fu
 	}
 	if now := time.Now(); now.Sub(f.looked) >= f.inspect {
 		f.looked = now
-		if err := checkRole(ctx, f.reader); err != nil {
+		if err := conn.CheckRole(ctx, f.reader); err != nil {
 			return err
 		}
 		return idle(ctx)
@@ -242,27 +243,27 @@ const unblockTimeout = 100 * time.Millisecond
 // under it, the last resort, would leave the entries that it may have got at that
 // very moment pending on us without anybody knowing.
 func (f *ownFeed) unblock() {
-	defer f.reader.sockets.close()
+	defer f.reader.Sockets.Close()
 	unblock(f.conn, f.reader, f.stream, f.reading.Load)
 }
 
 // unblock has a blocking read come back, with what it may have got just now (CLIENT
 // UNBLOCK), for as long as it is reading. It gives up after the unblock timeout,
 // and where the server does not allow it. On a server, one read at a time is ended.
-func unblock(c *conn, r *reader, stream string, reading func() bool) (gaveUp bool) {
+func unblock(c *conn.Client, r *conn.Reader, stream string, reading func() bool) (gaveUp bool) {
 	ctx, cancel := context.WithTimeout(context.Background(), unblockTimeout)
 	defer cancel()
-	s, err := c.serverOf(ctx, stream)
+	s, err := c.ServerOf(ctx, stream)
 	if err != nil {
 		return true
 	}
-	if s.unblocking.Lock(ctx) != nil {
+	if s.Unblocking.Lock(ctx) != nil {
 		return reading()
 	}
-	defer s.unblocking.Unlock()
+	defer s.Unblocking.Unlock()
 	var node redis.UniversalClient
 	err = contain.Caught(func() (err error) {
-		node, err = nodeOf(ctx, c.client, stream)
+		node, err = nodeOf(ctx, c.Client, stream)
 		return err
 	})
 	if err != nil {
@@ -271,8 +272,8 @@ func unblock(c *conn, r *reader, stream string, reading func() bool) (gaveUp boo
 	for reading() {
 		// Again and again, because it does nothing to a read that is on its way, perhaps
 		// on a connection that is being made.
-		id := r.clientID.Load()
-		if id == unidentified || id > 0 && contain.Caught(func() error { return node.ClientUnblock(ctx, id).Err() }) != nil || !task.Sleep(ctx, time.Millisecond) {
+		id := r.ConnID.Load()
+		if id == conn.Unidentified || id > 0 && contain.Caught(func() error { return node.ClientUnblock(ctx, id).Err() }) != nil || !task.Sleep(ctx, time.Millisecond) {
 			return reading()
 		}
 	}

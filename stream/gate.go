@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/task"
 )
 
@@ -62,7 +63,7 @@ func (g *gate) leave(ctx context.Context, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case err == nil || classify(err).answered():
+	case err == nil || conn.Classify(err).Answered():
 		g.failures = 0
 	case ctx.Err() == nil:
 		g.failures++

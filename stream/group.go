@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
@@ -110,7 +111,7 @@ func (s *groupSource) start(ctx context.Context) error {
 	}
 	err := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
 	s.made = s.made || err == nil // the tries that follow find it there
-	if err != nil && classify(err).code != "BUSYGROUP" {
+	if err != nil && classify(err).Code != "BUSYGROUP" {
 		return fmt.Errorf("making the group %q: %w", s.group, err)
 	}
 	groups, err := s.client.XInfoGroups(ctx, s.stream).Result()
@@ -207,7 +208,7 @@ func (s *groupSource) byItself(do func(context.Context) error) func(context.Cont
 // otherwise. The same words can also mean that a cluster has moved the stream to
 // another node; then the group is there when it is looked for.
 func (s *groupSource) mend(ctx context.Context, err error) error {
-	if classify(err).class != gone {
+	if classify(err).Class != conn.Gone {
 		return err
 	}
 	s.window.doubtAll()
@@ -232,7 +233,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 		}
 	}
 	made := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
-	if classify(made).code == "BUSYGROUP" {
+	if classify(made).Code == "BUSYGROUP" {
 		return err // somebody was faster, or it had only moved: the next read works
 	}
 	if made != nil {
@@ -243,7 +244,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if from != s.last {
 		loss.Cause = LossRecreated
 	}
-	if next, err := firstOf(ctx, s.client, "xrange", s.stream, resp.After(from), "+"); err == nil {
+	if next, err := conn.FirstOf(ctx, s.client, "xrange", s.stream, resp.After(from), "+"); err == nil {
 		loss.To = next
 	}
 	s.noteLoss(1, loss)
@@ -265,15 +266,15 @@ func (s *groupSource) stop(ctx context.Context) error {
 	}
 	s.tellUnhandled()
 	if err := s.handBack(ctx); err != nil {
-		if classify(err).class == gone {
+		if classify(err).Class == conn.Gone {
 			return nil // there is nothing to hand back, and nothing to leave
 		}
 		return fail(err)
 	}
-	if err := s.leaveNoProbe(ctx); err != nil && classify(err).class != gone {
+	if err := s.leaveNoProbe(ctx); err != nil && classify(err).Class != conn.Gone {
 		return fail(err)
 	}
-	if err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && classify(err).class != gone {
+	if err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && classify(err).Class != conn.Gone {
 		return fail(err)
 	}
 	return nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
@@ -22,12 +23,12 @@ import (
 // A stream whose window is full is in neither.
 type hub struct {
 	asker
-	conn    *conn // for all but the reads
+	conn    *conn.Client // for all but the reads
 	end     context.CancelFunc
 	work    sync.WaitGroup
-	readers []*reader // of the lanes, and those that are taken in turns
+	readers []*conn.Reader // of the lanes, and those that are taken in turns
 	gate    gate
-	turns   chan *reader
+	turns   chan *conn.Reader
 	moved   task.Movement // when a turn has begun or ended
 
 	mu        sync.Mutex         // for what follows, the lanes and their waiters
@@ -43,21 +44,21 @@ const (
 )
 
 // newHub makes a hub. It connects when it is read from.
-func newHub(client redis.UniversalClient, commands *conn, a asker) (*hub, error) {
+func newHub(client redis.UniversalClient, commands *conn.Client, a asker) (*hub, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	h := &hub{asker: a, conn: commands, members: make(map[string]*member), end: cancel}
 	turns := min(runtime.GOMAXPROCS(0), 3)
 	for range turns + 2 {
-		r, err := newReader(ctx, client, a.block, true)
+		r, err := conn.NewReader(ctx, client, a.block, true)
 		if err != nil {
 			cancel()
 			return nil, err
 		}
-		r.commands = commands
+		r.Commands = commands
 		h.readers = append(h.readers, r)
 	}
 	h.hot, h.cold = newLane(h, h.readers[0]), newLane(h, h.readers[1])
-	h.turns = make(chan *reader, turns)
+	h.turns = make(chan *conn.Reader, turns)
 	for _, r := range h.readers[2:] {
 		h.turns <- r
 	}
@@ -102,7 +103,7 @@ func (h *hub) strike(stream string) int {
 
 // readNow reads one stream, without waiting for entries, and has take called if there
 // are some.
-func (h *hub) readNow(ctx context.Context, stream string, from resp.Place, p pace, g guards, take func(b resp.Batch, at time.Time)) (err error) {
+func (h *hub) readNow(ctx context.Context, stream string, from resp.Place, p pace, g conn.Guards, take func(b resp.Batch, at time.Time)) (err error) {
 	if !h.gate.enter(ctx) {
 		return ctx.Err()
 	}
@@ -134,20 +135,20 @@ func (h *hub) readNow(ctx context.Context, stream string, from resp.Place, p pac
 	return err
 }
 
-func (h *hub) readOn(ctx context.Context, r *reader, stream string, from resp.Place, p pace, g guards) (resp.Batch, error) {
-	defer g.with(r)()
+func (h *hub) readOn(ctx context.Context, r *conn.Reader, stream string, from resp.Place, p pace, g conn.Guards) (resp.Batch, error) {
+	defer g.With(r)()
 	// It comes back at once, unless the server stands still. In group mode it is
 	// given a moment, for what it may bring.
-	read := r.sockets.beginRead()
+	read := r.Sockets.BeginRead()
 	defer context.AfterFunc(ctx, func() {
 		if h.group == "" {
-			r.sockets.endRead(read)
+			r.Sockets.EndRead(read)
 		} else {
-			time.AfterFunc(unblockTimeout, func() { r.sockets.endRead(read) })
+			time.AfterFunc(unblockTimeout, func() { r.Sockets.EndRead(read) })
 		}
 	})()
 	b, err := h.asker.readNow(ctx, r, stream, from, p)
-	r.dropIfStale(err)
+	r.DropIfStale(err)
 	return b, err
 }
 
@@ -170,13 +171,13 @@ type member struct {
 func (m *member) fetch(ctx context.Context, from resp.Place, take sink, idle func(context.Context) error) error {
 	if m.eager {
 		more := false
-		var g guards
+		var g conn.Guards
 		if m.guard != nil {
 			var err error
 			if g, err = m.guard(ctx, true); err != nil {
 				return err
 			}
-			defer g.over()
+			defer g.Over()
 		}
 		err := m.hub.readNow(ctx, m.stream, from, m.pace, g, func(b resp.Batch, at time.Time) {
 			m.pace.learn(b)

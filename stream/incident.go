@@ -19,7 +19,7 @@ type incident struct {
 const incidentLogInterval = 30 * time.Second
 
 func (i *incident) add(log *slog.Logger, what string, err error) {
-	if now := time.Now(); i.note(now, classify(err).advice) {
+	if now := time.Now(); i.note(now, classify(err).Advice) {
 		log.Warn(what+" failed; trying again until it works", "err", err, "failures", i.failures, "lasts", now.Sub(i.since))
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -39,7 +40,7 @@ func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, 
 	}
 	info, err := infoOf(ctx, client, stream)
 	if err != nil {
-		if classify(err).class == gone {
+		if classify(err).Class == conn.Gone {
 			return survey{missing: true}, nil
 		}
 		return survey{}, fmt.Errorf("looking at the stream: %w", err)
@@ -63,7 +64,7 @@ func lookAt(ctx context.Context, client redis.UniversalClient, stream string, p 
 	if p.Sum == 0 {
 		most = 0 // its ID is all that is known of it
 	}
-	found, err := entryOf(ctx, client, most, "xrange", stream, p.ID, p.ID)
+	found, err := conn.EntryOf(ctx, client, most, "xrange", stream, p.ID, p.ID)
 	if err != nil {
 		return resp.Entry{}, fmt.Errorf("looking for the last entry that was read: %w", err)
 	}
@@ -108,30 +109,3 @@ func diagnose(position string, ordinal int64, s survey) *LossError {
 	}
 	return loss
 }
-
-// checkRole finds out whether the server that a reader is connected to was made a
-// replica that has lost its master: it would answer reads for ever, with nothing.
-func checkRole(ctx context.Context, r *reader) error {
-	if _, cluster := r.UniversalClient.(*redis.ClusterClient); cluster {
-		return nil // there, such a server refers to the right one
-	}
-	reply, err := r.Do(ctx, "ROLE").Slice()
-	if err != nil {
-		if classify(err).answered() {
-			return nil // no right to ask; what can be found out without is
-		}
-		return err
-	}
-	if len(reply) > 3 && reply[0] == "slave" && reply[3] != "connected" {
-		return errStale
-	}
-	return nil
-}
-
-// errOtherServer is what a read fails with when it has found less than the server
-// has that the client asks: after a failover, connections to the old master can be
-// left over.
-var errOtherServer = errors.New("the last entry that was read is not on the server that is read from, and is on the one that the client asks: one is not the master; if this lasts, have the client connect anew")
-
-// errStale is what a read fails with on a server that is not the master any more.
-var errStale = errors.New("the server has become a replica, and is cut off from its master; connecting anew")

@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -69,7 +70,7 @@ func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 		return Lag{}, err
 	}
 	info, err := infoOf(ctx, client, e.stream)
-	if classify(err).class == gone {
+	if classify(err).Class == conn.Gone {
 		info, err = &redis.XInfoStream{}, nil
 	}
 	if err != nil {
@@ -135,7 +136,7 @@ func (w *window) standing() standing {
 // firstRead returns the ID of the first entry behind a position, "" if there is none.
 // It is XREAD, the one command that a consumer in log mode has the right to anyway.
 func firstRead(ctx context.Context, client redis.UniversalClient, stream, position string) (string, error) {
-	if first, err := nextID(ctx, client, stream, position); err != errUnread { //nolint:errorlint // our own, never wrapped
+	if first, err := conn.NextID(ctx, client, stream, position); err != conn.ErrUnread { //nolint:errorlint // our own, never wrapped
 		return first, err
 	}
 	found, err := client.XRead(ctx, &redis.XReadArgs{Streams: []string{stream, position}, Count: 1, Block: -1}).Result()
@@ -168,8 +169,8 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 			})
 			return err
 		}
-		err = sendQuery(ctx, ask, func() query { return queryInfo(ctx, e.stream, info) })
-		if err == errUnread { //nolint:errorlint // our own, never wrapped
+		err = conn.SendQuery(ctx, ask, func() conn.Query { return conn.QueryInfo(ctx, e.stream, info) })
+		if err == conn.ErrUnread { //nolint:errorlint // our own, never wrapped
 			whole := redis.NewXInfoStreamCmd(ctx, e.stream)
 			whole.SetFirstKeyPos(2)
 			err = ask(ctx, whole)
@@ -189,7 +190,7 @@ func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
 			}
 			oldest := pending.Val().Lower
 			if lag.Pending == 0 && (!known || unread > 0) {
-				first, err := firstOf(ctx, client, "xrange", e.stream, resp.After(of.LastDeliveredID), "+")
+				first, err := conn.FirstOf(ctx, client, "xrange", e.stream, resp.After(of.LastDeliveredID), "+")
 				if err != nil {
 					return Lag{}, err
 				}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 )
@@ -36,7 +37,7 @@ type waiter struct {
 // fields are guarded by the hub's lock, but for those that never change.
 type lane struct {
 	hub    *hub
-	reader *reader
+	reader *conn.Reader
 	// demote is where waiters go when nothing has come for long, promote where
 	// they go when something has; nil is nowhere.
 	demote, promote *lane
@@ -55,7 +56,7 @@ type lane struct {
 	limit  replyLimit
 }
 
-func newLane(h *hub, r *reader) *lane {
+func newLane(h *hub, r *conn.Reader) *lane {
 	return &lane{hub: h, reader: r, waiters: make(map[string]*waiter), joined: make(chan struct{}, 1)}
 }
 
@@ -106,7 +107,7 @@ func (l *lane) interruptAndUnlock(stream string) {
 		case !gaveUp || !l.reading || l.reads != read:
 		case l.hub.group == "" || l.isLeftLocked():
 			l.dropped = true
-			l.reader.sockets.endRead(read)
+			l.reader.Sockets.EndRead(read)
 		default:
 			l.interrupted = false // somebody may leave yet
 		}
@@ -170,24 +171,24 @@ func (l *lane) run(ctx context.Context) {
 		// is asked by itself.
 		count := l.limit.of(l.hub.count, at)
 		guards := guardsOf(ctx, asked)
-		over := guards.with(l.reader)
+		over := guards.With(l.reader)
 		var batches []resp.Batch
 		err := contain.Caught(func() (err error) {
 			batches, err = l.hub.read(ctx, l.reader, streams, l.hub.block, count, intakesOf(asked))
 			return err
 		})
 		over()
-		guards.over()
+		guards.Over()
 		err = l.limited(count, err)
 		if err == nil && at.Sub(l.looked) >= l.hub.inspect {
 			l.looked = at
-			err = contain.Caught(func() error { return checkRole(ctx, l.reader) })
+			err = contain.Caught(func() error { return conn.CheckRole(ctx, l.reader) })
 		}
-		l.reader.dropIfStale(err)
+		l.reader.DropIfStale(err)
 		if dropped := l.endRead(); err != nil && dropped && l.hub.group == "" {
 			err = errDropped
 		}
-		if len(asked) > 1 && classify(err).ofOne {
+		if len(asked) > 1 && conn.Classify(err).OfOne {
 			l.askEach(ctx, asked)
 			continue
 		}
@@ -200,11 +201,11 @@ func (l *lane) limited(count int, err error) error {
 	if err == nil {
 		l.limit.worked()
 	}
-	if cut, is := contain.As[*cutError](err); is {
-		if !l.limit.cut(count, cut.begun, time.Now()) {
-			return cut.err
+	if cut, is := contain.As[*conn.CutError](err); is {
+		if !l.limit.cut(count, cut.Begun, time.Now()) {
+			return cut.Err
 		}
-		cut.asked = count
+		cut.Asked = count
 	}
 	return err
 }
@@ -233,7 +234,7 @@ func (l *lane) ask() []*waiter {
 const mostGuards = 8
 
 // guardsOf returns the guards for those that were not read for here yet.
-func guardsOf(ctx context.Context, asked []*waiter) (all guards) {
+func guardsOf(ctx context.Context, asked []*waiter) (all conn.Guards) {
 	for _, w := range asked {
 		if w.guard == nil || len(all) == mostGuards {
 			continue
@@ -297,11 +298,11 @@ func (l *lane) beginAlone(w *waiter) bool {
 }
 
 func (l *lane) beginReadLocked() {
-	l.reads = l.reader.sockets.beginRead()
+	l.reads = l.reader.Sockets.BeginRead()
 	l.reading, l.interrupted, l.dropped = true, false, false
 }
 
-// endRead notes that a read has come back, and reports whether its connection was closed
+// EndRead notes that a read has come back, and reports whether its connection was closed
 // for a stream that joins or leaves.
 func (l *lane) endRead() (dropped bool) {
 	l.hub.mu.Lock()

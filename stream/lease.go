@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
@@ -70,7 +71,7 @@ func (s *groupSource) claimFromOthers(ctx context.Context) (err error) {
 func (s *groupSource) note(ctx context.Context, trouble **outage, what string, err error) {
 	switch {
 	case ctx.Err() != nil:
-	case classify(err).class == gone:
+	case classify(err).Class == conn.Gone:
 		s.window.doubtAll() // the reader makes it again
 	case err != nil:
 		if *trouble == nil {
@@ -92,7 +93,7 @@ func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
 	}
 	defer s.window.watchLeaving()()
 	at := time.Now()
-	reply, err := takeScript.run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).Slice()
+	reply, err := takeScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).Slice()
 	if err != nil {
 		s.noteUnanswered(ctx, err)
 		return fmt.Errorf("taking what was handed back: %w", err)
@@ -126,7 +127,7 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 			return nil
 		}
 		at := time.Now()
-		reply, err := claimScript.run(ctx, s.client, []string{s.stream}, s.group, s.name, s.cursor, s.claimIdle.Milliseconds(), room).Slice()
+		reply, err := claimScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, s.cursor, s.claimIdle.Milliseconds(), room).Slice()
 		if err != nil {
 			s.noteUnanswered(ctx, err)
 			s.cursor = resp.Beginning
@@ -147,7 +148,7 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 // failed. The client does not send it again by itself: that would bring nothing, as if
 // there had been nothing.
 func (s *groupSource) noteUnanswered(ctx context.Context, err error) {
-	if !neverRan(ctx, err) {
+	if !conn.NeverRan(ctx, err) {
 		s.unanswered.Store(true)
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
@@ -198,7 +199,7 @@ func (s *logSource) inTime(ctx context.Context, do func() error) error {
 		return err
 	case <-ctx.Done():
 	}
-	grace := time.NewTimer(answerGrace)
+	grace := time.NewTimer(conn.AnswerGrace)
 	defer grace.Stop()
 	select {
 	case err := <-done:

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"millrace/stream/internal/conn"
 )
 
 // meter keeps what the Stats and the Health of a consumer are made of, over all of
@@ -129,9 +131,6 @@ func (m *meter) update(do func(m *meter)) {
 	do(m)
 }
 
-// patience is how much longer than it should a read may take.
-const patience = 2 * time.Second
-
 // silence returns how long no read has come back, zero if that is as it should be.
 func (m *meter) silence(e *engine, now time.Time) time.Duration {
 	if m.reading.IsZero() {
@@ -141,7 +140,7 @@ func (m *meter) silence(e *engine, now time.Time) time.Duration {
 	if m.lastRead.After(last) {
 		last = m.lastRead
 	}
-	if d := now.Sub(last); d > e.block+patience {
+	if d := now.Sub(last); d > e.block+conn.Patience {
 		return d
 	}
 	return 0

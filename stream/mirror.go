@@ -140,11 +140,11 @@ func (p *shownPlaces) of(label string) *shownPlace {
 // where the group is: that would take a list of all of them each time.
 func (m *Mirror) move(ctx context.Context, group, id string) error {
 	err := m.client.XGroupSetID(ctx, m.stream, group, id).Err()
-	if !classify(err).answered() {
+	if !classify(err).Answered() {
 		return err
 	}
 	err = m.client.XGroupCreateMkStream(ctx, m.stream, group, id).Err()
-	if classify(err).code == "BUSYGROUP" { // made meanwhile
+	if classify(err).Code == "BUSYGROUP" { // made meanwhile
 		return m.client.XGroupSetID(ctx, m.stream, group, id).Err()
 	}
 	return err

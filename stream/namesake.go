@@ -85,7 +85,7 @@ func (s *groupSource) checkNamesake(ctx context.Context) {
 	}
 	n.left, n.looked = "", now
 	reply, err := probeScript.Run(ctx, s.client, []string{s.stream}, s.group, n.probe, leave).StringSlice()
-	if classify(err).withheld {
+	if classify(err).Withheld {
 		n.probe = ""
 		s.log().Info("another live consumer of this name would not be noticed", "err", explain(err))
 	}

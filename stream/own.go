@@ -107,7 +107,7 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 			Stream: s.stream, Group: s.group, Consumer: s.name, Start: o.from, End: "+", Count: int64(count),
 		}).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
-			if !classify(err).answered() {
+			if !classify(err).Answered() {
 				o.listed = max(1, o.listed/2)
 			}
 			return fmt.Errorf("listing what is pending on this consumer: %w", err)

@@ -3,6 +3,7 @@ package stream
 import (
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
 )
@@ -34,11 +35,11 @@ func (p *pace) learn(b resp.Batch) {
 
 // failed looks at the failure of a read, and returns the error to report.
 func (p *pace) failed(err error) error {
-	if cut, is := contain.As[*cutError](err); is {
-		if !p.limit.cut(p.count, cut.begun, time.Now()) {
-			return cut.err
+	if cut, is := contain.As[*conn.CutError](err); is {
+		if !p.limit.cut(p.count, cut.Begun, time.Now()) {
+			return cut.Err
 		}
-		cut.asked, cut.least = p.count, p.alone
+		cut.Asked, cut.Least = p.count, p.alone
 		p.count, p.Steady, p.alone = p.limit.entries, false, p.count == 1
 	}
 	return err

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/conn"
 )
 
 // publisher is what a Producer is without its type.
@@ -35,7 +37,7 @@ func (p *publisher) publish(ctx context.Context, entry outgoing) (string, error)
 	w, f := new(write), p.frame()
 	p.prepare(ctx, w, f, entry, byHash, &argMemory{})
 	err := p.client.Process(ctx, w)
-	if classify(err).code == "NOSCRIPT" {
+	if classify(err).Code == "NOSCRIPT" {
 		w = &write{sent: w.sent - 1} // that one did nothing
 		p.prepare(ctx, w, f, entry, bySource, &argMemory{})
 		err = p.client.Process(ctx, w)
@@ -60,7 +62,7 @@ func (p *publisher) outcome(ctx context.Context, w *write, err error) (string, e
 		}
 		err = errors.New("the client returned neither a reply nor an error; look at its hooks")
 	}
-	relocate(p.client, err)
+	conn.Relocate(p.client, err)
 	if w.certainlyNot(err) {
 		return "", p.notWritten(err)
 	}

@@ -7,16 +7,17 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
 // Reader lets tests from outside read what a reader reads.
-type Reader struct{ reader *reader }
+type Reader struct{ reader *conn.Reader }
 
 // NewReader derives a reader from a client, for as long as the test runs.
 func NewReader(t testing.TB, client redis.UniversalClient) Reader {
 	t.Helper()
-	r, err := newReader(context.Background(), client, time.Second, false)
+	r, err := conn.NewReader(context.Background(), client, time.Second, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,12 +27,12 @@ func NewReader(t testing.TB, client redis.UniversalClient) Reader {
 
 // Read returns the entries of all streams.
 func (r Reader) Read(ctx context.Context, args *redis.XReadArgs) ([]Entry, error) {
-	return flat(r.reader.read(ctx, args, resp.NoLimit))
+	return flat(r.reader.Read(ctx, args, resp.NoLimit))
 }
 
 // ReadGroup returns the entries of all streams.
 func (r Reader) ReadGroup(ctx context.Context, args *redis.XReadGroupArgs) ([]Entry, error) {
-	return flat(r.reader.readGroup(ctx, args, resp.NoLimit))
+	return flat(r.reader.ReadGroup(ctx, args, resp.NoLimit))
 }
 
 func flat(batches []resp.Batch, err error) (entries []Entry, _ error) {
@@ -56,14 +57,14 @@ func Glance(t testing.TB, client redis.UniversalClient, stream, position string,
 	t.Helper()
 	ctx := context.Background()
 	seen.Info = &redis.XInfoStream{}
-	if err := sendQuery(ctx, client.Process, func() query { return queryInfo(ctx, stream, seen.Info) }); err != nil {
+	if err := conn.SendQuery(ctx, client.Process, func() conn.Query { return conn.QueryInfo(ctx, stream, seen.Info) }); err != nil {
 		t.Errorf("XINFO: %v", err)
 	}
 	var err error
-	if seen.Next, err = nextID(ctx, client, stream, position); err != nil {
+	if seen.Next, err = conn.NextID(ctx, client, stream, position); err != nil {
 		t.Errorf("XREAD: %v", err)
 	}
-	found, err := queryEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1)
+	found, err := conn.QueryEntry(ctx, client, most, "xrange", stream, "("+position, "+", "count", 1)
 	if err != nil {
 		t.Errorf("XRANGE: %v", err)
 	}

@@ -2,21 +2,18 @@ package stream
 
 import (
 	"context"
-	"errors"
-	"slices"
+	"fmt"
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
-	"millrace/stream/internal/resp"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp/resptest"
 )
 
 // cannedReader returns a reader of a canned server.
-func cannedReader(t testing.TB, c *resptest.Server) *reader {
+func cannedReader(t testing.TB, c *resptest.Server) *conn.Reader {
 	t.Helper()
-	r, err := newReader(context.Background(), c.Client(t), time.Second, false)
+	r, err := conn.NewReader(context.Background(), c.Client(t), time.Second, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,36 +21,10 @@ func cannedReader(t testing.TB, c *resptest.Server) *reader {
 	return r
 }
 
-// readOnce is a read of the stream s.
-func readOnce(r *reader) ([]resp.Batch, error) {
-	batches, err := r.read(context.Background(), &redis.XReadArgs{Streams: []string{"s", "0"}, Count: 10}, resp.NoLimit)
-	return unmeasured(batches), err
-}
-
-// barely is what go-redis reads, in our form.
-func barely(client *redis.Client) ([]resp.Batch, error) {
-	reply, err := client.XRead(context.Background(), &redis.XReadArgs{Streams: []string{"s", "0"}, Count: 10}).Result()
-	if errors.Is(err, redis.Nil) {
-		return nil, nil
+// protocols runs a test for each version of RESP.
+func protocols(t *testing.T, test func(t *testing.T, protocol int)) {
+	t.Helper()
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprint("RESP", protocol), func(t *testing.T) { t.Parallel(); test(t, protocol) })
 	}
-	if err != nil {
-		return nil, err
-	}
-	return unmeasured(resp.BatchesOf(reply, resp.NoLimit)), nil
-}
-
-// unmeasured returns batches without what is known of their size.
-func unmeasured(batches []resp.Batch) []resp.Batch {
-	if batches == nil {
-		return nil
-	}
-	plain := make([]resp.Batch, len(batches))
-	for i, b := range batches {
-		b.Bytes, b.Entries = 0, slices.Clone(b.Entries)
-		for j := range b.Entries {
-			b.Entries[j].Size = 0
-		}
-		plain[i] = b
-	}
-	return plain
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -36,7 +37,7 @@ func (s *logSource) lookAround(ctx context.Context) error {
 // without the right to look: then what can be found out without it is.
 func (s *logSource) survey(ctx context.Context, from resp.Place, resumed bool) (*survey, error) {
 	seen, err := surveyOf(ctx, s.client, s.stream, from, s.maxEntry)
-	if classify(err).withheld {
+	if classify(err).Withheld {
 		return nil, nil
 	}
 	if err != nil {
@@ -98,7 +99,7 @@ func (s *logSource) inspect(ctx context.Context) error {
 		return err
 	}
 	if seen.witness {
-		return errOtherServer
+		return conn.ErrOtherServer
 	}
 	s.mu.Lock()
 	loss := diagnose(from.ID, s.count.ordinal, seen)

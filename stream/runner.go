@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/task"
 )
@@ -435,7 +436,7 @@ func failureOf(runnable Runnable, err error) *failure {
 	err = contain.Harmless(err)
 	_, lost := contain.As[*LossError](err)
 	_, permanent := contain.As[*PermanentError](err)
-	_, hook := contain.As[*hookError](err)
+	_, hook := contain.As[*conn.HookError](err)
 	return &failure{
 		err:   fmt.Errorf("%s: %w", nameOf(runnable), err),
 		cause: err.Error(),

@@ -1,11 +1,9 @@
 package stream
 
 import (
-	"context"
-	"errors"
-	"net"
-
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/conn"
 )
 
 // The scripts of group mode. Each looks at who an entry is pending on and acts on
@@ -147,7 +145,7 @@ return {returned, gone}`)
 
 // takeScript takes up to ARGV[4] entries that were handed back to the name in
 // ARGV[3], and returns the results of claim.
-var takeScript = newOnceScript(luaClaim + `
+var takeScript = conn.NewOnceScript(luaClaim + `
 local ids = {}
 for i, entry in ipairs(redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', ARGV[4], ARGV[3])) do ids[i] = entry[1] end
 return {claim(ids, ARGV[2])}`)
@@ -228,7 +226,7 @@ return reaped`)
 // dead-letter stream in KEYS[2], with the fields in ARGV[4] and on, and is acked.
 // It returns 'lost' if it is another consumer's, 'dropped' if it is nobody's, and
 // false if it is no longer there. The ack comes last, because a script that fails is not undone.
-var moveAndAckScript = newOnceScript(`
+var moveAndAckScript = conn.NewOnceScript(`
 local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], ARGV[3], 1)
 if #pending == 0 then return 'dropped' end
 if pending[1][2] ~= ARGV[2] then return 'lost' end
@@ -239,45 +237,3 @@ for i = 4, #ARGV do fields[#fields + 1] = ARGV[i] end
 redis.call('XADD', KEYS[2], '*', unpack(fields))
 redis.call('XACK', KEYS[1], ARGV[1], ARGV[3])
 return 'moved'`)
-
-// onceScript is a script that the client does not send again by itself when the reply
-// is lost. Who runs it has to know whether it may have run before.
-type onceScript struct{ source, hash string }
-
-func newOnceScript(source string) onceScript {
-	return onceScript{source, redis.NewScript(source).Hash()}
-}
-
-func (s onceScript) run(ctx context.Context, client redis.UniversalClient, keys []string, args ...any) *redis.Cmd {
-	eval := func(command, script string) *redis.Cmd {
-		words := []any{command, script, len(keys)}
-		for _, key := range keys {
-			words = append(words, key)
-		}
-		return doOnce(ctx, client, append(words, args...)...)
-	}
-	cmd := eval("evalsha", s.hash)
-	if classify(cmd.Err()).code == "NOSCRIPT" {
-		cmd = eval("eval", s.source)
-	}
-	return cmd
-}
-
-// doOnce sends a command that the client does not send again by itself.
-func doOnce(ctx context.Context, client redis.UniversalClient, args ...any) *redis.Cmd {
-	cmd := &once{*redis.NewCmd(ctx, args...)}
-	_ = client.Process(ctx, cmd) // it has the error, too
-	return &cmd.Cmd
-}
-
-type once struct{ redis.Cmd }
-
-// NoRetry is asked by go-redis.
-func (*once) NoRetry() bool { return true }
-
-// neverRan reports whether an error says that the server has not done what it was
-// asked for. Otherwise it may have.
-func neverRan(ctx context.Context, err error) bool {
-	var network *net.OpError
-	return classify(err).answered() || errors.As(err, &network) && network.Op == "dial" || ctx.Err() != nil && errors.Is(err, ctx.Err())
-}

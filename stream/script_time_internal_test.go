@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/streamtest"
 )
 
@@ -125,7 +126,7 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		{"hand back, a page", func(int) error {
 			return handBackScript.Run(ctx, client, key, with([]any{"g", "me", handedBack}, pendingOn("me", returnPage, 1))...).Err()
 		}},
-		{"take what was handed back", func(int) error { return takeScript.run(ctx, client, key, "g", "me", handedBack, 100).Err() }},
+		{"take what was handed back", func(int) error { return takeScript.Run(ctx, client, key, "g", "me", handedBack, 100).Err() }},
 		{"what was handed back, 200 streams", func(int) error { return handedBackScript.Run(ctx, client, waiting, "g", handedBack).Err() }},
 		{"state, 20 streams", func(int) error { return stateScript.Run(ctx, client, waiting[:20], "g").Err() }},
 		{"state, 20 streams of many groups", func(int) error {
@@ -156,26 +157,26 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		{"probe for a namesake", func(int) error {
 			return probeScript.Run(ctx, client, key, "g", probePrefix+"me", "never").Err()
 		}},
-		{"trim", func(int) error { return trimScript.run(ctx, client, key, trimStep, trimWalk, 0, 0).Err() }},
-		{"trim, to a hard limit", func(int) error { return trimScript.run(ctx, client, key, trimStep, trimWalk, 1000, 0).Err() }},
-		{"trim, to a hard limit, of few groups", func(int) error { return trimScript.run(ctx, client, waiting[:1], trimStep, trimWalk, 1, 0).Err() }},
+		{"trim", func(int) error { return trimScript.Run(ctx, client, key, trimStep, trimWalk, 0, 0).Err() }},
+		{"trim, to a hard limit", func(int) error { return trimScript.Run(ctx, client, key, trimStep, trimWalk, 1000, 0).Err() }},
+		{"trim, to a hard limit, of few groups", func(int) error { return trimScript.Run(ctx, client, waiting[:1], trimStep, trimWalk, 1, 0).Err() }},
 		{"trim, with labels", func(int) error {
 			args := []any{trimStep, trimWalk, 0, 0}
 			for i := range groups {
 				args = append(args, fmt.Sprint("label", i), "1-0")
 			}
-			return trimScript.run(ctx, client, key, args...).Err()
+			return trimScript.Run(ctx, client, key, args...).Err()
 		}},
-		{"dead letter, with many fields", func(int) error { return moveScript.run(ctx, client, wide, widest, "a", "b").Err() }},
+		{"dead letter, with many fields", func(int) error { return moveScript.Run(ctx, client, wide, widest, "a", "b").Err() }},
 		{"dead letter and ack", func(int) error {
-			return moveAndAckScript.run(ctx, client, []string{"s", "dead"}, with(me, append(pendingOn("me", 1), "a", "b"))...).Err()
+			return moveAndAckScript.Run(ctx, client, []string{"s", "dead"}, with(me, append(pendingOn("me", 1), "a", "b"))...).Err()
 		}},
 		{"publish once, with many fields", func(run int) error {
 			args := []any{60_000, "*"}
 			for _, text := range values {
 				args = append(args, text)
 			}
-			return newOnceScript(onceSource).run(ctx, client, []string{"wide", fmt.Sprint("once", run)}, args...).Err()
+			return conn.NewOnceScript(onceSource).Run(ctx, client, []string{"wide", fmt.Sprint("once", run)}, args...).Err()
 		}},
 	} {
 		took := timeOfScript(t, client, row.do)

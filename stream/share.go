@@ -5,6 +5,8 @@ import (
 	"sync"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/conn"
 )
 
 // sharing is what the consumers that one Runner runs have in common, so that a
@@ -14,7 +16,7 @@ type sharing struct {
 	mu   sync.Mutex
 	hubs map[hubKey]*hub
 	// conns are the connections for the commands of all, to each server a few at once.
-	conns *conns
+	conns *conn.Clients
 }
 
 // hubKey is what consumers that read together have in common.
@@ -38,17 +40,17 @@ func withSharing(ctx context.Context) (_ context.Context, end func()) {
 	if sharingOf(ctx) != nil {
 		return ctx, func() {}
 	}
-	s := &sharing{hubs: make(map[hubKey]*hub), conns: newConns(maxCommands)}
-	return context.WithValue(ctx, sharingKey{}, s), s.conns.close
+	s := &sharing{hubs: make(map[hubKey]*hub), conns: conn.NewClients(maxCommands)}
+	return context.WithValue(ctx, sharingKey{}, s), s.conns.Close
 }
 
 // connsOf returns the connections for the commands of a run with the context.
-func connsOf(ctx context.Context) (_ *conns, end func()) {
+func connsOf(ctx context.Context) (_ *conn.Clients, end func()) {
 	if s := sharingOf(ctx); s != nil {
 		return s.conns, func() {}
 	}
-	alone := newConns(1)
-	return alone, alone.close
+	alone := conn.NewClients(1)
+	return alone, alone.Close
 }
 
 func sharingOf(ctx context.Context) *sharing {
@@ -60,14 +62,14 @@ func sharingOf(ctx context.Context) *sharing {
 // cluster that takes a hash tag: streams of different slots are not read together.
 func mayShare(client redis.UniversalClient, stream string) bool {
 	_, cluster := client.(*redis.ClusterClient)
-	return !cluster || hashTag(stream) != stream
+	return !cluster || conn.HashTag(stream) != stream
 }
 
 // join makes a member the feed of a hub that other consumers read with, too.
-func (s *sharing) join(client redis.UniversalClient, commands *conn, a asker, m *member) (feed, error) {
+func (s *sharing) join(client redis.UniversalClient, commands *conn.Client, a asker, m *member) (feed, error) {
 	key := hubKey{client: client, asker: a}
 	if _, cluster := client.(*redis.ClusterClient); cluster {
-		key.tag = hashTag(m.stream)
+		key.tag = conn.HashTag(m.stream)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/conn"
 )
 
 // The last member that leaves a hub waits for the hub's command that is on its way. No
@@ -20,7 +22,7 @@ func TestAHubThatEndsHoldsUpNobody(t *testing.T) {
 	release := sync.OnceFunc(func() { close(held) })
 	defer release()
 	var once atomic.Bool
-	client.AddHook(inner{func(redis.ProcessHook) redis.ProcessHook {
+	client.AddHook(conn.Inner{Process: func(redis.ProcessHook) redis.ProcessHook {
 		return func(context.Context, redis.Cmder) error {
 			if once.CompareAndSwap(false, true) {
 				close(entered)
@@ -29,9 +31,9 @@ func TestAHubThatEndsHoldsUpNobody(t *testing.T) {
 			return redis.ErrClosed
 		}
 	}})
-	s := &sharing{hubs: make(map[hubKey]*hub), conns: newConns(maxCommands)}
-	defer s.conns.close()
-	commands, err := s.conns.of(client)
+	s := &sharing{hubs: make(map[hubKey]*hub), conns: conn.NewClients(maxCommands)}
+	defer s.conns.Close()
+	commands, err := s.conns.Of(client)
 	if err != nil {
 		t.Fatal(err)
 	}

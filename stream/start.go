@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -78,7 +79,7 @@ func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream
 	}
 	// An entry, not "$", which would be a new place at every look, and not an ID
 	// that no entry has, which could not be told from one that was lost.
-	last, err := firstOf(ctx, client, "xrevrange", stream, upTo, "-")
+	last, err := conn.FirstOf(ctx, client, "xrevrange", stream, upTo, "-")
 	if err != nil && !errors.Is(err, redis.Nil) {
 		return start, fmt.Errorf("looking up where to start in %s: %w", stream, err)
 	}
@@ -88,7 +89,7 @@ func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream
 	if s.after != nil {
 		// Behind the end an ID stays what it is: what is added below it meanwhile is
 		// not wanted.
-		end, err := firstOf(ctx, client, "xrevrange", stream, "+", "-")
+		end, err := conn.FirstOf(ctx, client, "xrevrange", stream, "+", "-")
 		if err != nil {
 			return start, fmt.Errorf("looking up the end of %s: %w", stream, err)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 )
 
@@ -162,7 +163,7 @@ func (t *Trimmer) args(ctx context.Context) ([]any, error) {
 func (t *Trimmer) step(ctx context.Context, args []any) (trimReply, error) {
 	// Once: a second run would find nothing to do, and what the first had trimmed
 	// beyond the floor would be in no report.
-	reply, err := trimScript.run(ctx, t.client, []string{t.stream}, args...).Slice()
+	reply, err := trimScript.Run(ctx, t.client, []string{t.stream}, args...).Slice()
 	if err != nil {
 		return trimReply{}, t.unknown(ctx, err)
 	}
@@ -171,7 +172,7 @@ func (t *Trimmer) step(ctx context.Context, args []any) (trimReply, error) {
 
 // unknown adds to an error that it may hide a loss, if it may.
 func (t *Trimmer) unknown(ctx context.Context, err error) error {
-	if neverRan(ctx, err) || !t.config.trimming.capped() {
+	if conn.NeverRan(ctx, err) || !t.config.trimming.capped() {
 		return err
 	}
 	return fmt.Errorf("there is no reply, so that entries may have been lost by the hard limit that no result reports: %w", err)

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/task"
 )
 
@@ -56,11 +57,11 @@ func (t *Trimmer) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		default:
-			if classify(err).ends(first) {
+			if classify(err).Ends(first) {
 				return err
 			}
 			trouble.add(log, what, err)
-			relocate(t.client, err)
+			conn.Relocate(t.client, err)
 			wait = min(wait, recovery.Delay(trouble.failures))
 		}
 		if !task.Sleep(ctx, wait) {
@@ -72,17 +73,17 @@ func (t *Trimmer) Run(ctx context.Context) error {
 // on returns a trimmer that sends its commands, and those of the stores that live in
 // Redis, with conns. It sends one command, a script with one key: a hook that changes that
 // does so each time.
-func (t *Trimmer) on(conns *conns) (*Trimmer, error) {
+func (t *Trimmer) on(conns *conn.Clients) (*Trimmer, error) {
 	bound := *t
-	commands, err := conns.of(t.client)
+	commands, err := conns.Of(t.client)
 	if err != nil {
 		return nil, err
 	}
-	bound.client = commands.client
+	bound.client = commands.Client
 	bound.config.trimming.offsets = slices.Clone(t.config.trimming.offsets)
 	for i := range bound.config.trimming.offsets {
 		known := &bound.config.trimming.offsets[i]
-		if known.store, err = conns.bind(known.store, t.stream); err != nil {
+		if known.store, err = conns.Bind(known.store, t.stream); err != nil {
 			return nil, err
 		}
 	}

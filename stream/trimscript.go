@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 )
 
 const (
@@ -118,7 +119,7 @@ for i, p in ipairs(positions) do
 end
 return {trimmed + capped, capped, length - capped, more, floor or '', positions}`
 
-var trimScript = newOnceScript(trimSource)
+var trimScript = conn.NewOnceScript(trimSource)
 
 // trimReply is what the script returns.
 type trimReply struct {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -216,7 +217,7 @@ func (s *groupSource) see(reply []any, err error) (*groupState, error) {
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil, nil
-	case v.withheld, v.code == "ERR" && v.class == transient:
+	case v.Withheld, v.Code == "ERR" && v.Class == conn.Transient:
 		return nil, nil // without the right, or on a server without the counters, it cannot be known
 	case err != nil:
 		return nil, err
@@ -298,7 +299,7 @@ func (s *groupSource) compareHistory(ctx context.Context) error {
 	}
 	seen, err := surveyOf(ctx, s.client, s.stream, s.lastRead, s.maxEntry)
 	if err != nil {
-		if classify(err).withheld {
+		if classify(err).Withheld {
 			return nil
 		}
 		return err

@@ -34,7 +34,7 @@ func (w *write) certainlyNot(err error) bool {
 	if w.sent == 0 {
 		return true
 	}
-	if !classify(err).answered() {
+	if !classify(err).Answered() {
 		return false
 	}
 	// A refusal speaks only for the attempt that it answers. A write without a

@@ -366,8 +366,8 @@ var engineMutants = []mutant{
 		name: "a write without an answer is certainly not written",
 		edits: []edit{{
 			"stream/write.go",
-			"\tif !classify(err).answered() {\n\t\treturn false\n\t}\n",
-			"\tif !classify(err).answered() {\n\t\treturn true\n\t}\n",
+			"\tif !classify(err).Answered() {\n\t\treturn false\n\t}\n",
+			"\tif !classify(err).Answered() {\n\t\treturn true\n\t}\n",
 		}},
 		tests: []tests{{inStream, "TestALostReplyIsNotSentAgain|TestWhatWasSentOnceStaysUnknown"}},
 	},
@@ -393,7 +393,7 @@ var engineMutants = []mutant{
 		name: "a read that never comes back is well",
 		edits: []edit{{
 			"stream/meter.go",
-			"d > e.block+patience {",
+			"d > e.block+conn.Patience {",
 			"d > e.block+time.Hour {",
 		}},
 		tests: []tests{{inStream, "TestSilence"}},

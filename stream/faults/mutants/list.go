@@ -16,6 +16,7 @@ type tests struct{ pkg, names string }
 
 const (
 	inStream     = "./stream"
+	inConn       = "./stream/internal/conn"
 	inFaults     = "./stream/faults"
 	inOffset     = "./offset"
 	inCodec      = "./codec"
@@ -46,8 +47,8 @@ var mutants = []mutant{
 	{
 		name: "reads from $ after a failure",
 		edits: []edit{
-			{"stream/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.dropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.dropIfStale"},
-			{"stream/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
+			{"stream/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.DropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.DropIfStale"},
+			{"stream/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.Eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
 			{"stream/feed.go", "\tlooked time.Time\n}", "\tlooked time.Time\n\tbroken bool\n}"},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -63,7 +64,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the client claims again after a reply was lost",
-		edits: []edit{{"stream/script.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"}},
+		edits: []edit{{"stream/internal/conn/sendonce.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"}},
 		tests: []tests{{inStream, "TestTakenOverAndReplyLost"}},
 	},
 	{
@@ -78,7 +79,7 @@ var mutants = []mutant{
 	{
 		name: "a master that stands still is not left for its successor",
 		edits: []edit{{
-			"stream/failover.go",
+			"stream/internal/conn/failover.go",
 			"!s.drops[kept.addr].again(now) {",
 			"s.drops[kept.addr].again(now) {",
 		}},
@@ -87,9 +88,9 @@ var mutants = []mutant{
 	{
 		name: "a cluster is not looked at anew when a node does not answer",
 		edits: []edit{{
-			"stream/failover.go",
-			"return err != nil && !classify(err).answered()",
-			"return err == nil && !classify(err).answered()",
+			"stream/internal/conn/failover.go",
+			"return err != nil && !Classify(err).Answered()",
+			"return err == nil && !Classify(err).Answered()",
 		}},
 		tests: []tests{{inFaults, "TestFailovers"}},
 	},
@@ -149,7 +150,7 @@ var mutants = []mutant{
 	{
 		name: "the client reads again after a reply was lost",
 		edits: []edit{{
-			"stream/derive.go",
+			"stream/internal/conn/derive.go",
 			"own.connections, 0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = -1, 1",
 			"own.connections, 0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1",
 		}},
@@ -157,8 +158,8 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the client of a cluster reads again after a reply was lost",
-		edits: []edit{{"stream/reader.go", "\t\tr.AddHook(inner{readsOnce})\n", "\t\t_ = readsOnce\n"}},
-		tests: []tests{{inStream, "TestAGroupReadInAClusterIsSentOnce"}},
+		edits: []edit{{"stream/internal/conn/reader.go", "\t\tr.AddHook(Inner{readsOnce})\n", "\t\t_ = readsOnce\n"}},
+		tests: []tests{{inConn, "TestAGroupReadInAClusterIsSentOnce"}},
 	},
 	{
 		name: "what stays pending is not looked for again",
@@ -215,7 +216,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "waits for a server that stands still",
-		edits: []edit{{"stream/reader.go", "silence: block + patience", "silence: block + time.Hour"}},
+		edits: []edit{{"stream/internal/conn/reader.go", "silence: block + Patience", "silence: block + time.Hour"}},
 		tests: []tests{{inStream, "TestSilenceIsNoticed"}},
 	},
 	{

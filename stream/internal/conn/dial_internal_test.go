@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"context"
@@ -20,7 +20,7 @@ func TestAServerThatIsBackIsAskedAtOnce(t *testing.T) {
 	for _, protocol := range []int{2, 3} {
 		client := redis.NewClient(&redis.Options{Addr: server.Addr, Protocol: protocol})
 		t.Cleanup(func() { _ = client.Close() })
-		c, err := newConn(client, 1)
+		c, err := NewClient(client, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -28,12 +28,12 @@ func TestAServerThatIsBackIsAskedAtOnce(t *testing.T) {
 		server.Kill()
 		for range 3 {
 			var network *net.OpError
-			if err := c.client.Ping(t.Context()).Err(); !errors.As(err, &network) || network.Op != "dial" || !neverRan(context.Background(), err) {
+			if err := c.Client.Ping(t.Context()).Err(); !errors.As(err, &network) || network.Op != "dial" || !NeverRan(context.Background(), err) {
 				t.Errorf("with protocol %d and no server it fails with %v", protocol, err)
 			}
 		}
 		server.Start()
-		if err := c.client.Ping(t.Context()).Err(); err != nil {
+		if err := c.Client.Ping(t.Context()).Err(); err != nil {
 			t.Errorf("with protocol %d it fails with %v when the server is back", protocol, err)
 		}
 	}

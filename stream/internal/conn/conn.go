@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"context"
@@ -16,19 +16,19 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// conn is the engine's own client for the commands of a run, reads aside, on the server
+// Client is the engine's own client for the commands of a run, reads aside, on the server
 // or the cluster of a user's client. The user's client ignores the end of a context
 // while it waits for a reply, has timeouts made for other work, and may read from
 // replicas; a conn does none of that:
 //   - its timeouts are those of a reader, and the deadline of a context counts;
-//   - a command whose context ends has answerGrace left for its reply;
+//   - a command whose context ends has AnswerGrace left for its reply;
 //   - all its commands go to primaries, and none is sent again by go-redis;
 //   - of each server no more than the given number of commands is at work at once, so
 //     that a server that stands still holds up no command for another one.
 //
 // It is made when Run starts and closed when it ends. It is safe for concurrent use.
-type conn struct {
-	client  redis.UniversalClient // its commands pass the hooks of the user's, see hooks.go
+type Client struct {
+	Client  redis.UniversalClient // its commands pass the hooks of the user's, see hooks.go
 	cluster *redis.ClusterClient  // the client, where it is one
 	atOnce  int
 	// end is close's, and whenEnded has a function called then.
@@ -47,18 +47,18 @@ type server struct {
 	// begun or ended.
 	places chan struct{}
 	moved  task.Movement
-	// unblocking is held while a read is ended, so that only one is at a time.
-	unblocking task.Lock
+	// Unblocking is held while a read is ended, so that only one is at a time.
+	Unblocking task.Lock
 }
 
-// answerGrace is how long the reply to a command may still take when its context has
+// AnswerGrace is how long the reply to a command may still take when its context has
 // ended. On a server that works it is there by then; to break a command off leaves open
 // whether it has run.
-const answerGrace = 50 * time.Millisecond
+const AnswerGrace = 50 * time.Millisecond
 
-// newConn derives a conn for so many commands at once on each server.
-func newConn(client redis.UniversalClient, atOnce int) (*conn, error) {
-	c := &conn{atOnce: atOnce, servers: make(map[string]*server), open: make(map[*commandSocket]struct{})}
+// NewClient derives a conn for so many commands at once on each server.
+func NewClient(client redis.UniversalClient, atOnce int) (*Client, error) {
+	c := &Client{atOnce: atOnce, servers: make(map[string]*server), open: make(map[*commandSocket]struct{})}
 	life, end := context.WithCancel(context.Background())
 	c.end = end
 	c.whenEnded = func(do func()) func() bool { return context.AfterFunc(life, do) }
@@ -67,14 +67,14 @@ func newConn(client redis.UniversalClient, atOnce int) (*conn, error) {
 		c.end()
 		return nil, err
 	}
-	c.client = made.client
-	c.client.AddHook(inner{c.outlast})
+	c.Client = made.client
+	c.Client.AddHook(Inner{c.outlast})
 	switch user := client.(type) {
 	case *redis.Client:
-		c.client.AddHook(through(user, c.send))
+		c.Client.AddHook(through(user, c.send))
 	case *redis.ClusterClient:
-		c.cluster = c.client.(*redis.ClusterClient)
-		c.client.AddHook(inner{func(next redis.ProcessHook) redis.ProcessHook { return c.send(sendOnce(next)) }})
+		c.cluster = c.Client.(*redis.ClusterClient)
+		c.Client.AddHook(Inner{func(next redis.ProcessHook) redis.ProcessHook { return c.send(sendOnce(next)) }})
 	}
 	return c, nil
 }
@@ -91,7 +91,7 @@ type onceCmd struct{ redis.Cmder }
 func (onceCmd) NoRetry() bool { return true }
 
 // send returns a hook that sends commands with next.
-func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
+func (c *Client) send(next redis.ProcessHook) redis.ProcessHook {
 	return func(ctx context.Context, cmd redis.Cmder) (err error) {
 		if ctx.Value(sendingKey{}) != nil {
 			return next(ctx, cmd) // the user's OnConnect sends it, for a command that has its place
@@ -102,7 +102,7 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 				key = keys[0]
 			}
 		}
-		s, err := c.serverOf(ctx, key)
+		s, err := c.ServerOf(ctx, key)
 		if err != nil {
 			return err
 		}
@@ -136,7 +136,7 @@ func (c *conn) send(next redis.ProcessHook) redis.ProcessHook {
 // outlast keeps a panic of the user's hooks and callbacks to the command that they work
 // on, and has each command on a goroutine of its own where many are sent. go-redis looks
 // into the returned error, so that no method of that error may panic, not even later.
-func (c *conn) outlast(next redis.ProcessHook) redis.ProcessHook {
+func (c *Client) outlast(next redis.ProcessHook) redis.ProcessHook {
 	run := contain.Isolated
 	if c.atOnce == 1 {
 		run = contain.Caught
@@ -148,8 +148,8 @@ func (c *conn) outlast(next redis.ProcessHook) redis.ProcessHook {
 
 type sendingKey struct{}
 
-// serverOf returns the server that has the key, as far as the client knows.
-func (c *conn) serverOf(ctx context.Context, key string) (*server, error) {
+// ServerOf returns the server that has the key, as far as the client knows.
+func (c *Client) ServerOf(ctx context.Context, key string) (*server, error) {
 	addr := ""
 	if c.cluster != nil {
 		stop := c.breakOff(ctx, "") // it may have to ask first
@@ -164,7 +164,7 @@ func (c *conn) serverOf(ctx context.Context, key string) (*server, error) {
 	defer c.mu.Unlock()
 	s := c.servers[addr]
 	if s == nil {
-		s = &server{addr: addr, places: make(chan struct{}, c.atOnce), unblocking: task.NewLock()}
+		s = &server{addr: addr, places: make(chan struct{}, c.atOnce), Unblocking: task.NewLock()}
 		c.servers[addr] = s
 	}
 	return s, nil
@@ -174,18 +174,18 @@ func (c *conn) serverOf(ctx context.Context, key string) (*server, error) {
 // grace; at the address, or at any if that is "". The function that it returns comes
 // when the waiting is over. To close the socket is the only way: go-redis does not look
 // at a context while it waits for a reply, but for its deadline.
-func (c *conn) breakOff(ctx context.Context, addr string) (over func()) {
+func (c *Client) breakOff(ctx context.Context, addr string) (over func()) {
 	if ctx.Done() == nil {
 		return func() {}
 	}
 	ended := make(chan struct{})
 	forget := context.AfterFunc(ctx, func() {
-		silent := time.NewTicker(answerGrace)
+		silent := time.NewTicker(AnswerGrace)
 		defer silent.Stop()
 		for {
 			select {
 			case <-silent.C:
-				since := time.Now().Add(-answerGrace).UnixNano()
+				since := time.Now().Add(-AnswerGrace).UnixNano()
 				c.drop(func(s *commandSocket) bool {
 					return (addr == "" || s.addr == addr) && s.heard.Load() <= since
 				})
@@ -201,7 +201,7 @@ func (c *conn) breakOff(ctx context.Context, addr string) (over func()) {
 }
 
 // follow closes connections to servers that are no primaries now.
-func (c *conn) follow(primaries []string) {
+func (c *Client) follow(primaries []string) {
 	if c != nil {
 		c.drop(func(s *commandSocket) bool { return !slices.Contains(primaries, s.addr) })
 	}
@@ -209,14 +209,14 @@ func (c *conn) follow(primaries []string) {
 
 // dropIdle closes the connections that wait for no reply. A server that turned out to be
 // no primary answers on the others, and says so.
-func (c *conn) dropIdle() {
+func (c *Client) dropIdle() {
 	if c != nil {
 		c.drop(func(s *commandSocket) bool { return !s.asking.Load() })
 	}
 }
 
 // drop closes sockets; the client makes new ones when it needs them.
-func (c *conn) drop(which func(*commandSocket) bool) {
+func (c *Client) drop(which func(*commandSocket) bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for s := range c.open {
@@ -229,13 +229,13 @@ func (c *conn) drop(which func(*commandSocket) bool) {
 }
 
 // close ends the connections. It does not touch the user's client.
-func (c *conn) close() error {
+func (c *Client) close() error {
 	c.end()
-	return c.client.Close()
+	return c.Client.Close()
 }
 
 // dialer returns dial; c keeps the connections that it opens.
-func (c *conn) dialer(dial dialFunc) dialFunc {
+func (c *Client) dialer(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
@@ -256,7 +256,7 @@ func (c *conn) dialer(dial dialFunc) dialFunc {
 // commandSocket is a connection that knows when something went over it.
 type commandSocket struct {
 	net.Conn
-	owner   *conn
+	owner   *Client
 	addr    string // by which its server is known
 	heard   atomic.Int64
 	asking  atomic.Bool // a command was written, and nothing read since
@@ -315,53 +315,53 @@ func (s *commandSocket) Close() error {
 	return s.Conn.Close()
 }
 
-// conns are the conns of a run, or of all runs of a Runner: one for each user's client.
-type conns struct {
+// Clients are the conns of a run, or of all runs of a Runner: one for each user's client.
+type Clients struct {
 	atOnce int
 
 	mu       sync.Mutex
-	byClient map[redis.UniversalClient]*conn
+	byClient map[redis.UniversalClient]*Client
 }
 
-func newConns(atOnce int) *conns {
-	return &conns{atOnce: atOnce, byClient: make(map[redis.UniversalClient]*conn)}
+func NewClients(atOnce int) *Clients {
+	return &Clients{atOnce: atOnce, byClient: make(map[redis.UniversalClient]*Client)}
 }
 
-// of returns the conn for a user's client.
-func (c *conns) of(client redis.UniversalClient) (*conn, error) {
+// Of returns the conn for a user's client.
+func (c *Clients) Of(client redis.UniversalClient) (*Client, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if made := c.byClient[client]; made != nil {
 		return made, nil
 	}
-	made, err := newConn(client, c.atOnce)
+	made, err := NewClient(client, c.atOnce)
 	if err == nil {
 		c.byClient[client] = made
 	}
 	return made, err
 }
 
-// bind returns a store that sends its commands with a conn for its client, if it lives
+// Bind returns a store that sends its commands with a conn for its client, if it lives
 // in Redis. The hooks of that are checked as those of the stream's client.
-func (c *conns) bind(store offset.Store, stream string) (offset.Store, error) {
+func (c *Clients) Bind(store offset.Store, stream string) (offset.Store, error) {
 	bound, ok := store.(offset.Rebinder)
 	if !ok {
 		return store, nil
 	}
 	return bound.Rebind(func(client redis.UniversalClient) (redis.UniversalClient, error) {
-		if err := checkHooks(client, stream); err != nil {
+		if err := CheckHooks(client, stream); err != nil {
 			return nil, err
 		}
-		made, err := c.of(client)
+		made, err := c.Of(client)
 		if err != nil {
 			return nil, err
 		}
-		return made.client, nil
+		return made.Client, nil
 	})
 }
 
-// close comes when no command is at work any more.
-func (c *conns) close() {
+// Close comes when no command is at work any more.
+func (c *Clients) Close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, one := range c.byClient {

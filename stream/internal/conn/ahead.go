@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"bytes"
@@ -35,7 +35,7 @@ func (c *capture) askAhead() error {
 		return nil
 	}
 	// The deadline that go-redis has set was for its own write.
-	if err := c.SetWriteDeadline(time.Now().Add(answerTimeout)); err != nil {
+	if err := c.SetWriteDeadline(time.Now().Add(AnswerTimeout)); err != nil {
 		return err
 	}
 	c.asked, c.ahead = next, true

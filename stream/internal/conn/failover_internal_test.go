@@ -1,15 +1,10 @@
-package stream
+package conn
 
 import (
-	"io"
 	"net"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/redis/go-redis/v9"
-
-	"millrace/offset"
 )
 
 // A read that waits on a server which is no master is ended, unless the server is dialled
@@ -67,26 +62,3 @@ func TestOthersThanMastersAreLeft(t *testing.T) {
 		}
 	})
 }
-
-// A store is told to look where its server is when one has not answered, and only then.
-func TestTheStoreIsToldOfAServerThatIsGone(t *testing.T) {
-	t.Parallel()
-	store := &relocated{Store: &offset.Memory{}}
-	r := &run{engine: &engine{}, store: store}
-	for _, err := range []error{nil, redis.Nil, saidBy(t, "READONLY You can't write against a read only replica.")} {
-		if r.relocate(err); store.times != 0 {
-			t.Fatalf("it was told after %v", err)
-		}
-	}
-	if r.relocate(io.EOF); store.times != 1 {
-		t.Errorf("it was told %d times, want once", store.times)
-	}
-	(&run{engine: &engine{}}).relocate(io.EOF) // in group mode there is none
-}
-
-type relocated struct {
-	offset.Store
-	times int
-}
-
-func (r *relocated) Relocate() { r.times++ }

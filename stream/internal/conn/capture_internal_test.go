@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"context"
@@ -201,12 +201,12 @@ func TestCommandIsWrittenInParts(t *testing.T) {
 		c := &resptest.Server{Protocol: 2, Replies: [][]resptest.Step{resptest.Steps(resptest.Reply(2, 1, "x")), resptest.Steps(resptest.Reply(2, 1, "y"))}}
 		opts := c.Options()
 		opts.WriteBufferSize, opts.ReadBufferSize = buffer, buffer
-		r, err := newReader(t.Context(), redis.NewClient(opts), time.Second, false)
+		r, err := NewReader(t.Context(), redis.NewClient(opts), time.Second, false)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, value := range []string{"x", "y"} {
-			got, err := r.read(t.Context(), &redis.XReadArgs{Streams: []string{strings.Repeat("s", 1000), "0"}}, resp.NoLimit)
+			got, err := r.Read(t.Context(), &redis.XReadArgs{Streams: []string{strings.Repeat("s", 1000), "0"}}, resp.NoLimit)
 			if err != nil || !reflect.DeepEqual(unmeasured(got), want(1, value)) {
 				t.Errorf("in parts of %d: %v, %v", buffer, got, err)
 			}
@@ -233,11 +233,11 @@ func TestClusterRedirects(t *testing.T) {
 			},
 			Dialer: func(_ context.Context, _, addr string) (net.Conn, error) { return nodes[addr].Dial(addr), nil },
 		})
-		r, err := newReader(t.Context(), client, time.Second, false)
+		r, err := NewReader(t.Context(), client, time.Second, false)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := r.readGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}}, resp.NoLimit)
+		got, err := r.ReadGroup(t.Context(), &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}}, resp.NoLimit)
 		if err != nil || !reflect.DeepEqual(unmeasured(got), want(2, "x")) {
 			t.Errorf("%s: %v, %v", word, got, err)
 		}

@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"testing"
@@ -18,7 +18,7 @@ func TestReaderKnowsTheClusterAsItIs(t *testing.T) {
 	} {
 		client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, ClusterStateReloadInterval: given})
 		defer func() { _ = client.Close() }()
-		r, err := newReader(t.Context(), client, time.Second, false)
+		r, err := NewReader(t.Context(), client, time.Second, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -37,7 +37,7 @@ func TestReaderHasItsOwnPushes(t *testing.T) {
 	cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, PushNotificationProcessor: processor})
 	for _, client := range []redis.UniversalClient{single, cluster} {
 		defer func() { _ = client.Close() }()
-		r, err := newReader(t.Context(), client, time.Second, false)
+		r, err := NewReader(t.Context(), client, time.Second, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"context"
@@ -11,18 +11,18 @@ import (
 	"millrace/stream/internal/contain"
 )
 
-// inner is a hook for single commands alone. The engine sends no pipelines.
-type inner struct {
-	process func(next redis.ProcessHook) redis.ProcessHook
+// Inner is a hook for single commands alone. The engine sends no pipelines.
+type Inner struct {
+	Process func(next redis.ProcessHook) redis.ProcessHook
 }
 
-func (inner) DialHook(next redis.DialHook) redis.DialHook { return next }
+func (Inner) DialHook(next redis.DialHook) redis.DialHook { return next }
 
-func (inner) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+func (Inner) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
 
-func (h inner) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return h.process(next) }
+func (h Inner) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return h.Process(next) }
 
 // through returns a hook for a client of the engine's own: a command passes the hooks of
 // the user's client, and then the hook that send returns. A redis.Conn has the same hooks as
@@ -33,10 +33,10 @@ func (h inner) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return h.
 // A command that does not arrive with the keys that it had is refused. A key that one
 // command gives and another does not would be another stream: reading would wait for ever
 // at one, and acks, offsets and looks would be of the other.
-func through(user *redis.Client, send func(next redis.ProcessHook) redis.ProcessHook) inner {
-	return inner{func(next redis.ProcessHook) redis.ProcessHook {
+func through(user *redis.Client, send func(next redis.ProcessHook) redis.ProcessHook) Inner {
+	return Inner{func(next redis.ProcessHook) redis.ProcessHook {
 		front := user.Conn()
-		front.AddHook(inner{func(redis.ProcessHook) redis.ProcessHook { return arriving(send(next)) }})
+		front.AddHook(Inner{func(redis.ProcessHook) redis.ProcessHook { return arriving(send(next)) }})
 		return func(ctx context.Context, cmd redis.Cmder) error {
 			p := &passage{keys: keysOf(cmd)}
 			err := front.Process(context.WithValue(ctx, passageKey{}, p), cmd)
@@ -52,7 +52,7 @@ func through(user *redis.Client, send func(next redis.ProcessHook) redis.Process
 // send it on from another goroutine, and more than once.
 type passage struct {
 	keys    []string
-	changed atomic.Pointer[hookError]
+	changed atomic.Pointer[HookError]
 }
 
 type passageKey struct{}
@@ -71,24 +71,24 @@ func arriving(next redis.ProcessHook) redis.ProcessHook {
 }
 
 // changedKeys returns an error if the command's keys are not the given ones.
-func changedKeys(cmd redis.Cmder, were []string) *hookError {
+func changedKeys(cmd redis.Cmder, were []string) *HookError {
 	keys := keysOf(cmd)
 	if slices.Equal(keys, were) {
 		return nil
 	}
 	for i := range keys {
 		if i < len(were) && keys[i] != were[i] {
-			return &hookError{fmt.Sprintf("a hook of the client changes keys: %q in %s becomes %q; a hook knows neither each command that a consumer sends nor the names in the replies, "+
+			return &HookError{fmt.Sprintf("a hook of the client changes keys: %q in %s becomes %q; a hook knows neither each command that a consumer sends nor the names in the replies, "+
 				"so give the whole key to the topic (and to offset.NewRedis)", were[i], cmd.Name(), keys[i])}
 		}
 	}
-	return &hookError{fmt.Sprintf("a hook of the client sends %s with other keys", cmd.Name())}
+	return &HookError{fmt.Sprintf("a hook of the client sends %s with other keys", cmd.Name())}
 }
 
-// hookError says that a consumer cannot work with a hook of the client.
-type hookError struct{ text string }
+// HookError says that a consumer cannot work with a hook of the client.
+type HookError struct{ text string }
 
-func (e *hookError) Error() string {
+func (e *HookError) Error() string {
 	return "stream: " + e.text + "; give a client without that hook"
 }
 
@@ -117,12 +117,12 @@ func keysOf(cmd redis.Cmder) (keys []string) {
 	return keys
 }
 
-// checkHooks refuses a client of a cluster with a hook that changes keys, as tenants'
+// CheckHooks refuses a client of a cluster with a hook that changes keys, as tenants'
 // prefixes are made: the user's program would publish with it to another stream. The hook
 // sees one command, which is not sent: such a client checks the context behind its hooks,
 // and the context has ended. So a hook that changes the command is found, and one that
 // sends another is not.
-func checkHooks(client redis.UniversalClient, stream string) error {
+func CheckHooks(client redis.UniversalClient, stream string) error {
 	many, ok := client.(*redis.ClusterClient)
 	if !ok {
 		return nil // each command of its consumers is looked at, see through

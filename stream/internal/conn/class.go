@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"errors"
@@ -7,59 +7,60 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/resp"
 )
 
-// class is what an error of Redis or of a store comes to, and with that what is done
+// Class is what an error of Redis or of a store comes to, and with that what is done
 // about it.
-type class int
+type Class int
 
 const (
-	// transient is what passes, and everything that is not known: it is tried again.
-	transient class = iota
+	// Transient is what passes, and everything that is not known: it is tried again.
+	Transient Class = iota
 	// stale is that the server is not the master, or not any more. The connection is
 	// dropped, which go-redis does not always do, so that the master is found anew.
 	stale
-	// gone is that the stream or the group does not exist.
-	gone
+	// Gone is that the stream or the group does not exist.
+	Gone
 	// misconfigured is what only people can mend. It is refused if it is found at the
 	// start. Later the same words may come from an operator's mistake or a failover,
 	// and a consumer that has worked once should outlast that.
 	misconfigured
-	// final is what no waiting can mend, whenever it comes.
-	final
+	// Final is what no waiting can mend, whenever it comes.
+	Final
 )
 
-// verdict is what is known of an error.
-type verdict struct {
-	class
-	// code is the word with which the answer of a server begins, ERR if it has none
+// Verdict is what is known of an error.
+type Verdict struct {
+	Class
+	// Code is the word with which the answer of a server begins, ERR if it has none
 	// of its own. It is empty if no server has answered.
-	code string
-	// advice says what to do about it, where people can do something.
-	advice string
-	// ofOne says that, after a read of many streams, it may be about only one.
-	ofOne bool
-	// withheld says that the server does not have the command, or not for this user.
-	withheld bool
+	Code string
+	// Advice says what to do about it, where people can do something.
+	Advice string
+	// OfOne says that, after a read of many streams, it may be about only one.
+	OfOne bool
+	// Withheld says that the server does not have the command, or not for this user.
+	Withheld bool
 }
 
-// answered reports whether the error is what a server has said, so that it is there.
-func (v verdict) answered() bool { return v.code != "" }
+// Answered reports whether the error is what a server has said, so that it is there.
+func (v Verdict) Answered() bool { return v.Code != "" }
 
-// ends reports whether there is no use in trying again.
-func (v verdict) ends(starting bool) bool {
-	return v.class == final || v.class == misconfigured && starting
+// Ends reports whether there is no use in trying again.
+func (v Verdict) Ends(starting bool) bool {
+	return v.Class == Final || v.Class == misconfigured && starting
 }
 
 var (
-	misplaced = verdict{advice: "the key is on another node of a cluster; if that lasts, make the client with redis.NewClusterClient"}
-	noStream  = verdict{class: gone, ofOne: true}
-	noLogin   = verdict{class: misconfigured, advice: "Redis refuses the login; check the client's username and password"}
-	noRight   = verdict{class: misconfigured, ofOne: true, withheld: true, advice: "the Redis user lacks a right; grant it"}
-	noCommand = verdict{class: misconfigured, withheld: true, advice: "the server lacks a command that is needed; Redis 6.2 or later has it"}
-	wrongType = verdict{class: misconfigured, ofOne: true, advice: "a key holds another type than is needed; check the topic's name and the store's key"}
-	noDB      = verdict{class: misconfigured, advice: "the server has no such database; check the client's DB"}
-	noCluster = verdict{class: misconfigured, advice: "the server is no node of a cluster; make the client with redis.NewClient"}
+	misplaced = Verdict{Advice: "the key is on another node of a cluster; if that lasts, make the client with redis.NewClusterClient"}
+	noStream  = Verdict{Class: Gone, OfOne: true}
+	noLogin   = Verdict{Class: misconfigured, Advice: "Redis refuses the login; check the client's username and password"}
+	noRight   = Verdict{Class: misconfigured, OfOne: true, Withheld: true, Advice: "the Redis user lacks a right; grant it"}
+	noCommand = Verdict{Class: misconfigured, Withheld: true, Advice: "the server lacks a command that is needed; Redis 6.2 or later has it"}
+	wrongType = Verdict{Class: misconfigured, OfOne: true, Advice: "a key holds another type than is needed; check the topic's name and the store's key"}
+	noDB      = Verdict{Class: misconfigured, Advice: "the server has no such database; check the client's DB"}
+	noCluster = Verdict{Class: misconfigured, Advice: "the server is no node of a cluster; make the client with redis.NewClient"}
 )
 
 // answers says what the answers of servers come to, by how they begin behind an ERR.
@@ -67,11 +68,11 @@ var (
 // a script. What is not here is transient.
 var answers = []struct {
 	begins string
-	verdict
+	Verdict
 }{
-	{"READONLY ", verdict{class: stale}},
-	{"MASTERDOWN ", verdict{class: stale}},
-	{"UNBLOCKED force unblock from blocking operation", verdict{class: stale}},
+	{"READONLY ", Verdict{Class: stale}},
+	{"MASTERDOWN ", Verdict{Class: stale}},
+	{"UNBLOCKED force unblock from blocking operation", Verdict{Class: stale}},
 	{"MOVED ", misplaced},
 	{"NOGROUP ", noStream},
 	{"UNBLOCKED the stream key no longer exists", noStream}, // Redis 7.0, to a blocked reader
@@ -92,44 +93,41 @@ var answers = []struct {
 	{"This instance has cluster support disabled", noCluster},
 }
 
-// classify says what an error comes to. It is the one place that knows the words of
+// Classify says what an error comes to. It is the one place that knows the words of
 // servers.
-func classify(err error) (v verdict) {
+func Classify(err error) (v Verdict) {
 	if err == nil {
-		return verdict{}
+		return Verdict{}
 	}
 	defer func() {
 		if recover() != nil { // it may be a store's, or a hook's
-			v = verdict{}
+			v = Verdict{}
 		}
 	}()
 	var (
 		answer redis.Error
-		loss   *LossError
-		hook   *hookError
-		cut    *cutError
+		hook   *HookError
+		cut    *CutError
 	)
 	switch {
-	case errors.As(err, &loss):
-		return verdict{class: final, advice: "the loss policy says stop; look at what was lost, then set the offset, or choose another policy"}
 	case errors.As(err, &hook):
-		return verdict{class: final}
+		return Verdict{Class: Final}
 	case errors.Is(err, offset.ErrCorrupt):
-		return verdict{class: final, advice: "look at what the offset store holds, and correct or remove it"}
-	case errors.Is(err, errStale), errors.Is(err, errOtherServer):
-		return verdict{class: stale}
-	case errors.As(err, &cut) && cut.least:
-		return verdict{advice: "even the smallest reply is too large for the server or a proxy, which closes the connection; raise the server's client-output-buffer-limit, or the proxy's limit"}
+		return Verdict{Class: Final, Advice: "look at what the offset store holds, and correct or remove it"}
+	case errors.Is(err, errStale), errors.Is(err, ErrOtherServer):
+		return Verdict{Class: stale}
+	case errors.As(err, &cut) && cut.Least:
+		return Verdict{Advice: "even the smallest reply is too large for the server or a proxy, which closes the connection; raise the server's client-output-buffer-limit, or the proxy's limit"}
 	case !errors.As(err, &answer):
-		return verdict{}
+		return Verdict{}
 	}
 	text := unwrapped(answer.Error())
-	v = verdict{code: codeOf(text)}
+	v = Verdict{Code: codeOf(text)}
 	text = strings.TrimPrefix(text, "ERR ")
 	for _, known := range answers {
 		if len(text) >= len(known.begins) && strings.EqualFold(text[:len(known.begins)], known.begins) {
-			known.code = v.code
-			return known.verdict
+			known.Code = v.Code
+			return known.Verdict
 		}
 	}
 	return v
@@ -164,11 +162,13 @@ type explained struct {
 	err  error
 }
 
-// explain returns the error, with what to do about it in front if people can do
+// Explain returns the error, with what to do about it in front if people can do
 // something. It is safe to log, and so is all that it wraps.
-func explain(err error) error {
-	advice := classify(err).advice
-	if advice == "" {
+func Explain(err error) error { return Classify(err).Explain(err) }
+
+// Explain puts the advice in front of the error that it is about.
+func (v Verdict) Explain(err error) error {
+	if v.Advice == "" {
 		return err
 	}
 	// A command that the server does not know comes back with its arguments, which
@@ -177,9 +177,9 @@ func explain(err error) error {
 	var said redis.Error
 	if cut && errors.As(err, &said) {
 		short, _, _ := strings.Cut(said.Error(), argumentsFollow)
-		err = answer(short)
+		err = resp.AnswerError(short)
 	}
-	return &explained{advice + ": " + text, err}
+	return &explained{v.Advice + ": " + text, err}
 }
 
 const argumentsFollow = ", with args beginning with"
@@ -187,11 +187,3 @@ const argumentsFollow = ", with args beginning with"
 func (e *explained) Error() string { return e.text }
 
 func (e *explained) Unwrap() error { return e.err }
-
-// answer is what a server has said, a [redis.Error].
-type answer string
-
-func (a answer) Error() string { return string(a) }
-
-// RedisError is what makes it one.
-func (answer) RedisError() {}

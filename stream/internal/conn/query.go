@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 // matter. As go-redis reads them, their fields would be in memory each time, however
 // large they are.
 
-// query is a command whose answer is read by us, while it comes in.
-type query struct {
+// Query is a command whose answer is read by us, while it comes in.
+type Query struct {
 	*redis.RawWriteToCmd
 	in   *io.PipeWriter
 	done chan error
@@ -28,9 +28,9 @@ const querySize = 4 << 10
 
 // newQuery makes one of a command that has its key at the given place. It has to be
 // ended, whatever became of it.
-func newQuery(ctx context.Context, read func(*resp.Parser) error, key int8, args ...any) query {
+func newQuery(ctx context.Context, read func(*resp.Parser) error, key int8, args ...any) Query {
 	out, in := io.Pipe()
-	g := query{redis.NewRawWriteToCmd(ctx, in, args...), in, make(chan error, 1)}
+	g := Query{redis.NewRawWriteToCmd(ctx, in, args...), in, make(chan error, 1)}
 	g.SetFirstKeyPos(key)
 	go func() {
 		err := read(&resp.Parser{Reader: resp.Reader{Conn: out, Buf: make([]byte, querySize)}})
@@ -40,24 +40,24 @@ func newQuery(ctx context.Context, read func(*resp.Parser) error, key int8, args
 	return g
 }
 
-// errUnread is that the answer was another one, such as an error: then the command is
+// ErrUnread is that the answer was another one, such as an error: then the command is
 // to be sent again in the ordinary way, in which go-redis knows what to do about that.
 // errCut is that the answer did not come whole.
-var errUnread, errCut = errors.New("the answer was not read"), errors.New("the answer did not come whole")
+var ErrUnread, errCut = errors.New("the answer was not read"), errors.New("the answer did not come whole")
 
-// end comes after the command. It returns why its answer was not read: errUnread, or
+// end comes after the command. It returns why its answer was not read: ErrUnread, or
 // the connection's failure.
-func (g query) end() error {
+func (g Query) end() error {
 	_ = g.in.CloseWithError(errCut)
 	if err := <-g.done; err != nil && (g.Err() == nil || !errors.Is(err, errCut)) {
-		return errUnread
+		return ErrUnread
 	}
 	return g.Err()
 }
 
-// sendQuery sends a query. Where the connection has failed it does so again, as
+// SendQuery sends a query. Where the connection has failed it does so again, as
 // go-redis would: in the ordinary way it would read the fields.
-func sendQuery(ctx context.Context, send func(context.Context, redis.Cmder) error, again func() query) error {
+func SendQuery(ctx context.Context, send func(context.Context, redis.Cmder) error, again func() Query) error {
 	const most = 3
 	for attempt := 1; ; attempt++ {
 		g := again()
@@ -66,42 +66,29 @@ func sendQuery(ctx context.Context, send func(context.Context, redis.Cmder) erro
 		if err == nil {
 			return sent // of a pipeline, another command may have failed
 		}
-		if err == errUnread || attempt == most || ctx.Err() != nil { //nolint:errorlint // our own, never wrapped
+		if err == ErrUnread || attempt == most || ctx.Err() != nil { //nolint:errorlint // our own, never wrapped
 			return err
 		}
 	}
 }
 
-// infoOf is XINFO STREAM. Of the first and the last entry it has the IDs alone.
-func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*redis.XInfoStream, error) {
-	info := &redis.XInfoStream{}
-	err := sendQuery(ctx, client.Process, func() query { return queryInfo(ctx, stream, info) })
-	if err == errUnread { //nolint:errorlint // our own, never wrapped
-		info, err = client.XInfoStream(ctx, stream).Result()
-	}
-	if isCut(contain.Harmless(err), false, 0) {
-		return infoByScript(ctx, client, stream)
-	}
-	return info, err
-}
-
-func queryInfo(ctx context.Context, stream string, into *redis.XInfoStream) query {
+func QueryInfo(ctx context.Context, stream string, into *redis.XInfoStream) Query {
 	return newQuery(ctx, func(r *resp.Parser) error { return r.Info(into) }, 2, "xinfo", "stream", stream)
 }
 
-// firstOf is XRANGE, or XREVRANGE, with COUNT 1. It returns the entry's ID, "" if there
+// FirstOf is XRANGE, or XREVRANGE, with COUNT 1. It returns the entry's ID, "" if there
 // is none.
-func firstOf(ctx context.Context, client redis.UniversalClient, command, stream, from, to string) (id string, err error) {
-	one, err := entryOf(ctx, client, 0, command, stream, from, to)
+func FirstOf(ctx context.Context, client redis.UniversalClient, command, stream, from, to string) (id string, err error) {
+	one, err := EntryOf(ctx, client, 0, command, stream, from, to)
 	return one.ID, err
 }
 
-// entryOf is firstOf, and returns the entry's fields too if they are no larger than
+// EntryOf is FirstOf, and returns the entry's fields too if they are no larger than
 // most.
-func entryOf(ctx context.Context, client redis.UniversalClient, most int64, command, stream, from, to string) (one resp.Entry, err error) {
+func EntryOf(ctx context.Context, client redis.UniversalClient, most int64, command, stream, from, to string) (one resp.Entry, err error) {
 	args := []any{command, stream, from, to, "count", 1}
-	one, err = queryEntry(ctx, client, most, args...)
-	if err != errUnread { //nolint:errorlint // our own, never wrapped
+	one, err = QueryEntry(ctx, client, most, args...)
+	if err != ErrUnread { //nolint:errorlint // our own, never wrapped
 		return one, err
 	}
 	cmd := redis.NewXMessageSliceCmd(ctx, args...)
@@ -113,7 +100,7 @@ func entryOf(ctx context.Context, client redis.UniversalClient, most int64, comm
 	return one, nil
 }
 
-func queryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one resp.Entry, err error) {
+func QueryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one resp.Entry, err error) {
 	read := func(r *resp.Parser) error {
 		one = resp.Entry{}
 		kind, n, err := r.Head()
@@ -125,12 +112,12 @@ func queryEntry(ctx context.Context, client redis.UniversalClient, most int64, a
 		}
 		return err
 	}
-	err = sendQuery(ctx, client.Process, func() query { return newQuery(ctx, read, 1, args...) })
+	err = SendQuery(ctx, client.Process, func() Query { return newQuery(ctx, read, 1, args...) })
 	return one, err
 }
 
-// nextID is XREAD with COUNT 1, of which it returns the ID, "" if there is none.
-func nextID(ctx context.Context, client redis.UniversalClient, stream, position string) (id string, err error) {
+// NextID is XREAD with COUNT 1, of which it returns the ID, "" if there is none.
+func NextID(ctx context.Context, client redis.UniversalClient, stream, position string) (id string, err error) {
 	read := func(r *resp.Parser) error {
 		id = ""
 		kind, n, err := r.Head()
@@ -147,7 +134,7 @@ func nextID(ctx context.Context, client redis.UniversalClient, stream, position 
 		}
 		return err
 	}
-	err = sendQuery(ctx, client.Process, func() query {
+	err = SendQuery(ctx, client.Process, func() Query {
 		return newQuery(ctx, read, 4, "xread", "count", 1, "streams", stream, position)
 	})
 	return id, err

@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"context"
@@ -9,7 +9,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"millrace/offset"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/task"
 )
@@ -26,7 +25,7 @@ const behindSentinels = "FailoverClient"
 
 // follow ends the reads of a reader that wait on a server which is not the master any
 // more, until stop is called.
-func (r *reader) follow(ctx context.Context) (stop func()) {
+func (r *Reader) follow(ctx context.Context) (stop func()) {
 	if r.masters == nil {
 		return func() {}
 	}
@@ -39,8 +38,8 @@ func (r *reader) follow(ctx context.Context) (stop func()) {
 				return err
 			})
 			if err == nil && ctx.Err() == nil {
-				if r.sockets.dropOthers(masters) { // in a cluster go-redis may read on, at the same one
-					r.commands.follow(masters)
+				if r.Sockets.dropOthers(masters) { // in a cluster go-redis may read on, at the same one
+					r.Commands.follow(masters)
 				}
 			}
 			task.Sleep(ctx, followInterval)
@@ -56,7 +55,7 @@ func (r *reader) follow(ctx context.Context) (stop func()) {
 // it does so, because only that asks the sentinels.
 func masterBySentinel(dial dialFunc) mastersFunc {
 	return func(ctx context.Context) ([]string, error) {
-		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		ctx, cancel := context.WithTimeout(ctx, AnswerTimeout)
 		defer cancel()
 		conn, err := dial(ctx, "tcp", behindSentinels)
 		if err != nil {
@@ -124,28 +123,16 @@ func (d drops) next(now time.Time) drops {
 	return drops{d.n + 1, now}
 }
 
-// relocate has a client of a cluster look anew who has what, after an error that no
+// Relocate has a client of a cluster look anew who has what, after an error that no
 // server has answered with. By default it would go on for up to a minute to ask a
 // master that is dead, though another has long taken over.
-func relocate(client redis.UniversalClient, err error) {
-	if cluster, ok := client.(*redis.ClusterClient); ok && unanswered(err) {
+func Relocate(client redis.UniversalClient, err error) {
+	if cluster, ok := client.(*redis.ClusterClient); ok && Unanswered(err) {
 		cluster.ReloadState(context.Background()) // it does not wait
 	}
 }
 
-func unanswered(err error) bool { return err != nil && !classify(err).answered() }
-
-// relocate has the consumer's client look anew, and its store, which may have another
-// one: each that found out by itself would wait as long as the one before.
-func (r *run) relocate(err error) {
-	relocate(r.client, err)
-	if store, ok := r.store.(offset.Relocator); ok && unanswered(err) {
-		_ = contain.Isolated(func() error {
-			store.Relocate()
-			return nil
-		})
-	}
-}
+func Unanswered(err error) bool { return err != nil && !Classify(err).Answered() }
 
 // peerOf returns the address by which the server behind a connection is told from
 // others: the one that it was dialled with or, where that names no server, its own.

@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"context"
@@ -32,8 +32,8 @@ func TestEndReadIsForThatRead(t *testing.T) {
 		}()
 		return <-dialled, <-conns
 	}
-	first := s.beginRead()
-	s.endRead(first)
+	first := s.BeginRead()
+	s.EndRead(first)
 	// Before the connection is there: it comes, and is of no use.
 	conn, err := dial(t.Context(), "tcp", "")
 	if err != nil {
@@ -42,21 +42,21 @@ func TestEndReadIsForThatRead(t *testing.T) {
 	if _, err := conn.Write([]byte("x")); err == nil {
 		t.Error("a read that was ended has got a connection")
 	}
-	second := s.beginRead()
+	second := s.BeginRead()
 	if _, kept := connect(); len(s.open) != 1 {
 		t.Errorf("the next read has %v, and %d sockets are open", kept, len(s.open))
 	}
-	s.endRead(first)
+	s.EndRead(first)
 	if len(s.open) != 1 {
 		t.Error("the end of the first read has closed the socket of the second")
 	}
-	s.endRead(second)
+	s.EndRead(second)
 	if len(s.open) != 0 {
 		t.Error("the second read was not ended")
 	}
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	s.beginRead()
+	s.BeginRead()
 	if _, err := dial(ended, "tcp", ""); !errors.Is(err, context.Canceled) {
 		t.Errorf("a dial whose own context is done returned %v", err)
 	}

@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// reader is a connection of its own to read with. It exists because a blocking
+// Reader is a connection of its own to read with. It exists because a blocking
 // read must neither take a connection out of the user's pool nor outlive a
 // cancel: go-redis does not look at the context of a command that waits for
 // its reply, so the only way to end it at once is to close the socket under it
@@ -23,28 +23,28 @@ import (
 //
 // Its client tries nothing again by itself. A retry below us would hide a
 // broken connection, and in group mode the entries of a reply that was lost.
-type reader struct {
+type Reader struct {
 	// Its commands pass the hooks of the user's client, see hooks.go.
 	redis.UniversalClient
-	sockets *sockets
+	Sockets *sockets
 	masters mastersFunc
-	// commands is the connection for commands, which is to find a new primary when the
+	// Commands is the connection for commands, which is to find a new primary when the
 	// reader does; it may be nil.
-	commands *conn
-	// clientID is what the server calls the connection, or unidentified; 0 before there
+	Commands *Client
+	// ConnID is the number that the server calls the connection, or unidentified; 0 before there
 	// is one.
-	clientID atomic.Int64
+	ConnID atomic.Int64
 }
 
-// unidentified is the client ID of a connection of which the server does not say it.
-const unidentified = -1
+// Unidentified is the client ID of a connection of which the server does not say it.
+const Unidentified = -1
 
-// newReader derives a reader from the user's client, for reads that wait for at most
+// NewReader derives a reader from the user's client, for reads that wait for at most
 // the block time, one that knows its client ID if it is to be identified. When ctx is
 // done it opens no new connection; those it has are closed with [sockets.close].
-func newReader(ctx context.Context, client redis.UniversalClient, block time.Duration, identified bool) (*reader, error) {
-	r := &reader{sockets: &sockets{open: make(map[*socket]struct{}), drops: make(map[string]drops), silence: block + patience}}
-	own := derivation{connections: 1, dialer: func(dial dialFunc) dialFunc { return r.sockets.dialer(ctx, dial) }}
+func NewReader(ctx context.Context, client redis.UniversalClient, block time.Duration, identified bool) (*Reader, error) {
+	r := &Reader{Sockets: &sockets{open: make(map[*socket]struct{}), drops: make(map[string]drops), silence: block + Patience}}
+	own := derivation{connections: 1, dialer: func(dial dialFunc) dialFunc { return r.Sockets.dialer(ctx, dial) }}
 	if identified {
 		own.identify = r.identify
 	}
@@ -57,19 +57,19 @@ func newReader(ctx context.Context, client redis.UniversalClient, block time.Dur
 	case *redis.Client:
 		r.AddHook(through(user, func(next redis.ProcessHook) redis.ProcessHook { return next }))
 	case *redis.ClusterClient:
-		r.AddHook(inner{readsOnce})
+		r.AddHook(Inner{readsOnce})
 	}
 	return r, nil
 }
 
 // identify returns an OnConnect that notes the server's ID of the connection.
-func (r *reader) identify(user onConnect) onConnect {
+func (r *Reader) identify(user onConnect) onConnect {
 	return func(ctx context.Context, conn *redis.Conn) error {
 		id, err := conn.ClientID(ctx).Result()
 		if err != nil {
-			id = unidentified
+			id = Unidentified
 		}
-		r.clientID.Store(id)
+		r.ConnID.Store(id)
 		if user == nil {
 			return nil
 		}
@@ -78,43 +78,34 @@ func (r *reader) identify(user onConnect) onConnect {
 }
 
 // Close ends the reader's connections. It does not touch the user's client.
-func (r *reader) Close() error {
-	r.sockets.close()
+func (r *Reader) Close() error {
+	r.Sockets.Close()
 	return r.UniversalClient.Close()
 }
 
-// dropIfStale has the next read find the server anew if an error says that the one
-// that was asked is not the master.
-func (r *reader) dropIfStale(err error) {
-	if classify(err).class == stale {
-		r.sockets.drop()
-		r.commands.dropIdle()
-	}
-}
-
-// read is XREAD, of no more than is wanted. No batch and no error mean that there was
+// Read is XREAD, of no more than is wanted. No batch and no error mean that there was
 // nothing in time.
-func (r *reader) read(ctx context.Context, args *redis.XReadArgs, want resp.Budgets) ([]resp.Batch, error) {
+func (r *Reader) Read(ctx context.Context, args *redis.XReadArgs, want resp.Budgets) ([]resp.Batch, error) {
 	defer r.follow(ctx)()
-	r.sockets.wanted.Store(&want)
-	r.sockets.cut.Store(nil)
+	r.Sockets.wanted.Store(&want)
+	r.Sockets.cut.Store(nil)
 	reply, err := r.XRead(ctx, args).Result()
 	return r.brought(reply, err, want)
 }
 
-// readGroup is XREADGROUP, as read is XREAD.
-func (r *reader) readGroup(ctx context.Context, args *redis.XReadGroupArgs, want resp.Budgets) ([]resp.Batch, error) {
+// ReadGroup is XREADGROUP, as read is XREAD.
+func (r *Reader) ReadGroup(ctx context.Context, args *redis.XReadGroupArgs, want resp.Budgets) ([]resp.Batch, error) {
 	defer r.follow(ctx)()
-	r.sockets.wanted.Store(&want)
-	r.sockets.cut.Store(nil)
+	r.Sockets.wanted.Store(&want)
+	r.Sockets.cut.Store(nil)
 	reply, err := r.XReadGroup(ctx, args).Result()
 	return r.brought(reply, err, want)
 }
 
 // brought returns what a read has brought: what a socket has caught, of which
 // go-redis knows nothing, or what go-redis has read itself, see [capture].
-func (r *reader) brought(reply []redis.XStream, err error, want resp.Budgets) ([]resp.Batch, error) {
-	caught := r.sockets.caught.Swap(nil)
+func (r *Reader) brought(reply []redis.XStream, err error, want resp.Budgets) ([]resp.Batch, error) {
+	caught := r.Sockets.caught.Swap(nil)
 	if errors.Is(err, redis.Nil) {
 		if caught == nil {
 			return nil, nil
@@ -122,9 +113,9 @@ func (r *reader) brought(reply []redis.XStream, err error, want resp.Budgets) ([
 		return *caught, nil
 	}
 	if err != nil {
-		relocate(r.UniversalClient, err)
-		if cut := r.sockets.cut.Swap(nil); cut != nil {
-			cut.err = err
+		Relocate(r.UniversalClient, err)
+		if cut := r.Sockets.cut.Swap(nil); cut != nil {
+			cut.Err = err
 			err = cut
 		}
 		return nil, err
@@ -144,18 +135,18 @@ func readsOnce(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// only returns what was read of the one stream that was asked for.
-func only(batches []resp.Batch, err error) (resp.Batch, error) {
+// Only returns what was read of the one stream that was asked for.
+func Only(batches []resp.Batch, err error) (resp.Batch, error) {
 	if err != nil || len(batches) == 0 {
 		return resp.Batch{}, err
 	}
 	return batches[0], nil
 }
 
-// answerTimeout is how long a reader waits at the most for a connection, or for an
+// AnswerTimeout is how long a reader waits at the most for a connection, or for an
 // answer other than to a read. A server that stands still and comes back is asked
 // again as soon after that.
-const answerTimeout = time.Second
+const AnswerTimeout = time.Second
 
 // stateInterval is how old what a reader knows of a cluster may be when it is asked
 // to read. go-redis does not look anew because a node cannot be reached: by default
@@ -166,9 +157,9 @@ const stateInterval = time.Second
 // atMost returns the timeout, or the shorter one that is enough for a reader.
 func atMost(timeout time.Duration) time.Duration {
 	if timeout <= 0 {
-		return answerTimeout
+		return AnswerTimeout
 	}
-	return min(timeout, answerTimeout)
+	return min(timeout, AnswerTimeout)
 }
 
 // watched is a connection that fails when nothing comes for too long. go-redis would
@@ -216,8 +207,8 @@ type sockets struct {
 	drops map[string]drops
 	// silence is how long nothing may come while a read is on its way.
 	silence time.Duration
-	// eager reports whether a read may be sent before it is asked for; nil is never.
-	eager func() bool
+	// Eager reports whether a read may be sent before it is asked for; nil is never.
+	Eager func() bool
 	exchange
 }
 
@@ -267,19 +258,19 @@ func (s *sockets) noteDial(cancel *context.CancelFunc) (forget func()) {
 	}
 }
 
-// beginRead returns the number of a read that begins, for endRead. The reads of a reader
+// BeginRead returns the number of a read that begins, for EndRead. The reads of a reader
 // follow each other.
-func (s *sockets) beginRead() int {
+func (s *sockets) BeginRead() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reads++
 	return s.reads
 }
 
-// endRead ends a read, unless another one has begun since: the sockets are closed, and
+// EndRead ends a read, unless another one has begun since: the sockets are closed, and
 // until the next read begins the dials end, and their sockets are closed. A read may be on
 // its way without a socket, and would get one later.
-func (s *sockets) endRead(read int) {
+func (s *sockets) EndRead(read int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if read != s.reads {
@@ -316,8 +307,8 @@ func (s *sockets) keep(conn net.Conn, addr string) (net.Conn, error) {
 	return kept, nil
 }
 
-// close closes all sockets and refuses new ones.
-func (s *sockets) close() {
+// Close closes all sockets and refuses new ones.
+func (s *sockets) Close() {
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()

@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"bytes"
@@ -31,18 +31,18 @@ func TestAGroupReadInAClusterIsSentOnce(t *testing.T) {
 	if err := client.XGroupCreateMkStream(ctx, "s", "g", "0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	for _, block := range []time.Duration{noWait, time.Second} {
+	for _, block := range []time.Duration{-1, time.Second} {
 		for range 2 {
 			if err := client.XAdd(ctx, &redis.XAddArgs{Stream: "s", Values: []any{"a", "1"}}).Err(); err != nil {
 				t.Fatal(err)
 			}
 		}
-		r, err := newReader(ctx, client, time.Second, true)
+		r, err := NewReader(ctx, client, time.Second, true)
 		if err != nil {
 			t.Fatal(err)
 		}
 		read := func() (resp.Batch, error) {
-			return only(r.readGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}, Count: 1, Block: block}, resp.NoLimit))
+			return Only(r.ReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "c", Streams: []string{"s", ">"}, Count: 1, Block: block}, resp.NoLimit))
 		}
 		lose.Store(true)
 		if b, err := read(); err == nil || lose.Load() {

@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"sync"
@@ -15,7 +15,7 @@ func TestIdleConnectionsAreDropped(t *testing.T) {
 	t.Parallel()
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {
 		const connections = 4
-		c, err := newConn(b.Client, connections)
+		c, err := NewClient(b.Client, connections)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -23,11 +23,11 @@ func TestIdleConnectionsAreDropped(t *testing.T) {
 		ctx := t.Context()
 		var waiting sync.WaitGroup
 		for range connections {
-			waiting.Go(func() { c.client.BLPop(ctx, time.Second, "nothing") })
+			waiting.Go(func() { c.Client.BLPop(ctx, time.Second, "nothing") })
 		}
 		waiting.Wait()
 		var popped []string
-		waiting.Go(func() { popped, err = c.client.BLPop(ctx, time.Minute, "list").Result() })
+		waiting.Go(func() { popped, err = c.Client.BLPop(ctx, time.Minute, "list").Result() })
 		synctest.Wait()
 		if len(c.open) != connections {
 			t.Fatalf("%d connections are open, want %d", len(c.open), connections)
@@ -37,7 +37,7 @@ func TestIdleConnectionsAreDropped(t *testing.T) {
 			t.Errorf("%d connections are left, want the one on which a reply is awaited", len(c.open))
 		}
 		for range 2 {
-			if err := c.client.Incr(ctx, "sent").Err(); err != nil {
+			if err := c.Client.Incr(ctx, "sent").Err(); err != nil {
 				t.Errorf("on a connection that was dropped: %v", err)
 			}
 		}

@@ -1,4 +1,4 @@
-package stream
+package conn
 
 import (
 	"bytes"
@@ -43,7 +43,7 @@ type capture struct {
 	ahead bool
 
 	// guarding are those that were sent in front of the read, until they are answered.
-	guarding guards
+	guarding Guards
 }
 
 // exchange is what a reader and the captures of its connections tell each other
@@ -53,12 +53,12 @@ type exchange struct {
 	wanted atomic.Pointer[resp.Budgets]
 	caught atomic.Pointer[[]resp.Batch] // what was
 	// guards are to be sent in front of the next read.
-	guards atomic.Pointer[guards]
-	cut    atomic.Pointer[cutError] // a reply broke off
+	guards atomic.Pointer[Guards]
+	cut    atomic.Pointer[CutError] // a reply broke off
 }
 
 func newCapture(conn net.Conn, s *sockets) *capture {
-	return &capture{Conn: conn, exchange: &s.exchange, eager: s.eager, reply: resp.Parser{Reader: resp.Reader{Conn: watched{conn, s.silence}}}}
+	return &capture{Conn: conn, exchange: &s.exchange, eager: s.Eager, reply: resp.Parser{Reader: resp.Reader{Conn: watched{conn, s.silence}}}}
 }
 
 func (c *capture) Write(p []byte) (int, error) {
@@ -89,7 +89,7 @@ func (c *capture) Write(p []byte) (int, error) {
 func (c *capture) writeGuarded(p []byte) (int, error) {
 	var all []byte
 	for _, one := range c.guarding {
-		all = append(all, one.command...)
+		all = append(all, one.Command...)
 	}
 	before := len(all)
 	n, err := c.Conn.Write(append(all, p...))
@@ -113,8 +113,8 @@ func asksForEntries(p []byte) bool {
 
 func (c *capture) Read(p []byte) (int, error) {
 	if c.armed.Load() && c.first.Len() == 0 && c.failed == nil {
-		if c.failed = c.take(); c.failed != nil && isCut(c.failed, c.begun, time.Since(time.Unix(0, c.askedAt.Load()))) {
-			c.cut.Store(&cutError{begun: c.begun})
+		if c.failed = c.take(); c.failed != nil && IsCut(c.failed, c.begun, time.Since(time.Unix(0, c.askedAt.Load()))) {
+			c.cut.Store(&CutError{Begun: c.begun})
 		}
 	}
 	if c.failed != nil {
@@ -157,7 +157,7 @@ func (c *capture) take() error {
 		if err != nil {
 			return err
 		}
-		guard.answer(list, answer)
+		guard.Answer(list, answer)
 		return c.take()
 	}
 	switch c.reply.Unread()[0] {
