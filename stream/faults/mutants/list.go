@@ -64,7 +64,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the client claims again after a reply was lost",
-		edits: []edit{{"stream/internal/conn/sendonce.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"}},
+		edits: []edit{{"stream/internal/conn/once.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"}},
 		tests: []tests{{inStream, "TestTakenOverAndReplyLost"}},
 	},
 	{
@@ -173,7 +173,7 @@ var mutants = []mutant{
 	{
 		name: "stays with a master that was demoted",
 		edits: []edit{{
-			"stream/inspect.go",
+			"stream/internal/conn/failover.go",
 			`reply[0] == "slave" && reply[3] != "connected"`,
 			`reply[0] == "nobody" && reply[3] != "connected"`,
 		}},

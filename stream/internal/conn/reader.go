@@ -342,3 +342,6 @@ func (s *socket) Close() error {
 	s.owner.mu.Unlock()
 	return s.Conn.Close()
 }
+
+// Patience is how much longer than it should a read may take.
+const Patience = 2 * time.Second

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -373,3 +374,13 @@ func (c *Clients) Close() {
 // NetConn is asked by go-redis, which looks before it uses a connection again whether
 // the server has closed it.
 func (s *commandSocket) NetConn() net.Conn { return s.Conn }
+
+// HashTag returns the part of a key that decides about its cluster slot.
+func HashTag(key string) string {
+	if _, rest, found := strings.Cut(key, "{"); found {
+		if tag, _, found := strings.Cut(rest, "}"); found && tag != "" {
+			return tag
+		}
+	}
+	return key
+}
