@@ -184,6 +184,6 @@ func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Err) }
 func (e *PanicError) Unwrap() error { return e.Err }
 
 func newPanicError(value any) *PanicError {
-	e := PanicError(*contain.NewPanic(value))
+	e := PanicError(*contain.NewPanicError(value))
 	return &e
 }

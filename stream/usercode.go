@@ -17,7 +17,7 @@ func isolated(do func() error) error { return public(contain.Isolated(do)) }
 // public returns a [*PanicError] for the error of a panic that a room has caught, and any
 // other error as it is.
 func public(err error) error {
-	if panicked, is := err.(*contain.Panic); is { //nolint:errorlint // as it was caught, not wrapped
+	if panicked, is := err.(*contain.PanicError); is { //nolint:errorlint // as it was caught, not wrapped
 		shown := PanicError(*panicked)
 		return &shown
 	}

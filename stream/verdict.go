@@ -17,17 +17,17 @@ func classify(err error) conn.Verdict {
 // a [*PanicError] for a panic that a room has caught. It is safe to log.
 func explain(err error) error {
 	v := classify(err)
-	if panicked, is := contain.As[*contain.Panic](err); is {
+	if panicked, is := contain.As[*contain.PanicError](err); is {
 		shown := PanicError(*panicked)
-		err = &shownPanic{err, &shown}
+		err = &shownPanicError{err, &shown}
 	}
 	return v.Explain(err)
 }
 
-// shownPanic is an error that wraps a panic's, for errors.As to find the public one.
-type shownPanic struct {
+// shownPanicError is an error that wraps a panic's, for errors.As to find the public one.
+type shownPanicError struct {
 	error
 	panicked *PanicError
 }
 
-func (e *shownPanic) Unwrap() []error { return []error{e.error, e.panicked} }
+func (e *shownPanicError) Unwrap() []error { return []error{e.error, e.panicked} }

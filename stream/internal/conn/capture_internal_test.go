@@ -250,7 +250,7 @@ func TestClusterRedirects(t *testing.T) {
 // same error.
 func TestCaptureStaysFailed(t *testing.T) {
 	t.Parallel()
-	c := newCapture(&resptest.CannedConn{Server: &resptest.Server{Replies: [][]resptest.Step{resptest.Steps("*1\r\n*3\r\n" + resptest.Reply(2, 1, "x"))}}}, &sockets{silence: time.Minute})
+	c := newCapture((&resptest.Server{Replies: [][]resptest.Step{resptest.Steps("*1\r\n*3\r\n" + resptest.Reply(2, 1, "x"))}}).Dial(""), &sockets{silence: time.Minute})
 	if _, err := io.WriteString(c, "*4\r\n$5\r\nXRead\r\n$7\r\nSTREAMS\r\n$1\r\ns\r\n$1\r\n0\r\n"); err != nil {
 		t.Fatal(err)
 	}

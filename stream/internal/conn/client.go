@@ -37,12 +37,12 @@ type Client struct {
 	whenEnded func(do func()) (forget func() bool)
 
 	mu      sync.Mutex
-	servers map[string]*server // by address; of a client of one server there is one, ""
+	servers map[string]*Server // by address; of a client of one server there is one, ""
 	open    map[*commandSocket]struct{}
 }
 
-// server is the state that the commands for one server share.
-type server struct {
+// Server is the state that the commands for one server share.
+type Server struct {
 	addr string
 	// places has something in it for each command at work, moved is when one of them has
 	// begun or ended.
@@ -59,7 +59,7 @@ const AnswerGrace = 50 * time.Millisecond
 
 // NewClient derives a conn for so many commands at once on each server.
 func NewClient(client redis.UniversalClient, atOnce int) (*Client, error) {
-	c := &Client{atOnce: atOnce, servers: make(map[string]*server), open: make(map[*commandSocket]struct{})}
+	c := &Client{atOnce: atOnce, servers: make(map[string]*Server), open: make(map[*commandSocket]struct{})}
 	life, end := context.WithCancel(context.Background())
 	c.end = end
 	c.whenEnded = func(do func()) func() bool { return context.AfterFunc(life, do) }
@@ -150,7 +150,7 @@ func (c *Client) outlast(next redis.ProcessHook) redis.ProcessHook {
 type sendingKey struct{}
 
 // ServerOf returns the server that has the key, as far as the client knows.
-func (c *Client) ServerOf(ctx context.Context, key string) (*server, error) {
+func (c *Client) ServerOf(ctx context.Context, key string) (*Server, error) {
 	addr := ""
 	if c.cluster != nil {
 		stop := c.breakOff(ctx, "") // it may have to ask first
@@ -165,7 +165,7 @@ func (c *Client) ServerOf(ctx context.Context, key string) (*server, error) {
 	defer c.mu.Unlock()
 	s := c.servers[addr]
 	if s == nil {
-		s = &server{addr: addr, places: make(chan struct{}, c.atOnce), Unblocking: task.NewLock()}
+		s = &Server{addr: addr, places: make(chan struct{}, c.atOnce), Unblocking: task.NewLock()}
 		c.servers[addr] = s
 	}
 	return s, nil
@@ -324,6 +324,8 @@ type Clients struct {
 	byClient map[redis.UniversalClient]*Client
 }
 
+// NewClients returns no clients yet. Each that is made sends so many commands at once to a
+// server.
 func NewClients(atOnce int) *Clients {
 	return &Clients{atOnce: atOnce, byClient: make(map[redis.UniversalClient]*Client)}
 }

@@ -133,6 +133,7 @@ func Relocate(client redis.UniversalClient, err error) {
 	}
 }
 
+// Unanswered reports whether an error is none that a server has answered with.
 func Unanswered(err error) bool { return err != nil && !Classify(err).Answered() }
 
 // peerOf returns the address by which the server behind a connection is told from

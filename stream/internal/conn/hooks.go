@@ -16,12 +16,15 @@ type Inner struct {
 	Process func(next redis.ProcessHook) redis.ProcessHook
 }
 
+// DialHook dials as without the hook.
 func (Inner) DialHook(next redis.DialHook) redis.DialHook { return next }
 
+// ProcessPipelineHook sends pipelines as without the hook.
 func (Inner) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
 	return next
 }
 
+// ProcessHook calls Process.
 func (h Inner) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return h.Process(next) }
 
 // through returns a hook for a client of the engine's own: a command passes the hooks of

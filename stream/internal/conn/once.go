@@ -31,10 +31,12 @@ func NeverRan(ctx context.Context, err error) bool {
 // is lost. Who runs it has to know whether it may have run before.
 type OnceScript struct{ Source, Hash string }
 
+// NewOnceScript makes a script of its source.
 func NewOnceScript(source string) OnceScript {
 	return OnceScript{source, redis.NewScript(source).Hash()}
 }
 
+// Run runs the script, and sends its source where the server does not know it.
 func (s OnceScript) Run(ctx context.Context, client redis.UniversalClient, keys []string, args ...any) *redis.Cmd {
 	eval := func(command, script string) *redis.Cmd {
 		words := []any{command, script, len(keys)}

@@ -72,6 +72,7 @@ func SendQuery(ctx context.Context, send func(context.Context, redis.Cmder) erro
 	}
 }
 
+// QueryInfo is XINFO STREAM, without the fields of the first and the last entry.
 func QueryInfo(ctx context.Context, stream string, into *redis.XInfoStream) Query {
 	return newQuery(ctx, func(r *resp.Parser) error { return r.Info(into) }, 2, "xinfo", "stream", stream)
 }
@@ -100,6 +101,9 @@ func EntryOf(ctx context.Context, client redis.UniversalClient, most int64, comm
 	return one, nil
 }
 
+// QueryEntry sends a command that answers with one entry at most, and returns that; its
+// fields are nil where they are larger than most. The error is ErrUnread where the answer
+// is another one.
 func QueryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one resp.Entry, err error) {
 	read := func(r *resp.Parser) error {
 		one = resp.Entry{}

@@ -19,34 +19,34 @@ import (
 // ErrGoexit is the failure of a function that ended its goroutine.
 var ErrGoexit = errors.New("the function ended its goroutine (runtime.Goexit) instead of returning")
 
-// Panic is the error of a function that panicked. To users package stream shows it as
+// PanicError is the error of a function that panicked. To users package stream shows it as
 // its own PanicError.
-type Panic struct {
+type PanicError struct {
 	// Err is the panic's value, made into an error if it was none.
 	Err error
 	// Stack is the stack of the goroutine at the panic.
 	Stack []byte
 }
 
-func (e *Panic) Error() string { return fmt.Sprintf("panic: %v", e.Err) }
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Err) }
 
 // Unwrap returns the panic's value, for errors.Is and errors.As.
-func (e *Panic) Unwrap() error { return e.Err }
+func (e *PanicError) Unwrap() error { return e.Err }
 
-// NewPanic makes the error of a panic's value. It is for the goroutine of the panic.
-func NewPanic(value any) *Panic {
+// NewPanicError makes the error of a panic's value. It is for the goroutine of the panic.
+func NewPanicError(value any) *PanicError {
 	err, ok := value.(error)
 	if !ok {
 		err = errors.New(TextOf(value))
 	}
-	return &Panic{Err: Harmless(err), Stack: debug.Stack()}
+	return &PanicError{Err: Harmless(err), Stack: debug.Stack()}
 }
 
 // Caught calls do. A panic is returned as a [*panicked].
 func Caught(do func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {
-			err = NewPanic(value)
+			err = NewPanicError(value)
 		}
 	}()
 	return Harmless(do())
@@ -88,7 +88,7 @@ func Tame(err error) error {
 		return nil
 	}
 	switch err.(type) { //nolint:errorlint // not the errors in it
-	case redis.Error, *contained, *Panic:
+	case redis.Error, *contained, *PanicError:
 		return err
 	}
 	left := maxWrapped

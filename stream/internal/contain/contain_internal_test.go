@@ -39,7 +39,7 @@ func TestHarmless(t *testing.T) {
 
 func TestIsolated(t *testing.T) {
 	t.Parallel()
-	var failure *Panic
+	var failure *PanicError
 	if err := Isolated(func() error { panic(error((*net.OpError)(nil))) }); !errors.As(err, &failure) || len(failure.Stack) == 0 {
 		t.Errorf("a panic became %v", err)
 	}

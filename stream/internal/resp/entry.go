@@ -2,6 +2,7 @@ package resp
 
 import (
 	"math"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 
@@ -75,4 +76,43 @@ func BatchesOf(reply []redis.XStream, want Budgets) []Batch {
 		}
 	}
 	return batches
+}
+
+// Len returns how many entries there are, with and without their fields.
+func (b *Batch) Len() int { return len(b.Entries) + len(b.Left) }
+
+// FirstID returns the ID of the first entry, of which there is one.
+func (b *Batch) FirstID() string {
+	if len(b.Entries) > 0 {
+		return b.Entries[0].ID
+	}
+	return b.Left[0].ID
+}
+
+// LastID returns the ID of the last entry, of which there is one.
+func (b *Batch) LastID() string {
+	if n := len(b.Left); n > 0 {
+		return b.Left[n-1].ID
+	}
+	return b.Entries[len(b.Entries)-1].ID
+}
+
+// add takes in the next entry, of the given size in memory, and returns what room
+// there is for others.
+func (b *Batch) add(one Entry, bytes int64, in *Budget, room int64) int64 {
+	b.Bytes += bytes
+	if int64(one.Size) > in.MaxEntry {
+		bytes = 0
+	}
+	if len(b.Entries) < in.Least || bytes <= room {
+		b.Entries = append(b.Entries, one)
+		return room - bytes
+	}
+	left := Leftover{ID: strings.Clone(one.ID)}
+	if in.Key != nil {
+		shown := one // or each entry would be allocated, for the few that come here
+		left.Key = strings.Clone(in.Key(&shown))
+	}
+	b.Left = append(b.Left, left)
+	return -1 // nor for any other
 }

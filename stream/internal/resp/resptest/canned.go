@@ -21,6 +21,7 @@ type Step struct {
 	Err  error
 }
 
+// Steps returns a step for each text.
 func Steps(texts ...string) (all []Step) {
 	for _, text := range texts {
 		all = append(all, Step{Text: text})
@@ -45,6 +46,7 @@ func (c *Server) Client(t testing.TB) *redis.Client {
 	return client
 }
 
+// Options returns those of a client of the server.
 func (c *Server) Options() *redis.Options {
 	return &redis.Options{
 		Addr: "127.0.0.1:1", Protocol: c.Protocol, DisableIdentity: true, MaxRetries: -1,
@@ -52,11 +54,12 @@ func (c *Server) Options() *redis.Options {
 	}
 }
 
+// Dial connects to the server.
 func (c *Server) Dial(string) net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.Dialled++
-	return &CannedConn{Server: c}
+	return &cannedConn{Server: c}
 }
 
 func (c *Server) next() []Step {
@@ -70,8 +73,8 @@ func (c *Server) next() []Step {
 	return reply
 }
 
-// CannedConn gives what there is at once, so that no test waits.
-type CannedConn struct {
+// cannedConn gives what there is at once, so that no test waits.
+type cannedConn struct {
 	Server *Server
 	mu     sync.Mutex
 	in     []byte
@@ -79,7 +82,7 @@ type CannedConn struct {
 	closed bool
 }
 
-func (c *CannedConn) Write(p []byte) (int, error) {
+func (c *cannedConn) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.in = append(c.in, p...)
@@ -134,7 +137,7 @@ func nextCommand(b []byte) (name string, rest []byte, ok bool) {
 	return name, b, true
 }
 
-func (c *CannedConn) Read(p []byte) (int, error) {
+func (c *cannedConn) Read(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
@@ -160,18 +163,18 @@ func (c *CannedConn) Read(p []byte) (int, error) {
 	return 0, io.EOF
 }
 
-func (c *CannedConn) Close() error {
+func (c *cannedConn) Close() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.closed = true
 	return nil
 }
 
-func (c *CannedConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
-func (c *CannedConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
-func (c *CannedConn) SetDeadline(time.Time) error      { return nil }
-func (c *CannedConn) SetReadDeadline(time.Time) error  { return nil }
-func (c *CannedConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *cannedConn) LocalAddr() net.Addr              { return &net.TCPAddr{} }
+func (c *cannedConn) RemoteAddr() net.Addr             { return &net.TCPAddr{} }
+func (c *cannedConn) SetDeadline(time.Time) error      { return nil }
+func (c *cannedConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *cannedConn) SetWriteDeadline(time.Time) error { return nil }
 
 // Reply is a reply to XREAD as a server of the given protocol writes it, with
 // the given number of entries whose field b is the value.
