@@ -3,7 +3,6 @@ package stream
 import (
 	"slices"
 
-	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
 
@@ -12,42 +11,6 @@ import (
 // time only afterwards, on every server (Redis 7.0 to 8.0, Valkey 8.1 and 9.1). A live
 // consumer still handles such an entry, from its memory. So the idle time is looked at
 // first, and each script that claims returns the entries that are gone.
-
-// luaClaim is for scripts: claim(ids, owner, ...) makes entries pending on the owner,
-// with the options of XCLAIM behind JUSTID. It returns those that the stream has, and
-// those that are gone, which are not pending any more afterwards.
-const luaClaim = `
-local function claim(ids, owner, ...)
-  local there, taken, gone = {}, {}, {}
-  if #ids == 0 then return taken, gone end
-  local words = {'XCLAIM', KEYS[1], ARGV[1], owner, 0}
-  for _, id in ipairs(ids) do words[#words + 1] = id end
-  for _, word in ipairs({'JUSTID', ...}) do words[#words + 1] = word end
-  for _, id in ipairs(redis.call(unpack(words))) do there[id] = true end
-  for _, id in ipairs(ids) do
-    local list = there[id] and taken or gone
-    list[#list + 1] = id
-    if list == gone then redis.call('XACK', KEYS[1], ARGV[1], id) end -- miniredis keeps it
-  end
-  return taken, gone
-end
-`
-
-// claimScript takes up to ARGV[5] entries that have been idle for ARGV[4] milliseconds.
-// It looks at no more than 500 pending entries, from the ID in ARGV[3] on, so that it is
-// short however many there are. It returns the last ID that it has looked at, empty at
-// the end of the list, and the results of claim.
-var claimScript = conn.NewOnceScript(luaClaim + `
-local pending = redis.call('XPENDING', KEYS[1], ARGV[1], ARGV[3], '+', 500)
-local ids, last, idle, room = {}, '', tonumber(ARGV[4]), tonumber(ARGV[5])
-for i, entry in ipairs(pending) do
-  if entry[3] >= idle then ids[#ids + 1] = entry[1] end
-  if #ids == room or i == 500 then
-    last = entry[1]
-    break
-  end
-end
-return {last, claim(ids, ARGV[2])}`)
 
 // noteGone takes note of entries that were pending, and that a claim has found gone from
 // the stream. It tells of those that no consumer handles any more.

@@ -15,6 +15,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/script"
 )
 
 // The fields that a dead letter has besides those of the original entry, which
@@ -63,17 +64,6 @@ func (e *DeadLetterError) target(stream string) string {
 	}
 	return DeadLetterStream(stream)
 }
-
-// moveScript copies an entry on the server, which keeps what the client's map
-// of fields has lost, their order and repeated names, and sends no payload back
-// and forth. It returns false if the entry is no longer there.
-var moveScript = conn.NewOnceScript(`
-local found = redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1])
-if #found == 0 then return false end
-local fields = found[1][2]
-for i = 2, #ARGV do fields[#fields + 1] = ARGV[i] end
-redis.call('XADD', KEYS[2], '*', unpack(fields))
-return 'moved'`)
 
 // deadLetter is a dead letter on its way: the entry, where it goes, the fields that
 // it gets, and how the delivery ended that has brought it.
@@ -158,7 +148,7 @@ func (r *run) writeDeadLetter(ctx context.Context, letter *deadLetter, move move
 
 // move is the mover of log mode.
 func (r *run) move(ctx context.Context, letter *deadLetter) (bool, error) {
-	reply, err := r.moveOnServer(ctx, moveScript, letter, letter.entry.ID)
+	reply, err := r.moveOnServer(ctx, script.Move, letter, letter.entry.ID)
 	return reply == "moved", err
 }
 

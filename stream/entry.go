@@ -9,6 +9,7 @@ import (
 	"millrace/codec"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 )
 
 // begin fetches an entry that is delivered again, or was read without its fields,
@@ -67,7 +68,7 @@ func (s *groupSource) fetchAgain(ctx context.Context, it *item) bool {
 // beginAgain runs the script that counts the delivery.
 func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (outcome string, err error) {
 	at := time.Now()
-	reply, err := beginScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, it.id, charge, s.most()).Slice()
+	reply, err := script.Begin.Run(ctx, s.client, []string{s.stream}, s.group, s.name, it.id, charge, s.most()).Slice()
 	switch {
 	case classify(err).Class == conn.Gone:
 		// The reader makes the group again, but may be waiting for us.
@@ -92,7 +93,7 @@ func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (out
 func (s *groupSource) fetchUnowned(ctx context.Context, it *item) bool {
 	var found []any
 	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
-		found, err = fetchScript.Run(ctx, s.client, []string{s.stream}, it.id, s.most()).Slice()
+		found, err = script.Fetch.Run(ctx, s.client, []string{s.stream}, it.id, s.most()).Slice()
 		return err
 	}, false)
 	switch {
@@ -147,7 +148,7 @@ func (s *groupSource) writeLetter(ctx context.Context, letter *deadLetter) (acke
 	err = s.writeDeadLetter(ctx, letter, func(ctx context.Context, letter *deadLetter) (bool, error) {
 		move := func() (string, error) {
 			s.window.setMoving(it, true)
-			return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, it.id)
+			return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.id)
 		}
 		reply, err := move()
 		switch {

@@ -9,6 +9,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 )
 
 // FeedWith has a consumer in log mode read from next, without a server, until that
@@ -31,16 +32,16 @@ func WithInspection(every time.Duration) Option {
 }
 
 // IsClaim reports whether a command claims entries that have been idle.
-func IsClaim(cmd redis.Cmder) bool { return runs(cmd, claimScript) }
+func IsClaim(cmd redis.Cmder) bool { return runs(cmd, script.Claim) }
 
 // IsReap reports whether a command removes the names of dead consumers.
 func IsReap(cmd redis.Cmder) bool {
 	args := cmd.Args()
-	return len(args) > 1 && args[1] == reapScript.Hash()
+	return len(args) > 1 && args[1] == script.Reap.Hash()
 }
 
 // IsTake reports whether a command takes what was handed back.
-func IsTake(cmd redis.Cmder) bool { return runs(cmd, takeScript) }
+func IsTake(cmd redis.Cmder) bool { return runs(cmd, script.TakeHandedBack) }
 
 func runs(cmd redis.Cmder, script conn.OnceScript) bool {
 	args := cmd.Args()

@@ -10,6 +10,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 	"millrace/stream/internal/task"
 )
 
@@ -274,7 +275,7 @@ func (s *groupSource) stop(ctx context.Context) error {
 	if err := s.leaveNoProbe(ctx); err != nil && classify(err).Class != conn.Gone {
 		return fail(err)
 	}
-	if err := leaveScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && classify(err).Class != conn.Gone {
+	if err := script.Leave.Run(ctx, s.client, []string{s.stream}, s.group, s.name).Err(); err != nil && classify(err).Class != conn.Gone {
 		return fail(err)
 	}
 	return nil

@@ -7,6 +7,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 )
 
 // guarding makes the guards of a read. One that is patient waits for another look that is
@@ -34,7 +35,7 @@ func (s *groupSource) guardRead(ctx context.Context, patient bool) (conn.Guards,
 		}
 	}
 	before, place := s.recall()
-	words := append([]any{"evalsha", unreadScript.Hash(), 1, s.stream}, s.lookArgs(place, "")...)
+	words := append([]any{"evalsha", script.Unread.Hash(), 1, s.stream}, s.lookArgs(place, "")...)
 	var at *groupState
 	held := true
 	unlock := func() {

@@ -6,11 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"millrace/offset"
 	"millrace/stream/internal/resp"
-	"millrace/stream/streamtest"
 )
 
 // number is an ID as the one number that its two parts are together.
@@ -33,14 +30,8 @@ var (
 	lastNumber = new(big.Int).Sub(new(big.Int).Lsh(oneNumber, 128), oneNumber)
 )
 
-// FuzzIDs holds all that is done with two IDs, here and in the scripts, to what
-// follows from their numbers.
+// FuzzIDs holds all that is done with two IDs to what follows from their numbers.
 func FuzzIDs(f *testing.F) {
-	client := streamtest.StartRedis(f, "--appendonly", "no").Client()
-	isAbove := redis.NewScript(luaCompareIDs + `return above(ARGV[1], ARGV[2]) and 1 or 0`)
-	if err := isAbove.Load(f.Context(), client).Err(); err != nil {
-		f.Fatal(err)
-	}
 	f.Add(uint64(0), uint64(1), uint64(0), uint64(0))
 	f.Add(uint64(5), uint64(0), uint64(4), uint64(1<<64-1))
 	f.Add(uint64(1<<64-1), uint64(1<<64-1), uint64(1<<64-1), uint64(1<<64-2))
@@ -57,11 +48,6 @@ func FuzzIDs(f *testing.F) {
 			t.Errorf("before %s comes %s", a, resp.Before(a))
 		}
 		sameStart(t, int64(min(aMs, math.MaxInt64)), y) //nolint:gosec // it fits
-
-		ctx := t.Context()
-		if got, err := isAbove.EvalSha(ctx, client, nil, a, b).Int(); err != nil || (got == 1) != (order > 0) {
-			t.Errorf("in a script, %s above %s is %d, %v", a, b, got, err)
-		}
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 	"millrace/stream/internal/task"
 )
 
@@ -93,7 +94,7 @@ func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
 	}
 	defer s.window.watchLeaving()()
 	at := time.Now()
-	reply, err := takeScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).Slice()
+	reply, err := script.TakeHandedBack.Run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).Slice()
 	if err != nil {
 		s.noteUnanswered(ctx, err)
 		return fmt.Errorf("taking what was handed back: %w", err)
@@ -127,7 +128,7 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 			return nil
 		}
 		at := time.Now()
-		reply, err := claimScript.Run(ctx, s.client, []string{s.stream}, s.group, s.name, s.cursor, s.claimIdle.Milliseconds(), room).Slice()
+		reply, err := script.Claim.Run(ctx, s.client, []string{s.stream}, s.group, s.name, s.cursor, s.claimIdle.Milliseconds(), room).Slice()
 		if err != nil {
 			s.noteUnanswered(ctx, err)
 			s.cursor = resp.Beginning

@@ -150,23 +150,6 @@ func (m *Mirror) move(ctx context.Context, group, id string) error {
 	return err
 }
 
-// luaCompareIDs is for scripts: above(a, b) is whether an ID comes after another. The
-// parts stay strings: a Lua number is a double, in which two sequence numbers above
-// 2^53 can be equal. Decimal numbers without leading zeros are ordered by length,
-// then by their digits.
-const luaCompareIDs = luaNamed + `
-local function over(a, b)
-  if #a ~= #b then return #a > #b end
-  return a > b
-end
-
-local function above(a, b)
-  local ams, aseq = string.match(a, '^(%d+)-(%d+)$')
-  local bms, bseq = string.match(b, '^(%d+)-(%d+)$')
-  return over(ams, bms) or ams == bms and over(aseq, bseq)
-end
-`
-
 func checkStream(name string) error {
 	if isBlank(name) {
 		return invalid("stream %q: give the key of the stream, which is the topic's Name", name)

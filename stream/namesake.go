@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/redis/go-redis/v9"
+	"millrace/stream/internal/script"
 )
 
 // namesake finds out whether another live consumer of the group has the same name,
@@ -51,19 +51,6 @@ const (
 	probeAgain = 10
 )
 
-// probeScript looks for the probe in ARGV[2]. It leaves one if ARGV[3] is 'always', one in
-// place of a probe that has gone if it is 'again', and none if it is 'never'. It returns
-// the probe that it has found, and the one that it has left.
-var probeScript = redis.NewScript(`
-local found, left = 'present', 'absent'
-if redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], ARGV[1], ARGV[2]) == 1 then found = 'absent' end
-if ARGV[3] == 'always' or ARGV[3] == 'again' and found == 'absent' then
-  left = 'present'
-else
-  redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2])
-end
-return {found, left}`)
-
 // checkNamesake looks for signs of another consumer with this name, and tells of it at
 // the second. One alone may be the trace of a failover, or of a group that was made
 // again.
@@ -84,7 +71,7 @@ func (s *groupSource) checkNamesake(ctx context.Context) {
 		leave = "again"
 	}
 	n.left, n.looked = "", now
-	reply, err := probeScript.Run(ctx, s.client, []string{s.stream}, s.group, n.probe, leave).StringSlice()
+	reply, err := script.Probe.Run(ctx, s.client, []string{s.stream}, s.group, n.probe, leave).StringSlice()
 	if classify(err).Withheld {
 		n.probe = ""
 		s.log().Info("another live consumer of this name would not be noticed", "err", explain(err))

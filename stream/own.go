@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 )
 
 // ownPending is the pending entries on this consumer's own name that are not in the
@@ -223,7 +224,7 @@ func (s *groupSource) handBackPage(ctx context.Context, page []returned) error {
 		}
 		args = append(args, one.id, refund)
 	}
-	reply, err := handBackScript.Run(ctx, s.client, []string{s.stream}, args...).Slice()
+	reply, err := script.HandBack.Run(ctx, s.client, []string{s.stream}, args...).Slice()
 	if err != nil {
 		return err
 	}

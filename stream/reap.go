@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+
+	"millrace/stream/internal/script"
 )
 
 // reapFactor times the claim idle time is how long a consumer that was given its
@@ -52,7 +54,7 @@ func (s *groupSource) reap(ctx context.Context) (err error) {
 			args = append(args, name)
 		}
 		var n int
-		if n, err = reapScript.Run(ctx, s.client, []string{s.stream}, args...).Int(); err == nil {
+		if n, err = script.Reap.Run(ctx, s.client, []string{s.stream}, args...).Int(); err == nil {
 			r.dead = r.dead[len(names):]
 			removed += n
 		}

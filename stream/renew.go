@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 )
 
 // renewAll renews everything that was not for a third of the claim idle time.
@@ -96,7 +97,7 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (r renewal, err e
 	for _, id := range ids {
 		args = append(args, id)
 	}
-	reply, err := renewScript.Run(ctx, s.client, []string{s.stream}, args...).Slice()
+	reply, err := script.Renew.Run(ctx, s.client, []string{s.stream}, args...).Slice()
 	if err != nil {
 		return r, err
 	}
@@ -119,7 +120,7 @@ func (s *groupSource) reclaim(ctx context.Context, list []orphan) error {
 			ids[i] = one.id
 			args = append(args, one.id, max(one.deliveries, 1))
 		}
-		gone, err := reclaimScript.Run(ctx, s.client, []string{s.stream}, args...).StringSlice()
+		gone, err := script.Reclaim.Run(ctx, s.client, []string{s.stream}, args...).StringSlice()
 		if err != nil {
 			return fmt.Errorf("taking back what was pending on this consumer: %w", err)
 		}

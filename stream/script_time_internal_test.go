@@ -11,6 +11,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/script"
 	"millrace/stream/streamtest"
 )
 
@@ -114,69 +115,69 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		name string
 		do   func(run int) error
 	}{
-		{"renew, 200 of its own", func(int) error { return renewScript.Run(ctx, client, key, with(me, pendingOn("me", 200))...).Err() }},
-		{"renew, 200 of another's", func(int) error { return renewScript.Run(ctx, client, key, with(me, pendingOn("other", 200))...).Err() }},
-		{"renew, 200 of nobody's", func(int) error { return renewScript.Run(ctx, client, key, with(me, nobodys)...).Err() }},
-		{"reclaim, 200", func(int) error { return reclaimScript.Run(ctx, client, key, with(me, reclaimed)...).Err() }},
+		{"renew, 200 of its own", func(int) error { return script.Renew.Run(ctx, client, key, with(me, pendingOn("me", 200))...).Err() }},
+		{"renew, 200 of another's", func(int) error { return script.Renew.Run(ctx, client, key, with(me, pendingOn("other", 200))...).Err() }},
+		{"renew, 200 of nobody's", func(int) error { return script.Renew.Run(ctx, client, key, with(me, nobodys)...).Err() }},
+		{"reclaim, 200", func(int) error { return script.Reclaim.Run(ctx, client, key, with(me, reclaimed)...).Err() }},
 		{"begin", func(int) error {
-			return beginScript.Run(ctx, client, key, with(me, append(pendingOn("me", 1), 1, 0))...).Err()
+			return script.Begin.Run(ctx, client, key, with(me, append(pendingOn("me", 1), 1, 0))...).Err()
 		}},
-		{"begin, with many fields", func(int) error { return beginScript.Run(ctx, client, wide[:1], "g", "me", widest, 1, 0).Err() }},
-		{"fetch, with many fields", func(int) error { return fetchScript.Run(ctx, client, wide[:1], widest, 0).Err() }},
+		{"begin, with many fields", func(int) error { return script.Begin.Run(ctx, client, wide[:1], "g", "me", widest, 1, 0).Err() }},
+		{"fetch, with many fields", func(int) error { return script.Fetch.Run(ctx, client, wide[:1], widest, 0).Err() }},
 		{"hand back, a page", func(int) error {
-			return handBackScript.Run(ctx, client, key, with([]any{"g", "me", handedBack}, pendingOn("me", returnPage, 1))...).Err()
+			return script.HandBack.Run(ctx, client, key, with([]any{"g", "me", handedBack}, pendingOn("me", returnPage, 1))...).Err()
 		}},
-		{"take what was handed back", func(int) error { return takeScript.Run(ctx, client, key, "g", "me", handedBack, 100).Err() }},
-		{"what was handed back, 200 streams", func(int) error { return handedBackScript.Run(ctx, client, waiting, "g", handedBack).Err() }},
-		{"state, 20 streams", func(int) error { return stateScript.Run(ctx, client, waiting[:20], "g").Err() }},
+		{"take what was handed back", func(int) error { return script.TakeHandedBack.Run(ctx, client, key, "g", "me", handedBack, 100).Err() }},
+		{"what was handed back, 200 streams", func(int) error { return script.FindHandedBack.Run(ctx, client, waiting, "g", handedBack).Err() }},
+		{"state, 20 streams", func(int) error { return script.State.Run(ctx, client, waiting[:20], "g").Err() }},
 		{"state, 20 streams of many groups", func(int) error {
 			keys := make([]string, 20)
 			for i := range keys {
 				keys[i] = "s"
 			}
-			return stateScript.Run(ctx, client, keys, "p1").Err()
+			return script.State.Run(ctx, client, keys, "p1").Err()
 		}},
 		{"state, 20 streams of wide entries", func(int) error {
 			keys := make([]string, 20)
 			for i := range keys {
 				keys[i] = "wide"
 			}
-			return stateScript.Run(ctx, client, keys, "behind").Err()
+			return script.State.Run(ctx, client, keys, "behind").Err()
 		}},
-		{"leave", func(int) error { return leaveScript.Run(ctx, client, key, "g", "millrace:1").Err() }},
+		{"leave", func(int) error { return script.Leave.Run(ctx, client, key, "g", "millrace:1").Err() }},
 		{"reap, a batch", func(run int) error {
 			args := []any{"g"}
 			for i := range reapBatch {
 				args = append(args, fmt.Sprintf("millrace:%d", 2+run*reapBatch+i))
 			}
-			return reapScript.Run(ctx, client, key, args...).Err()
+			return script.Reap.Run(ctx, client, key, args...).Err()
 		}},
-		{"unread", func(int) error { return unreadScript.Run(ctx, client, key, "g", "", "", -1, 0, "me").Err() }},
-		{"unread, with many fields", func(int) error { return unreadScript.Run(ctx, client, wide[:1], "g", "", "", -1, 0, "me").Err() }},
-		{"unread, with many consumers", func(int) error { return unreadScript.Run(ctx, client, waiting[:1], "g", "", "", -1, 0, "me").Err() }},
+		{"unread", func(int) error { return script.Unread.Run(ctx, client, key, "g", "", "", -1, 0, "me").Err() }},
+		{"unread, with many fields", func(int) error { return script.Unread.Run(ctx, client, wide[:1], "g", "", "", -1, 0, "me").Err() }},
+		{"unread, with many consumers", func(int) error { return script.Unread.Run(ctx, client, waiting[:1], "g", "", "", -1, 0, "me").Err() }},
 		{"probe for a namesake", func(int) error {
-			return probeScript.Run(ctx, client, key, "g", probePrefix+"me", "never").Err()
+			return script.Probe.Run(ctx, client, key, "g", probePrefix+"me", "never").Err()
 		}},
-		{"trim", func(int) error { return trimScript.Run(ctx, client, key, trimStep, trimWalk, 0, 0).Err() }},
-		{"trim, to a hard limit", func(int) error { return trimScript.Run(ctx, client, key, trimStep, trimWalk, 1000, 0).Err() }},
-		{"trim, to a hard limit, of few groups", func(int) error { return trimScript.Run(ctx, client, waiting[:1], trimStep, trimWalk, 1, 0).Err() }},
+		{"trim", func(int) error { return script.Trim.Run(ctx, client, key, trimStep, trimWalk, 0, 0).Err() }},
+		{"trim, to a hard limit", func(int) error { return script.Trim.Run(ctx, client, key, trimStep, trimWalk, 1000, 0).Err() }},
+		{"trim, to a hard limit, of few groups", func(int) error { return script.Trim.Run(ctx, client, waiting[:1], trimStep, trimWalk, 1, 0).Err() }},
 		{"trim, with labels", func(int) error {
 			args := []any{trimStep, trimWalk, 0, 0}
 			for i := range groups {
 				args = append(args, fmt.Sprint("label", i), "1-0")
 			}
-			return trimScript.Run(ctx, client, key, args...).Err()
+			return script.Trim.Run(ctx, client, key, args...).Err()
 		}},
-		{"dead letter, with many fields", func(int) error { return moveScript.Run(ctx, client, wide, widest, "a", "b").Err() }},
+		{"dead letter, with many fields", func(int) error { return script.Move.Run(ctx, client, wide, widest, "a", "b").Err() }},
 		{"dead letter and ack", func(int) error {
-			return moveAndAckScript.Run(ctx, client, []string{"s", "dead"}, with(me, append(pendingOn("me", 1), "a", "b"))...).Err()
+			return script.MoveAndAck.Run(ctx, client, []string{"s", "dead"}, with(me, append(pendingOn("me", 1), "a", "b"))...).Err()
 		}},
 		{"publish once, with many fields", func(run int) error {
 			args := []any{60_000, "*"}
 			for _, text := range values {
 				args = append(args, text)
 			}
-			return conn.NewOnceScript(onceSource).Run(ctx, client, []string{"wide", fmt.Sprint("once", run)}, args...).Err()
+			return conn.NewOnceScript(script.PublishOnce).Run(ctx, client, []string{"wide", fmt.Sprint("once", run)}, args...).Err()
 		}},
 	} {
 		took := timeOfScript(t, client, row.do)

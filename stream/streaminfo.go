@@ -8,6 +8,7 @@ import (
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 )
 
 // infoOf is XINFO STREAM. Of the first and the last entry it has the IDs alone.
@@ -23,16 +24,10 @@ func infoOf(ctx context.Context, client redis.UniversalClient, stream string) (*
 	return info, err
 }
 
-// infoScript is XINFO STREAM without the fields of the first and the last entry.
-var infoScript = redis.NewScript(luaNamed + `
-local of = named(redis.call('XINFO', 'STREAM', KEYS[1]))
-local function id(entry) return entry and entry[1] or '' end
-return {of.length, of['entries-added'] or 0, of['last-generated-id'], of['max-deleted-entry-id'] or '0-0', id(of['first-entry']), id(of['last-entry'])}`)
-
 // infoByScript is for a stream whose first and last entry, which XINFO brings, are too
 // large for a reply.
 func infoByScript(ctx context.Context, client redis.UniversalClient, stream string) (*redis.XInfoStream, error) {
-	reply, err := infoScript.Run(ctx, client, []string{stream}).Slice()
+	reply, err := script.Info.Run(ctx, client, []string{stream}).Slice()
 	if err != nil {
 		return nil, err
 	}

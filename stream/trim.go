@@ -12,6 +12,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/script"
 )
 
 // Trimmer drops entries of one stream that everybody has passed: every group, and
@@ -163,7 +164,7 @@ func (t *Trimmer) args(ctx context.Context) ([]any, error) {
 func (t *Trimmer) step(ctx context.Context, args []any) (trimReply, error) {
 	// Once: a second run would find nothing to do, and what the first had trimmed
 	// beyond the floor would be in no report.
-	reply, err := trimScript.Run(ctx, t.client, []string{t.stream}, args...).Slice()
+	reply, err := script.Trim.Run(ctx, t.client, []string{t.stream}, args...).Slice()
 	if err != nil {
 		return trimReply{}, t.unknown(ctx, err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/script"
 )
 
 // groupView is what a consumer in group mode has seen of its group, and of the stream,
@@ -23,99 +24,6 @@ type groupView struct {
 	// kept is set once the count was written in a way that a restart keeps.
 	kept bool
 }
-
-// unreadScript finds out what the group will never read, which no read tells, as far
-// as Redis' counters show it, and mends them.
-//
-// Trimming moves no counter of the group. While no entry that was read is left in the
-// stream, the counter is therefore behind the number of entries that have gone, and the
-// difference was lost. Redis 8 and Valkey correct the counter when the group reads on,
-// so that the script has to run between the trim and the next read: it is sent with the
-// read itself, see guard.go. Redis 7 does not, so that there the counter is also behind
-// once all that is left is read.
-// The counter is corrected, and with that Redis' own lag, so that of all consumers
-// one finds each loss ('unread'). But no server writes the counter to its
-// append-only file or to a replica, only XGROUP does: after a restart or a failover
-// it is an old one, or none. So it counts only if it is not below the one that was
-// seen before, in ARGV[4], or else, if nothing that was read is left, as a bound
-// ('bound'); and it is written once if ARGV[5] says so: that it is unknown later
-// means then that somebody has set the group to another place.
-//
-// A group can have been set beyond the end of the stream: it would leave out whatever
-// is added below it. It is set back to the place in ARGV[2], or to the beginning if that
-// is not known or not in this stream ('ahead'). The place in ARGV[3] is where the
-// group is to begin, and those that FromTime makes have the highest sequence number:
-// these may lie in the future.
-//
-// If ARGV[6] is a name, the script looks at the other consumers too, unless there are
-// very many: how many milliseconds ago one of them was given an entry (-1 is never),
-// who they are, and whether the server tells that time (Redis 7.2) or only that of the
-// last command, which is the same on Redis 7.0.
-//
-// It returns false without a group, or what it has found, how many were lost, the
-// group's place before and now, the first entry behind that, the group's count and
-// whether it can be relied on, how many were ever added, how many there are, the
-// highest that was deleted by ID, the last that was ever added, and its findings about the
-// other consumers. A count that is not known is -1.
-var unreadScript = redis.NewScript(luaCompareIDs + `
-local group
-for _, pairs in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
-  local one = named(pairs)
-  if one.name == ARGV[1] then group = one end
-end
-if not group then return false end
-local stream = named(redis.call('XINFO', 'STREAM', KEYS[1]))
-local added, read, deleted = stream['entries-added'], group['entries-read'], stream['max-deleted-entry-id']
-local last, generated = group['last-delivered-id'], stream['last-generated-id']
-local found, lost, now, write, sure = '', 0, last, ARGV[5] == '1', false
-
-local function behind(place)
-  local first = redis.call('XRANGE', KEYS[1], '(' .. place, '+', 'COUNT', 1)
-  return first[1] and first[1][1] or ''
-end
-
-if above(last, generated) and last ~= ARGV[3] and not string.find(last, '-` + maxSeq + `', 1, true) then
-  found, now = 'ahead', ARGV[2]
-  if now == '' or above(now, generated) then now = '0-0' end
-  redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], now)
-  read = false
-elseif added then
-  local known = tonumber(ARGV[4])
-  sure = read and known >= 0 and read >= known
-  if last == '0-0' and not read and (deleted == '0-0' or above(behind(last), deleted)) then
-    read, sure = added - stream.length, true
-  elseif read and last == generated then
-    lost = added - read
-    if lost > 0 and sure then found = 'unread' end
-    sure = true
-  elseif read and #redis.call('XRANGE', KEYS[1], '-', last, 'COUNT', 1) == 0 then
-    lost = added - stream.length - read
-    if lost > 0 then found = sure and 'unread' or 'bound' end
-    sure = true
-  end
-  if lost ~= 0 then read, write = read + lost, true end
-  if read and write then redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], last, 'ENTRIESREAD', read) end
-end
-
-local quiet, others, timed = 0, '', 0
-if ARGV[6] ~= '' and group.consumers <= 100 then
-  local consumers, names = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1]), {}
-  if not consumers.err then
-    quiet = -1
-    for _, pairs in ipairs(consumers) do
-      local one = named(pairs)
-      if one.inactive then timed = 1 end
-      if one.name ~= ARGV[6] then
-        names[#names + 1] = #one.name .. ' ' .. one.name
-        local since = one.inactive or one.idle
-        if since >= 0 and (quiet < 0 or since < quiet) then quiet = since end
-      end
-    end
-    others = redis.sha1hex(table.concat(names, ' '))
-  end
-end
-return {found, lost, last, now, behind(now), read or -1, sure and 1 or 0, added or -1, stream.length, deleted or '0-0',
-  generated, quiet, others, timed}`)
 
 var maxSeq = strconv.FormatUint(math.MaxUint64, 10)
 
@@ -188,7 +96,7 @@ func (s *groupSource) queryAndCount(ctx context.Context, place string) (*groupSt
 
 // queryGroup runs the script. It returns nil where it has nothing to say.
 func (s *groupSource) queryGroup(ctx context.Context, place string) (*groupState, error) {
-	reply, err := unreadScript.Run(ctx, s.client, []string{s.stream}, s.lookArgs(place, s.name)...).Slice()
+	reply, err := script.Unread.Run(ctx, s.client, []string{s.stream}, s.lookArgs(place, s.name)...).Slice()
 	at, err := s.see(reply, err)
 	if err != nil {
 		return nil, fmt.Errorf("looking for entries that the group will not read: %w", err)

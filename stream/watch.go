@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/stream/internal/script"
 	"millrace/stream/internal/task"
 )
 
@@ -100,7 +101,7 @@ func (h *hub) find(ctx context.Context, among map[string]*member, atOnce int, lo
 
 // findHandedBack returns the members for which something was handed back.
 func (h *hub) findHandedBack(ctx context.Context, members []*member) (found []*member, err error) {
-	some, err := handedBackScript.Run(ctx, h.conn.Client, streamsOf(members), h.group, handedBack).Int64Slice()
+	some, err := script.FindHandedBack.Run(ctx, h.conn.Client, streamsOf(members), h.group, handedBack).Int64Slice()
 	for _, i := range some {
 		found = append(found, members[i-1])
 	}
@@ -111,7 +112,7 @@ func (h *hub) findHandedBack(ctx context.Context, members []*member) (found []*m
 // or has something pending.
 func (h *hub) findMoved(ctx context.Context, members []*member) (found []*member, err error) {
 	for len(members) > 0 {
-		states, err := stateScript.Run(ctx, h.conn.Client, streamsOf(members), h.group).StringSlice()
+		states, err := script.State.Run(ctx, h.conn.Client, streamsOf(members), h.group).StringSlice()
 		if err != nil || len(states) == 0 {
 			states = make([]string, len(members)) // each looks for itself
 		}

@@ -3,6 +3,7 @@ package stream
 import (
 	"testing"
 
+	"millrace/stream/internal/script"
 	"millrace/stream/streamtest"
 )
 
@@ -14,7 +15,7 @@ func TestStateScript(t *testing.T) {
 	const key, group = "orders", "g"
 	state := func() string {
 		t.Helper()
-		states, err := stateScript.Run(ctx, client, []string{"other", key}, group).StringSlice()
+		states, err := script.State.Run(ctx, client, []string{"other", key}, group).StringSlice()
 		if err != nil || len(states) != 2 || states[0] != "" {
 			t.Fatalf("%q, %v", states, err)
 		}

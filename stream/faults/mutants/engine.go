@@ -7,7 +7,7 @@ var engineMutants = []mutant{
 		name: "dead consumers are removed with what is pending on them",
 		edits: []edit{
 			{"stream/reap.go", "one.Pending == 0 && one.Idle", "one.Idle"},
-			{"stream/script.go", "'-', '+', 1, ARGV[i]) == 0 then", "'-', '+', 1, ARGV[i]) >= 0 then"},
+			{"stream/internal/script/reap.lua", "'-', '+', 1, ARGV[i]) == 0 then", "'-', '+', 1, ARGV[i]) >= 0 then"},
 		},
 		tests: []tests{{inStream, "TestWhatIsPendingOnADeadConsumerIsNotRemoved"}},
 	},
@@ -32,7 +32,7 @@ var engineMutants = []mutant{
 	{
 		name: "dead letters are trimmed in log mode",
 		edits: []edit{{
-			"stream/deadletter.go",
+			"stream/internal/script/move.lua",
 			"redis.call('XADD', KEYS[2], '*', unpack(fields))",
 			"redis.call('XADD', KEYS[2], 'MAXLEN', '~', '100000', '*', unpack(fields))",
 		}},
@@ -41,7 +41,7 @@ var engineMutants = []mutant{
 	{
 		name: "dead letters are trimmed in group mode",
 		edits: []edit{{
-			"stream/script.go",
+			"stream/internal/script/move_and_ack.lua",
 			"redis.call('XADD', KEYS[2], '*', unpack(fields))",
 			"redis.call('XADD', KEYS[2], 'MAXLEN', '~', '100000', '*', unpack(fields))",
 		}},
@@ -95,7 +95,7 @@ var engineMutants = []mutant{
 	{
 		name: "a probe that has gone is not left again",
 		edits: []edit{{
-			"stream/namesake.go",
+			"stream/internal/script/probe.lua",
 			"ARGV[3] == 'again' and found == 'absent'",
 			"ARGV[3] == 'nobody'",
 		}},
@@ -293,7 +293,7 @@ var engineMutants = []mutant{
 	{
 		name: "a trimmer trims what is pending",
 		edits: []edit{{
-			"stream/trimscript.go",
+			"stream/internal/script/trim.lua",
 			"if #oldest > 0 and not above(oldest[1][1], p.id) then",
 			"if #oldest > 1000 then",
 		}},
@@ -302,7 +302,7 @@ var engineMutants = []mutant{
 	{
 		name: "a trimmer goes by the fastest",
 		edits: []edit{{
-			"stream/trimscript.go",
+			"stream/internal/script/trim.lua",
 			"if not floor or above(floor, p.id) then",
 			"if not floor or above(p.id, floor) then",
 		}},
@@ -311,7 +311,7 @@ var engineMutants = []mutant{
 	{
 		name: "a trimmer takes a place ahead of the stream for one that has passed all",
 		edits: []edit{{
-			"stream/trimscript.go",
+			"stream/internal/script/trim.lua",
 			"elseif above(passed, info['last-generated-id']) then",
 			"elseif false then",
 		}},
@@ -320,7 +320,7 @@ var engineMutants = []mutant{
 	{
 		name: "a hard limit tells no losses",
 		edits: []edit{{
-			"stream/trimscript.go",
+			"stream/internal/script/trim.lua",
 			"p.lost, p.to = p.lost + 1, id",
 			"p.to = id",
 		}},
@@ -347,7 +347,7 @@ var engineMutants = []mutant{
 	{
 		name: "PublishOnce keeps the key of a write that was refused",
 		edits: []edit{{
-			"stream/once.go",
+			"stream/internal/script/publish_once.lua",
 			"\tredis.pcall('DEL', KEYS[2])\n",
 			"",
 		}},
@@ -356,7 +356,7 @@ var engineMutants = []mutant{
 	{
 		name: "an idempotency key has no end",
 		edits: []edit{{
-			"stream/once.go",
+			"stream/internal/script/publish_once.lua",
 			"redis.call('SET', KEYS[2], id, 'PX', ARGV[1])",
 			"redis.call('SET', KEYS[2], id)",
 		}},
@@ -409,7 +409,7 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "a claim drops what a live consumer holds and the stream has no more",
-		edits: []edit{{"stream/claim.go", "if entry[3] >= idle then", "if entry[3] >= idle or #redis.call('XRANGE', KEYS[1], entry[1], entry[1]) == 0 then"}},
+		edits: []edit{{"stream/internal/script/claim.lua", "if entry[3] >= idle then", "if entry[3] >= idle or #redis.call('XRANGE', KEYS[1], entry[1], entry[1]) == 0 then"}},
 		tests: []tests{{inStream, "TestClaimLeavesWhatALiveConsumerHolds"}},
 	},
 	{
@@ -424,12 +424,12 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "a stop says nothing of what cannot be handed back",
-		edits: []edit{{"stream/script.go", "  gone[#gone + 1] = dropped[1]\n", ""}},
+		edits: []edit{{"stream/internal/script/hand_back.lua", "  gone[#gone + 1] = dropped[1]\n", ""}},
 		tests: []tests{{inStream, "TestStopTellsWhatIsGone"}},
 	},
 	{
 		name:  "what was handed back, and is gone, counts as taken over",
-		edits: []edit{{"stream/script.go", "return {claim(ids, ARGV[2])}", "return {ids, {}}"}},
+		edits: []edit{{"stream/internal/script/take_handed_back.lua", "return {claim(ids, ARGV[2])}", "return {ids, {}}"}},
 		tests: []tests{{inStream, "TestTakeTellsWhatIsGone"}},
 	},
 	{

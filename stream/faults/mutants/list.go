@@ -17,6 +17,7 @@ type tests struct{ pkg, names string }
 const (
 	inStream     = "./stream"
 	inConn       = "./stream/internal/conn"
+	inScript     = "./stream/internal/script"
 	inFaults     = "./stream/faults"
 	inOffset     = "./offset"
 	inCodec      = "./codec"
@@ -48,7 +49,7 @@ var mutants = []mutant{
 		name: "reads from $ after a failure",
 		edits: []edit{
 			{"stream/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.DropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.DropIfStale"},
-			{"stream/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.Eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
+			{"stream/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
 			{"stream/feed.go", "\tlooked time.Time\n}", "\tlooked time.Time\n\tbroken bool\n}"},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -119,7 +120,7 @@ var mutants = []mutant{
 			{
 				"stream/log.go",
 				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn nil\n",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].ID)\n",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].id)\n",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -128,19 +129,19 @@ var mutants = []mutant{
 		name: "dead letters are written after the ack",
 		edits: []edit{{
 			"stream/entry.go",
-			"return s.moveOnServer(ctx, moveAndAckScript, letter, s.group, s.name, it.id)",
-			"_ = s.client.XAck(ctx, s.stream, s.group, it.id).Err()\n\t\t\treturn s.moveOnServer(ctx, moveScript, letter, it.id)",
+			"return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.id)",
+			"_ = s.client.XAck(ctx, s.stream, s.group, it.id).Err()\n\t\t\treturn s.moveOnServer(ctx, script.Move, letter, it.id)",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
 	{
 		name: "removes a consumer on which entries are pending",
 		edits: []edit{{
-			"stream/script.go",
+			"stream/internal/script/leave.lua",
 			"if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) > 0 then return 0 end",
 			"",
 		}},
-		tests: []tests{{inStream, "TestLeaveScriptKeepsAConsumerWithPendingEntries"}},
+		tests: []tests{{inScript, "TestLeaveKeepsAConsumerWithPendingEntries"}},
 	},
 	{
 		name:  "passes an entry that failed",
@@ -264,7 +265,7 @@ var mutants = []mutant{
 	{
 		name: "counts an attempt for what was handed back untried",
 		edits: []edit{{
-			"stream/script.go",
+			"stream/internal/script/hand_back.lua",
 			"entry[4] - tonumber(ARGV[i + 1])",
 			"entry[4]",
 		}},
@@ -326,7 +327,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "looks at each entry of a hard limit in every group",
-		edits: []edit{{"stream/trimscript.go", "math.floor(walk / (4 + #positions))", "math.floor(walk / 4)"}},
+		edits: []edit{{"stream/internal/script/trim.lua", "math.floor(walk / (4 + #positions))", "math.floor(walk / 4)"}},
 		tests: []tests{{inStream, "TestScriptsAreShort"}},
 	},
 	{

@@ -28,10 +28,11 @@ import (
 
 func main() {
 	only := flag.String("only", "", "run the mutants whose names match this regular expression")
+	build := flag.Bool("build", false, "only build the mutants, to see that they keep up with the source")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := run(ctx, *only); err != nil {
+	if err := run(ctx, *only, *build); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		stop()
 		os.Exit(1) //nolint:gocritic // stop was called
@@ -39,7 +40,7 @@ func main() {
 }
 
 // run tries the mutants whose names match, and prints a line for each.
-func run(ctx context.Context, only string) error {
+func run(ctx context.Context, only string, build bool) error {
 	pattern, err := regexp.Compile(only)
 	if err != nil {
 		return err
@@ -58,6 +59,13 @@ func run(ctx context.Context, only string) error {
 		}
 		tried++
 		begun := time.Now()
+		if build {
+			if err := m.build(ctx, root); err != nil {
+				fmt.Printf(row, m.name, int(time.Since(begun).Seconds()), err)
+				survivors = append(survivors, m.name)
+			}
+			continue
+		}
 		catcher, err := m.try(ctx, root)
 		if err != nil {
 			return fmt.Errorf("%s: %w", m.name, err)
@@ -71,6 +79,11 @@ func run(ctx context.Context, only string) error {
 	switch {
 	case tried == 0:
 		return fmt.Errorf("no mutant is called %q", only)
+	case build && len(survivors) > 0:
+		return fmt.Errorf("%d of %d mutants cannot be built", len(survivors), tried)
+	case build:
+		fmt.Printf("all %d mutants can be built\n", tried)
+		return nil
 	case len(survivors) > 0:
 		return fmt.Errorf("%d of %d mutants survived: %s", len(survivors), tried, strings.Join(survivors, "; "))
 	}
@@ -84,6 +97,25 @@ func moduleRoot(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("finding the module millrace; run this in its tree: %w", err)
 	}
 	return strings.TrimSpace(string(out)), nil
+}
+
+// build builds the module with the mutant.
+func (m mutant) build(ctx context.Context, root string) (err error) {
+	dir, err := os.MkdirTemp("", "mutant")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	overlay, err := m.overlay(root, dir)
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", "build", "-overlay", overlay, "./...")
+	cmd.Dir = root
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w\n%s", err, text)
+	}
+	return nil
 }
 
 // try runs the tests that have to catch the mutant, until one does. It returns the

@@ -1,17 +1,18 @@
-package stream
+package script_test
 
 import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/script"
 	"millrace/stream/streamtest"
 )
 
 // A consumer that has something pending is not removed: what a read that nobody
 // awaits any more has left there at the last moment would go with it. No test from
 // outside meets that moment.
-func TestLeaveScriptKeepsAConsumerWithPendingEntries(t *testing.T) {
+func TestLeaveKeepsAConsumerWithPendingEntries(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t).Client()
 	ctx := t.Context()
@@ -23,7 +24,7 @@ func TestLeaveScriptKeepsAConsumerWithPendingEntries(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, step := range []struct{ left, consumers int }{{0, 1}, {1, 0}} {
-		left, err := leaveScript.Run(ctx, client, []string{"s"}, "g", "me").Int()
+		left, err := script.Leave.Run(ctx, client, []string{"s"}, "g", "me").Int()
 		if n := len(client.XInfoConsumers(ctx, "s", "g").Val()); err != nil || left != step.left || n != step.consumers {
 			t.Fatalf("leaving returned %d, %v, and there are %d consumers; want %+v", left, err, n, step)
 		}

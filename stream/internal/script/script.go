@@ -1,0 +1,169 @@
+package script
+
+import (
+	"embed"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/conn"
+)
+
+//go:embed *.lua
+var files embed.FS
+
+// source joins files of the package, without their ending. The preludes come first.
+func source(names ...string) string {
+	var b strings.Builder
+	b.WriteString("\n")
+	for _, name := range names {
+		text, err := files.ReadFile(name + ".lua")
+		if err != nil {
+			panic(err) // at the start of the program: a file that is embedded cannot be missing
+		}
+		b.Write(text)
+	}
+	return b.String()
+}
+
+// Renew sets the idle time of entries (ARGV[3] and on) to zero, without
+// counting a delivery, as far as they are the consumer's. It returns those that are
+// another's, those that are nobody's, and those that have gone from the stream, which
+// XCLAIM takes out of the pending ones, or with it.
+var Renew = redis.NewScript(source("prelude_named", "prelude_replaced", "prelude_owners", "renew"))
+
+// Reclaim makes entries (ARGV[3], and so on, each followed by its delivery
+// count) pending on the consumer that are on nobody. It returns those that the stream
+// does not have.
+var Reclaim = redis.NewScript(source("reclaim"))
+
+// Begin begins to deliver an entry (ARGV[3]) again: it adds ARGV[4] to its
+// delivery count, and returns the count and the content, as far as ARGV[5] allows.
+// It returns 'lost' if the entry is another consumer's, 'dropped' if it is nobody's,
+// and 'gone' if the stream does not have it.
+var Begin = redis.NewScript(source("prelude_named", "prelude_replaced", "prelude_content", "begin"))
+
+// Fetch returns the content of an entry (ARGV[1]), as far as ARGV[2] allows, or
+// nothing if the stream does not have it.
+var Fetch = redis.NewScript(source("prelude_content", "fetch"))
+
+// HandBack gives entries (ARGV[4], and so on, each followed by how many deliveries
+// are taken off its count), as far as they are the consumer's, to another name (ARGV[3]),
+// where they count as idle since long ago. It returns how many those were, and which of
+// the others are gone from the stream.
+var HandBack = redis.NewScript(source("prelude_owners", "prelude_claim", "hand_back"))
+
+// TakeHandedBack takes up to ARGV[4] entries that were handed back to the name in
+// ARGV[3], and returns the results of claim.
+var TakeHandedBack = conn.NewOnceScript(source("prelude_claim", "take_handed_back"))
+
+// FindHandedBack returns which of the streams in KEYS, counted from 1, have entries
+// that were handed back to the name in ARGV[2]. A stream without the group has none.
+var FindHandedBack = redis.NewScript(source("find_handed_back"))
+
+// State returns a text for each of the streams in KEYS: as long as it is the
+// same, nothing has been added, read, trimmed or deleted, and the group has not been
+// touched. It is empty if something is pending, or if it cannot be known. It returns
+// fewer texts, at least one, once it has looked at more than 300 groups; entries in a reply
+// count as a hundred.
+//
+// The group's lag is read in place of XINFO STREAM, whose reply has the first and the last
+// entry, however large they are. XINFO STREAM is sent where the lag is not known, and where
+// it may be no more than the stream's length: a server reports that for a group that is
+// behind all the entries, and 0 for an empty stream, even if entries were trimmed.
+var State = redis.NewScript(source("prelude_named", "state"))
+
+// Leave removes the consumer from the group, unless something is pending on
+// it: that would be lost with it.
+var Leave = redis.NewScript(source("leave"))
+
+// Reap removes consumers (ARGV[2] and on), as far as they have nothing pending, and
+// returns how many those were. A live one that only had nothing to do loses nothing: its
+// next read makes it again.
+var Reap = redis.NewScript(source("reap"))
+
+// MoveAndAck is Move in group mode: the entry (ARGV[3]) goes to the
+// dead-letter stream in KEYS[2], with the fields in ARGV[4] and on, and is acked.
+// It returns 'lost' if it is another consumer's, 'dropped' if it is nobody's, and
+// false if it is no longer there. The ack comes last, because a script that fails is not undone.
+var MoveAndAck = conn.NewOnceScript(source("move_and_ack"))
+
+// Claim takes up to ARGV[5] entries that have been idle for ARGV[4] milliseconds.
+// It looks at no more than 500 pending entries, from the ID in ARGV[3] on, so that it is
+// short however many there are. It returns the last ID that it has looked at, empty at
+// the end of the list, and the results of claim.
+var Claim = conn.NewOnceScript(source("prelude_claim", "claim"))
+
+// Move copies an entry on the server, which keeps what the client's map
+// of fields has lost, their order and repeated names, and sends no payload back
+// and forth. It returns false if the entry is no longer there.
+var Move = conn.NewOnceScript(source("move"))
+
+// Probe looks for the probe in ARGV[2]. It leaves one if ARGV[3] is 'always', one in
+// place of a probe that has gone if it is 'again', and none if it is 'never'. It returns
+// the probe that it has found, and the one that it has left.
+var Probe = redis.NewScript(source("probe"))
+
+// PublishOnce adds an entry, unless the key tells that it was added. Both keys are
+// declared and in one slot. The arguments are the window in milliseconds and
+// those of XADD.
+//
+// A script is not rolled back, so that the step that can be refused (no memory,
+// no right, a replica) comes first: after the first SET, the last cannot be. A
+// key that holds "" says nothing; it is left behind only where DEL is not
+// allowed, or where the entry has too many fields for unpack, and expires. The
+// script names no flags: #!lua needs Redis 7, and what it adds, a refusal before
+// the first command, is what the first SET does.
+var PublishOnce = source("publish_once")
+
+// Info is XINFO STREAM without the fields of the first and the last entry.
+var Info = redis.NewScript(source("prelude_named", "info"))
+
+// Unread finds out what the group will never read, which no read tells, as far
+// as Redis' counters show it, and mends them.
+//
+// Trimming moves no counter of the group. While no entry that was read is left in the
+// stream, the counter is therefore behind the number of entries that have gone, and the
+// difference was lost. Redis 8 and Valkey correct the counter when the group reads on,
+// so that the script has to run between the trim and the next read: it is sent with the
+// read itself, see guard.go. Redis 7 does not, so that there the counter is also behind
+// once all that is left is read.
+// The counter is corrected, and with that Redis' own lag, so that of all consumers
+// one finds each loss ('unread'). But no server writes the counter to its
+// append-only file or to a replica, only XGROUP does: after a restart or a failover
+// it is an old one, or none. So it counts only if it is not below the one that was
+// seen before, in ARGV[4], or else, if nothing that was read is left, as a bound
+// ('bound'); and it is written once if ARGV[5] says so: that it is unknown later
+// means then that somebody has set the group to another place.
+//
+// A group can have been set beyond the end of the stream: it would leave out whatever
+// is added below it. It is set back to the place in ARGV[2], or to the beginning if that
+// is not known or not in this stream ('ahead'). The place in ARGV[3] is where the
+// group is to begin, and those that FromTime makes have the highest sequence number:
+// these may lie in the future.
+//
+// If ARGV[6] is a name, the script looks at the other consumers too, unless there are
+// very many: how many milliseconds ago one of them was given an entry (-1 is never),
+// who they are, and whether the server tells that time (Redis 7.2) or only that of the
+// last command, which is the same on Redis 7.0.
+//
+// It returns false without a group, or what it has found, how many were lost, the
+// group's place before and now, the first entry behind that, the group's count and
+// whether it can be relied on, how many were ever added, how many there are, the
+// highest that was deleted by ID, the last that was ever added, and its findings about the
+// other consumers. A count that is not known is -1.
+var Unread = redis.NewScript(source("prelude_named", "prelude_above", "unread"))
+
+// Trim looks at who has passed what, and trims, in one step: between two
+// commands an entry could be claimed, or a group be made at the beginning.
+//
+// KEYS[1] is the stream; ARGV are trimStep, trimWalk, the hard limits of length
+// and of age in milliseconds, 0 for none, and labels with their offsets, empty for
+// none. It returns how many it has trimmed, how many of them beyond the floor, how
+// many remain, whether to go on (1) or not (0), the floor or nothing, and the
+// positions: kind, owner, ID, state, and how many it has lost, the first and the
+// last.
+//
+// XTRIM's ~ takes whole nodes, as many as fit in the LIMIT. Where that leaves
+// much of the LIMIT, at most a node remains, which the exact form then takes.
+var Trim = conn.NewOnceScript(source("prelude_named", "prelude_above", "trim"))
