@@ -2,8 +2,9 @@ package stream
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
 // Backoff says how long to wait before something is tried again: Min at first,
@@ -21,17 +22,7 @@ type Backoff struct {
 // Delay returns how long to wait after the given number of failures in a row;
 // less than 1 counts as 1, and a Max below Min as Min. It is safe for concurrent
 // use.
-func (b Backoff) Delay(failures int64) time.Duration {
-	delay := max(b.Min, 1)
-	for ; failures > 1 && delay < b.Max; failures-- {
-		delay *= 2
-		if delay <= 0 { // overflow
-			delay = b.Max
-		}
-	}
-	delay = max(min(delay, b.Max), b.Min)
-	return delay - rand.N(delay/2+1)
-}
+func (b Backoff) Delay(failures int64) time.Duration { return task.Backoff(b).Delay(failures) }
 
 // Or returns b with the zero and negative fields taken from defaults.
 func (b Backoff) Or(defaults Backoff) Backoff {

@@ -12,6 +12,7 @@ import (
 	"millrace/codec"
 	"millrace/offset"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/resp"
 )
 
 // Consumer reads one topic and hands every entry, decoded, to its handler.
@@ -163,7 +164,7 @@ func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T], c *config
 	if !ok {
 		into = intoDecoder[T]{decoder}
 	}
-	most := sizeLimit(c.maxEntry)
+	most := resp.SizeLimit(c.maxEntry)
 	return func(ctx context.Context, entry *Entry) error {
 		if c.isExhausted(entry) {
 			return &MaxDeliveriesError{Deliveries: entry.Deliveries}

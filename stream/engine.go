@@ -106,10 +106,6 @@ const startingWhat = "finding the place to start"
 // stopTimeout limits settling and handing back once the handlers have returned.
 const stopTimeout = time.Second
 
-// recovery is how long to wait before Redis or a store is tried again. Its Max
-// is what a consumer can add to an outage.
-var recovery = Backoff{Min: 50 * time.Millisecond, Max: 500 * time.Millisecond}
-
 func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
 	r := &run{
@@ -391,7 +387,7 @@ func (r *run) persist(ctx context.Context, what string, do func(context.Context)
 			trouble = r.newOutage(what, r.log())
 		}
 		trouble.goesOn(err)
-		if !task.Sleep(ctx, recovery.Delay(trouble.failures)) {
+		if !task.Sleep(ctx, task.Recovery.Delay(trouble.failures)) {
 			return ctx.Err()
 		}
 		r.relocate(err) // once more: before, there may have been no other master

@@ -3,6 +3,7 @@ package stream
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -86,7 +87,7 @@ func (a asker) readNow(ctx context.Context, r *conn.Reader, stream string, from 
 		if err != nil || !from.Seen {
 			return b, err
 		}
-		if there, err := isIn(ctx, r, stream, from, p.EntryLimit()); err != nil || !there {
+		if there, err := conn.HasEntry(ctx, r, stream, from, p.EntryLimit()); err != nil || !there {
 			return resp.Batch{}, cmp.Or(err, errNoWitness)
 		}
 		return b, nil
@@ -105,23 +106,40 @@ func (a asker) readNow(ctx context.Context, r *conn.Reader, stream string, from 
 	return b, nil
 }
 
-// newFeed makes a feed for the run, whose reading ends with ctx.
-func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
-	a := asker{group: group, consumer: consumer, count: r.window.batch, block: r.block, inspect: r.inspectEvery}
-	p, w := newPace(r.intake(), a.count), intervalsOf(r.claimIdle)
-	user := r.engine.client
-	if s := sharingOf(ctx); s != nil && mayShare(user, r.stream) {
-		return s.join(user, r.conn, a, &member{stream: r.stream, worked: r.readWorked, pace: p, eager: true, guard: r.guard, scheduled: scheduled{every: w}})
+// settings are what a feed needs.
+type settings struct {
+	client          redis.UniversalClient // the user's
+	commands        *conn.Client
+	stream          string
+	group, consumer string // empty in log mode
+	count           int    // entries that one read asks for, at the most
+	block, inspect  time.Duration
+	claimIdle       time.Duration
+	budget          resp.Budget
+	// worked is called when a read has worked, without fetch coming back.
+	worked func()
+	guard  guarding // makes the guards of reads; nil is none
+	// hasRoomAhead reports whether there is room for the batch behind the one being read.
+	hasRoomAhead func() bool
+}
+
+// openFeed opens a feed, whose reading ends with ctx. It shares the connections of the
+// Runner in the context, if there is one.
+func openFeed(ctx context.Context, s settings) (feed, error) {
+	a := asker{group: s.group, consumer: s.consumer, count: s.count, block: s.block, inspect: s.inspect}
+	p, every := newPace(s.budget, a.count), intervalsOf(s.claimIdle)
+	if shared := sharingOf(ctx); shared != nil && mayShare(s.client, s.stream) {
+		return shared.join(s.client, s.commands, a, &member{stream: s.stream, worked: s.worked, pace: p, eager: true, guard: s.guard, scheduled: scheduled{every: every}})
 	}
-	reader, err := conn.NewReader(ctx, user, r.block, group != "")
+	reader, err := conn.NewReader(ctx, s.client, s.block, s.group != "")
 	if err != nil {
 		return nil, err
 	}
-	reader.Commands = r.conn
-	f := &ownFeed{asker: a, stream: r.stream, conn: r.conn, reader: reader, every: w, pace: p, eager: true, guard: r.guard}
+	reader.Commands = s.commands
+	f := &ownFeed{asker: a, stream: s.stream, conn: s.commands, reader: reader, every: every, pace: p, eager: true, guard: s.guard}
 	f.end = f.reader.Sockets.Close
-	if group == "" {
-		f.reader.Sockets.Eager = r.window.hasRoomAhead
+	if s.group == "" {
+		f.reader.Sockets.Eager = s.hasRoomAhead
 	} else {
 		f.end = sync.OnceFunc(f.unblock)
 	}
@@ -287,3 +305,11 @@ func nodeOf(ctx context.Context, client redis.UniversalClient, key string) (redi
 	}
 	return client, nil
 }
+
+// errNoWitness is what a feed returns when the entry that was read last is not in
+// the stream any more, so that there may be a gap behind it.
+var errNoWitness = errors.New("the last entry that was read is not in the stream any more")
+
+// guarding makes the guards of a read. One that is patient waits for another look that is
+// on its way, and has the server learn the script.
+type guarding func(ctx context.Context, patient bool) (conn.Guards, error)

@@ -67,7 +67,7 @@ func (g *gate) leave(ctx context.Context, err error) {
 		g.failures = 0
 	case ctx.Err() == nil:
 		g.failures++
-		g.next = time.Now().Add(recovery.Delay(g.failures))
+		g.next = time.Now().Add(task.Recovery.Delay(g.failures))
 	}
 	g.trying = false
 	g.moved.Note()

@@ -225,7 +225,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 		if s.lastRead.ID == s.last {
 			last = s.lastRead
 		}
-		there, err := isIn(ctx, s.client, s.stream, last, s.maxEntry)
+		there, err := conn.HasEntry(ctx, s.client, s.stream, last, s.maxEntry)
 		if err != nil {
 			return err
 		}

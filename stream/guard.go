@@ -10,10 +10,6 @@ import (
 	"millrace/stream/internal/script"
 )
 
-// guarding makes the guards of a read. One that is patient waits for another look that is
-// on its way, and has the server learn the script.
-type guarding func(ctx context.Context, patient bool) (conn.Guards, error)
-
 // guardRead is the source's guarding.
 func (s *groupSource) guardRead(ctx context.Context, patient bool) (conn.Guards, error) {
 	if s.unguarded.Load() || !patient && s.unloaded.Load() {

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"github.com/redis/go-redis/v9"
@@ -10,10 +9,6 @@ import (
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 )
-
-// errNoWitness is what a feed returns when the entry that was read last is not in
-// the stream any more, so that there may be a gap behind it.
-var errNoWitness = errors.New("the last entry that was read is not in the stream any more")
 
 // survey is what the server says of a stream at one moment.
 type survey struct {
@@ -34,7 +29,7 @@ type survey struct {
 // surveyOf asks for a survey, with a look for the entry at the place.
 // Of an entry over the limit of size that costs no memory, here as elsewhere.
 func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, from resp.Place, maxEntry *int) (survey, error) {
-	found, err := lookAt(ctx, client, stream, from, maxEntry)
+	found, err := conn.EntryAt(ctx, client, stream, from, maxEntry)
 	if err != nil {
 		return survey{}, err
 	}
@@ -50,25 +45,6 @@ func surveyOf(ctx context.Context, client redis.UniversalClient, stream string, 
 		added: info.EntriesAdded, deleted: info.MaxDeletedEntryID,
 		witness: from.Is(found), other: found.ID == from.ID && !from.Is(found),
 	}, nil
-}
-
-// isIn reports whether a stream has the entry at a place.
-func isIn(ctx context.Context, client redis.UniversalClient, stream string, p resp.Place, maxEntry *int) (bool, error) {
-	found, err := lookAt(ctx, client, stream, p, maxEntry)
-	return err == nil && p.Is(found), err
-}
-
-// lookAt returns the entry that a stream has under the ID of a place.
-func lookAt(ctx context.Context, client redis.UniversalClient, stream string, p resp.Place, maxEntry *int) (resp.Entry, error) {
-	most := sizeLimit(maxEntry)
-	if p.Sum == 0 {
-		most = 0 // its ID is all that is known of it
-	}
-	found, err := conn.EntryOf(ctx, client, most, "xrange", stream, p.ID, p.ID)
-	if err != nil {
-		return resp.Entry{}, fmt.Errorf("looking for the last entry that was read: %w", err)
-	}
-	return found, nil
 }
 
 // diagnose says what was lost of a stream that was read up to position, the

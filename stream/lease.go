@@ -94,7 +94,7 @@ func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
 	}
 	defer s.window.watchLeaving()()
 	at := time.Now()
-	reply, err := script.TakeHandedBack.Run(ctx, s.client, []string{s.stream}, s.group, s.name, handedBack, room).Slice()
+	reply, err := script.TakeHandedBack.Run(ctx, s.client, []string{s.stream}, s.group, s.name, script.HandedBackTo, room).Slice()
 	if err != nil {
 		s.noteUnanswered(ctx, err)
 		return fmt.Errorf("taking what was handed back: %w", err)

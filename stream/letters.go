@@ -224,7 +224,7 @@ func (l *letters) later(box *letterbox, letter *deadLetter) bool {
 	box.failed = append(box.failed, letter)
 	if box.timer == nil && !box.due {
 		box.failures++
-		box.timer = time.AfterFunc(recovery.Delay(box.failures), func() {
+		box.timer = time.AfterFunc(task.Recovery.Delay(box.failures), func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			box.timer, box.due = nil, true

@@ -12,10 +12,6 @@ const (
 	// defaultNamePrefix begins the names that consumers get from us, which are
 	// ours to remove.
 	defaultNamePrefix = "millrace:"
-	// handedBack is the consumer, run by nobody, that holds what consumers gave
-	// back when they stopped, until others take it. It leaves their own names
-	// with nothing pending, so that those can be removed.
-	handedBack = "millrace/handed-back"
 )
 
 // names knows which default names are in use in this process. It is the one

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+
+	"millrace/stream/internal/script"
 )
 
 // Option changes how a consumer or a producer works from its default. The
@@ -240,7 +242,7 @@ func (c *config) validate() error {
 	if c.discard && c.maxDeliveries == 0 {
 		problems = append(problems, invalid("WithDiscard: give WithMaxDeliveries too; without a limit nothing is ever discarded"))
 	}
-	if c.consumerName == handedBack {
+	if c.consumerName == script.HandedBackTo {
 		problems = append(problems, invalid("WithConsumerName(%q): give another name; this one holds what consumers hand back", c.consumerName))
 	}
 	if c.drain < 0 {

@@ -216,7 +216,7 @@ func (s *groupSource) handBack(ctx context.Context) error {
 }
 
 func (s *groupSource) handBackPage(ctx context.Context, page []returned) error {
-	args := []any{s.group, s.name, handedBack}
+	args := []any{s.group, s.name, script.HandedBackTo}
 	for _, one := range page {
 		refund := 0
 		if one.refund {

@@ -196,7 +196,7 @@ func (s *logSource) lastKnown(ctx context.Context) (resp.Place, error) {
 	known := slices.Clone(s.known.places)
 	s.mu.Unlock()
 	for _, one := range slices.Backward(known) {
-		there, err := isIn(ctx, s.client, s.stream, one.Place, s.maxEntry)
+		there, err := conn.HasEntry(ctx, s.client, s.stream, one.Place, s.maxEntry)
 		if err != nil {
 			return resp.Place{}, err
 		}

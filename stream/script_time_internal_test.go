@@ -80,7 +80,7 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 	for i := range 200 {
 		waiting = append(waiting, fmt.Sprintf("t%d", i))
 		run(makeGroup, waiting[i:])
-		run(`redis.call('XADD', KEYS[1], '*', 'id', 1) redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'STREAMS', KEYS[1], '>')`, waiting[i:], handedBack)
+		run(`redis.call('XADD', KEYS[1], '*', 'id', 1) redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'STREAMS', KEYS[1], '>')`, waiting[i:], script.HandedBackTo)
 	}
 	wide := []string{"wide", "dead"}
 	run(makeGroup, wide)
@@ -125,10 +125,14 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		{"begin, with many fields", func(int) error { return script.Begin.Run(ctx, client, wide[:1], "g", "me", widest, 1, 0).Err() }},
 		{"fetch, with many fields", func(int) error { return script.Fetch.Run(ctx, client, wide[:1], widest, 0).Err() }},
 		{"hand back, a page", func(int) error {
-			return script.HandBack.Run(ctx, client, key, with([]any{"g", "me", handedBack}, pendingOn("me", returnPage, 1))...).Err()
+			return script.HandBack.Run(ctx, client, key, with([]any{"g", "me", script.HandedBackTo}, pendingOn("me", returnPage, 1))...).Err()
 		}},
-		{"take what was handed back", func(int) error { return script.TakeHandedBack.Run(ctx, client, key, "g", "me", handedBack, 100).Err() }},
-		{"what was handed back, 200 streams", func(int) error { return script.FindHandedBack.Run(ctx, client, waiting, "g", handedBack).Err() }},
+		{"take what was handed back", func(int) error {
+			return script.TakeHandedBack.Run(ctx, client, key, "g", "me", script.HandedBackTo, 100).Err()
+		}},
+		{"what was handed back, 200 streams", func(int) error {
+			return script.FindHandedBack.Run(ctx, client, waiting, "g", script.HandedBackTo).Err()
+		}},
 		{"state, 20 streams", func(int) error { return script.State.Run(ctx, client, waiting[:20], "g").Err() }},
 		{"state, 20 streams of many groups", func(int) error {
 			keys := make([]string, 20)

@@ -62,7 +62,7 @@ func (t *Trimmer) Run(ctx context.Context) error {
 			}
 			trouble.add(log, what, err)
 			conn.Relocate(t.client, err)
-			wait = min(wait, recovery.Delay(trouble.failures))
+			wait = min(wait, task.Recovery.Delay(trouble.failures))
 		}
 		if !task.Sleep(ctx, wait) {
 			return nil

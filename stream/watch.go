@@ -101,7 +101,7 @@ func (h *hub) find(ctx context.Context, among map[string]*member, atOnce int, lo
 
 // findHandedBack returns the members for which something was handed back.
 func (h *hub) findHandedBack(ctx context.Context, members []*member) (found []*member, err error) {
-	some, err := script.FindHandedBack.Run(ctx, h.conn.Client, streamsOf(members), h.group, handedBack).Int64Slice()
+	some, err := script.FindHandedBack.Run(ctx, h.conn.Client, streamsOf(members), h.group, script.HandedBackTo).Int64Slice()
 	for _, i := range some {
 		found = append(found, members[i-1])
 	}

@@ -3,6 +3,7 @@ package conn
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/redis/go-redis/v9"
@@ -142,4 +143,25 @@ func NextID(ctx context.Context, client redis.UniversalClient, stream, position 
 		return newQuery(ctx, read, 4, "xread", "count", 1, "streams", stream, position)
 	})
 	return id, err
+}
+
+// HasEntry reports whether a stream has the entry at a place.
+func HasEntry(ctx context.Context, client redis.UniversalClient, stream string, p resp.Place, maxEntry *int) (bool, error) {
+	found, err := EntryAt(ctx, client, stream, p, maxEntry)
+	return err == nil && p.Is(found), err
+}
+
+// EntryAt returns the entry that a stream has under the ID of a place, if it has one. The
+// fields are left out where they are larger than maxEntry, and where the place does not tell
+// entries of one ID apart.
+func EntryAt(ctx context.Context, client redis.UniversalClient, stream string, p resp.Place, maxEntry *int) (resp.Entry, error) {
+	most := resp.SizeLimit(maxEntry)
+	if p.Sum == 0 {
+		most = 0
+	}
+	found, err := EntryOf(ctx, client, most, "xrange", stream, p.ID, p.ID)
+	if err != nil {
+		return resp.Entry{}, fmt.Errorf("looking for the last entry that was read: %w", err)
+	}
+	return found, nil
 }

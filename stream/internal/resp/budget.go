@@ -42,3 +42,11 @@ const Unlimited = math.MaxInt64
 
 // NoLimit is the budget, of any stream, that keeps everything.
 func NoLimit(string) Budget { return Budget{MaxEntry: Unlimited, Room: Unlimited, Least: 1} }
+
+// SizeLimit returns how large an entry may be, for a limit as an option has it; nil is none.
+func SizeLimit(maxEntry *int) int64 {
+	if maxEntry == nil {
+		return Unlimited
+	}
+	return int64(*maxEntry)
+}

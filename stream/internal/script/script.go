@@ -26,6 +26,11 @@ func source(names ...string) string {
 	return b.String()
 }
 
+// HandedBackTo is the consumer, run by nobody, that holds what consumers gave
+// back when they stopped, until others take it. It leaves their own names
+// with nothing pending, so that those can be removed.
+const HandedBackTo = "millrace/handed-back"
+
 // Renew sets the idle time of entries (ARGV[3] and on) to zero, without
 // counting a delivery, as far as they are the consumer's. It returns those that are
 // another's, those that are nobody's, and those that have gone from the stream, which
