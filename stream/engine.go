@@ -14,6 +14,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
@@ -60,7 +61,7 @@ type run struct {
 	settling, carrying task.Lock
 	// guard makes the looks that are sent in front of some reads, round is called for each
 	// read that has come back; nil in log mode.
-	guard guarding
+	guard feed.Guarding
 	round func()
 	// storing is held while a store is at work that may not look at its context.
 	storing task.Lock
@@ -120,7 +121,7 @@ func (e *engine) run(parent context.Context) (err error) {
 		fail(nil)
 	}()
 	var disconnect func()
-	r.conns, disconnect = connsOf(ctx)
+	r.conns, disconnect = feed.ConnsOf(ctx)
 	defer disconnect()
 	if err := r.connect(); err != nil {
 		return err

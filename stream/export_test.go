@@ -8,6 +8,7 @@ import (
 
 	"millrace/offset"
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
 )
@@ -49,11 +50,11 @@ func runs(cmd redis.Cmder, script conn.OnceScript) bool {
 }
 
 type fakeFeed struct {
-	feed
+	feed.Feed
 	next func() []Entry
 }
 
-func (f *fakeFeed) fetch(ctx context.Context, _ resp.Place, take sink, _ func(context.Context) error) error {
+func (f *fakeFeed) Fetch(ctx context.Context, _ resp.Place, take feed.Sink, _ func(context.Context) error) error {
 	entries := f.next()
 	if len(entries) == 0 {
 		<-ctx.Done()
@@ -67,5 +68,5 @@ func (f *fakeFeed) fetch(ctx context.Context, _ resp.Place, take sink, _ func(co
 	return nil
 }
 
-func (f *fakeFeed) interrupt()   {}
-func (f *fakeFeed) close() error { return nil }
+func (f *fakeFeed) Interrupt()   {}
+func (f *fakeFeed) Close() error { return nil }

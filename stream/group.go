@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
 	"millrace/stream/internal/task"
@@ -23,7 +24,7 @@ type groupSource struct {
 	group   string
 	name    string // of the consumer
 	release func()
-	feed    feed
+	feed    feed.Feed
 
 	// alone is held while entries are taken over or taken up.
 	alone task.Lock
@@ -136,7 +137,7 @@ func (s *groupSource) start(ctx context.Context) error {
 func (s *groupSource) fetch(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
-			s.feed.failed()
+			s.feed.Failed()
 		}
 	}()
 	for s.unsure || s.unanswered.Load() {
@@ -148,7 +149,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err = s.feed.fetch(ctx, resp.Place{ID: ">"}, func(b resp.Batch, at time.Time) bool {
+	err = s.feed.Fetch(ctx, resp.Place{ID: ">"}, func(b resp.Batch, at time.Time) bool {
 		if len(b.Left) == 0 {
 			s.lastRead = resp.PlaceAfter(b.Entries)
 		} else {
@@ -281,11 +282,11 @@ func (s *groupSource) stop(ctx context.Context) error {
 	return nil
 }
 
-func (s *groupSource) interrupt() { s.feed.interrupt() }
+func (s *groupSource) interrupt() { s.feed.Interrupt() }
 
 func (s *groupSource) close() error {
 	s.renewTrouble.abandon()
 	s.claimTrouble.abandon()
 	s.release() // not before the stop: another consumer may take the name now
-	return s.feed.close()
+	return s.feed.Close()
 }

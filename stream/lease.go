@@ -11,7 +11,7 @@ import (
 	"millrace/stream/internal/task"
 )
 
-func (s *groupSource) schedule(renewer *task.Task) { s.feed.schedule(renewer) }
+func (s *groupSource) schedule(renewer *task.Task) { s.feed.Schedule(renewer) }
 
 // maintain does what has to be done from time to time while a consumer in group mode
 // runs: it renews the idle time of what is held, so that nobody claims it, and has
@@ -31,7 +31,7 @@ func (s *groupSource) claimOthers(ctx context.Context) {
 func (s *groupSource) claimOrReap(ctx context.Context) (err error) {
 	if s.own.open.Load() {
 		// Entries that are pending on this consumer already come first.
-		if s.feed.isDue() {
+		if s.feed.IsDue() {
 			s.due = true
 			err = s.checkGroup(ctx)
 		}
@@ -49,8 +49,8 @@ func (s *groupSource) claimOrReap(ctx context.Context) (err error) {
 func (s *groupSource) claimFromOthers(ctx context.Context) (err error) {
 	more, full := s.more, false
 	s.more = false
-	s.due = s.feed.isDue() || s.due || more
-	s.given = s.feed.mayBeHandedBack() || s.given || more
+	s.due = s.feed.IsDue() || s.due || more
+	s.given = s.feed.MayBeHandedBack() || s.given || more
 	if s.given {
 		err = s.byItself(func(ctx context.Context) error { return s.claimHandedBack(ctx, &full) })(ctx)
 		s.given = err != nil // or the next round would do nothing, and tell that it works

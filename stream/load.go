@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 
+	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 )
 
@@ -20,11 +21,11 @@ func (r *run) intake() resp.Budget {
 }
 
 // newFeed opens the feed of the run, whose reading ends with ctx.
-func (r *run) newFeed(ctx context.Context, group, consumer string) (feed, error) {
-	return openFeed(ctx, settings{
-		client: r.engine.client, commands: r.conn, stream: r.stream, group: group, consumer: consumer,
-		count: r.window.batch, block: r.block, inspect: r.inspectEvery, claimIdle: r.claimIdle,
-		budget: r.intake(), worked: r.readWorked, guard: r.guard, hasRoomAhead: r.window.hasRoomAhead,
+func (r *run) newFeed(ctx context.Context, group, consumer string) (feed.Feed, error) {
+	return feed.Open(ctx, feed.Settings{
+		Client: r.engine.client, Commands: r.conn, Stream: r.stream, Group: group, Consumer: consumer,
+		Count: r.window.batch, Block: r.block, Inspect: r.inspectEvery, ClaimIdle: r.claimIdle,
+		Budget: r.intake(), Worked: r.readWorked, Guard: r.guard, HasRoomAhead: r.window.hasRoomAhead,
 	})
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"millrace/offset"
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 )
@@ -17,7 +18,7 @@ import (
 // logSource is log mode: XREAD from an offset that the store keeps.
 type logSource struct {
 	*run
-	feed feed
+	feed feed.Feed
 
 	mu    sync.Mutex // because a shared reader takes, while this one looks around
 	from  resp.Place // behind the last entry that was read
@@ -105,7 +106,7 @@ func (s *logSource) place() resp.Place {
 func (s *logSource) fetch(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
-			s.feed.failed()
+			s.feed.Failed()
 		}
 	}()
 	if s.lost != nil {
@@ -116,11 +117,11 @@ func (s *logSource) fetch(ctx context.Context) (err error) {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err = s.feed.fetch(ctx, s.place(), s.take, s.lookAround)
+	err = s.feed.Fetch(ctx, s.place(), s.take, s.lookAround)
 	if err == nil && time.Since(s.looked) >= s.inspectEvery {
 		err = s.lookAround(ctx)
 	}
-	if errors.Is(err, errNoWitness) {
+	if errors.Is(err, feed.ErrNoWitness) {
 		return s.inspect(ctx)
 	}
 	if err == nil || errors.Is(err, errMissing) {
@@ -221,6 +222,6 @@ func (s *logSource) stop(ctx context.Context) error {
 	return nil
 }
 
-func (s *logSource) interrupt() { s.feed.interrupt() }
+func (s *logSource) interrupt() { s.feed.Interrupt() }
 
-func (s *logSource) close() error { return s.feed.close() }
+func (s *logSource) close() error { return s.feed.Close() }

@@ -9,6 +9,7 @@ import (
 
 	"millrace/offset"
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 )
 
@@ -27,7 +28,7 @@ func (s *logSource) lookAround(ctx context.Context) error {
 	case s.missing != nil:
 		return errMissing
 	case from.Seen && s.from == from && !seen.witness && (seen.last != from.ID || seen.other): // or nothing has come
-		return errNoWitness
+		return feed.ErrNoWitness
 	}
 	return nil
 }

@@ -45,7 +45,7 @@ func (w *window) hasRoomLocked() bool {
 	return w.roomLocked() >= w.batch && w.redeliver.len() == 0 && !w.isLoadedLocked()
 }
 
-// hasRoomAhead reports whether there will be room behind the batch that is being read.
+// HasRoomAhead reports whether there will be room behind the batch that is being read.
 func (w *window) hasRoomAhead() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -12,6 +12,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/feed"
 	"millrace/stream/internal/task"
 )
 
@@ -186,7 +187,7 @@ func (r *Runner) Run(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("stream: Run was given no context; pass the one whose end is to stop the Runner")
 	}
-	ctx, endSharing := withSharing(ctx)
+	ctx, endSharing := feed.WithSharing(ctx)
 	defer endSharing()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

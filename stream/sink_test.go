@@ -20,8 +20,8 @@ import (
 	"millrace/stream"
 )
 
-// sink is a database that a handler writes to, and that can be away.
-type sink struct {
+// Sink is a database that a handler writes to, and that can be away.
+type Sink struct {
 	mu     sync.Mutex
 	away   bool
 	poison map[string]bool
@@ -30,7 +30,7 @@ type sink struct {
 	takes  time.Duration
 }
 
-func (s *sink) Handle(_ context.Context, msg *stream.Message[order]) error {
+func (s *Sink) Handle(_ context.Context, msg *stream.Message[order]) error {
 	time.Sleep(s.takes)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -45,20 +45,20 @@ func (s *sink) Handle(_ context.Context, msg *stream.Message[order]) error {
 	return nil
 }
 
-func (s *sink) setAway(away bool) {
+func (s *Sink) setAway(away bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away = away
 }
 
-func (s *sink) count() int {
+func (s *Sink) count() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return len(s.done)
 }
 
-func newSink(poison ...string) *sink {
-	s := &sink{poison: make(map[string]bool), tries: make(map[string][]time.Time), done: make(map[string]bool)}
+func newSink(poison ...string) *Sink {
+	s := &Sink{poison: make(map[string]bool), tries: make(map[string][]time.Time), done: make(map[string]bool)}
 	for _, id := range poison {
 		s.poison[id] = true
 	}
@@ -79,7 +79,7 @@ var sinkModes = map[string]struct {
 	"group, few keys":    {group: true, opts: []stream.Option{stream.WithConcurrency(20), stream.WithOrderKey(lastDigit)}},
 }
 
-func newSinkConsumer(t *testing.T, client *redis.Client, group bool, s *sink, opts []stream.Option) *stream.Consumer[order] {
+func newSinkConsumer(t *testing.T, client *redis.Client, group bool, s *Sink, opts []stream.Option) *stream.Consumer[order] {
 	t.Helper()
 	consumer, err := stream.NewConsumer(client, orders, &offset.Memory{}, s.Handle, opts...)
 	if group {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/feed"
 	"millrace/stream/internal/task"
 )
 
@@ -28,7 +29,7 @@ func (t *Trimmer) Run(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("stream: Run was given no context; pass the one whose end is to stop the trimmer")
 	}
-	conns, disconnect := connsOf(ctx)
+	conns, disconnect := feed.ConnsOf(ctx)
 	defer disconnect()
 	t, err := t.on(conns)
 	if err != nil {

@@ -275,7 +275,7 @@ var engineMutants = []mutant{
 	{
 		name: "a lane gives a member the same batch again",
 		edits: []edit{{
-			"stream/lane.go",
+			"stream/internal/feed/lane.go",
 			"w.from, w.since = from, now",
 			"w.since = now\n\t\t\t_ = from",
 		}},
@@ -284,7 +284,7 @@ var engineMutants = []mutant{
 	{
 		name: "a hub outlives its last member",
 		edits: []edit{{
-			"stream/hub.go",
+			"stream/internal/feed/hub.go",
 			"\treturn len(h.members)\n",
 			"\treturn len(h.members) + 1\n",
 		}},

@@ -48,9 +48,9 @@ var mutants = []mutant{
 	{
 		name: "reads from $ after a failure",
 		edits: []edit{
-			{"stream/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.DropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.DropIfStale"},
-			{"stream/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
-			{"stream/feed.go", "\tlooked time.Time\n}", "\tlooked time.Time\n\tbroken bool\n}"},
+			{"stream/internal/feed/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.DropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.DropIfStale"},
+			{"stream/internal/feed/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.Group == \"\" {\n\t\tf.broken, f.eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
+			{"stream/internal/feed/feed.go", "\tlooked time.Time\n}", "\tlooked time.Time\n\tbroken bool\n}"},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
 	},
@@ -165,7 +165,7 @@ var mutants = []mutant{
 	{
 		name: "what stays pending is not looked for again",
 		edits: []edit{{
-			"stream/watch.go",
+			"stream/internal/feed/watch.go",
 			"m.state == \"\" || m.state != before {",
 			"m.state != before {",
 		}},
@@ -182,7 +182,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "reads on without looking for the last entry",
-		edits: []edit{{"stream/feed.go", "\tif !from.Seen || p.alone {", "\tif from.ID != \"\" {"}},
+		edits: []edit{{"stream/internal/feed/feed.go", "\tif !from.Seen || p.alone {", "\tif from.ID != \"\" {"}},
 		tests: []tests{{inStream, "TestLossesInARunner|TestLossPolicies"}, {inFaults, "TestSilentLosses"}},
 	},
 	{

@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"errors"
@@ -95,8 +95,8 @@ func TestPaceAfterCuts(t *testing.T) {
 		if cut.Asked != want.asked || cut.Least != want.least || p.count != want.next || p.alone != want.alone || p.Steady {
 			t.Errorf("got %+v and %+v, want %+v", cut, p, want)
 		}
-		if (classify(cut).Advice != "") != want.least {
-			t.Errorf("the advice is %q", classify(cut).Advice)
+		if (conn.Classify(cut).Advice != "") != want.least {
+			t.Errorf("the advice is %q", conn.Classify(cut).Advice)
 		}
 	}
 	p.learn(resp.Batch{Entries: make([]resp.Entry, 1), Bytes: 1})

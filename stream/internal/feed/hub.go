@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"context"
@@ -164,11 +164,11 @@ type member struct {
 	// eager is set when the stream may have a batch ready, and is not to be waited
 	// for together with others.
 	eager bool
-	guard guarding // of an eager read, and the first one in a lane; nil is none
+	guard Guarding // of an eager read, and the first one in a lane; nil is none
 	scheduled
 }
 
-func (m *member) fetch(ctx context.Context, from resp.Place, take sink, idle func(context.Context) error) error {
+func (m *member) Fetch(ctx context.Context, from resp.Place, take Sink, idle func(context.Context) error) error {
 	if m.eager {
 		more := false
 		var g conn.Guards
@@ -212,12 +212,12 @@ func (m *member) fetch(ctx context.Context, from resp.Place, take sink, idle fun
 	}
 }
 
-func (m *member) failed() { m.eager = true }
+func (m *member) Failed() { m.eager = true }
 
-// interrupt does nothing: the end of the context ends a fetch.
-func (m *member) interrupt() {}
+// Interrupt does nothing: the end of the context ends a fetch.
+func (m *member) Interrupt() {}
 
-func (m *member) close() error {
+func (m *member) Close() error {
 	m.leave()
 	return nil
 }

@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"context"
@@ -9,10 +9,10 @@ import (
 	"millrace/stream/internal/conn"
 )
 
-// sharing is what the consumers that one Runner runs have in common, so that a
+// Shared is what the consumers that one Runner runs have in common, so that a
 // thousand topics need no thousand connections. It travels in their context,
 // because what a Runner runs may be a wrapper around a consumer.
-type sharing struct {
+type Shared struct {
 	mu   sync.Mutex
 	hubs map[hubKey]*hub
 	// conns are the connections for the commands of all, to each server a few at once.
@@ -34,18 +34,18 @@ const maxCommands = 2
 
 type sharingKey struct{}
 
-// withSharing returns a context whose consumers share, if it is none already. end comes
+// WithSharing returns a context whose consumers share, if it is none already. end comes
 // when all of them have returned.
-func withSharing(ctx context.Context) (_ context.Context, end func()) {
+func WithSharing(ctx context.Context) (_ context.Context, end func()) {
 	if sharingOf(ctx) != nil {
 		return ctx, func() {}
 	}
-	s := &sharing{hubs: make(map[hubKey]*hub), conns: conn.NewClients(maxCommands)}
+	s := &Shared{hubs: make(map[hubKey]*hub), conns: conn.NewClients(maxCommands)}
 	return context.WithValue(ctx, sharingKey{}, s), s.conns.Close
 }
 
-// connsOf returns the connections for the commands of a run with the context.
-func connsOf(ctx context.Context) (_ *conn.Clients, end func()) {
+// ConnsOf returns the connections for the commands of a run with the context.
+func ConnsOf(ctx context.Context) (_ *conn.Clients, end func()) {
 	if s := sharingOf(ctx); s != nil {
 		return s.conns, func() {}
 	}
@@ -53,8 +53,8 @@ func connsOf(ctx context.Context) (_ *conn.Clients, end func()) {
 	return alone, alone.Close
 }
 
-func sharingOf(ctx context.Context) *sharing {
-	s, _ := ctx.Value(sharingKey{}).(*sharing)
+func sharingOf(ctx context.Context) *Shared {
+	s, _ := ctx.Value(sharingKey{}).(*Shared)
 	return s
 }
 
@@ -66,7 +66,7 @@ func mayShare(client redis.UniversalClient, stream string) bool {
 }
 
 // join makes a member the feed of a hub that other consumers read with, too.
-func (s *sharing) join(client redis.UniversalClient, commands *conn.Client, a asker, m *member) (feed, error) {
+func (s *Shared) join(client redis.UniversalClient, commands *conn.Client, a asker, m *member) (Feed, error) {
 	key := hubKey{client: client, asker: a}
 	if _, cluster := client.(*redis.ClusterClient); cluster {
 		key.tag = conn.HashTag(m.stream)
@@ -90,7 +90,7 @@ func (s *sharing) join(client redis.UniversalClient, commands *conn.Client, a as
 }
 
 // leave ends the hub when its last member leaves.
-func (s *sharing) leave(key hubKey, stream string) {
+func (s *Shared) leave(key hubKey, stream string) {
 	if h := s.strike(key, stream); h != nil {
 		// Without the lock: a command of the hub's may be on its way to a server that
 		// stands still.
@@ -99,7 +99,7 @@ func (s *sharing) leave(key hubKey, stream string) {
 }
 
 // strike removes a member from its hub, and returns that if there is none left.
-func (s *sharing) strike(key hubKey, stream string) *hub {
+func (s *Shared) strike(key hubKey, stream string) *hub {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	h := s.hubs[key]

@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"context"
@@ -17,10 +17,10 @@ type waiter struct {
 	stream string
 	intake resp.Budget
 	from   resp.Place
-	take   sink
+	take   Sink
 	worked func() // is called for each read that worked
 	// guard is for the first read here: something may have gone since the one before.
-	guard guarding
+	guard Guarding
 	// out is closed at the end: when take wants no more or there may be a batch
 	// ready, when withdraw has been called, or when the read has failed with err.
 	out chan struct{}

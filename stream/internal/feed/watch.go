@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"context"
@@ -35,7 +35,7 @@ type scheduled struct {
 	state  string // of the stream and the group, "" is not known
 }
 
-func (m *scheduled) schedule(renewer *task.Task) { m.renewer.Store(renewer) }
+func (m *scheduled) Schedule(renewer *task.Task) { m.renewer.Store(renewer) }
 
 func (m *scheduled) request() {
 	if renewer := m.renewer.Load(); renewer != nil {
@@ -43,9 +43,9 @@ func (m *scheduled) request() {
 	}
 }
 
-func (m *scheduled) mayBeHandedBack() bool { return m.handedBack.Swap(false) }
+func (m *scheduled) MayBeHandedBack() bool { return m.handedBack.Swap(false) }
 
-func (m *scheduled) isDue() bool { return m.due.Swap(false) }
+func (m *scheduled) IsDue() bool { return m.due.Swap(false) }
 
 // tick has the members tend what they hold, until ctx is done.
 func (h *hub) tick(ctx context.Context) {

@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"cmp"
@@ -17,36 +17,36 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// feed is where the entries of one stream come from: a connection of the
+// Feed is where the entries of one stream come from: a connection of the
 // consumer's own, or one that it shares with others.
-type feed interface {
-	// fetch waits for entries behind a place and gives them to take. It returns
-	// after the block time, or when take wants no more; with errNoWitness if it
+type Feed interface {
+	// Fetch waits for entries behind a place and gives them to take. It returns
+	// after the block time, or when take wants no more; with ErrNoWitness if it
 	// finds that the entry at the place is gone. Now and then, when nothing comes,
 	// it calls idle, and returns its error.
-	fetch(ctx context.Context, from resp.Place, take sink, idle func(context.Context) error) error
-	// failed has the next fetch come back at once, and so tell that reading works again: a
+	Fetch(ctx context.Context, from resp.Place, take Sink, idle func(context.Context) error) error
+	// Failed has the next fetch come back at once, and so tell that reading works again: a
 	// step before or behind a fetch has failed.
-	failed()
-	// schedule has renewer requested, in group mode, at its interval, and when there may be
+	Failed()
+	// Schedule has renewer requested, in group mode, at its interval, and when there may be
 	// something to do.
-	schedule(renewer *task.Task)
-	// mayBeHandedBack reports whether a consumer may have handed back entries of the
-	// stream, isDue whether it is time to look around; both since they were asked last,
+	Schedule(renewer *task.Task)
+	// MayBeHandedBack reports whether a consumer may have handed back entries of the
+	// stream, IsDue whether it is time to look around; both since they were asked last,
 	// by the claimer.
-	mayBeHandedBack() bool
-	isDue() bool
-	// interrupt ends a fetch that waits, and keeps another one from waiting. It
+	MayBeHandedBack() bool
+	IsDue() bool
+	// Interrupt ends a fetch that waits, and keeps another one from waiting. It
 	// may be called at any time, and more than once.
-	interrupt()
-	// close comes after everything else.
-	close() error
+	Interrupt()
+	// Close comes after everything else.
+	Close() error
 }
 
-// sink takes entries that were asked for at the given time, at least one, and
+// Sink takes entries that were asked for at the given time, at least one, and
 // reports whether there is room for more now. It is called by one goroutine at a
 // time, in log mode perhaps at the same time as idle.
-type sink func(b resp.Batch, at time.Time) (more bool)
+type Sink func(b resp.Batch, at time.Time) (more bool)
 
 // asker is who reads, and how much at a time. Those that are equal, and use one
 // client, may read together.
@@ -88,7 +88,7 @@ func (a asker) readNow(ctx context.Context, r *conn.Reader, stream string, from 
 			return b, err
 		}
 		if there, err := conn.HasEntry(ctx, r, stream, from, p.EntryLimit()); err != nil || !there {
-			return resp.Batch{}, cmp.Or(err, errNoWitness)
+			return resp.Batch{}, cmp.Or(err, ErrNoWitness)
 		}
 		return b, nil
 	}
@@ -99,47 +99,47 @@ func (a asker) readNow(ctx context.Context, r *conn.Reader, stream string, from 
 		return resp.Batch{}, err
 	}
 	if len(b.Entries) == 0 || !from.Is(b.Entries[0]) {
-		return resp.Batch{}, errNoWitness
+		return resp.Batch{}, ErrNoWitness
 	}
 	b.Bytes -= max(b.Entries[0].Bytes(), int64(b.Entries[0].Size))
 	b.Entries = slices.Delete(b.Entries, 0, 1) // not a part of it: the memory is used again
 	return b, nil
 }
 
-// settings are what a feed needs.
-type settings struct {
-	client          redis.UniversalClient // the user's
-	commands        *conn.Client
-	stream          string
-	group, consumer string // empty in log mode
-	count           int    // entries that one read asks for, at the most
-	block, inspect  time.Duration
-	claimIdle       time.Duration
-	budget          resp.Budget
-	// worked is called when a read has worked, without fetch coming back.
-	worked func()
-	guard  guarding // makes the guards of reads; nil is none
-	// hasRoomAhead reports whether there is room for the batch behind the one being read.
-	hasRoomAhead func() bool
+// Settings are what a feed needs.
+type Settings struct {
+	Client          redis.UniversalClient // the user's
+	Commands        *conn.Client
+	Stream          string
+	Group, Consumer string // empty in log mode
+	Count           int    // entries that one read asks for, at the most
+	Block, Inspect  time.Duration
+	ClaimIdle       time.Duration
+	Budget          resp.Budget
+	// Worked is called when a read has worked, without fetch coming back.
+	Worked func()
+	Guard  Guarding // makes the guards of reads; nil is none
+	// HasRoomAhead reports whether there is room for the batch behind the one being read.
+	HasRoomAhead func() bool
 }
 
-// openFeed opens a feed, whose reading ends with ctx. It shares the connections of the
+// Open opens a feed, whose reading ends with ctx. It shares the connections of the
 // Runner in the context, if there is one.
-func openFeed(ctx context.Context, s settings) (feed, error) {
-	a := asker{group: s.group, consumer: s.consumer, count: s.count, block: s.block, inspect: s.inspect}
-	p, every := newPace(s.budget, a.count), intervalsOf(s.claimIdle)
-	if shared := sharingOf(ctx); shared != nil && mayShare(s.client, s.stream) {
-		return shared.join(s.client, s.commands, a, &member{stream: s.stream, worked: s.worked, pace: p, eager: true, guard: s.guard, scheduled: scheduled{every: every}})
+func Open(ctx context.Context, s Settings) (Feed, error) {
+	a := asker{group: s.Group, consumer: s.Consumer, count: s.Count, block: s.Block, inspect: s.Inspect}
+	p, every := newPace(s.Budget, a.count), intervalsOf(s.ClaimIdle)
+	if shared := sharingOf(ctx); shared != nil && mayShare(s.Client, s.Stream) {
+		return shared.join(s.Client, s.Commands, a, &member{stream: s.Stream, worked: s.Worked, pace: p, eager: true, guard: s.Guard, scheduled: scheduled{every: every}})
 	}
-	reader, err := conn.NewReader(ctx, s.client, s.block, s.group != "")
+	reader, err := conn.NewReader(ctx, s.Client, s.Block, s.Group != "")
 	if err != nil {
 		return nil, err
 	}
-	reader.Commands = s.commands
-	f := &ownFeed{asker: a, stream: s.stream, conn: s.commands, reader: reader, every: every, pace: p, eager: true, guard: s.guard}
+	reader.Commands = s.Commands
+	f := &Own{asker: a, stream: s.Stream, conn: s.Commands, reader: reader, every: every, pace: p, eager: true, guard: s.Guard}
 	f.end = f.reader.Sockets.Close
-	if s.group == "" {
-		f.reader.Sockets.Eager = s.hasRoomAhead
+	if s.Group == "" {
+		f.reader.Sockets.Eager = s.HasRoomAhead
 	} else {
 		f.end = sync.OnceFunc(f.unblock)
 	}
@@ -147,14 +147,14 @@ func openFeed(ctx context.Context, s settings) (feed, error) {
 	return f, nil
 }
 
-// ownFeed reads one stream on a connection of its own.
-type ownFeed struct {
+// Own reads one stream on a connection of its own.
+type Own struct {
 	asker
 	stream string
 	conn   *conn.Client
 	reader *conn.Reader
 	every  intervals
-	due    time.Time // isDue's own: when it was the last time
+	due    time.Time // IsDue's own: when it was the last time
 	// end ends a read that blocks. The end of the run's context calls it, unless
 	// forget is called before.
 	end    func()
@@ -169,14 +169,14 @@ type ownFeed struct {
 	// was there: at the start, behind a full batch, after a failure, and after a
 	// pause. Then it is not waited for.
 	eager bool
-	guard guarding // of reads behind which something may have gone; nil is none
+	guard Guarding // of reads behind which something may have gone; nil is none
 	// came is when the last read has come back.
 	came time.Time
 	// looked is when it was looked whether all is as it should be.
 	looked time.Time
 }
 
-func (f *ownFeed) fetch(ctx context.Context, from resp.Place, take sink, idle func(context.Context) error) (err error) {
+func (f *Own) Fetch(ctx context.Context, from resp.Place, take Sink, idle func(context.Context) error) (err error) {
 	f.reading.Store(true)
 	defer f.reading.Store(false)
 	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
@@ -232,13 +232,13 @@ func (f *ownFeed) fetch(ctx context.Context, from resp.Place, take sink, idle fu
 // need no guard.
 const soon = time.Millisecond
 
-func (f *ownFeed) failed() { f.eager = true }
+func (f *Own) Failed() { f.eager = true }
 
-func (f *ownFeed) schedule(renewer *task.Task) { renewer.Every(f.every.renew) }
+func (f *Own) Schedule(renewer *task.Task) { renewer.Every(f.every.renew) }
 
-func (f *ownFeed) mayBeHandedBack() bool { return true }
+func (f *Own) MayBeHandedBack() bool { return true }
 
-func (f *ownFeed) isDue() bool {
+func (f *Own) IsDue() bool {
 	now := time.Now()
 	if now.Sub(f.due) < f.every.check {
 		return false
@@ -247,9 +247,9 @@ func (f *ownFeed) isDue() bool {
 	return true
 }
 
-func (f *ownFeed) interrupt() { f.end() }
+func (f *Own) Interrupt() { f.end() }
 
-func (f *ownFeed) close() error {
+func (f *Own) Close() error {
 	f.forget()
 	return f.reader.Close()
 }
@@ -260,7 +260,7 @@ const unblockTimeout = 100 * time.Millisecond
 // unblock ends a read of a group in a way that loses nothing. Closing the socket
 // under it, the last resort, would leave the entries that it may have got at that
 // very moment pending on us without anybody knowing.
-func (f *ownFeed) unblock() {
+func (f *Own) unblock() {
 	defer f.reader.Sockets.Close()
 	unblock(f.conn, f.reader, f.stream, f.reading.Load)
 }
@@ -306,10 +306,10 @@ func nodeOf(ctx context.Context, client redis.UniversalClient, key string) (redi
 	return client, nil
 }
 
-// errNoWitness is what a feed returns when the entry that was read last is not in
+// ErrNoWitness is what a feed returns when the entry that was read last is not in
 // the stream any more, so that there may be a gap behind it.
-var errNoWitness = errors.New("the last entry that was read is not in the stream any more")
+var ErrNoWitness = errors.New("the last entry that was read is not in the stream any more")
 
-// guarding makes the guards of a read. One that is patient waits for another look that is
+// Guarding makes the guards of a read. One that is patient waits for another look that is
 // on its way, and has the server learn the script.
-type guarding func(ctx context.Context, patient bool) (conn.Guards, error)
+type Guarding func(ctx context.Context, patient bool) (conn.Guards, error)

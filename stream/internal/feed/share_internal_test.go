@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"context"
@@ -31,13 +31,13 @@ func TestAHubThatEndsHoldsUpNobody(t *testing.T) {
 			return redis.ErrClosed
 		}
 	}})
-	s := &sharing{hubs: make(map[hubKey]*hub), conns: conn.NewClients(maxCommands)}
+	s := &Shared{hubs: make(map[hubKey]*hub), conns: conn.NewClients(maxCommands)}
 	defer s.conns.Close()
 	commands, err := s.conns.Of(client)
 	if err != nil {
 		t.Fatal(err)
 	}
-	join := func(group string) feed {
+	join := func(group string) Feed {
 		joined, err := s.join(client, commands, asker{group: group, consumer: "c", count: 1, block: time.Second, inspect: time.Hour},
 			&member{stream: "s", scheduled: scheduled{every: intervals{renew: time.Millisecond, check: time.Hour}}})
 		if err != nil {
@@ -50,7 +50,7 @@ func TestAHubThatEndsHoldsUpNobody(t *testing.T) {
 	left := make(chan struct{})
 	go func() {
 		defer close(left)
-		_ = leaving.close()
+		_ = leaving.Close()
 	}()
 	deadline := time.After(10 * time.Second)
 	for gone := false; !gone; time.Sleep(time.Millisecond) { // it has no hub any more
@@ -70,5 +70,5 @@ func TestAHubThatEndsHoldsUpNobody(t *testing.T) {
 	other := join("another")
 	release()
 	<-left
-	_ = other.close()
+	_ = other.Close()
 }

@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"context"

@@ -1,4 +1,4 @@
-package stream
+package feed
 
 import (
 	"errors"
@@ -34,7 +34,7 @@ func TestAReadOfOneEntryLooksForTheOneBefore(t *testing.T) {
 	if err := client.XTrimMinID(t.Context(), "s", "3-0").Err(); err != nil {
 		t.Fatal(err)
 	}
-	if ids, err := readBehindAt(r, 1, p); len(ids) > 0 || !errors.Is(err, errNoWitness) {
+	if ids, err := readBehindAt(r, 1, p); len(ids) > 0 || !errors.Is(err, ErrNoWitness) {
 		t.Errorf("it has read %v, %v, and the entry before has gone", ids, err)
 	}
 }
