@@ -1,7 +1,7 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, resp and conn. They import only rooms that come earlier in
-// that list, and nothing of package stream, which has the rest of the engine.
+// page of its own: task, contain, resp, conn, script and feed. They import only rooms that
+// come earlier in that list, and nothing of package stream, which has the rest of the engine.
 //
 // # One consumer
 //
@@ -64,13 +64,13 @@
 //
 // A lock may be taken while one to its left is held, never the other way round:
 //
-//	sharing.mu -> hub.mu -> meter.mu -> window.mu -> the lock of a task
+//	feed.Shared.mu -> hub.mu -> meter.mu -> window.mu -> the lock of a task
 //	letterbox.telling -> letters.mu -> window.mu
 //	letterbox.telling -> meter.mu
 //	meter.mu, hub.mu -> the lock of a watchdog -> that of the queue in which its try waits
 //
-// All other mutexes are held alone: Runner.mu, gate.mu, logSource.mu, account.mu, names, and
-// those of the room conn.
+// All other mutexes are held alone: Runner.mu, logSource.mu, account.mu, names, and those of
+// the rooms.
 //
 // No mutex is held while a server is asked, and none but letterbox.telling while code of
 // the user runs (log handlers, observers). A lock that is held meanwhile is a task.Lock,
@@ -145,12 +145,13 @@
 //	group mode                  group, entry, own, claim, lease, renew, reap, name, namesake
 //	losses                      inspect, unread, account, guard, loss
 //	dead letters                letters, deadletter
-//	feeds                       feed, hub, lane, share, gate, watch, pace, cut
+//	feeds, shared reads         internal/feed
 //	connections                 internal/conn
 //	replies, entries, IDs       internal/resp
 //	panics of the user's code   internal/contain; verdict
 //	tasks, locks, watchdogs     internal/task
-//	scripts                     script, trimscript, once, mirror
-//	publishing, retention       producer, publisher, publishall, write, trim, trimmer
+//	scripts                     internal/script
+//	publishing, retention       producer, publisher, publishall, write, once, trim, trimmer,
+//	                            mirror
 //	what it tells               meter, incident, stats, health, lag, observer
 package internal
