@@ -48,7 +48,7 @@ var mutants = []mutant{
 		name: "reads from $ after a failure",
 		edits: []edit{
 			{"stream/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.DropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.DropIfStale"},
-			{"stream/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.Eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
+			{"stream/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
 			{"stream/feed.go", "\tlooked time.Time\n}", "\tlooked time.Time\n\tbroken bool\n}"},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -119,7 +119,7 @@ var mutants = []mutant{
 			{
 				"stream/log.go",
 				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn nil\n",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].ID)\n",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].id)\n",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
