@@ -1,5 +1,7 @@
 // Package internal describes the engine of package stream on one page, for those who
-// change it. It has no code of its own; rooms of the engine go below it.
+// change it. It has no code of its own; the rooms of the engine are below it, each with a
+// page of its own: task, contain, resp and conn. They import only rooms that come earlier in
+// that list, and nothing of package stream, which has the rest of the engine.
 //
 // # One consumer
 //
@@ -18,12 +20,13 @@
 //  1. [reader] groupSource.fetch waits for room in the window (run.awaitRoom) and calls
 //     feed.fetch. The feed sends XREADGROUP on a connection of its own, or joins the read
 //     of the Runner's hub.
-//  2. [reader] capture takes the reply from the connection, reply.go makes entries of it,
-//     run.take puts them into the window and wakes workers.
+//  2. [reader] conn takes the reply from the connection, resp.Parser makes entries of it
+//     (resp.Batch), run.take puts them into the window, each as an item, and wakes workers.
 //  3. [worker] window.next hands out an entry that may be begun. groupSource.begin fetches
 //     the fields, and counts the delivery, of an entry that is delivered again.
-//  4. [worker] the chain runs: middleware, then decode, then the handler. run.conclude
-//     and engine.judge turn its error into an Outcome.
+//  4. [worker] the chain runs on the worker's own Entry, which is filled from the item:
+//     middleware, then decode, then the handler. run.conclude and engine.judge turn its
+//     error into an Outcome.
 //  5. [worker] window.end puts the entry where the outcome says, see "States".
 //  6. [settler] run.settleNow takes the ended entries from the window, groupSource.settle
 //     acks them, and window.settled forgets them.
@@ -39,11 +42,11 @@
 //   - workers (run.startWorker): from none to WithConcurrency, started when entries may be begun,
 //     ended after a second without any. A batch handler has workers for the entries that
 //     wait in its batches, and one goroutine for each batch at work (assembler.start).
-//   - settler, tender and taker are errands: each has a goroutine only while it is at work.
-//     The settler settles. In group mode the tender renews what the consumer holds, and the
-//     taker looks for losses, claims, and removes names of dead consumers.
+//   - settler, renewer and claimer are tasks (task.Task): each has a goroutine only while it
+//     is at work. The settler settles. In group mode the renewer renews the leases of pending
+//     entries, and the claimer looks for losses, claims, and removes names of dead consumers.
 //   - letters.write: up to eight for each server of dead letters, one while that fails; the
-//     sweeper, an errand, ends the letters of entries that another consumer has claimed.
+//     sweeper, a task, ends the letters of entries that another consumer has claimed.
 //   - timers (time.AfterFunc): window.dueTimer (an entry is due), window.settleTimer (a settling is
 //     due), window.idleTimer (workers have nothing to do), the complaint of a full window,
 //     one for letters that have failed, one a second while a read waits (follow.go).
@@ -51,8 +54,8 @@
 //     its own; glance and the claim that waits do the same for a single command.
 //
 // Of a Runner with shared connections, for each hub: the hot lane and the cold lane, and in
-// group mode tick and checkStreams, which ask the members' tenders and takers. Of a Runner
-// itself: one goroutine for each member (Runner.keep).
+// group mode tick and checkStreams, which request the members' renewers. Of a Runner itself:
+// one goroutine for each member (Runner.keep).
 //
 // Package stream starts no other goroutine. A constructor starts none.
 //
@@ -60,23 +63,23 @@
 //
 // A lock may be taken while one to its left is held, never the other way round:
 //
-//	sharing.mu -> hub.mu -> meter.mu -> window.mu -> errand.mu
+//	sharing.mu -> hub.mu -> meter.mu -> window.mu -> the lock of a task
 //	letterbox.telling -> letters.mu -> window.mu
 //	letterbox.telling -> meter.mu
-//	meter.mu, hub.mu -> watchdog.mu -> the lock of what that try waits for (movement.mu)
+//	meter.mu, hub.mu -> the lock of a watchdog -> that of the queue in which its try waits
 //
-// All other mutexes are held alone: Runner.mu, conns.mu, conn.mu, commandSocket, refusals.mu,
-// sockets.mu, gate.mu, logSource.mu, account.mu, names.
+// All other mutexes are held alone: Runner.mu, gate.mu, logSource.mu, account.mu, names, and
+// those of the room conn.
 //
 // No mutex is held while a server is asked, and none but letterbox.telling while code of
-// the user runs (log handlers, observers). What has to be held meanwhile is an exclusive, a
-// lock that a context can give up:
+// the user runs (log handlers, observers). A lock that is held meanwhile is a task.Lock,
+// which a context can give up:
 //
 //   - run.settling: one settling at a time. A worker of group mode also takes it before it
 //     delivers an entry again, and acks what has ended: a crash must not charge that.
 //   - run.storing: one call of a store of the user's, taken under settling.
 //   - run.carrying: one oversized dead letter in memory at a time.
-//   - groupSource.alone: the reader takes up, or the taker claims, pending entries. An entry
+//   - groupSource.alone: the reader takes up, or the claimer claims, pending entries. An entry
 //     that the server has given to one of them is not in the window yet, and the other
 //     would take it for one that nobody knows of.
 //   - groupSource.renewal: one renewal of pending entries at a time.
@@ -92,11 +95,11 @@
 //	             | +--- due -------|---------------------/                    |  |
 //	             |                 +--dead letter----> writing ---written-----+  |
 //	             |                 +--over the limit-> parked (group mode)       |
-//	             |                 +--stop-----------> broken                    |
+//	             |                 +--stop-----------> interrupted               |
 //	             +--behind its key-+                                             |
 //	                                                   settled: forgotten <------+
 //
-// An entry in any state but done is given up (lost) when another consumer has claimed it;
+// An entry in any state but done is given up (taken) when another consumer has claimed it;
 // a worker that has it is told by the end of its context, and its result does not count.
 // With an order key an entry is begun when it is the first of its key in the window: the
 // line of a key ends with window.last, and each entry knows the one behind it.
@@ -134,18 +137,19 @@
 //
 // # Where to find it
 //
-//	the run loop, judging       engine, worker, outcome, contain
-//	the window                  window, held, room, load, staff, settle, pending, renew,
+//	the run loop, judging       engine, worker, outcome, usercode
+//	the window                  window, item, room, load, workers, settle, pending, renew,
 //	                            streak, cause, stats; assembler for batches
 //	log mode                    log, resume, stored, history, count, start
 //	group mode                  group, entry, own, claim, lease, renew, reap, name, namesake
 //	losses                      inspect, unread, account, guard, loss
 //	dead letters                letters, deadletter
-//	feeds                       feed, hub, lane, share, gate, watch
-//	connections                 conn, dial, derive, hooks, callback, reader, capture, ahead,
-//	                            follow, class, cut, glance
-//	replies                     wire, reply, intake
+//	feeds                       feed, hub, lane, share, gate, watch, pace, cut
+//	connections                 internal/conn
+//	replies, entries, IDs       internal/resp
+//	panics of the user's code   internal/contain; verdict
+//	tasks, locks, watchdogs     internal/task
 //	scripts                     script, trimscript, once, mirror
 //	publishing, retention       producer, publisher, publishall, write, trim, trimmer
-//	what it tells               meter, incident, stats, health, lag, observer, watchdog
+//	what it tells               meter, incident, stats, health, lag, observer
 package internal
