@@ -39,19 +39,20 @@
 // Of one run:
 //
 //   - the reader is the goroutine of Run. It is the only one that adds what was read.
-//   - workers (run.startWorker): from none to WithConcurrency, started when entries may be begun,
-//     ended after a second without any. A batch handler has workers for the entries that
-//     wait in its batches, and one goroutine for each batch at work (assembler.start).
+//   - workers (run.startWorker): from none to WithConcurrency, started when entries may be
+//     begun, ended after a second without any. A batch handler has workers for the entries
+//     that wait in its batches, and one goroutine for each batch at work (assembler.run).
 //   - settler, renewer and claimer are tasks (task.Task): each has a goroutine only while it
 //     is at work. The settler settles. In group mode the renewer renews the leases of pending
 //     entries, and the claimer looks for losses, claims, and removes names of dead consumers.
 //   - letters.write: up to eight for each server of dead letters, one while that fails; the
 //     sweeper, a task, ends the letters of entries that another consumer has claimed.
-//   - timers (time.AfterFunc): window.dueTimer (an entry is due), window.settleTimer (a settling is
-//     due), window.idleTimer (workers have nothing to do), the complaint of a full window,
-//     one for letters that have failed, one a second while a read waits (follow.go).
-//   - elsewhere runs code of the user that may end its goroutine or panic on a goroutine of
-//     its own; glance and the claim that waits do the same for a single command.
+//   - timers (time.AfterFunc): window.dueTimer (an entry is due), window.settleTimer (a
+//     settling is due), window.idleTimer (workers have nothing to do), the report of a full
+//     window, one for letters that have failed, one a second while a read waits (conn).
+//   - contain.Isolated runs code of the user that may end its goroutine or panic on a
+//     goroutine of its own; a query without fields, and a try to write a letter, have one
+//     for their command.
 //
 // Of a Runner with shared connections, for each hub: the hot lane and the cold lane, and in
 // group mode tick and checkStreams, which request the members' renewers. Of a Runner itself:
@@ -84,8 +85,8 @@
 //     would take it for one that nobody knows of.
 //   - groupSource.renewal: one renewal of pending entries at a time.
 //   - groupSource.checking: one look at the group. A guarded read holds it to its reply.
-//   - server.places (a channel): commands at work on one server, see conn.go. A place is
-//     taken last, and given back with the reply.
+//   - the places of a server (a channel, in conn): commands at work on it. A place is taken
+//     last, and given back with the reply.
 //
 // # States of an entry
 //
