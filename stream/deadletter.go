@@ -79,6 +79,7 @@ type deadLetter struct {
 	cause   error
 	failure error // that came out of the chain
 	took    time.Duration
+	tried   chan struct{} // closed when it was tried, or has its end
 
 	// failed is set once it could not be written, unknown once it may have been,
 	// because there was no answer.

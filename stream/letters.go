@@ -38,9 +38,11 @@ type letterbox struct {
 
 	// The rest is guarded by letters.mu.
 
-	fresh   []*deadLetter // not tried yet; these come first
-	failed  []*deadLetter
-	late    int // letters that have failed, and have no end yet
+	fresh  []*deadLetter // not tried yet; these come first
+	failed []*deadLetter
+	late   int // letters that have failed, and have no end yet
+	// slow is set once a worker has waited in vain, until a letter has its end.
+	slow    bool
 	writers int
 	// due is set when the first of failed may be tried again, which timer does after
 	// so many failures.
@@ -55,6 +57,9 @@ const maxWriters = 8
 // letterGrace is how long a write that is on its way may take when it is given up. The
 // client may not know of that: it waits for a server as long as its options say.
 const letterGrace = 250 * time.Millisecond
+
+// firstTry is how long a worker waits for the first try of its letter.
+const firstTry = 10 * time.Millisecond
 
 const writingLetters = "writing to the dead letters"
 
@@ -95,20 +100,40 @@ func newLetters(handling context.Context, r *run) *letters {
 	return l
 }
 
-// post has a dead letter written, whose entry comes from its worker.
+// post has a dead letter written, whose entry comes from its worker. It returns when that
+// was tried, or soon: the log usually tells of an entry before the next one is handled,
+// and many failures are no faster than the server of their letters.
 func (l *letters) post(letter *deadLetter) {
 	if !l.window.hold(letter.one) {
 		defer l.window.forget(letter.one) // also if an observer ends this goroutine
 		l.noteEnd(letter.one, OutcomeClaimed, letter.failure, letter.took)
 		return
 	}
+	letter.tried = make(chan struct{})
+	box, waits := l.add(letter)
+	if !waits {
+		return
+	}
+	select {
+	case <-letter.tried:
+	case <-l.over:
+	case <-time.After(firstTry):
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		box.slow = true
+	}
+}
+
+// add puts a letter into the box of its server. It reports whether the worker waits for
+// the first try, which it does not while that server makes others wait.
+func (l *letters) add(letter *deadLetter) (box *letterbox, waits bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	key := any(letter.client)
 	if key != nil && !reflect.TypeOf(key).Comparable() {
 		key = reflect.TypeOf(key)
 	}
-	box := l.boxes[key]
+	box = l.boxes[key]
 	if box == nil {
 		box = &letterbox{trouble: l.newOutage(writingLetters, l.log())}
 		box.trouble.elsewhere = letter.client != nil
@@ -117,6 +142,7 @@ func (l *letters) post(letter *deadLetter) {
 	l.open.Add(1)
 	box.fresh = append(box.fresh, letter)
 	l.employLocked(box)
+	return box, box.late == 0 && !box.slow
 }
 
 // employLocked finds writers for the letters that may be written.
@@ -194,6 +220,7 @@ func (l *letters) isOver(letter *deadLetter) bool {
 func (l *letters) tried(box *letterbox, letter *deadLetter, settled bool, err error) {
 	box.telling.Lock()
 	defer box.telling.Unlock()
+	defer letter.noteTried()
 	ended := err == nil || err == ErrClaimed || errors.Is(err, errGone) //nolint:errorlint // our own, never wrapped
 	if !ended && !l.isOver(letter) {
 		box.trouble.goesOn(err)
@@ -207,6 +234,15 @@ func (l *letters) tried(box *letterbox, letter *deadLetter, settled bool, err er
 		box.trouble.ends()
 	}
 	l.open.Done()
+}
+
+// noteTried lets the worker go that waits for the first try. The caller holds telling.
+func (letter *deadLetter) noteTried() {
+	select {
+	case <-letter.tried:
+	default:
+		close(letter.tried)
+	}
 }
 
 // later puts a letter back that could not be written. It reports false if it is not to
@@ -239,6 +275,7 @@ func (l *letters) later(box *letterbox, letter *deadLetter) bool {
 func (l *letters) strike(box *letterbox, letter *deadLetter, ended bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	box.slow = false
 	if !letter.failed {
 		return false
 	}

@@ -216,6 +216,57 @@ func TestDeadLetterServerThatStandsStill(t *testing.T) {
 	})
 }
 
+// The worker of a dead letter waits a moment for the first try: what becomes of the entry
+// is told before the next one is handled, also where the letter cannot be written.
+func TestDeadLetterIsToldBeforeTheNextEntry(t *testing.T) {
+	t.Parallel()
+	for line, broken := range map[string]bool{
+		"entry passed: it is in the dead letters now": false,
+		"writing to the dead letters failed":          true,
+	} {
+		t.Run(line, func(t *testing.T) {
+			bubble(t, func(t *testing.T, client *redis.Client) {
+				if broken {
+					breakDeadLetters(t, client)
+				}
+				var out logs
+				rec := newRecorder()
+				rec.handle = func(ctx context.Context, msg *stream.Message[order]) error {
+					if msg.Value.ID == "good" && len(out.lines(line)) != 1 {
+						t.Errorf("the next entry is handled before that is told:\n%s", out.String())
+					}
+					return refuseBad(ctx, msg)
+				}
+				start(t, newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithLogger(out.Logger())))
+				add(t, client, "bad")
+				add(t, client, "good")
+				time.Sleep(time.Second)
+				if n := len(rec.Seen()); n != 2 {
+					t.Errorf("%d deliveries, want 2", n)
+				}
+			})
+		})
+	}
+}
+
+// A worker does not wait for a server of dead letters that has just made it wait.
+func TestDeadLetterServerThatIsSlow(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		rec := newRefuser()
+		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{Client: (&silent{}).client(t)}))
+		start(t, consumer)
+		for i := range 100 {
+			add(t, client, fmt.Sprint("bad", i))
+		}
+		add(t, client, "good")
+		time.Sleep(50 * time.Millisecond)
+		if s := consumer.Stats(); s.Handled != 1 || s.Held != 100 {
+			t.Errorf("after 50 ms: %+v", s)
+		}
+	})
+}
+
 // A stop uses up no attempt of an entry whose dead letter was not written.
 func TestAttemptsOfADeadLetterAfterAStop(t *testing.T) {
 	t.Parallel()

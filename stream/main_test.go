@@ -2,6 +2,8 @@ package stream_test
 
 import (
 	"flag"
+	"runtime"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -11,6 +13,10 @@ import (
 func TestMain(m *testing.M) {
 	// A failure is told with its whole plan; the files would be left by each mutant.
 	if err := flag.Set("rapid.nofailfile", "true"); err != nil {
+		panic(err)
+	}
+	// Most tests wait for a server, and not for the processor. -parallel goes before this.
+	if err := flag.Set("test.parallel", strconv.Itoa(2*runtime.GOMAXPROCS(0))); err != nil {
 		panic(err)
 	}
 	goleak.VerifyTestMain(m,

@@ -409,6 +409,16 @@ var mutants = []mutant{
 		tests: []tests{{inStream, "TestDeadLettersOfSeveralKinds"}},
 	},
 	{
+		name:  "the next entry is handled before trouble with a dead letter is told",
+		edits: []edit{{"stream/letters.go", "return box, box.late == 0 && !box.slow", "return box, false"}},
+		tests: []tests{{inStream, "TestDeadLetterIsToldBeforeTheNextEntry"}},
+	},
+	{
+		name:  "each dead letter waits for a server that stands still",
+		edits: []edit{{"stream/letters.go", "\t\tbox.slow = true\n", ""}},
+		tests: []tests{{inStream, "TestDeadLetterServerThatIsSlow"}},
+	},
+	{
 		name:  "dead letters that work wait for those that do not",
 		edits: []edit{{"stream/letters.go", "\tcase len(box.fresh) > 0:\n\tcase len(box.failed) > 0 && (box.due || l.stopped):", "\tcase len(box.failed) == 0 && len(box.fresh) > 0:\n\tcase len(box.failed) > 0 && (box.due || l.stopped):"}},
 		tests: []tests{{inStream, "TestDeadLettersOfSeveralKinds"}},

@@ -31,18 +31,11 @@ func want(entries int, value string) []resp.Batch {
 	return []resp.Batch{one}
 }
 
-func protocols(t *testing.T, test func(t *testing.T, protocol int)) {
-	t.Helper()
-	for _, protocol := range []int{2, 3} {
-		t.Run(fmt.Sprint("RESP", protocol), func(t *testing.T) { t.Parallel(); test(t, protocol) })
-	}
-}
-
 // What goes through go-redis unnoticed only costs more, and no other test would
 // tell.
 func TestRepliesAreCaught(t *testing.T) {
 	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		note := map[int]string{3: ">1\r\n$4\r\nnews\r\n"}[protocol]
 		r := cannedReader(t, &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{resptest.Steps(resptest.Reply(protocol, 1, "x")), resptest.Steps(note + resptest.Reply(protocol, 1, "x"))}})
 		if reply, err := r.XRead(t.Context(), &redis.XReadArgs{Streams: []string{"s", "0"}}).Result(); !errors.Is(err, redis.Nil) || len(reply) > 0 {
@@ -57,7 +50,7 @@ func TestRepliesAreCaught(t *testing.T) {
 // A reply that is cut never brings entries, and the next read works.
 func TestReplyIsCutAnywhere(t *testing.T) {
 	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		reply := resptest.Reply(protocol, 3, strings.Repeat("v", 120))
 		for cut := range len(reply) {
 			r := cannedReader(t, &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{resptest.Steps(reply[:cut]), resptest.Steps(reply)}})
@@ -76,7 +69,7 @@ func TestReplyIsCutAnywhere(t *testing.T) {
 // if a value makes it look like one.
 func TestNothingIsReadBehindAnError(t *testing.T) {
 	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		inner := resptest.Reply(protocol, 1, "forged")
 		outer := resptest.Reply(protocol, 1, inner)
 		at := strings.Index(outer, inner)
@@ -95,7 +88,7 @@ func TestNothingIsReadBehindAnError(t *testing.T) {
 
 func TestReplyComesInPieces(t *testing.T) {
 	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		for _, size := range []int{0, 1, 50, 100, 2000, resp.WireSize - 2, resp.WireSize, 3 * resp.WireSize} {
 			value := strings.Repeat("0123456789", size/10+1)[:size]
 			for _, piece := range []int{1, 3, 1000} {
@@ -112,7 +105,7 @@ func TestReplyComesInPieces(t *testing.T) {
 // were nothing between it and the server.
 func TestOtherRepliesPass(t *testing.T) {
 	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		for _, reply := range []string{
 			"-ERR no\r\n", "-NOGROUP none\r\n", "!7\r\nERR no!\r\n", "*-1\r\n", "$-1\r\n", "_\r\n", "%-1\r\n",
 			"+OK\r\n", ":1\r\n", "$1\r\nx\r\n", "#t\r\n", "*0\r\n", "%0\r\n",
@@ -177,7 +170,7 @@ func TestNotificationsPass(t *testing.T) {
 // connection, and nothing of what it said is taken for the next reply.
 func TestBytesBeyondTheReply(t *testing.T) {
 	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		c := &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{
 			resptest.Steps(resptest.Reply(protocol, 1, "x") + resptest.Reply(protocol, 1, "unasked")),
 			resptest.Steps(resptest.Reply(protocol, 1, "y")),

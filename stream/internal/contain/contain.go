@@ -12,9 +12,9 @@ import (
 // The user's code runs in many places: handlers, middleware and codecs, stores, loss
 // policies, order keys, observers, log handlers, the client's hooks and callbacks, and
 // the methods of every error that comes from one of them. A panic there, or
-// runtime.Goexit, becomes an error of the entry or the command at hand. [CatchPanic]
-// does that for the chain of an entry, caught and elsewhere for everything else, and
-// harmless for the methods of errors.
+// runtime.Goexit, becomes an error of the entry or the command at hand. The CatchPanic of
+// package stream does that for the chain of an entry, Caught and Isolated for everything
+// else, and Harmless for the methods of errors.
 
 // ErrGoexit is the failure of a function that ended its goroutine.
 var ErrGoexit = errors.New("the function ended its goroutine (runtime.Goexit) instead of returning")
@@ -42,7 +42,7 @@ func NewPanicError(value any) *PanicError {
 	return &PanicError{Err: Harmless(err), Stack: debug.Stack()}
 }
 
-// Caught calls do. A panic is returned as a [*panicked].
+// Caught calls do. A panic is returned as a [*PanicError].
 func Caught(do func() error) (err error) {
 	defer func() {
 		if value := recover(); value != nil {

@@ -36,7 +36,7 @@ func readBehindAt(r *conn.Reader, n int, p pace) (ids []string, err error) {
 // What follows on a full batch is asked for once, and before it is needed.
 func TestNextReadIsSentAhead(t *testing.T) {
 	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		c := &resptest.Server{Protocol: protocol, Replies: [][]resptest.Step{
 			resptest.Steps(resptest.Numbered(protocol, 1, 4, 5)), resptest.Steps(resptest.Numbered(protocol, 4, 7, 5)), resptest.Steps(resptest.Numbered(protocol, 7, 8, 5)), resptest.Steps(resptest.Numbered(protocol, 8, 8, 5)),
 		}}
@@ -101,7 +101,7 @@ func TestNothingIsSentAheadWhileEntriesAreLarge(t *testing.T) {
 // A reply that was sent for ahead, and is not wanted after all, is nobody else's.
 func TestReplySentForAheadIsDropped(t *testing.T) {
 	t.Parallel()
-	protocols(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		note := map[int]string{3: ">1\r\n$4\r\nnews\r\n"}[protocol]
 		for name, unwanted := range map[string]string{
 			"entries": note + resptest.Numbered(protocol, 4, 7, 5), "an error": note + "-LOADING it is\r\n", "nothing": note + "*-1\r\n",

@@ -2,7 +2,6 @@ package feed
 
 import (
 	"context"
-	"fmt"
 	"testing"
 	"time"
 
@@ -19,12 +18,4 @@ func cannedReader(t testing.TB, c *resptest.Server) *conn.Reader {
 	}
 	t.Cleanup(func() { _ = r.Close() })
 	return r
-}
-
-// protocols runs a test for each version of RESP.
-func protocols(t *testing.T, test func(t *testing.T, protocol int)) {
-	t.Helper()
-	for _, protocol := range []int{2, 3} {
-		t.Run(fmt.Sprint("RESP", protocol), func(t *testing.T) { t.Parallel(); test(t, protocol) })
-	}
 }

@@ -3,23 +3,10 @@ package resp
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
-	"testing"
 
 	"github.com/redis/go-redis/v9"
 )
-
-// protocolsOf runs a test for each protocol.
-func eachProtocol(t *testing.T, test func(t *testing.T, protocol int)) {
-	t.Helper()
-	for _, protocol := range []int{2, 3} {
-		t.Run(fmt.Sprint("RESP", protocol), func(t *testing.T) {
-			t.Parallel()
-			test(t, protocol)
-		})
-	}
-}
 
 // goRedisBatches is what go-redis reads, in our form.
 func goRedisBatches(client *redis.Client) ([]Batch, error) {

@@ -11,7 +11,7 @@ import (
 // Looking through a reply takes nothing of it, however it comes, and tells its end.
 func TestOutline(t *testing.T) {
 	t.Parallel()
-	eachProtocol(t, func(t *testing.T, protocol int) {
+	resptest.Protocols(t, func(t *testing.T, protocol int) {
 		for _, size := range []int{0, 99, 100, WireSize, aheadSize / 3} {
 			reply := resptest.Numbered(protocol, 3, 5, size)
 			for _, piece := range []int{1, 7, 1 << 16, 1 << 30} {

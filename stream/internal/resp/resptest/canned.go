@@ -210,3 +210,14 @@ func Numbered(protocol, first, last, size int) string {
 	}
 	return reply
 }
+
+// Protocols runs a test for each version of RESP.
+func Protocols(t *testing.T, test func(t *testing.T, protocol int)) {
+	t.Helper()
+	for _, protocol := range []int{2, 3} {
+		t.Run(fmt.Sprint("RESP", protocol), func(t *testing.T) {
+			t.Parallel()
+			test(t, protocol)
+		})
+	}
+}
