@@ -414,7 +414,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "each dead letter waits for a server that stands still",
-		edits: []edit{{"stream/letters.go", "		box.slow = true\n", ""}},
+		edits: []edit{{"stream/letters.go", "\t\tbox.slow = true\n", ""}},
 		tests: []tests{{inStream, "TestDeadLetterServerThatIsSlow"}},
 	},
 	{
