@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/batch"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/feed"
@@ -113,7 +114,11 @@ func (e *engine) run(parent context.Context) (err error) {
 		engine: e, window: e.newWindow(),
 		settling: task.NewLock(), carrying: task.NewLock(), storing: task.NewLock(),
 	}
-	r.window.assembler = newAssembler(r.window, &e.config)
+	if e.handleBatch != nil {
+		r.window.gather(batch.Settings{
+			Handle: e.handleBatch, Size: e.bulk, Wait: e.bulkWait, Limit: e.batches, Ordered: r.window.serial,
+		})
+	}
 	e.meter.begin(r)
 	defer func() {
 		r.window.close()

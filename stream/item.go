@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"millrace/stream/internal/batch"
 	"millrace/stream/internal/resp"
 )
 
@@ -42,8 +43,8 @@ type item struct {
 	behind *item
 	key    string
 	keyed  bool
-	// piece is the entry for the assembler, nil while there is none.
-	piece *piece
+	// member is the entry for the assembler, nil while there is none.
+	member *batch.Member
 
 	// The fields below are for group mode: who owns the entry, as far as that is known.
 

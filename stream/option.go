@@ -103,7 +103,7 @@ type config struct {
 	bulkWait time.Duration
 	batches  int
 	// handleBatch is the batch handler, without its type.
-	handleBatch func(ctx context.Context, messages []any) error
+	handleBatch func(ctx context.Context, messages []any) (each []error, failure error)
 
 	// Group mode only.
 	consumerName  string

@@ -117,12 +117,12 @@ func (w *window) bringForwardLocked(it *item, now time.Time) {
 // bringUnitForwardLocked has the entries of a failed batch wait for the same time, as one of
 // them is due sooner: they come back together. The order of waiting is to be made anew.
 func (w *window) bringUnitForwardLocked(it *item) {
-	if w.assembler == nil || it.piece == nil || it.piece.unit == nil {
+	if w.assembler == nil || !it.member.InUnitLocked() {
 		return
 	}
-	w.assembler.hastenLocked(it)
+	it.due = w.assembler.HastenLocked(it.member, it.due)
 	for _, other := range w.waiting {
-		if other.piece != nil && other.piece.unit == it.piece.unit {
+		if other.member.WithLocked(it.member) {
 			other.due = it.due
 		}
 	}

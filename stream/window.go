@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"millrace/stream/internal/batch"
 	"millrace/stream/internal/resp"
 )
 
@@ -28,7 +29,7 @@ type window struct {
 	fresh     queue // read, in the order of the stream
 	waiting   dueHeap
 	// assembler makes batches of the messages at work; nil without batches.
-	assembler *assembler
+	assembler *batch.Assembler
 	dueTimer  *time.Timer      // goes off when the first of waiting is due
 	last      map[string]*item // by order key, the last entry that is in line
 
@@ -125,6 +126,13 @@ const idleSettleTime = time.Millisecond
 type keys interface {
 	of(entry *resp.Entry) string
 	ofAll(entries []resp.Entry, set func(i int, key string))
+}
+
+// gather has a batch handler get the messages of entries that are at work at the same time.
+func (w *window) gather(s batch.Settings) {
+	wake := func() { w.wakeLocked(w.countReadyLocked()) }
+	repeats := func() bool { return w.redeliver.len() > 0 || len(w.waiting) > 0 }
+	w.assembler = batch.New(s, &w.mu, wake, repeats)
 }
 
 func newWindow(l limits, group bool) *window {
@@ -271,7 +279,7 @@ func (w *window) next(lose context.CancelCauseFunc) *item {
 			w.working++
 			w.beginLocked(it)
 			if w.assembler != nil {
-				w.assembler.takenLocked(it)
+				it.member = w.assembler.TakeLocked(it.member, it.id, lose)
 			}
 			return it
 		}
@@ -300,7 +308,7 @@ func (w *window) takeLocked() *item {
 	if w.redeliver.len() == 0 {
 		w.redeliveredLocked()
 	}
-	if it == nil && (w.serial && len(w.waiting) > 0 || w.assembler != nil && w.assembler.roomLocked() == 0) {
+	if it == nil && (w.serial && len(w.waiting) > 0 || w.assembler != nil && w.assembler.RoomLocked() == 0) {
 		return nil
 	}
 	if it == nil {
@@ -338,7 +346,7 @@ func (w *window) becomeDueLocked() {
 		it.state = unread
 		w.redeliverLocked(it)
 		if w.assembler != nil {
-			w.assembler.dueLocked(it)
+			w.assembler.BeDueLocked(it.member)
 		}
 	}
 	var next time.Time
@@ -403,7 +411,7 @@ func (w *window) end(it *item, to state) {
 	case waiting:
 		it.failed = true
 		if w.assembler != nil {
-			w.assembler.heldLocked(it)
+			it.due = w.assembler.HoldLocked(it.member, it.due)
 		}
 		heap.Push(&w.waiting, it)
 		w.becomeDueLocked()
@@ -440,14 +448,15 @@ func (w *window) returnedLocked(it *item) {
 	w.working--
 	it.cancel = nil
 	if w.assembler != nil {
-		w.assembler.returnedLocked(it)
+		w.assembler.ReturnLocked(it.member)
 	}
 }
 
 // leaveBatchLocked notes that an entry will not be delivered again.
 func (w *window) leaveBatchLocked(it *item) {
 	if w.assembler != nil {
-		w.assembler.leaveLocked(it)
+		w.assembler.LeaveLocked(it.member)
+		it.member = nil
 	}
 }
 
@@ -468,7 +477,7 @@ func (w *window) stop() {
 	defer w.mu.Unlock()
 	w.stopped = true
 	if w.assembler != nil {
-		w.assembler.stopLocked()
+		w.assembler.StopLocked()
 	}
 	w.idle = 0
 	w.ready.Broadcast()

@@ -73,8 +73,8 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 			r.conclude(ctx, d, contain.ErrGoexit, begun)
 		}
 	}()
-	if it.piece != nil {
-		ctx = context.WithValue(ctx, pieceKey{}, it.piece)
+	if it.member != nil {
+		ctx = context.WithValue(ctx, memberKey{}, it.member)
 	}
 	begun = r.begun(it)
 	failure := r.chain(ctx, &d.entry)

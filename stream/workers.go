@@ -9,7 +9,7 @@ import "time"
 // worker that is at work looks for an entry itself before it waits or leaves.
 func (w *window) wakeLocked(entries int) {
 	if w.assembler != nil {
-		entries = min(entries, w.assembler.roomLocked()+w.redeliver.len())
+		entries = min(entries, w.assembler.RoomLocked()+w.redeliver.len())
 	}
 	if entries > 0 {
 		w.releasing = false
@@ -27,7 +27,7 @@ func (w *window) wakeLocked(entries int) {
 // maxWorkersLocked returns how many workers there may be.
 func (w *window) maxWorkersLocked() int {
 	if w.assembler != nil {
-		return w.assembler.mostLocked()
+		return w.assembler.MostLocked()
 	}
 	return w.maxWorkers
 }

@@ -355,22 +355,22 @@ var mutants = []mutant{
 	},
 	{
 		name:  "batches overtake one that failed",
-		edits: []edit{{"stream/assembler.go", "limit: c.batches, ordered: w.serial}", "limit: c.batches}"}},
+		edits: []edit{{"stream/engine.go", "Limit: e.batches, Ordered: r.window.serial,", "Limit: e.batches,"}},
 		tests: []tests{{inStream, "TestBatchesInATransactionLoseNoRow|TestBatchesAgainstAModel"}},
 	},
 	{
 		name:  "an entry that failed before the handler is overtaken by batches",
-		edits: []edit{{"stream/assembler.go", "case !a.ordered || u != nil && u.running && !u.failed:", "case !a.ordered || u == nil || u.running && !u.failed:"}},
+		edits: []edit{{"stream/internal/batch/assembler.go", "case !a.Ordered || u != nil && u.running && !u.failed:", "case !a.Ordered || u == nil || u.running && !u.failed:"}},
 		tests: []tests{{inStream, "TestBatchesAgainstAModel"}},
 	},
 	{
 		name:  "with several batches at once, others are begun behind a failed one",
-		edits: []edit{{"stream/assembler.go", "if a.ordered && (a.failed > 0 || a.units >= a.limit) {", "if a.ordered && a.running >= a.limit {"}},
+		edits: []edit{{"stream/internal/batch/assembler.go", "if a.Ordered && (a.failed > 0 || a.units >= a.Limit) {", "if a.Ordered && a.running >= a.Limit {"}},
 		tests: []tests{{inStream, "TestNothingBehindAFailedBatch|TestBatchesAgainstAModel"}},
 	},
 	{
 		name:  "a failed batch comes back in pieces",
-		edits: []edit{{"stream/assembler.go", "return !u.running && n > 0 && u.arrived == n", "return !u.running && n > 0 && u.arrived > 0"}},
+		edits: []edit{{"stream/internal/batch/assembler.go", "return !u.running && n > 0 && u.arrived == n", "return !u.running && n > 0 && u.arrived > 0"}},
 		tests: []tests{{inStream, "TestBatchesAgainstAModel|TestMembersLeaveAFailedBatch"}},
 	},
 	{
@@ -385,12 +385,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "units wait for each other's workers",
-		edits: []edit{{"stream/assembler.go", "return a.size + a.bound }", "return a.size }"}},
+		edits: []edit{{"stream/internal/batch/assembler.go", "return a.Size + a.bound }", "return a.Size }"}},
 		tests: []tests{{inStream, "TestBatchesAgainstAModel|TestBatchesAfterAnOutage"}},
 	},
 	{
 		name:  "a stop lets messages wait for the rest of their batch",
-		edits: []edit{{"stream/window.go", "\tif w.assembler != nil {\n\t\tw.assembler.stopLocked()\n\t}\n", ""}},
+		edits: []edit{{"stream/window.go", "\tif w.assembler != nil {\n\t\tw.assembler.StopLocked()\n\t}\n", ""}},
 		tests: []tests{{inStream, "TestStopWhileABatchWaitsForItsRest"}},
 	},
 	{
