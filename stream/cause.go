@@ -11,13 +11,14 @@ import (
 
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/task"
 )
 
 // cause is a kind of failure of deliveries, see causeOf, and the state of its log lines:
 // the first failure at once, then a sum every half minute, and the end. It is guarded by
 // the window's lock.
 type cause struct {
-	incident
+	task.Incident
 	held    int   // entries that wait because of it
 	entries int64 // entries that have failed because of it
 	told    bool  // since it was over
@@ -99,12 +100,12 @@ func (w *window) noteCause(it *item, key string) (report heldReport) {
 		c.held++
 		c.entries++
 	}
-	if report.due = c.note(now, ""); !report.due {
+	if report.due = c.Note(now, ""); !report.due {
 		return report
 	}
 	c.told = true
-	report.first = c.failures == 1
-	report.failures, report.entries, report.held, report.lasts = c.failures, c.entries, c.held, now.Sub(c.since)
+	report.first = c.Failures == 1
+	report.failures, report.entries, report.held, report.lasts = c.Failures, c.entries, c.held, now.Sub(c.Since)
 	report.oldest = it.id
 	for _, other := range w.waiting {
 		if other.cause == c && resp.CompareIDs(other.id, report.oldest) < 0 {
@@ -120,7 +121,7 @@ func (w *window) causeLocked(key string, now time.Time) *cause {
 	}
 	if len(w.causes) >= maxCauses {
 		for old, c := range w.causes {
-			if c.held == 0 && c.isDue(now) {
+			if c.held == 0 && c.IsDue(now) {
 				delete(w.causes, old)
 			}
 		}
@@ -154,7 +155,7 @@ func (w *window) clearCauseLocked(it *item, handled bool) {
 		w.endedCauses = append(w.endedCauses, *c)
 		w.causesEnded.Store(true)
 	}
-	*c = cause{incident: incident{logged: c.logged}}
+	*c = cause{Incident: task.Incident{Logged: c.Logged}}
 }
 
 // tellHeld logs that an entry is held: at Error if its cause is new to the log, else at
@@ -187,7 +188,7 @@ func (r *run) logEndedCauses() {
 		return
 	}
 	for _, c := range r.window.takeEndedCauses() {
-		r.log().Info("delivery works again", "failures", c.failures, "entries", c.entries, "lasted", time.Since(c.since))
+		r.log().Info("delivery works again", "failures", c.Failures, "entries", c.entries, "lasted", time.Since(c.Since))
 	}
 }
 

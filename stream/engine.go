@@ -393,7 +393,7 @@ func (r *run) persist(ctx context.Context, what string, do func(context.Context)
 			trouble = r.newOutage(what, r.log())
 		}
 		trouble.goesOn(err)
-		if !task.Sleep(ctx, task.Recovery.Delay(trouble.failures)) {
+		if !task.Sleep(ctx, task.Recovery.Delay(trouble.Failures)) {
 			return ctx.Err()
 		}
 		r.relocate(err) // once more: before, there may have been no other master

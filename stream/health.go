@@ -66,7 +66,7 @@ func (e *engine) health() Health {
 	}
 	for _, o := range m.outages {
 		h.Ready = false
-		say("%s has been failing for %v: %s", o.what, now.Sub(o.since).Round(time.Second), o.err)
+		say("%s has been failing for %v: %s", o.what, now.Sub(o.Since).Round(time.Second), o.err)
 	}
 	reading := m.run.reads.Still(now)
 	switch silence := m.silence(e, now); {

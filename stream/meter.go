@@ -196,7 +196,7 @@ func (o *outage) goesOn(err error) {
 	}
 	err = explain(err)
 	o.add(o.log, o.what, err)
-	begins := o.failures == 1
+	begins := o.Failures == 1
 	o.meter.update(func(m *meter) {
 		o.err = err
 		if begins {
@@ -212,7 +212,7 @@ func (o *outage) goesOn(err error) {
 
 // ends notes that it works, and logs that if it did not before.
 func (o *outage) ends() {
-	if o == nil || o.failures == 0 {
+	if o == nil || o.Failures == 0 {
 		return
 	}
 	o.over(o.log, o.what)
@@ -225,7 +225,7 @@ func (o *outage) ends() {
 
 // abandon is for when nobody tries any more.
 func (o *outage) abandon() {
-	if o == nil || o.failures == 0 {
+	if o == nil || o.Failures == 0 {
 		return
 	}
 	o.meter.update(func(m *meter) {
@@ -235,5 +235,5 @@ func (o *outage) abandon() {
 }
 
 func (o *outage) event() Trouble {
-	return Trouble{Identity: o.identity, What: o.what, Err: o.err, Failures: o.failures, Since: o.since}
+	return Trouble{Identity: o.identity, What: o.what, Err: o.err, Failures: o.Failures, Since: o.Since}
 }

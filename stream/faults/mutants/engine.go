@@ -159,7 +159,7 @@ var engineMutants = []mutant{
 		name: "a rival is logged at each save",
 		edits: []edit{{
 			"stream/rival.go",
-			">= incidentLogInterval; logs",
+			">= task.LogInterval; logs",
 			">= 0; logs",
 		}},
 		tests: []tests{{inStream, "TestAnotherWriterIsToldForAWhile"}},
