@@ -113,28 +113,6 @@ func (e *engine) health() Health {
 // back: one that is shared, and cannot be ended, comes before one's own.
 func (e *engine) stuckReading() time.Duration { return 2*e.block + stuckAfter }
 
-// stuck returns for how long the reader has waited for room without anything having
-// been settled, and the entry that is in the way.
-func (w *window) stuck(now time.Time) (id string, failing bool, since time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	oldest := w.oldestLocked()
-	if !w.readerWaits || oldest == nil {
-		return "", false, 0
-	}
-	last := w.readerWaitsSince
-	if w.movedAt.After(last) {
-		last = w.movedAt
-	}
-	return oldest.id, oldest.failed, now.Sub(last)
-}
-
-func (w *window) isStopped() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.stopped
-}
-
 // Health returns whether everything that was added, and has a method Health like
 // this one, is well: live and ready if all are, and the reasons of all that have one,
 // each with its name. One that has failed while Run is at work is live, and not ready. A

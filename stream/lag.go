@@ -90,14 +90,6 @@ func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 	return lag, nil
 }
 
-// standing is where a consumer in log mode is: what it has read, how many entries that
-// were, and how many of them are not done.
-type standing struct {
-	run              *run
-	position, oldest string
-	read, undone     int64
-}
-
 // standing returns where the Run at work is, or the stored offset.
 func (e *engine) standing(ctx context.Context) (at standing, err error) {
 	e.meter.update(func(m *meter) {
@@ -119,18 +111,6 @@ func (e *engine) standing(ctx context.Context) (at standing, err error) {
 		id = from.ID
 	}
 	return standing{position: id}, err
-}
-
-func (w *window) standing() standing {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at := standing{position: w.position, oldest: w.oldestUndoneLocked(), read: w.read}
-	for _, it := range w.line[w.ended:] {
-		if it.state != done {
-			at.undone++
-		}
-	}
-	return at
 }
 
 // firstRead returns the ID of the first entry behind a position, "" if there is none.

@@ -28,24 +28,3 @@ func (r *run) newFeed(ctx context.Context, group, consumer string) (feed.Feed, e
 		Budget: r.intake(), Worked: r.readWorked, Guard: r.guard, HasRoomAhead: r.window.hasRoomAhead,
 	})
 }
-
-// isLoadedLocked reports whether there is no room for what another read may bring.
-func (w *window) isLoadedLocked() bool { return w.loaded > int64(w.bytes/2) }
-
-// unloadLocked lets the fields of an entry go, which has ended or is not to be
-// processed now.
-func (w *window) unloadLocked(it *item) {
-	if it.entry == nil {
-		return
-	}
-	it.entry.Fields = nil
-	if w.byID != nil {
-		it.entry = nil
-	}
-	was := w.isLoadedLocked()
-	w.loaded -= it.bytes
-	it.bytes = 0
-	if was && w.readerWaits && !w.isLoadedLocked() {
-		w.room.Broadcast()
-	}
-}

@@ -40,47 +40,6 @@ type meter struct {
 	anchor anchor
 }
 
-// tally is what a window counts, and where it is.
-type tally struct {
-	outcomes          [outcomes]int64
-	read, redelivered int64
-	// position is the last entry that was read, or where reading began, settledAt
-	// the saved offset.
-	position, settledAt string
-	// full is set when the last read brought all that it may: there may be more.
-	full bool
-	// handledAt is when lastHandled ended. The clock is not asked for every entry:
-	// it is asked when a worker finds nothing to do, and when something is settled;
-	// noted is how many had been handled then.
-	lastHandled string
-	handledAt   time.Time
-	noted       int64
-	// oldest is the first entry that is not done; it is looked for when asked.
-	oldest string
-}
-
-func (t *tally) noteTime() {
-	if n := t.outcomes[OutcomeHandled]; n != t.noted {
-		t.noted, t.handledAt = n, time.Now()
-	}
-}
-
-// plus returns the tally of earlier runs and of the one that followed them.
-func (t tally) plus(next tally) tally {
-	for i := range t.outcomes {
-		next.outcomes[i] += t.outcomes[i]
-	}
-	next.read += t.read
-	next.redelivered += t.redelivered
-	if next.position == "" { // it found no place to begin
-		next.position, next.settledAt, next.full, next.oldest = t.position, t.settledAt, t.full, t.oldest
-	}
-	if next.lastHandled == "" {
-		next.lastHandled, next.handledAt = t.lastHandled, t.handledAt
-	}
-	return next
-}
-
 // lastError is the last thing that went wrong: something that was tried again, or an
 // entry. The text of an entry's error is its handler's, and may hold anything.
 type lastError struct {

@@ -117,11 +117,6 @@ type limits struct {
 	key keys
 }
 
-// idleSettleTime is how long nothing was settled when a consumer that has nothing to do
-// settles. Without it, a stream that brings many entries, but one by one, would
-// have each of them settled by itself.
-const idleSettleTime = time.Millisecond
-
 // keys tells order keys, each entry's or those of many entries. It does not panic.
 type keys interface {
 	of(entry *resp.Entry) string

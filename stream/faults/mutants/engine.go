@@ -212,7 +212,7 @@ var engineMutants = []mutant{
 	{
 		name: "what is parked fills the window",
 		edits: []edit{{
-			"stream/room.go",
+			"stream/budget.go",
 			"return w.size - (len(w.byID) - w.parked)",
 			"return w.size - len(w.byID)",
 		}},
@@ -221,7 +221,7 @@ var engineMutants = []mutant{
 	{
 		name: "what was parked and lost stays counted",
 		edits: []edit{{
-			"stream/pending.go",
+			"stream/leases.go",
 			"\t\t\tw.parked--\n",
 			"",
 		}},
@@ -230,7 +230,7 @@ var engineMutants = []mutant{
 	{
 		name: "what waited and was lost keeps its key",
 		edits: []edit{{
-			"stream/pending.go",
+			"stream/leases.go",
 			"\t\t\tw.releaseLocked(it)\n\t\tcase writing:",
 			"\t\tcase writing:",
 		}},
@@ -374,7 +374,7 @@ var engineMutants = []mutant{
 	{
 		name: "what is at work is not behind",
 		edits: []edit{{
-			"stream/lag.go",
+			"stream/snapshot.go",
 			"\t\tif it.state != done {\n\t\t\tat.undone++",
 			"\t\tif it.state == unread {\n\t\t\tat.undone++",
 		}},
@@ -383,7 +383,7 @@ var engineMutants = []mutant{
 	{
 		name: "the counts of an earlier run are forgotten",
 		edits: []edit{{
-			"stream/meter.go",
+			"stream/counts.go",
 			"next.outcomes[i] += t.outcomes[i]",
 			"_ = t.outcomes[i]",
 		}},
@@ -414,12 +414,12 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "a consumer tells of what it is at work on as gone",
-		edits: []edit{{"stream/claim.go", "!left && (it == nil || it.taken)", "!left || it == nil || !it.taken"}},
+		edits: []edit{{"stream/leases.go", "!left && (it == nil || it.taken)", "!left || it == nil || !it.taken"}},
 		tests: []tests{{inStream, "TestClaimOfWhatIsHeldAndGone"}},
 	},
 	{
 		name:  "a stop says nothing of what a renewal has found gone",
-		edits: []edit{{"stream/claim.go", "it.gone && !it.taken", "it.gone && it.taken"}},
+		edits: []edit{{"stream/leases.go", "it.gone && !it.taken", "it.gone && it.taken"}},
 		tests: []tests{{inStream, "TestStopTellsWhatIsGone"}},
 	},
 	{

@@ -107,7 +107,7 @@ var mutants = []mutant{
 	{
 		name: "takes up its own entries that are in flight",
 		edits: []edit{{
-			"stream/pending.go",
+			"stream/leases.go",
 			"\t\t_, double := w.byID[id]\n\t\tif _, left",
 			"\t\tdouble := w.byID[id] != nil && w.byID[id].state != working\n\t\tif _, left",
 		}},
@@ -232,7 +232,7 @@ var mutants = []mutant{
 	{
 		name: "saves an offset beyond an entry that is at work",
 		edits: []edit{{
-			"stream/settle.go",
+			"stream/checkpoint.go",
 			"for w.ended < len(w.line) && w.line[w.ended].state == done {",
 			"for w.ended < len(w.line) && (w.line[w.ended].state == done || w.line[w.ended].state == working) {",
 		}},
@@ -259,7 +259,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "reads on though the window is full",
-		edits: []edit{{"stream/room.go", "return w.roomLocked() >= w.batch && w.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
+		edits: []edit{{"stream/budget.go", "return w.roomLocked() >= w.batch && w.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
 		tests: []tests{{inStream, "TestReadsNoMoreThanTheWindow"}},
 	},
 	{
@@ -292,7 +292,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "takes up all that is pending on its name at once",
-		edits: []edit{{"stream/pending.go", "return max(0, min(w.batch, w.roomLocked()))", "return 1 << 30"}},
+		edits: []edit{{"stream/leases.go", "return max(0, min(w.batch, w.roomLocked()))", "return 1 << 30"}},
 		tests: []tests{{inStream, "TestOwnPendingEntriesComeFirst"}},
 	},
 	{
@@ -307,12 +307,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "claims without end while everything fails",
-		edits: []edit{{"stream/pending.go", "return max(0, min(limit-w.redeliver.len(), limit+w.roomLocked(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
+		edits: []edit{{"stream/leases.go", "return max(0, min(limit-w.redeliver.len(), limit+w.roomLocked(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
 		tests: []tests{{inStream, "TestClaimedEntriesThatFailKeepTheBound"}},
 	},
 	{
 		name:  "does not claim again after there was no room",
-		edits: []edit{{"stream/pending.go", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n\tw.tellRoomToClaimLocked()\n", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n"}},
+		edits: []edit{{"stream/leases.go", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n\tw.tellRoomToClaimLocked()\n", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n"}},
 		tests: []tests{{inStream, "TestRoomToTakeIsTold"}},
 	},
 	{
@@ -332,7 +332,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "acks what another consumer has claimed",
-		edits: []edit{{"stream/pending.go", "\t\tif it.renewed.Before(since) {\n\t\t\tlate", "\t\tif it.renewed.Before(time.Time{}) {\n\t\t\tlate"}},
+		edits: []edit{{"stream/leases.go", "\t\tif it.renewed.Before(since) {\n\t\t\tlate", "\t\tif it.renewed.Before(time.Time{}) {\n\t\t\tlate"}},
 		tests: []tests{{inStream, "TestGroupZombieSettlesNothing"}},
 	},
 	{
@@ -375,12 +375,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a batch waits for a member that was lost",
-		edits: []edit{{"stream/pending.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.unloadLocked(it)\n", "\t\tw.unloadLocked(it)\n"}},
+		edits: []edit{{"stream/leases.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.unloadLocked(it)\n", "\t\tw.unloadLocked(it)\n"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{
 		name:  "a batch waits for a dead letter that cannot be written",
-		edits: []edit{{"stream/letters.go", "if !w.serial { // else", "if w.parked < 0 { // else"}},
+		edits: []edit{{"stream/writing.go", "if !w.serial { // else", "if w.parked < 0 { // else"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{
@@ -430,7 +430,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the letters of entries that were claimed are kept",
-		edits: []edit{{"stream/pending.go", "\t\t\tw.letterTaken() // which lets its fields go\n", ""}},
+		edits: []edit{{"stream/leases.go", "\t\t\tw.letterTaken() // which lets its fields go\n", ""}},
 		tests: []tests{{inStream, "TestClaimedEntriesWaitForNoServerOfDeadLetters"}},
 	},
 }

@@ -1,11 +1,5 @@
 package stream
 
-import (
-	"slices"
-
-	"millrace/stream/internal/resp"
-)
-
 // A claim drops the note of each pending entry that it names and that the stream no
 // longer has, however short it has been idle: XCLAIM and XAUTOCLAIM look at the idle
 // time only afterwards, on every server (Redis 7.0 to 8.0, Valkey 8.1 and 9.1). A live
@@ -31,31 +25,4 @@ func (s *groupSource) tellUnhandled() {
 	for _, id := range s.window.unhandledGone() {
 		s.tellGone(id)
 	}
-}
-
-func (w *window) unhandledGone() (ids []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, it := range w.byID {
-		if it.gone && !it.taken && it.state != done {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, resp.CompareIDs)
-	return ids
-}
-
-// passGone marks those of the entries that are held, and returns the others, without
-// those that have left the window since it is watched.
-func (w *window) passGone(ids []string) (others []string) {
-	w.doubtGone(ids)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, id := range ids {
-		it := w.byID[id]
-		if _, left := w.left[id]; !left && (it == nil || it.taken) {
-			others = append(others, id)
-		}
-	}
-	return others
 }

@@ -128,3 +128,24 @@ func (w *window) drain(ctx context.Context) error {
 	w.draining = false
 	return ctx.Err()
 }
+
+// isLoadedLocked reports whether there is no room for what another read may bring.
+func (w *window) isLoadedLocked() bool { return w.loaded > int64(w.bytes/2) }
+
+// unloadLocked lets the fields of an entry go, which has ended or is not to be
+// processed now.
+func (w *window) unloadLocked(it *item) {
+	if it.entry == nil {
+		return
+	}
+	it.entry.Fields = nil
+	if w.byID != nil {
+		it.entry = nil
+	}
+	was := w.isLoadedLocked()
+	w.loaded -= it.bytes
+	it.bytes = 0
+	if was && w.readerWaits && !w.isLoadedLocked() {
+		w.room.Broadcast()
+	}
+}

@@ -315,3 +315,97 @@ func sortedByID[E any](list []E, idOf func(E) string) []E {
 	}
 	return list
 }
+
+// toRenew returns the entries that Redis was told of before the given time,
+// and that are still to be processed.
+func (w *window) toRenew(since time.Time) (list []renewable) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, it := range w.byID {
+		if it.state != done && !it.taken && it.renewed.Before(since) {
+			list = append(list, renewable{id, it.renewed})
+		}
+	}
+	// The script finds those together that follow each other.
+	return sortedByID(list, func(t renewable) string { return t.id })
+}
+
+// claimable returns which of the entries another consumer may have claimed since the
+// limit, if it is not known to be otherwise.
+func (w *window) claimable(ids []string, limit time.Time) (list []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		if it := w.byID[id]; it != nil && it.claimable(limit) {
+			list = append(list, id)
+		}
+	}
+	return list
+}
+
+// renewable is an entry and when Redis was told of it.
+type renewable struct {
+	id string
+	at time.Time
+}
+
+// orphan is an entry that is pending on nobody, and how often it was delivered, 0 is
+// unknown.
+type orphan struct {
+	id         string
+	deliveries int64
+}
+
+// orphans tells why entries are pending on nobody. They have ended if another
+// consumer may have claimed them since the limit, or if what was ours no later, as
+// Redis was told, is so still: then somebody has acked them by hand. Otherwise all
+// went together: this consumer was removed.
+func (w *window) orphans(ids []string, kept, limit time.Time) (removed []orphan, ended []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		it := w.byID[id]
+		switch {
+		case it == nil, it.doubtful, it.moving, it.state == done:
+			continue
+		case it.unowned: // and could not be taken back
+		case it.claimable(limit), !kept.IsZero() && !it.renewed.Before(kept):
+			ended = append(ended, id)
+			continue
+		}
+		it.unowned = true
+		of := orphan{id: id}
+		if it.state == waiting || it.state == writing {
+			of.deliveries = it.deliveries
+		}
+		removed = append(removed, of)
+	}
+	return removed, ended
+}
+
+func (w *window) unhandledGone() (ids []string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for id, it := range w.byID {
+		if it.gone && !it.taken && it.state != done {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, resp.CompareIDs)
+	return ids
+}
+
+// passGone marks those of the entries that are held, and returns the others, without
+// those that have left the window since it is watched.
+func (w *window) passGone(ids []string) (others []string) {
+	w.doubtGone(ids)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, id := range ids {
+		it := w.byID[id]
+		if _, left := w.left[id]; !left && (it == nil || it.taken) {
+			others = append(others, id)
+		}
+	}
+	return others
+}
