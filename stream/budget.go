@@ -2,11 +2,69 @@ package stream
 
 import (
 	"context"
+	"sync"
 	"time"
 )
 
-// How the reader waits for room in the window, and what it says when there is none
-// for long.
+// budget is the room in the window, in entries and in bytes, and those that wait for it:
+// the reader, and the claimer of group mode. The window's lock guards it.
+type budget struct {
+	ledger ledger
+	size   int
+	bytes  int
+	room   sync.Cond // the reader waits for room
+
+	loaded int64 // bytes of the entries whose fields are here
+	parked int   // entries that do not count, or nothing would ever be read again
+
+	readerWaits bool // the reader waits for room, since since
+	since       time.Time
+	// draining is set while the reader waits for everything to be settled.
+	draining bool
+	// onRoomToClaim is called once when there is room to claim, of claimLimit; it may be nil.
+	onRoomToClaim func()
+	claimLimit    int
+}
+
+// left returns how many more entries may be held.
+func (b *budget) left() int { return b.size - (b.ledger.len() - b.parked) }
+
+// isLoaded reports whether there is no room for the bytes that another read may bring.
+func (b *budget) isLoaded() bool { return b.loaded > int64(b.bytes/2) }
+
+// unload notes that the fields of an entry are let go.
+func (b *budget) unload(bytes int64) {
+	was := b.isLoaded()
+	b.loaded -= bytes
+	if was && b.readerWaits && !b.isLoaded() {
+		b.room.Broadcast()
+	}
+}
+
+// toClaim returns how many entries may be claimed, a hundred at the most: no more than
+// limit wait to be begun, and the window has no more than limit beyond its size. Entries
+// that were read do not count: a consumer with a backlog must claim too.
+func (b *budget) toClaim(limit, waiting int) int {
+	return max(0, min(limit-waiting, limit+b.left(), 100))
+}
+
+// tellClaimer tells the claimer, once, that every claimed entry has been begun, or claimed
+// away, and that there is room for at least half of a claim: with less, entries would be
+// claimed one by one while most of them fail.
+func (b *budget) tellClaimer(waiting int) {
+	if b.onRoomToClaim == nil || waiting > 0 || b.toClaim(b.claimLimit, 0) < (min(b.claimLimit, 100)+1)/2 {
+		return
+	}
+	tell := b.onRoomToClaim
+	b.onRoomToClaim = nil
+	tell()
+}
+
+// roomMadeLocked has those look who wait for room.
+func (w *window) roomMadeLocked() {
+	w.budget.room.Broadcast()
+	w.budget.tellClaimer(w.order.redeliver.len())
+}
 
 // awaitRoom waits until a batch more may be held and everything that is to be
 // delivered again now has been begun; it reports false if ctx is done before.
@@ -18,19 +76,20 @@ func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands 
 		return ctx.Err() == nil
 	}
 	defer context.AfterFunc(ctx, w.wakeReader)()
-	w.readerWaitsSince = time.Now()
+	b := &w.budget
+	b.since = time.Now()
 	complaint := w.reportFullLocked(full)
 	defer func() { complaint.Stop() }()
 	for !w.hasRoomLocked() {
 		if ctx.Err() != nil {
-			w.readerWaits = false
+			b.readerWaits = false
 			return false
 		}
-		w.readerWaits = true
+		b.readerWaits = true
 		w.settleForRoomLocked()
-		w.room.Wait()
+		b.room.Wait()
 	}
-	w.readerWaits = false
+	b.readerWaits = false
 	return ctx.Err() == nil
 }
 
@@ -38,27 +97,18 @@ func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands 
 func (w *window) wakeReader() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.room.Broadcast()
+	w.budget.room.Broadcast()
 }
 
 func (w *window) hasRoomLocked() bool {
-	return w.roomLocked() >= w.batch && w.redeliver.len() == 0 && !w.isLoadedLocked()
+	return w.budget.left() >= w.batch && w.order.redeliver.len() == 0 && !w.budget.isLoaded()
 }
 
-// HasRoomAhead reports whether there will be room behind the batch that is being read.
+// hasRoomAhead reports whether there will be room behind the batch that is being read.
 func (w *window) hasRoomAhead() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.roomLocked() >= 2*w.batch
-}
-
-// roomLocked returns how many more entries may be held. What is parked does not
-// count, or nothing would ever be read again.
-func (w *window) roomLocked() int {
-	if w.byID == nil {
-		return w.size - len(w.line)
-	}
-	return w.size - (len(w.byID) - w.parked)
+	return w.budget.left() >= 2*w.batch
 }
 
 // fullLogInterval is how often a full window that does not move is reported.
@@ -66,20 +116,21 @@ const fullLogInterval = 10 * time.Second
 
 // reportFullLocked calls full, now and then, while the oldest entry stays the same.
 func (w *window) reportFullLocked(full func(oldest string, stands state, bytes int64)) *time.Timer {
-	oldest := w.oldestLocked()
+	blocking := func() *item { return w.ledger.blocking(w.budget.isLoaded()) }
+	oldest := blocking()
 	var timer *time.Timer
 	timer = time.AfterFunc(fullLogInterval, func() {
 		w.mu.Lock()
-		if !w.readerWaits {
+		if !w.budget.readerWaits {
 			w.mu.Unlock()
 			return
 		}
-		now, id, stands := w.oldestLocked(), "", unread
+		now, id, stands := blocking(), "", unread
 		if now == oldest && now != nil {
 			id, stands = now.id, now.state
 		}
 		oldest = now
-		bytes := w.loaded
+		bytes := w.budget.loaded
 		timer.Reset(fullLogInterval)
 		w.mu.Unlock()
 		if id != "" {
@@ -89,63 +140,13 @@ func (w *window) reportFullLocked(full func(oldest string, stands state, bytes i
 	return timer
 }
 
-// oldestLocked returns the entry that has to end before the window moves.
-func (w *window) oldestLocked() (oldest *item) {
-	byBytes := w.isLoadedLocked() // then an entry without fields is in nobody's way
-	if w.byID == nil {
-		if byBytes && w.ended < len(w.line) {
-			return w.line[w.ended]
-		}
-		if len(w.line) > 0 {
-			return w.line[0]
-		}
-		return nil
-	}
-	for _, it := range w.byID {
-		if it.state != working && it.state != writing && (it.state != waiting || byBytes) {
-			continue
-		}
-		if oldest == nil || it.renewed.Before(oldest.renewed) || it.renewed.Equal(oldest.renewed) && it.id < oldest.id {
-			oldest = it
-		}
-	}
-	return oldest
-}
-
-// drain waits until all that is held has ended and is settled. It is for the
-// reader, in log mode, which adds nothing meanwhile.
-func (w *window) drain(ctx context.Context) error {
-	defer context.AfterFunc(ctx, w.wakeReader)()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for len(w.line) > 0 && ctx.Err() == nil {
-		if w.newlyEndedLocked() > 0 {
-			w.settle()
-		}
-		w.draining = true
-		w.room.Wait()
-	}
-	w.draining = false
-	return ctx.Err()
-}
-
-// isLoadedLocked reports whether there is no room for what another read may bring.
-func (w *window) isLoadedLocked() bool { return w.loaded > int64(w.bytes/2) }
-
 // unloadLocked lets the fields of an entry go, which has ended or is not to be
 // processed now.
 func (w *window) unloadLocked(it *item) {
 	if it.entry == nil {
 		return
 	}
-	it.entry.Fields = nil
-	if w.byID != nil {
-		it.entry = nil
-	}
-	was := w.isLoadedLocked()
-	w.loaded -= it.bytes
+	it.entry.Fields, it.entry = nil, nil
+	w.budget.unload(it.bytes)
 	it.bytes = 0
-	if was && w.readerWaits && !w.isLoadedLocked() {
-		w.room.Broadcast()
-	}
 }

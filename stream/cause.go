@@ -85,9 +85,6 @@ const heldText = "entry held: it failed and will be delivered again"
 
 // logEndedCauses logs the causes because of which no entry is held any more.
 func (r *run) logEndedCauses() {
-	if !r.window.causesEnded.Load() {
-		return
-	}
 	for _, c := range r.window.takeEndedCauses() {
 		r.log().Info("delivery works again", "failures", c.Failures, "entries", c.entries, "lasted", time.Since(c.Since))
 	}

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"sync/atomic"
 	"time"
 
 	"millrace/stream/internal/resp"
@@ -18,6 +19,13 @@ type cause struct {
 	worked  bool  // the handler has succeeded with one of them
 }
 
+// causes are why entries are held. The window's lock guards it.
+type causes struct {
+	byKey map[string]*cause
+	ended []cause     // whose end is to be logged
+	some  atomic.Bool // there are some of these
+}
+
 // maxCauses is how many causes are told apart. All further ones are one more, so that
 // errors that are all different cannot fill the log, or memory.
 const maxCauses = 16
@@ -25,7 +33,7 @@ const maxCauses = 16
 // otherCauses is the key of that one.
 const otherCauses = "other"
 
-// heldReport is the log line of an entry that is held.
+// heldReport is the log line of an entry that is held, if one is due.
 type heldReport struct {
 	due, first        bool
 	failures, entries int64
@@ -39,9 +47,9 @@ func (w *window) noteCause(it *item, key string) (report heldReport) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
-	c := w.causeLocked(key, now)
+	c := w.causes.of(key, now)
 	if it.cause != c {
-		w.clearCauseLocked(it, false)
+		w.causes.clear(it, false)
 		it.cause = c
 		c.held++
 		c.entries++
@@ -53,7 +61,7 @@ func (w *window) noteCause(it *item, key string) (report heldReport) {
 	report.first = c.Failures == 1
 	report.failures, report.entries, report.held, report.lasts = c.Failures, c.entries, c.held, now.Sub(c.Since)
 	report.oldest = it.id
-	for _, other := range w.waiting {
+	for _, other := range w.order.waiting {
 		if other.cause == c && resp.CompareIDs(other.id, report.oldest) < 0 {
 			report.oldest = other.id
 		}
@@ -61,33 +69,34 @@ func (w *window) noteCause(it *item, key string) (report heldReport) {
 	return report
 }
 
-func (w *window) causeLocked(key string, now time.Time) *cause {
-	if c := w.causes[key]; c != nil {
+// of returns the cause with a key.
+func (a *causes) of(key string, now time.Time) *cause {
+	if c := a.byKey[key]; c != nil {
 		return c
 	}
-	if len(w.causes) >= maxCauses {
-		for old, c := range w.causes {
+	if len(a.byKey) >= maxCauses {
+		for old, c := range a.byKey {
 			if c.held == 0 && c.IsDue(now) {
-				delete(w.causes, old)
+				delete(a.byKey, old)
 			}
 		}
-		if len(w.causes) >= maxCauses {
+		if len(a.byKey) >= maxCauses {
 			key = otherCauses
 		}
 	}
-	c := w.causes[key]
+	c := a.byKey[key]
 	if c == nil {
 		c = new(cause)
-		w.causes[key] = c
+		a.byKey[key] = c
 	}
 	return c
 }
 
-// clearCauseLocked notes that an entry is not held any more, or for another cause, and
+// clear notes that an entry is not held any more, or for another cause, and
 // whether it was handled. The end of a cause is logged if its beginning was, so that a
 // cause that comes and goes all the time is logged twice in half a minute, and if the
 // handler has succeeded: any other outcome of the entries is logged for each.
-func (w *window) clearCauseLocked(it *item, handled bool) {
+func (a *causes) clear(it *item, handled bool) {
 	c := it.cause
 	if c == nil {
 		return
@@ -98,17 +107,21 @@ func (w *window) clearCauseLocked(it *item, handled bool) {
 		return
 	}
 	if c.worked {
-		w.endedCauses = append(w.endedCauses, *c)
-		w.causesEnded.Store(true)
+		a.ended = append(a.ended, *c)
+		a.some.Store(true)
 	}
 	*c = cause{Incident: task.Incident{Logged: c.Logged}}
 }
 
+// takeEndedCauses returns the causes whose end is to be logged. It is quick if there are none.
 func (w *window) takeEndedCauses() []cause {
+	if !w.causes.some.Load() {
+		return nil
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	list := w.endedCauses
-	w.endedCauses = nil
-	w.causesEnded.Store(false)
+	list := w.causes.ended
+	w.causes.ended = nil
+	w.causes.some.Store(false)
 	return list
 }

@@ -1,6 +1,59 @@
 package stream
 
-import "time"
+import (
+	"sync"
+	"time"
+)
+
+// checkpoint is when what has ended is settled. The window's lock, mu, guards it.
+type checkpoint struct {
+	mu       *sync.Mutex
+	ledger   ledger
+	settle   func()
+	interval time.Duration
+
+	timer       *time.Timer // requests the settler at timerAt
+	timerAt     time.Time
+	lastSettled time.Time // when settling began last
+	movedAt     time.Time // when something was settled
+	inFlight    int       // how many entries are being settled just now
+	// stalled is set while settling fails: nothing more is begun.
+	stalled bool
+}
+
+// newly returns how many entries may be settled that are in no settling which is on its way.
+func (c *checkpoint) newly() int { return len(c.ledger.settleable()) - c.inFlight }
+
+// within has the settler asked when it was not for d, so at once if that is so already.
+func (c *checkpoint) within(d time.Duration) {
+	// A timer that is set already, and soon enough, is left: this is called for
+	// every entry, and the clock is not to be asked each time.
+	if !c.timerAt.IsZero() && d >= c.interval {
+		return
+	}
+	now := time.Now()
+	at := c.lastSettled.Add(d)
+	if !at.After(now) {
+		c.settle()
+		return
+	}
+	if !c.timerAt.IsZero() && !at.Before(c.timerAt) {
+		return
+	}
+	c.timerAt = at
+	if c.timer != nil {
+		c.timer.Reset(at.Sub(now))
+		return
+	}
+	c.timer = time.AfterFunc(at.Sub(now), func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.timerAt = time.Time{}
+		if c.newly() > 0 {
+			c.settle()
+		}
+	})
+}
 
 // idleSettleTime is how long nothing was settled when a consumer that has nothing to do
 // settles. Without it, a stream that brings many entries, but one by one, would
@@ -13,71 +66,28 @@ func (w *window) endedLocked(it *item) {
 	w.leaveBatchLocked(it)
 	w.releaseLocked(it)
 	w.unloadLocked(it) // it may be long until what is before it has ended as well
-	if w.byID != nil {
-		w.done = append(w.done, it)
-	} else {
-		for w.ended < len(w.line) && w.line[w.ended].state == done {
-			w.ended++
-		}
-	}
-	switch n := w.newlyEndedLocked(); {
+	w.ledger.end(it)
+	switch n := w.checkpoint.newly(); {
 	case n >= w.every:
 		w.settle()
 	case n > 0:
-		w.settleWithinLocked(w.interval)
+		w.checkpoint.within(w.interval)
 		w.settleForRoomLocked()
 	}
 }
 
-// unsettledLocked returns how many entries may be settled.
-func (w *window) unsettledLocked() int { return w.ended + len(w.done) }
-
-// newlyEndedLocked returns how many of them are in no settling that is on its way.
-func (w *window) newlyEndedLocked() int { return w.unsettledLocked() - w.inFlight }
-
 // settleForRoomLocked settles at once if that makes the room that the reader waits for.
 func (w *window) settleForRoomLocked() {
-	if !w.readerWaits && !w.draining || w.newlyEndedLocked() == 0 {
+	b := &w.budget
+	if !b.readerWaits && !b.draining || w.checkpoint.newly() == 0 {
 		return
 	}
-	if !w.draining && w.roomLocked() >= w.batch {
+	if !b.draining && b.left() >= w.batch {
 		return // it waits for entries to end, or to begin
 	}
-	if w.roomLocked()+w.unsettledLocked() >= w.batch || w.working == 0 {
+	if b.left()+len(w.ledger.settleable()) >= w.batch || w.workers.working == 0 {
 		w.settle()
 	}
-}
-
-// settleWithinLocked has the settler asked when it was not for d, so at once if
-// that is so already.
-func (w *window) settleWithinLocked(d time.Duration) {
-	// A timer that is set already, and soon enough, is left: this is called for
-	// every entry, and the clock is not to be asked each time.
-	if !w.settleTimerAt.IsZero() && d >= w.interval {
-		return
-	}
-	now := time.Now()
-	at := w.lastSettled.Add(d)
-	if !at.After(now) {
-		w.settle()
-		return
-	}
-	if !w.settleTimerAt.IsZero() && !at.Before(w.settleTimerAt) {
-		return
-	}
-	w.settleTimerAt = at
-	if w.settleTimer != nil {
-		w.settleTimer.Reset(at.Sub(now))
-		return
-	}
-	w.settleTimer = time.AfterFunc(at.Sub(now), func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.settleTimerAt = time.Time{}
-		if w.newlyEndedLocked() > 0 {
-			w.settle()
-		}
-	})
 }
 
 // settleable returns what may be settled now: in log mode in the order of the
@@ -85,52 +95,34 @@ func (w *window) settleWithinLocked(d time.Duration) {
 func (w *window) settleable() []*item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.inFlight, w.lastSettled = w.unsettledLocked(), time.Now()
-	w.noteTime()
-	if w.byID == nil {
-		return w.line[:w.ended:w.ended]
-	}
-	return w.done[:len(w.done):len(w.done)]
+	list := w.ledger.settleable()
+	w.checkpoint.inFlight, w.checkpoint.lastSettled = len(list), time.Now()
+	w.counts.noteTime()
+	return list
 }
 
 // settled takes out the first n of what was settleable.
 func (w *window) settled(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stalled, w.inFlight, w.movedAt = false, 0, time.Now()
-	if w.byID == nil {
-		w.settledAt = w.line[n-1].id
-		w.line, w.ended = w.dropFirstLocked(w.line, n), w.ended-n
-	} else {
-		for _, it := range w.done[:n] {
-			w.removeLocked(it.id)
-		}
-		w.done = w.dropFirstLocked(w.done, n)
-	}
-	w.room.Signal()
-	w.wakeLocked(w.countReadyLocked())
-	switch n := w.unsettledLocked(); {
+	c := &w.checkpoint
+	c.stalled, c.inFlight, c.movedAt = false, 0, time.Now()
+	w.counts.settledAt = w.ledger.settleable()[n-1].id
+	w.ledger.settled(n, w.slabs.drop)
+	w.roomMadeLocked()
+	w.wakeReadyLocked()
+	switch n := len(w.ledger.settleable()); {
 	case n >= w.every:
 		w.settle()
-	case n > 0 && w.working == 0:
-		w.settleWithinLocked(idleSettleTime)
+	case n > 0 && w.workers.working == 0:
+		c.within(idleSettleTime)
 	}
 	w.settleForRoomLocked()
-}
-
-// dropFirstLocked keeps nothing alive of what it drops, and its place for what comes.
-func (w *window) dropFirstLocked(list []*item, n int) []*item {
-	for _, it := range list[:n] {
-		w.dropLocked(it)
-	}
-	left := copy(list, list[n:])
-	clear(list[left:])
-	return list[:left]
 }
 
 // stall keeps anything more from being begun, until something is settled.
 func (w *window) stall() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.stalled = true
+	w.checkpoint.stalled = true
 }

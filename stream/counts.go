@@ -6,12 +6,21 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// tally is what a window counts, and where it is.
+// ending is a number under which the end of a delivery is counted. 0 is none; the window
+// knows of no other what it means but of one: a delivery whose handler has succeeded.
+type ending uint8
+
+const (
+	handled ending = 1
+	endings        = 16
+)
+
+// tally is what a window counts, and where it is. The window's lock guards it there.
 type tally struct {
-	outcomes          [outcomes]int64
+	ends              [endings]int64
 	read, redelivered int64
 	// position is the last entry that was read, or where reading began, settledAt
-	// the saved offset.
+	// the last that was settled, in log mode the saved offset.
 	position, settledAt string
 	// full is set when the last read brought all that it may: there may be more.
 	full bool
@@ -26,15 +35,30 @@ type tally struct {
 }
 
 func (t *tally) noteTime() {
-	if n := t.outcomes[OutcomeHandled]; n != t.noted {
+	if n := t.ends[handled]; n != t.noted {
 		t.noted, t.handledAt = n, time.Now()
 	}
 }
 
+// count counts a delivery that has ended.
+func (t *tally) count(it *item) {
+	if it.ending == 0 {
+		return // it was not delivered
+	}
+	t.ends[it.ending]++
+	if it.repeated {
+		t.redelivered++
+	}
+	if it.ending == handled {
+		t.lastHandled = it.id
+	}
+	it.ending, it.repeated = 0, false
+}
+
 // plus returns the tally of earlier runs and of the one that followed them.
 func (t tally) plus(next tally) tally {
-	for i := range t.outcomes {
-		next.outcomes[i] += t.outcomes[i]
+	for i := range t.ends {
+		next.ends[i] += t.ends[i]
 	}
 	next.read += t.read
 	next.redelivered += t.redelivered
@@ -51,11 +75,9 @@ func (t tally) plus(next tally) tally {
 func (w *window) tallied() tally {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.noteTime()
-	t := w.tally
-	if t.oldest = w.oldestUndoneLocked(); t.oldest == "" {
-		t.oldest = w.ownFrom
-	}
+	w.counts.noteTime()
+	t := w.counts
+	t.oldest = w.ledger.oldest()
 	return t
 }
 
@@ -63,36 +85,21 @@ func (w *window) tallied() tally {
 func (w *window) startAt(id string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.position, w.settledAt = id, id
+	w.counts.position, w.counts.settledAt = id, id
 }
 
 // at returns the position.
 func (w *window) at() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.position
+	return w.counts.position
 }
 
 // moveBack notes that the stream does not reach to the position any more.
 func (w *window) moveBack(to string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if resp.CompareIDs(to, w.position) < 0 {
-		w.position = to
+	if resp.CompareIDs(to, w.counts.position) < 0 {
+		w.counts.position = to
 	}
-}
-
-// countLocked counts a delivery that has ended.
-func (w *window) countLocked(it *item) {
-	if it.outcome == 0 {
-		return // it was not delivered
-	}
-	w.outcomes[it.outcome]++
-	if it.repeated {
-		w.redelivered++
-	}
-	if it.outcome == OutcomeHandled {
-		w.lastHandled = it.id
-	}
-	it.outcome, it.repeated = 0, false
 }

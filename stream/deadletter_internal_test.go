@@ -96,7 +96,8 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		dead.Client = client
 	}
 	e := &engine{stream: l.stream, client: client, group: l.group, identity: Identity{Label: l.owner, Group: l.owner}, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	r := &run{engine: e, client: client, conns: conn.NewClients(1), window: newWindow(limits{}, l.group), carrying: task.NewLock()}
+	r := &run{engine: e, client: client, conns: conn.NewClients(1), carrying: task.NewLock()}
+	r.openWindow()
 	defer r.conns.Close()
 	var from source = &logSource{run: r}
 	if l.group {

@@ -51,12 +51,16 @@ type run struct {
 	conn   *conn.Client // of the client
 	conns  *conn.Clients
 	window *window
+	mark   *lowMark // the window's ledger in log mode
+	leases *leases  // the same in group mode
 	source source
 	// settler has one settling on its way while the next entries are processed,
 	// renewer renews the leases from time to time, and then requests claimer, which claims
 	// entries of other consumers: leases are renewed however long a claim takes.
 	settler, renewer, claimer task.Task
 	letters                   *letters
+	// newWorker starts a worker. It is set before anything is read.
+	newWorker func()
 	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
 	settling, carrying task.Lock
@@ -110,15 +114,8 @@ const stopTimeout = time.Second
 
 func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
-	r := &run{
-		engine: e, window: e.newWindow(),
-		settling: task.NewLock(), carrying: task.NewLock(), storing: task.NewLock(),
-	}
-	if e.handleBatch != nil {
-		r.window.gather(batch.Settings{
-			Handle: e.handleBatch, Size: e.bulk, Wait: e.bulkWait, Limit: e.batches, Ordered: r.window.serial,
-		})
-	}
+	r := &run{engine: e, settling: task.NewLock(), carrying: task.NewLock(), storing: task.NewLock()}
+	r.openWindow()
 	e.meter.begin(r)
 	defer func() {
 		r.window.close()
@@ -148,12 +145,27 @@ func (e *engine) run(parent context.Context) (err error) {
 	return r.stop(ctx, until)
 }
 
-func (e *engine) newWindow() *window {
-	l := e.limits(e.group)
-	if e.orderKey != nil {
-		l.key = &orderKeys{stream: e.stream, key: e.orderKey}
+// openWindow makes the window of the run.
+func (r *run) openWindow() {
+	l := r.limits(r.group)
+	if r.orderKey != nil {
+		l.key = &orderKeys{stream: r.stream, key: r.orderKey}
 	}
-	return newWindow(l, e.group)
+	h := hooks{
+		settle:      r.settler.Request,
+		startWorker: func() { r.newWorker() },
+		letterTaken: func() { r.letters.sweeper.Request() },
+	}
+	if r.group {
+		r.window, r.leases = newLeased(l, h)
+	} else {
+		r.window, r.mark = newMarked(l, h)
+	}
+	if r.handleBatch != nil {
+		r.window.gather(batch.Settings{
+			Handle: r.handleBatch, Size: r.bulk, Wait: r.bulkWait, Limit: r.batches, Ordered: l.serial,
+		})
+	}
 }
 
 // connect makes the clients of the run.
@@ -199,7 +211,6 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 			fail(err)
 		}
 	}
-	r.window.settle = r.settler.Request
 	r.renewer.Do = func() { r.source.maintain(tending) }
 	taking := task.WithWatchdog(tending, &r.claims)
 	r.claimer.Do = func() { r.source.claimOthers(taking) }
@@ -207,7 +218,7 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 	r.letters = newLetters(handling, r)
 	defer context.AfterFunc(ctx, r.letters.stop)()
 	var workers sync.WaitGroup
-	r.window.startWorker = func() { r.startWorker(ctx, handling, &workers) }
+	r.newWorker = func() { r.startWorker(ctx, handling, &workers) }
 	if err := r.read(ctx); err != nil {
 		fail(err)
 	}

@@ -22,7 +22,7 @@ func (s *groupSource) begin(ctx context.Context, it *item) bool {
 			// limit without a fault of its own.
 			_ = s.settleNow(ctx) // the only error is that ctx is done: then the stop acks
 		}
-		if !s.fetchAgain(ctx, it) || !s.window.queueUp(it) {
+		if !s.fetchAgain(ctx, it) || !s.leases.queueUp(it) {
 			return false
 		}
 	}
@@ -39,7 +39,7 @@ func (s *groupSource) fetchAgain(ctx context.Context, it *item) bool {
 	var outcome string
 	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
 		outcome, err = s.beginAgain(ctx, it, charge)
-		if err == nil && outcome == "dropped" && !s.window.isDoubtful(it) {
+		if err == nil && outcome == "dropped" && !s.leases.isDoubtful(it) {
 			// This consumer may have been removed from the group. Then it is taken back.
 			if err = s.renewSince(ctx, time.Now()); err == nil {
 				outcome, err = s.beginAgain(ctx, it, charge)
@@ -72,7 +72,7 @@ func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (out
 	switch {
 	case classify(err).Class == conn.Gone:
 		// The reader makes the group again, but may be waiting for us.
-		s.window.doubtAll()
+		s.leases.doubtAll()
 		return "dropped", nil
 	case err != nil:
 		return "", err
@@ -80,9 +80,9 @@ func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (out
 	outcome, _ = reply[0].(string)
 	if outcome == "ours" {
 		count, _ := reply[1].(int64)
-		s.window.load(it, fetched(it.id, reply[2:]), count)
+		s.leases.load(it, fetched(it.id, reply[2:]), count)
 		it.uncounted = false
-		s.window.noteRenewed([]string{it.id}, at)
+		s.leases.noteRenewed([]string{it.id}, at)
 	}
 	return outcome, nil
 }
@@ -106,7 +106,7 @@ func (s *groupSource) fetchUnowned(ctx context.Context, it *item) bool {
 		s.window.forget(it)
 		return false
 	}
-	s.window.load(it, fetched(it.id, found), it.deliveries+1)
+	s.leases.load(it, fetched(it.id, found), it.deliveries+1)
 	return true
 }
 
@@ -144,21 +144,21 @@ func fieldsOf(pairs []any) codec.Fields {
 func (s *groupSource) writeLetter(ctx context.Context, letter *deadLetter) (acked bool, err error) {
 	it, taken := letter.one, false
 	// If it is acked, or may be, it is so until it is forgotten.
-	defer func() { s.window.setMoving(it, acked || letter.unknown) }()
+	defer func() { s.leases.setMoving(it, acked || letter.unknown) }()
 	err = s.writeDeadLetter(ctx, letter, func(ctx context.Context, letter *deadLetter) (bool, error) {
 		move := func() (string, error) {
-			s.window.setMoving(it, true)
+			s.leases.setMoving(it, true)
 			return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.id)
 		}
 		reply, err := move()
 		switch {
 		case err != nil:
 			letter.unknown = !foundPending(err) && (letter.unknown || !conn.NeverRan(ctx, err))
-		case reply == "dropped" && letter.unknown && !s.window.isDoubtful(it):
+		case reply == "dropped" && letter.unknown && !s.leases.isDoubtful(it):
 			reply = "moved" // by the try before, whose reply was lost
-		case reply == "dropped" && !s.window.isDoubtful(it):
+		case reply == "dropped" && !s.leases.isDoubtful(it):
 			// This consumer may have been removed from the group. Then it is taken back.
-			s.window.setMoving(it, false)
+			s.leases.setMoving(it, false)
 			if err = s.renewSince(ctx, time.Now()); err == nil {
 				reply, err = move()
 			}
@@ -182,14 +182,14 @@ func foundPending(err error) bool {
 // settle acks entries that are still ours. XACK itself does not ask: late, it
 // would end an entry that another consumer is at work on.
 func (s *groupSource) settle(ctx context.Context, list []*item) error {
-	ids, late := s.window.split(list, time.Now().Add(-s.claimIdle/2))
+	ids, late := s.leases.split(list, time.Now().Add(-s.claimIdle/2))
 	if len(late) > 0 {
 		limit := time.Now().Add(-s.claimIdle)
 		r, err := s.renew(ctx, late)
 		if err != nil && classify(err).Class != conn.Gone { // without a group there is nobody to take anything from
 			return err
 		}
-		r.lost = append(r.lost, s.window.claimable(r.dropped, limit)...)
+		r.lost = append(r.lost, s.leases.claimable(r.dropped, limit)...)
 		for _, id := range late {
 			if slices.Contains(r.lost, id) {
 				s.log().Warn("entry finished, but another consumer has claimed it; the result does not count", "entry_id", id)

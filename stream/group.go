@@ -159,7 +159,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 		s.toldBack.Store(false)
 		s.account.read(b.FirstID(), b.Len())
 		more := s.take(b, at)
-		if ids := s.window.takeDoubles(); len(ids) > 0 {
+		if ids := s.leases.takeDoubles(); len(ids) > 0 {
 			s.reportLoss(s.log(), &LossError{Cause: LossReplaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
 		}
 		return more
@@ -213,7 +213,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if classify(err).Class != conn.Gone {
 		return err
 	}
-	s.window.doubtAll()
+	s.leases.doubtAll()
 	s.unsure = true
 	// If the stream is still the one we have read from, it goes on behind the
 	// last entry that was read here; others may be further, so that entries can

@@ -25,9 +25,9 @@ type item struct {
 	slab  *slab // the memory that it is a part of
 	state state
 	bytes int64 // what its fields take in memory
-	// outcome is that of the delivery that is ending, repeated whether it was not
+	// ending is that of the delivery that is ending, repeated whether it was not
 	// the first: its worker sets them before it gives the entry back.
-	outcome  Outcome
+	ending   ending
 	repeated bool
 	// failed is set once the entry was held, and cause says why it is.
 	failed   bool
@@ -46,35 +46,52 @@ type item struct {
 	// member is the entry for the assembler, nil while there is none.
 	member *batch.Member
 
-	// The fields below are for group mode: who owns the entry, as far as that is known.
+	// The fields below are for group mode.
 
-	// uncounted is set where Redis has counted a delivery that never was: beginning
-	// the entry does not count as another attempt.
-	uncounted bool
+	owner owner
 	// renewed is when the lease of the entry was renewed last, or a little before: Redis has
 	// set its idle time to zero.
 	renewed time.Time
-	// doubtful is set once the group was gone, or the entry: that it is not pending
-	// on us does then not mean that somebody else has it.
-	doubtful bool
-	// gone is set once the stream was found not to have the entry, which is not pending
-	// any more then.
-	gone bool
+	// uncounted is set where Redis has counted a delivery that never was: beginning
+	// the entry does not count as another attempt.
+	uncounted bool
 	// moving is set while it is moved to its dead-letter stream, and acked with that,
 	// or may have been.
 	moving bool
-	// unowned is set while the entry is pending on nobody, because the consumer was
-	// removed from the group.
-	unowned bool
-	// taken is set once another consumer has claimed the entry. cancel ends the context of
-	// the handler that is at work on it.
-	taken  bool
+	// cancel ends the context of the handler that is at work on it.
 	cancel context.CancelCauseFunc
 }
 
+// owner is on whom an entry is pending, in group mode, as far as that is known.
+type owner uint8
+
+const (
+	// ours: it is pending on this consumer.
+	ours owner = iota
+	// unowned: it is pending on no consumer, because this one was removed from the group.
+	unowned
+	// doubtful: the group was gone. That the entry is not pending on this consumer does then
+	// not mean that another has it.
+	doubtful
+	// gone: the stream was found not to have it, so that it is not pending any more, and the
+	// same holds.
+	gone
+	// taken: another consumer has claimed it. That is final.
+	taken
+)
+
+// doubt has an entry be doubtful, or gone.
+func (it *item) doubt(as owner) {
+	if it.owner < as {
+		it.owner = as
+	}
+}
+
+func (it *item) isDoubtful() bool { return it.owner == doubtful || it.owner == gone }
+
 // claimable reports whether another consumer may have claimed the entry: its lease was not
 // renewed since the limit.
-func (it *item) claimable(limit time.Time) bool { return !it.doubtful && it.renewed.Before(limit) }
+func (it *item) claimable(limit time.Time) bool { return !it.isDoubtful() && it.renewed.Before(limit) }
 
 // isAnother reports whether an entry is certainly not this one, though it has its ID. A
 // handler that is at work may change the fields, which are not compared then.
@@ -92,6 +109,43 @@ type slab struct {
 	list    []item
 	left    int
 	entries []resp.Entry
+}
+
+// slabs are those to be used again. The window's lock guards it.
+type slabs []*slab
+
+// maxSlabs is how many are kept, as many as the default window has batches.
+const maxSlabs = 4
+
+// take returns memory for so many entries.
+func (all *slabs) take(entries int) *slab {
+	for len(*all) > 0 {
+		last := len(*all) - 1
+		s := (*all)[last]
+		*all = (*all)[:last]
+		if cap(s.list) >= entries {
+			s.list, s.left = s.list[:entries], entries
+			return s
+		}
+	}
+	return &slab{list: make([]item, entries), left: entries}
+}
+
+// drop forgets an entry that nothing points to any more.
+func (all *slabs) drop(it *item) {
+	s := it.slab
+	if s == nil {
+		return
+	}
+	*it = item{}
+	if s.left--; s.left > 0 {
+		return
+	}
+	resp.GiveEntries(s.entries)
+	s.entries = nil
+	if len(*all) < maxSlabs {
+		*all = append(*all, s)
+	}
 }
 
 // state is where an entry stands.

@@ -61,7 +61,7 @@ func (c *Consumer[T]) Lag(ctx context.Context) (Lag, error) {
 // lagOfLog is the lag in log mode.
 func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 	// The place first: what is read after that only makes it an older one.
-	at, err := e.standing(ctx)
+	at, run, err := e.standing(ctx)
 	if err != nil {
 		return Lag{}, err
 	}
@@ -76,7 +76,7 @@ func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 	if err != nil {
 		return Lag{}, err
 	}
-	unread, known := e.countBehind(info, at.position, info.EntriesAdded-at.read, at.run, at.run != nil)
+	unread, known := e.countBehind(info, at.position, info.EntriesAdded-at.read, run, run != nil)
 	lag := Lag{entries: unread + at.undone, known: known}
 	if !known {
 		lag.entries = 0
@@ -90,16 +90,15 @@ func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 	return lag, nil
 }
 
-// standing returns where the Run at work is, or the stored offset.
-func (e *engine) standing(ctx context.Context) (at standing, err error) {
+// standing returns where the Run at work is, and that, or the stored offset.
+func (e *engine) standing(ctx context.Context) (at standing, of *run, err error) {
 	e.meter.update(func(m *meter) {
 		if m.run != nil {
-			at = m.run.window.standing()
-			at.run = m.run
+			at, of = m.run.mark.standing(), m.run
 		}
 	})
 	if at.position != "" {
-		return at, nil
+		return at, of, nil
 	}
 	id, found, err := load(ctx, e.store, e.label)
 	if err == nil && !found {
@@ -110,7 +109,7 @@ func (e *engine) standing(ctx context.Context) (at standing, err error) {
 		}
 		id = from.ID
 	}
-	return standing{position: id}, err
+	return standing{position: id}, nil, err
 }
 
 // firstRead returns the ID of the first entry behind a position, "" if there is none.

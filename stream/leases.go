@@ -9,101 +9,156 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// The part of the window for group mode: the leases of its entries, claimed entries, and
-// entries that other consumers have claimed. Redis keeps on whom an entry is pending, and
-// for how long it has been idle.
+// leases is the ledger of group mode: the entries by their IDs. Redis keeps on whom an entry
+// is pending, and for how long it has been idle. The window's lock guards it.
+type leases struct {
+	w    *window
+	byID map[string]*item
+	done []*item // may be settled, in the order in which they ended
+	// left has the IDs of those that have left since watchLeaving was called.
+	left          map[string]struct{}
+	leaveWatchers int
+	// doubles are IDs of entries that were read while another entry had that ID in the window.
+	doubles []string
+	// ownFrom is from where on entries are pending on this consumer that are not here.
+	ownFrom string
+}
+
+// add takes an entry in. An ID that is here already was given out twice: the group was set
+// back, or the stream was made again and has another entry with this ID.
+func (l *leases) add(it *item) bool {
+	if double := l.byID[it.id]; double != nil {
+		if it.entry != nil && double.isAnother(it.entry) {
+			l.doubles = append(l.doubles, it.id)
+		}
+		return false
+	}
+	l.byID[it.id] = it
+	if it.entry != nil {
+		it.deliveries = 1 // a read counts it
+	}
+	return true
+}
+
+func (l *leases) len() int { return len(l.byID) }
+
+func (l *leases) end(it *item) { l.done = append(l.done, it) }
+
+func (l *leases) settleable() []*item { return l.done[:len(l.done):len(l.done)] }
+
+func (l *leases) settled(n int, drop func(*item)) {
+	for _, it := range l.done[:n] {
+		l.remove(it)
+	}
+	l.done = dropFirst(l.done, n, drop)
+}
+
+func (l *leases) remove(it *item) {
+	delete(l.byID, it.id)
+	if l.left != nil {
+		l.left[it.id] = struct{}{}
+	}
+}
+
+func (l *leases) blocking(fields bool) (blocking *item) {
+	for _, it := range l.byID {
+		// One that waits holds up none but by its fields, and without them none at all.
+		if it.state != working && it.state != writing && (it.state != waiting || fields) {
+			continue
+		}
+		if blocking == nil || it.renewed.Before(blocking.renewed) || it.renewed.Equal(blocking.renewed) && it.id < blocking.id {
+			blocking = it
+		}
+	}
+	return blocking
+}
+
+func (l *leases) oldest() string {
+	oldest, text := offset.ID{}, ""
+	for id, it := range l.byID {
+		if it.state == done || it.state == parked || it.owner == taken {
+			continue
+		}
+		if parsed, err := offset.Parse(id); err == nil && (text == "" || parsed.Compare(oldest) < 0) {
+			oldest, text = parsed, id
+		}
+	}
+	if text == "" {
+		return l.ownFrom
+	}
+	return text
+}
 
 // watchLeaving has the window keep the IDs of entries that leave it, until over is called: a
 // list of pending entries that was asked for meanwhile, and is given to addClaimed, may
 // name them.
-func (w *window) watchLeaving() (over func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.leaveWatchers++; w.leaveWatchers == 1 {
-		w.left = make(map[string]struct{})
+func (l *leases) watchLeaving() (over func()) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	if l.leaveWatchers++; l.leaveWatchers == 1 {
+		l.left = make(map[string]struct{})
 	}
 	return func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		if w.leaveWatchers--; w.leaveWatchers == 0 {
-			w.left = nil
+		l.w.mu.Lock()
+		defer l.w.mu.Unlock()
+		if l.leaveWatchers--; l.leaveWatchers == 0 {
+			l.left = nil
 		}
 	}
-}
-
-// removeLocked takes an entry out of the window.
-func (w *window) removeLocked(id string) {
-	delete(w.byID, id)
-	if w.left != nil {
-		w.left[id] = struct{}{}
-	}
-	w.tellRoomToClaimLocked()
 }
 
 // addClaimed adds entries that became ours at the given time, and returns how many are new:
 // those that are in the window are left out, and those that have left it since
 // watchLeaving. uncounted says that their last delivery never was one.
-func (w *window) addClaimed(ids []string, uncounted bool, at time.Time) (added int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) addClaimed(ids []string, uncounted bool, at time.Time) (added int) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	for _, id := range ids {
-		_, double := w.byID[id]
-		if _, left := w.left[id]; double || left {
+		_, double := l.byID[id]
+		if _, left := l.left[id]; double || left {
 			continue
 		}
 		it := &item{id: id, uncounted: uncounted, renewed: at}
-		w.byID[id] = it
-		w.redeliverLocked(it)
+		l.byID[id] = it
+		l.w.order.redeliverAgain(it)
 		added++
 	}
-	w.wakeLocked(added)
+	l.w.wakeLocked(added)
 	return added
-}
-
-// addLeftLocked takes in an entry that was read at the given time without its
-// fields. They are fetched when it is begun, in its turn.
-func (w *window) addLeftLocked(left resp.Leftover, at time.Time) {
-	if _, double := w.byID[left.ID]; double {
-		return
-	}
-	it := &item{id: left.ID, key: left.Key, uncounted: true, renewed: at}
-	w.byID[left.ID] = it
-	if w.queueUpLocked(it) {
-		w.fresh.push(it)
-	}
 }
 
 // takeDoubles returns the IDs of entries that are not in the window, because another
 // entry with that ID is: its ack is theirs, too.
-func (w *window) takeDoubles() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	ids := w.doubles
-	w.doubles = nil
+func (l *leases) takeDoubles() []string {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	ids := l.doubles
+	l.doubles = nil
 	return ids
 }
 
 // load gives an entry, which is at work, its fields, and the number of its delivery.
-func (w *window) load(it *item, entry *resp.Entry, deliveries int64) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) load(it *item, entry *resp.Entry, deliveries int64) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	it.entry, it.bytes, it.deliveries = entry, entry.Bytes(), deliveries
-	w.loaded += it.bytes
+	l.w.budget.loaded += it.bytes
 }
 
 // queueUp puts an entry that has been fetched to be begun in the line of its key.
 // It reports false if it has to wait there: the worker is to take another one.
-func (w *window) queueUp(it *item) bool {
+func (l *leases) queueUp(it *item) bool {
+	w := l.w
 	if w.key == nil {
 		return true
 	}
 	key := w.key.of(it.entry)
-	w.mu.Lock()
-	defer w.mu.Unlock()
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	if !it.keyed {
 		it.key = key
 	}
-	if w.queueUpLocked(it) {
+	if w.order.enqueue(it) {
 		return true
 	}
 	it.state = unread
@@ -114,9 +169,9 @@ func (w *window) queueUp(it *item) bool {
 
 // split tells the entries that Redis was told of since the given time, which
 // nobody can have claimed, from those that somebody may.
-func (w *window) split(list []*item, since time.Time) (safe, late []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) split(list []*item, since time.Time) (safe, late []string) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	safe = make([]string, 0, len(list))
 	for _, it := range list {
 		if it.renewed.Before(since) {
@@ -129,37 +184,41 @@ func (w *window) split(list []*item, since time.Time) (safe, late []string) {
 }
 
 // noteRenewed notes that Redis was told of entries at the given time.
-func (w *window) noteRenewed(ids []string, at time.Time) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) noteRenewed(ids []string, at time.Time) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	for _, id := range ids {
-		if it := w.byID[id]; it != nil {
-			it.renewed, it.unowned = at, false
+		if it := l.byID[id]; it != nil {
+			it.renewed = at
+			if it.owner == unowned {
+				it.owner = ours
+			}
 		}
 	}
 }
 
 // giveUp takes out entries that other consumers have claimed, and ends the context of those
 // at work, which their workers forget. It returns the IDs that were given up.
-func (w *window) giveUp(ids []string, cause error) (given []string) {
+func (l *leases) giveUp(ids []string, cause error) (given []string) {
+	w := l.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
-		it := w.byID[id]
-		if it == nil || it.doubtful || it.state == done {
+		it := l.byID[id]
+		if it == nil || it.owner >= doubtful || it.state == done {
 			continue
 		}
-		it.taken = true
-		w.clearCauseLocked(it, false)
+		it.owner = taken
+		w.causes.clear(it, false)
 		given = append(given, id)
 		switch it.state {
 		case working:
 			it.cancel(cause) // the worker forgets it
 			continue
 		case waiting:
-			for i := range w.waiting {
-				if w.waiting[i] == it {
-					heap.Remove(&w.waiting, i)
+			for i := range w.order.waiting {
+				if w.order.waiting[i] == it {
+					heap.Remove(&w.order.waiting, i)
 					break
 				}
 			}
@@ -168,114 +227,92 @@ func (w *window) giveUp(ids []string, cause error) (given []string) {
 			w.writing--
 			w.releaseLocked(it)
 			w.leaveBatchLocked(it)
-			w.removeLocked(id)
+			l.remove(it)
 			w.letterTaken() // which lets its fields go
 			continue
 		case parked:
-			w.parked--
+			w.budget.parked--
 		}
 		w.leaveBatchLocked(it)
 		w.unloadLocked(it)
-		w.removeLocked(id)
+		l.remove(it)
 	}
-	w.room.Broadcast()
-	w.wakeLocked(w.countReadyLocked()) // an entry that was taken leaves its queue when a worker looks there
+	w.roomMadeLocked()
+	w.wakeReadyLocked() // an entry that was taken leaves its queue when a worker looks there
 	return given
 }
 
 // doubtAll marks all entries: the group was gone.
-func (w *window) doubtAll() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, it := range w.byID {
-		it.doubtful = true
+func (l *leases) doubtAll() {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	for _, it := range l.byID {
+		it.doubt(doubtful)
 	}
 }
 
 // doubtGone marks entries that the stream no longer has, which are not pending
 // any more either.
-func (w *window) doubtGone(ids []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) doubtGone(ids []string) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	for _, id := range ids {
-		if it := w.byID[id]; it != nil {
-			it.doubtful, it.gone = true, true
+		if it := l.byID[id]; it != nil {
+			it.doubt(gone)
 		}
 	}
 }
 
-func (w *window) isDoubtful(it *item) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return it.doubtful
+func (l *leases) isDoubtful(it *item) bool {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return it.isDoubtful()
 }
 
 // setMoving notes that an entry is being moved to its dead-letter stream, or not.
-func (w *window) setMoving(it *item, moving bool) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) setMoving(it *item, moving bool) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	it.moving = moving
 }
 
-// isTaken reports whether an entry was given up.
-func (w *window) isTaken(it *item) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return it.taken
-}
-
-// roomToClaim returns how many entries may be claimed, a hundred at the most: no more than
-// limit wait to be begun, and the window has no more than limit beyond its size. Entries
-// that were read do not count: a consumer with a backlog must claim too.
-func (w *window) roomToClaim(limit int) int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.roomToClaimLocked(limit)
-}
-
-func (w *window) roomToClaimLocked(limit int) int {
-	return max(0, min(limit-w.redeliver.len(), limit+w.roomLocked(), 100))
+// roomToClaim returns how many entries may be claimed, see budget.toClaim.
+func (l *leases) roomToClaim(limit int) int {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return l.w.budget.toClaim(limit, l.w.order.redeliver.len())
 }
 
 // whenRoomToClaim calls tell once, when every claimed entry has been begun, or claimed away,
-// and there is room for at least half of a claim: with less, entries would be claimed one
-// by one while most of them fail.
-func (w *window) whenRoomToClaim(limit int, tell func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.onRoomToClaim, w.claimLimit = tell, limit
-	w.tellRoomToClaimLocked()
-}
-
-func (w *window) tellRoomToClaimLocked() {
-	if w.onRoomToClaim == nil || w.redeliver.len() > 0 || w.roomToClaimLocked(w.claimLimit) < (min(w.claimLimit, 100)+1)/2 {
-		return
-	}
-	tell := w.onRoomToClaim
-	w.onRoomToClaim = nil
-	tell()
+// and there is room for at least half of a claim.
+func (l *leases) whenRoomToClaim(limit int, tell func()) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	b := &l.w.budget
+	b.onRoomToClaim, b.claimLimit = tell, limit
+	b.tellClaimer(l.w.order.redeliver.len())
 }
 
 // roomForOwn returns how many entries that are pending on this consumer may be taken up.
-func (w *window) roomForOwn() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return max(0, min(w.batch, w.roomLocked()))
+func (l *leases) roomForOwn() int {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return max(0, min(l.w.batch, l.w.budget.left()))
 }
 
 // holds reports whether an entry is in the window.
-func (w *window) holds(id string) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.byID[id] != nil
+func (l *leases) holds(id string) bool {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return l.byID[id] != nil
 }
 
 // startOwn notes from where on entries are pending on this consumer that are not in the
 // window, "" for nowhere.
-func (w *window) startOwn(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ownFrom = id
+func (l *leases) startOwn(id string) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	l.ownFrom = id
 }
 
 // returned is an entry that goes back when the consumer stops. It is refunded if it has
@@ -288,10 +325,10 @@ type returned struct {
 // toReturn returns the entries that are to be handed back, the oldest first. Those that
 // failed have used up their attempt. So has one that was not begun here, and was
 // delivered to an earlier consumer.
-func (w *window) toReturn() (list []returned) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, it := range w.byID {
+func (l *leases) toReturn() (list []returned) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	for id, it := range l.byID {
 		notBegun := it.state == unread && it.entry == nil && !it.uncounted
 		list = append(list, returned{id, it.state != waiting && it.state != parked && !notBegun})
 	}
@@ -318,11 +355,11 @@ func sortedByID[E any](list []E, idOf func(E) string) []E {
 
 // toRenew returns the entries that Redis was told of before the given time,
 // and that are still to be processed.
-func (w *window) toRenew(since time.Time) (list []renewable) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, it := range w.byID {
-		if it.state != done && !it.taken && it.renewed.Before(since) {
+func (l *leases) toRenew(since time.Time) (list []renewable) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	for id, it := range l.byID {
+		if it.state != done && it.owner != taken && it.renewed.Before(since) {
 			list = append(list, renewable{id, it.renewed})
 		}
 	}
@@ -332,11 +369,11 @@ func (w *window) toRenew(since time.Time) (list []renewable) {
 
 // claimable returns which of the entries another consumer may have claimed since the
 // limit, if it is not known to be otherwise.
-func (w *window) claimable(ids []string, limit time.Time) (list []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) claimable(ids []string, limit time.Time) (list []string) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	for _, id := range ids {
-		if it := w.byID[id]; it != nil && it.claimable(limit) {
+		if it := l.byID[id]; it != nil && it.claimable(limit) {
 			list = append(list, id)
 		}
 	}
@@ -360,20 +397,20 @@ type orphan struct {
 // consumer may have claimed them since the limit, or if what was ours no later, as
 // Redis was told, is so still: then somebody has acked them by hand. Otherwise all
 // went together: this consumer was removed.
-func (w *window) orphans(ids []string, kept, limit time.Time) (removed []orphan, ended []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) orphans(ids []string, kept, limit time.Time) (removed []orphan, ended []string) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	for _, id := range ids {
-		it := w.byID[id]
+		it := l.byID[id]
 		switch {
-		case it == nil, it.doubtful, it.moving, it.state == done:
+		case it == nil, it.owner >= doubtful, it.moving, it.state == done:
 			continue
-		case it.unowned: // and could not be taken back
+		case it.owner == unowned: // and could not be taken back
 		case it.claimable(limit), !kept.IsZero() && !it.renewed.Before(kept):
 			ended = append(ended, id)
 			continue
 		}
-		it.unowned = true
+		it.owner = unowned
 		of := orphan{id: id}
 		if it.state == waiting || it.state == writing {
 			of.deliveries = it.deliveries
@@ -383,11 +420,11 @@ func (w *window) orphans(ids []string, kept, limit time.Time) (removed []orphan,
 	return removed, ended
 }
 
-func (w *window) unhandledGone() (ids []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, it := range w.byID {
-		if it.gone && !it.taken && it.state != done {
+func (l *leases) unhandledGone() (ids []string) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	for id, it := range l.byID {
+		if it.owner == gone && it.state != done {
 			ids = append(ids, id)
 		}
 	}
@@ -397,13 +434,13 @@ func (w *window) unhandledGone() (ids []string) {
 
 // passGone marks those of the entries that are held, and returns the others, without
 // those that have left the window since it is watched.
-func (w *window) passGone(ids []string) (others []string) {
-	w.doubtGone(ids)
-	w.mu.Lock()
-	defer w.mu.Unlock()
+func (l *leases) passGone(ids []string) (others []string) {
+	l.doubtGone(ids)
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
 	for _, id := range ids {
-		it := w.byID[id]
-		if _, left := w.left[id]; !left && (it == nil || it.taken) {
+		it := l.byID[id]
+		if _, left := l.left[id]; !left && (it == nil || it.owner == taken) {
 			others = append(others, id)
 		}
 	}

@@ -96,7 +96,6 @@ func newLetters(handling context.Context, r *run) *letters {
 		},
 	}
 	l.sweeper.Do = l.sweep
-	r.window.letterTaken = l.sweeper.Request
 	return l
 }
 

@@ -90,14 +90,14 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 	if s.unanswered.Load() {
 		return nil // a claim that was on its way has failed: its losses are told apart
 	}
-	defer s.window.watchLeaving()()
+	defer s.leases.watchLeaving()()
 	o, taken := &s.own, 0
 	defer func() {
 		if taken > 0 && o.claimed {
 			s.noteClaimed(taken, false)
 		}
 	}()
-	room, more := s.window.roomForOwn(), true
+	room, more := s.leases.roomForOwn(), true
 	// Some are in the window already. Only where many are, long lists are worth their
 	// bytes.
 	for count := max(room, 20); more; count *= 2 {
@@ -121,11 +121,11 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 		}
 		seen := 0
 		for _, entry := range pending {
-			if room == 0 && !s.window.holds(entry.ID) {
+			if room == 0 && !s.leases.holds(entry.ID) {
 				break
 			}
 			read := s.wasRead(entry.ID, entry.RetryCount)
-			n := s.window.addClaimed([]string{entry.ID}, read, at)
+			n := s.leases.addClaimed([]string{entry.ID}, read, at)
 			room -= n
 			o.adopted += n
 			if !read {
@@ -142,7 +142,7 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 		more = room > 0
 	}
 	if s.own.open.Load() {
-		s.window.startOwn(o.from)
+		s.leases.startOwn(o.from)
 		if !o.paged {
 			o.paged = true
 			s.log().Info("more is pending on this consumer than fits in its window: it is taken up page by page, and nothing new is read before the end of it")
@@ -168,7 +168,7 @@ func (s *groupSource) tookUp() {
 	o := &s.own
 	o.read = true
 	o.open.Store(false)
-	s.window.startOwn("")
+	s.leases.startOwn("")
 	if o.adopted > 0 {
 		s.log().Info("took up entries that were pending on this consumer", "entries", o.adopted)
 	}
@@ -184,7 +184,7 @@ const returnPage = 100
 // window, and of the others as many as there is time for. The rest is claimed by others
 // once it is idle, or taken up by the next consumer of this name.
 func (s *groupSource) handBack(ctx context.Context) error {
-	for page := range slices.Chunk(s.window.toReturn(), returnPage) {
+	for page := range slices.Chunk(s.leases.toReturn(), returnPage) {
 		if err := s.handBackPage(ctx, page); err != nil {
 			return err
 		}

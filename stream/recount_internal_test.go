@@ -18,15 +18,14 @@ func (w *window) recount() error {
 			problems = append(problems, fmt.Errorf("%s: %d by the window's count, %d there are", what, counted, is))
 		}
 	}
-	all := w.line
-	for id, it := range w.byID {
+	all, mark, leased := entriesOf(w)
+	for id, it := range leased {
 		if it.id != id {
 			problems = append(problems, fmt.Errorf("%s is held as %s", it.id, id))
 		}
-		all = append(all, it)
 	}
 	queued := make(map[*item]bool)
-	for _, q := range []*queue{&w.redeliver, &w.unblocked, &w.fresh} {
+	for _, q := range []*queue{&w.order.redeliver, &w.order.unblocked, &w.order.fresh} {
 		for _, it := range q.list[q.head:] {
 			if queued[it] {
 				problems = append(problems, fmt.Errorf("%s may be begun twice", it.id))
@@ -50,7 +49,7 @@ func (w *window) recount() error {
 	for i, it := range all {
 		bytes += it.bytes
 		states[it.state]++
-		if w.byID == nil && it.state == done && ended == i {
+		if it.state == done && (leased != nil || ended == i) {
 			ended++
 		}
 		if it.entry != nil && it.entry.Fields == nil && it.bytes != 0 {
@@ -59,30 +58,50 @@ func (w *window) recount() error {
 		if it.keyed && (it.state == done || it.state == parked) {
 			problems = append(problems, fmt.Errorf("%s has ended, and keeps its key", it.id))
 		}
-		if last := w.last[it.key]; it.keyed && it.behind == nil && last != it {
+		if last := w.order.last[it.key]; it.keyed && it.behind == nil && last != it {
 			problems = append(problems, fmt.Errorf("%s is in the line of its key, which does not end there", it.id))
 		}
-		if it.state == unread && !it.taken && !queued[it] && !behind[it] && !w.stopped {
+		if it.state == unread && it.owner != taken && !queued[it] && !behind[it] && !w.stopped {
 			problems = append(problems, fmt.Errorf("%s is not begun, and will never be", it.id))
 		}
 	}
-	for key, last := range w.last {
+	for key, last := range w.order.last {
 		if !last.keyed || last.key != key || last.behind != nil {
 			problems = append(problems, fmt.Errorf("the line of a key ends with %s, which is not in it", last.id))
 		}
 	}
-	want("bytes", w.loaded, bytes)
-	want("at work", int64(w.working), states[working])
-	want("parked", int64(w.parked), states[parked])
-	want("to be delivered again", int64(len(w.waiting)), states[waiting])
-	want("ended", int64(w.ended), int64(ended))
-	if w.byID != nil {
-		want("done", int64(len(w.done)), states[done])
+	want("bytes", w.budget.loaded, bytes)
+	want("at work", int64(w.workers.working), states[working])
+	want("parked", int64(w.budget.parked), states[parked])
+	want("to be delivered again", int64(len(w.order.waiting)), states[waiting])
+	settleable := len(w.ledger.settleable())
+	want("ended", int64(settleable), int64(ended))
+	if mark != nil {
+		want("in the line", int64(w.ledger.len()), int64(len(all)))
 	}
-	if w.inFlight > w.unsettledLocked() {
-		problems = append(problems, fmt.Errorf("%d are being settled, of %d", w.inFlight, w.unsettledLocked()))
+	if w.checkpoint.inFlight > settleable {
+		problems = append(problems, fmt.Errorf("%d are being settled, of %d", w.checkpoint.inFlight, settleable))
 	}
 	return errors.Join(problems...)
+}
+
+// entriesOf returns the entries of a window, and its ledger.
+func entriesOf(w *window) (all []*item, mark *lowMark, leased map[string]*item) {
+	switch l := w.ledger.(type) {
+	case *lowMark:
+		return l.line, l, nil
+	case *leases:
+		for _, it := range l.byID {
+			all = append(all, it)
+		}
+		return all, nil, l.byID
+	}
+	return nil, nil, nil
+}
+
+// noHooks are hooks that do nothing.
+func noHooks() hooks {
+	return hooks{settle: func() {}, startWorker: func() {}, letterTaken: func() {}}
 }
 
 // recounted has a window recounted at the end of a test.
@@ -128,31 +147,31 @@ func (k testKeys) ofAll(entries []resp.Entry, set func(i int, key string)) {
 // The recount finds a wrong counter.
 func TestRecount(t *testing.T) {
 	t.Parallel()
-	for name, spoil := range map[string]func(*window){
-		"bytes":       func(w *window) { w.loaded++ },
-		"parked":      func(w *window) { w.parked++ },
-		"at work":     func(w *window) { w.working-- },
-		"done":        func(w *window) { w.done = nil },
-		"key":         func(w *window) { w.byID["1-0"].keyed = true },
-		"never begun": func(w *window) { w.fresh = queue{} },
-		"begun twice": func(w *window) { w.fresh.push(w.fresh.list[w.fresh.head]) },
-		"not in line": func(w *window) { w.last["x"] = w.byID["3-0"] },
-		"not by its ID": func(w *window) {
-			w.byID["9-0"] = w.byID["3-0"]
-			delete(w.byID, "3-0")
+	for name, spoil := range map[string]func(*window, *leases){
+		"bytes":       func(w *window, _ *leases) { w.budget.loaded++ },
+		"parked":      func(w *window, _ *leases) { w.budget.parked++ },
+		"at work":     func(w *window, _ *leases) { w.workers.working-- },
+		"done":        func(_ *window, l *leases) { l.done = nil },
+		"key":         func(_ *window, l *leases) { l.byID["1-0"].keyed = true },
+		"never begun": func(w *window, _ *leases) { w.order.fresh = queue{} },
+		"begun twice": func(w *window, _ *leases) { w.order.fresh.push(w.order.fresh.list[w.order.fresh.head]) },
+		"not in line": func(w *window, l *leases) { w.order.last["x"] = l.byID["3-0"] },
+		"not by its ID": func(_ *window, l *leases) {
+			l.byID["9-0"] = l.byID["3-0"]
+			delete(l.byID, "3-0")
 		},
 	} {
-		w := newWindow(limits{size: 10, batch: 10, every: 10, interval: 1, key: testKeys(func(*resp.Entry) string { return "k" })}, true)
+		w, l := newLeased(limits{size: 10, batch: 10, every: 10, interval: 1, key: testKeys(func(*resp.Entry) string { return "k" })}, noHooks())
 		defer w.close()
-		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, w.movedAt)
+		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, w.checkpoint.movedAt)
 		w.end(w.next(nil), done)
 		w.next(nil)
-		w.key = nil
-		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "5-0"}}}, w.movedAt)
+		w.key, w.order.key = nil, nil
+		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "5-0"}}}, w.checkpoint.movedAt)
 		if err := w.recount(); err != nil {
 			t.Errorf("%s: nothing is wrong yet: %v", name, err)
 		}
-		spoil(w)
+		spoil(w, l)
 		if w.recount() == nil {
 			t.Errorf("%s: the recount finds nothing wrong", name)
 		}

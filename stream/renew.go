@@ -13,7 +13,7 @@ import (
 // renewAll renews everything that was not for a third of the claim idle time.
 func (s *groupSource) renewAll(ctx context.Context) error {
 	since := time.Now().Add(-s.claimIdle / 3)
-	if len(s.window.toRenew(since)) == 0 {
+	if len(s.leases.toRenew(since)) == 0 {
 		return nil
 	}
 	return s.renewSince(ctx, since)
@@ -26,19 +26,19 @@ func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
 		return err
 	}
 	defer s.renewal.Unlock()
-	dropped, kept, err := s.renewList(ctx, s.window.toRenew(since))
+	dropped, kept, err := s.renewList(ctx, s.leases.toRenew(since))
 	if err != nil || len(dropped) == 0 {
 		return err
 	}
 	// Why, only all that is held can tell.
-	dropped, keptToo, err := s.renewList(ctx, s.window.toRenew(time.Now()))
+	dropped, keptToo, err := s.renewList(ctx, s.leases.toRenew(time.Now()))
 	if err != nil {
 		return err
 	}
 	if kept.IsZero() { // else it is the older one
 		kept = keptToo
 	}
-	removed, ended := s.window.orphans(dropped, kept, time.Now().Add(-s.claimIdle))
+	removed, ended := s.leases.orphans(dropped, kept, time.Now().Add(-s.claimIdle))
 	s.giveUp(ended)
 	return s.reclaim(ctx, removed)
 }
@@ -58,7 +58,7 @@ func (s *groupSource) renewList(ctx context.Context, list []renewable) (dropped 
 		if at := r.oldest(chunk); kept.IsZero() || !at.IsZero() && at.Before(kept) {
 			kept = at
 		}
-		s.window.doubtGone(r.gone)
+		s.leases.doubtGone(r.gone)
 		s.giveUp(r.lost)
 		dropped = append(dropped, r.dropped...)
 	}
@@ -67,7 +67,7 @@ func (s *groupSource) renewList(ctx context.Context, list []renewable) (dropped 
 
 // giveUp gives up entries that are somebody else's.
 func (s *groupSource) giveUp(ids []string) {
-	for _, id := range s.window.giveUp(ids, ErrClaimed) {
+	for _, id := range s.leases.giveUp(ids, ErrClaimed) {
 		s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
 	}
 }
@@ -103,7 +103,7 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (r renewal, err e
 	}
 	r.lost, r.dropped, r.gone = texts(reply[0]), texts(reply[1]), texts(reply[2])
 	// Not the others: one that has ended meanwhile would be acked as if it were ours.
-	s.window.noteRenewed(slices.DeleteFunc(slices.Clone(ids), r.has), at)
+	s.leases.noteRenewed(slices.DeleteFunc(slices.Clone(ids), r.has), at)
 	return r, nil
 }
 
@@ -124,9 +124,9 @@ func (s *groupSource) reclaim(ctx context.Context, list []orphan) error {
 		if err != nil {
 			return fmt.Errorf("taking back what was pending on this consumer: %w", err)
 		}
-		s.window.doubtGone(gone)
+		s.leases.doubtGone(gone)
 		ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(gone, id) })
-		s.window.noteRenewed(ids, at)
+		s.leases.noteRenewed(ids, at)
 		for _, id := range ids {
 			if loss.From == "" || resp.CompareIDs(id, loss.From) < 0 {
 				loss.From = id

@@ -113,7 +113,9 @@ func (e *engine) stats() Stats {
 	if m.run != nil {
 		w := m.run.window
 		t = t.plus(w.tallied())
-		w.inHand(&s)
+		in := w.inHand()
+		s.Working, s.Held, s.Parked = in.working, in.held, in.parked
+		s.Window, s.WindowSize, s.WindowBytes, s.WindowSizeBytes = in.entries, in.size, in.bytes, in.sizeBytes
 	}
 	s.Position, s.LastHandled, s.LastHandledAt = t.position, t.lastHandled, t.handledAt
 	if !e.group {
@@ -121,12 +123,12 @@ func (e *engine) stats() Stats {
 	}
 	s.Behind = m.behind(e, t, time.Now())
 	s.Read, s.Redelivered = t.read, t.redelivered
-	s.Handled = t.outcomes[OutcomeHandled]
-	s.Absorbed = t.outcomes[OutcomeAbsorbed]
-	s.Skipped = t.outcomes[OutcomeSkipped]
-	s.DeadLettered = t.outcomes[OutcomeDeadLettered]
-	s.Discarded = t.outcomes[OutcomeDiscarded]
-	s.Failed = t.outcomes[OutcomeHeld]
+	s.Handled = t.ends[OutcomeHandled]
+	s.Absorbed = t.ends[OutcomeAbsorbed]
+	s.Skipped = t.ends[OutcomeSkipped]
+	s.DeadLettered = t.ends[OutcomeDeadLettered]
+	s.Discarded = t.ends[OutcomeDiscarded]
+	s.Failed = t.ends[OutcomeHeld]
 	return s
 }
 

@@ -45,10 +45,10 @@ const (
 	probeInterval = 1500 * time.Millisecond
 )
 
-// beginLocked notes that a delivery begins.
-func (w *window) beginLocked(it *item) {
-	w.streak.begun++
-	it.begun = w.streak.begun
+// begin notes that a delivery begins.
+func (s *streak) begin(it *item) {
+	s.begun++
+	it.begun = s.begun
 }
 
 // learnLocked notes how a delivery has ended, before the entry goes where that leads.
@@ -58,8 +58,8 @@ func (w *window) learnLocked(it *item, to state) {
 	case to == waiting:
 		w.failedLocked(it)
 	case to != interrupted:
-		w.clearCauseLocked(it, it.outcome == OutcomeHandled)
-		if s.on && it.outcome == OutcomeHandled && it.begun > s.first {
+		w.causes.clear(it, it.ending == handled)
+		if s.on && it.ending == handled && it.begun > s.first {
 			w.endStreakLocked()
 		}
 	}
@@ -93,14 +93,14 @@ func (w *window) endStreakLocked() {
 		return // no wait can have grown much
 	}
 	outage := s.entries >= manyFailed
-	for _, it := range w.waiting {
+	for _, it := range w.order.waiting {
 		if it.lastStreak == s.number && (outage || it.firstStreak == s.number) {
 			w.bringForwardLocked(it, now)
 		}
 	}
-	heap.Init(&w.waiting)
+	heap.Init(&w.order.waiting)
 	w.becomeDueLocked()
-	w.wakeLocked(w.redeliver.len())
+	w.wakeLocked(w.order.redeliver.len())
 }
 
 func (w *window) bringForwardLocked(it *item, now time.Time) {
@@ -121,7 +121,7 @@ func (w *window) bringUnitForwardLocked(it *item) {
 		return
 	}
 	it.due = w.assembler.HastenLocked(it.member, it.due)
-	for _, other := range w.waiting {
+	for _, other := range w.order.waiting {
 		if other.member.WithLocked(it.member) {
 			other.due = it.due
 		}
@@ -133,13 +133,13 @@ func (w *window) bringUnitForwardLocked(it *item) {
 // would it be known that all goes well again. It returns nil if there is none.
 func (w *window) probeLocked() (it *item, at time.Time) {
 	s := &w.streak
-	if at = s.failed.Add(s.probeIn); !w.probing || !s.on || w.working > 0 || w.redeliver.len() > 0 || !at.Before(w.waiting[0].due) {
+	if at = s.failed.Add(s.probeIn); !w.probing || !s.on || w.workers.working > 0 || w.order.redeliver.len() > 0 || !at.Before(w.order.waiting[0].due) {
 		return nil, at
 	}
-	if w.readerWaits || w.serial && len(w.line) > 1 {
-		return w.waiting[0], at
+	if w.budget.readerWaits || w.serial && w.ledger.len() > 1 {
+		return w.order.waiting[0], at
 	}
-	for _, other := range w.waiting {
+	for _, other := range w.order.waiting {
 		if other.behind != nil && (it == nil || other.due.Before(it.due)) {
 			it = other
 		}

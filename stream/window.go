@@ -4,7 +4,6 @@ import (
 	"container/heap"
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"millrace/stream/internal/batch"
@@ -16,86 +15,31 @@ import (
 // settler takes out those that have ended. The bound limits memory, and the number of
 // entries that are delivered again after a crash.
 //
-// mu guards all of it, the items and the assembler too. Methods with the suffix Locked need
-// it held. No method asks a server, or calls code of the user, while mu is held.
+// mu guards all of it, with its parts, the items, the ledger and the assembler. Methods with
+// the suffix Locked, and those of the parts, need it held. No method asks a server, or calls
+// code of the user, while mu is held.
 type window struct {
-	mu    sync.Mutex
-	ready sync.Cond // workers wait for an entry that may be begun
-	room  sync.Cond // the reader waits for room
 	limits
+	hooks
+	mu sync.Mutex
 
-	redeliver queue // to be delivered again and due, or claimed
-	unblocked queue // the entry before it with the same key has ended
-	fresh     queue // read, in the order of the stream
-	waiting   dueHeap
+	ledger     ledger
+	order      order
+	budget     budget
+	workers    workers
+	checkpoint checkpoint
+	streak     streak
+	causes     causes
+	counts     tally
+	slabs      slabs
 	// assembler makes batches of the messages at work; nil without batches.
 	assembler *batch.Assembler
-	dueTimer  *time.Timer      // goes off when the first of waiting is due
-	last      map[string]*item // by order key, the last entry that is in line
 
-	// startWorker starts a worker.
-	startWorker func()
-	workers     int // that were started, and have not left
-	working     int // of these, at work
-	idle        int // of these, waiting
-	// idleTimer ends the workers that wait, unless something was read since it was set, when
-	// readAtIdle had been read; it is nil while no worker waits.
-	idleTimer  *time.Timer
-	readAtIdle int64
-	// releasing is set while workers that find nothing to do are to leave.
-	releasing   bool
-	stopped     bool
-	readerWaits bool // the reader waits for room
-	writing     int  // entries whose dead letters are to be written
-	// draining is set while the reader waits for everything to be settled.
-	draining bool
-
-	loaded int64 // bytes of the entries whose fields are here
-
-	tally
-	readerWaitsSince, movedAt time.Time // the latter is when something was settled
-
-	// The entries that may be settled. In log mode line has all entries in the order of the
-	// stream, and the first ended of them have all ended: the last of those is the low mark.
-	// In group mode done has them, in the order in which they ended.
-	line  []*item
-	ended int
-	done  []*item
-	// letterTaken is called when an entry was claimed away whose dead letter is to be written.
-	letterTaken func()
-	// settle requests the settler; settleTimer does that at settleTimerAt.
-	settle        func()
-	settleTimer   *time.Timer
-	settleTimerAt time.Time
-	lastSettled   time.Time
-	inFlight      int // how many of them are being settled just now
-	// stalled is set while settling fails: nothing more is begun.
-	stalled bool
-
-	streak streak
-	// causes are why entries are held; endedCauses are those whose end is to be logged, and
-	// causesEnded is set while there are some.
-	causes      map[string]*cause
-	endedCauses []cause
-	causesEnded atomic.Bool
-
-	slabs []*slab // to be used again
-
-	// In group mode only. byID has all entries, and left the IDs of those that have left
-	// since watchLeaving was called.
-	byID map[string]*item
-	left map[string]struct{}
-	// doubles are IDs of entries that were read while another entry had that ID in the window.
-	doubles       []string
-	leaveWatchers int
-	parked        int
-	// redelivering is set while there may be something in redeliver. onRoomToClaim is called
-	// once when there is not, and there is room to claim, of claimLimit; it may be nil.
-	redelivering  bool
-	onRoomToClaim func()
-	claimLimit    int
-	// ownFrom is from where on entries are pending on this consumer that are not here.
-	ownFrom string
+	// refetch is set where the fields of an entry are let go after each delivery, and
+	// fetched anew for the next one.
+	refetch bool
+	writing int // entries whose dead letters are to be written
+	stopped bool
 }
 
 // limits are the settings of a window: its size and its order.
@@ -117,35 +61,58 @@ type limits struct {
 	key keys
 }
 
-// keys tells order keys, each entry's or those of many entries. It does not panic.
-type keys interface {
-	of(entry *resp.Entry) string
-	ofAll(entries []resp.Entry, set func(i int, key string))
+// hooks are called with the window's lock held.
+type hooks struct {
+	settle      func() // requests the settler
+	startWorker func()
+	// letterTaken tells that an entry was claimed away whose dead letter is to be written.
+	letterTaken func()
+}
+
+// newMarked returns a window for log mode, and its ledger.
+func newMarked(l limits, h hooks) (*window, *lowMark) {
+	w := newWindow(l, h)
+	m := &lowMark{w: w}
+	w.setLedger(m)
+	return w, m
+}
+
+// newLeased returns a window for group mode, and its ledger.
+func newLeased(l limits, h hooks) (*window, *leases) {
+	w := newWindow(l, h)
+	w.refetch = true
+	led := &leases{w: w, byID: make(map[string]*item)}
+	w.setLedger(led)
+	return w, led
+}
+
+func newWindow(l limits, h hooks) *window {
+	w := &window{limits: l, hooks: h}
+	w.order = order{key: l.key, last: make(map[string]*item)}
+	w.causes.byKey = make(map[string]*cause)
+	w.workers.ready.L, w.budget.room.L = &w.mu, &w.mu
+	return w
+}
+
+func (w *window) setLedger(l ledger) {
+	w.ledger = l
+	w.budget.ledger, w.budget.size, w.budget.bytes = l, w.size, w.bytes
+	w.checkpoint = checkpoint{mu: &w.mu, ledger: l, settle: w.settle, interval: w.interval}
 }
 
 // gather has a batch handler get the messages of entries that are at work at the same time.
 func (w *window) gather(s batch.Settings) {
-	wake := func() { w.wakeLocked(w.countReadyLocked()) }
-	repeats := func() bool { return w.redeliver.len() > 0 || len(w.waiting) > 0 }
-	w.assembler = batch.New(s, &w.mu, wake, repeats)
-}
-
-func newWindow(l limits, group bool) *window {
-	w := &window{limits: l, settle: func() {}, startWorker: func() {}, letterTaken: func() {}} // for a run to set
-	w.ready.L, w.room.L = &w.mu, &w.mu
-	w.last = make(map[string]*item)
-	w.causes = make(map[string]*cause)
-	if group {
-		w.byID = make(map[string]*item)
-	}
-	return w
+	repeats := func() bool { return w.order.redeliver.len() > 0 || len(w.order.waiting) > 0 }
+	w.assembler = batch.New(s, &w.mu, w.wakeReadyLocked, repeats)
 }
 
 // addRead takes in entries that were read at the given time, and reports whether
 // there is room for another batch.
 func (w *window) addRead(b resp.Batch, at time.Time) (more bool) {
 	entries := b.Entries
-	slab := w.takeSlab(len(entries))
+	w.mu.Lock()
+	slab := w.slabs.take(len(entries))
+	w.mu.Unlock()
 	slab.entries = entries
 	bytes := int64(0)
 	for i := range entries {
@@ -159,111 +126,34 @@ func (w *window) addRead(b resp.Batch, at time.Time) (more bool) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.loaded += bytes
+	w.budget.loaded += bytes
 	for i := range slab.list {
 		it := &slab.list[i]
-		if w.byID == nil {
-			w.line = append(w.line, it)
-		} else {
-			// An ID that is held already was given out twice: the group was set back, or the
-			// stream was made again and has another entry with this ID.
-			if double := w.byID[it.id]; double != nil {
-				if double.isAnother(it.entry) {
-					w.doubles = append(w.doubles, it.id)
-				}
-				w.unloadLocked(it)
-				w.dropLocked(it)
-				continue
-			}
-			w.byID[it.id] = it
-			it.deliveries = 1 // a read counts it
-		}
-		if w.queueUpLocked(it) {
-			w.fresh.push(it)
+		switch {
+		case !w.ledger.add(it):
+			w.unloadLocked(it)
+			w.slabs.drop(it)
+		case w.order.enqueue(it):
+			w.order.fresh.push(it)
 		}
 	}
-	for _, left := range b.Left {
-		w.addLeftLocked(left, at)
+	for _, left := range b.Left { // fetched when it is begun, in its turn
+		it := &item{id: left.ID, key: left.Key, uncounted: true, renewed: at}
+		if w.ledger.add(it) && w.order.enqueue(it) {
+			w.order.fresh.push(it)
+		}
 	}
 	if n := b.Len(); n > 0 {
-		w.read += int64(n)
-		w.position, w.full = b.LastID(), b.More
+		w.counts.read += int64(n)
+		w.counts.position, w.counts.full = b.LastID(), b.More
 	}
 	w.wakeLocked(b.Len())
 	return w.hasRoomLocked()
 }
 
-// takeSlab returns memory for so many entries.
-func (w *window) takeSlab(entries int) *slab {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for len(w.slabs) > 0 {
-		last := len(w.slabs) - 1
-		s := w.slabs[last]
-		w.slabs = w.slabs[:last]
-		if cap(s.list) >= entries {
-			s.list, s.left = s.list[:entries], entries
-			return s
-		}
-	}
-	return &slab{list: make([]item, entries), left: entries}
-}
-
-// dropLocked forgets an entry that nothing points to any more.
-func (w *window) dropLocked(it *item) {
-	s := it.slab
-	if s == nil {
-		return
-	}
-	*it = item{}
-	if s.left--; s.left > 0 {
-		return
-	}
-	resp.GiveEntries(s.entries)
-	s.entries = nil
-	if len(w.slabs) < maxSlabs {
-		w.slabs = append(w.slabs, s)
-	}
-}
-
-// maxSlabs is how many are kept, as many as the default window has batches.
-const maxSlabs = 4
-
-// queueUpLocked puts an entry in the line of its key, and reports whether it is
-// the first there, so that it may be begun.
-func (w *window) queueUpLocked(it *item) bool {
-	if w.key == nil || it.keyed {
-		return true
-	}
-	it.keyed = true
-	before := w.last[it.key]
-	w.last[it.key] = it
-	if before == nil {
-		return true
-	}
-	before.behind = it
-	return false
-}
-
-// releaseLocked takes an entry out of the line of its key, where it is the first,
-// and lets the next one begin.
-func (w *window) releaseLocked(it *item) {
-	if !it.keyed {
-		return
-	}
-	it.keyed = false
-	if next := it.behind; next != nil {
-		it.behind = nil
-		w.unblocked.push(next)
-		w.wakeLocked(1)
-	} else {
-		delete(w.last, it.key)
-	}
-}
-
 // next waits for an entry to work on and returns it, nil when the worker is to leave:
 // when nothing has come for a while, or there will be nothing any more. lose is how
-// the worker is told that the entry is somebody else's.
+// the worker is told that the entry is another consumer's.
 func (w *window) next(lose context.CancelCauseFunc) *item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -271,23 +161,23 @@ func (w *window) next(lose context.CancelCauseFunc) *item {
 		w.becomeDueLocked()
 		if it := w.takeLocked(); it != nil {
 			it.state, it.cancel = working, lose
-			w.working++
-			w.beginLocked(it)
+			w.workers.working++
+			w.streak.begin(it)
 			if w.assembler != nil {
 				it.member = w.assembler.TakeLocked(it.member, it.id, lose)
 			}
 			return it
 		}
-		if w.working == 0 && w.newlyEndedLocked() > 0 {
-			w.settleWithinLocked(idleSettleTime)
+		if w.workers.working == 0 && w.checkpoint.newly() > 0 {
+			w.checkpoint.within(idleSettleTime)
 		}
-		w.noteTime()
-		if w.releasing {
+		w.counts.noteTime()
+		if w.workers.releasing {
 			break
 		}
 		w.waitLocked()
 	}
-	w.workers--
+	w.workers.started--
 	return nil
 }
 
@@ -296,24 +186,25 @@ func (w *window) next(lose context.CancelCauseFunc) *item {
 func (w *window) takeLocked() *item {
 	// While a settling is on its way, as many entries again may end behind it;
 	// with one at a time, that is none.
-	if w.stalled || w.unsettledLocked() >= 2*w.every-1 || w.serial && w.writing > 0 {
+	if w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.every-1 || w.serial && w.writing > 0 {
 		return nil
 	}
-	it := w.popLocked(&w.redeliver)
-	if w.redeliver.len() == 0 {
+	o := &w.order
+	it := w.popLocked(&o.redeliver)
+	if o.redeliver.len() == 0 {
 		w.redeliveredLocked()
 	}
-	if it == nil && (w.serial && len(w.waiting) > 0 || w.assembler != nil && w.assembler.RoomLocked() == 0) {
+	if it == nil && (w.serial && len(o.waiting) > 0 || w.assembler != nil && w.assembler.RoomLocked() == 0) {
 		return nil
 	}
 	if it == nil {
-		it = w.popLocked(&w.unblocked)
+		it = w.popLocked(&o.unblocked)
 	}
 	if it == nil {
-		it = w.popLocked(&w.fresh)
+		it = w.popLocked(&o.fresh)
 	}
 	if it == nil { // an entry in fresh that was claimed away may have been in front of one with its key
-		it = w.popLocked(&w.unblocked)
+		it = w.popLocked(&o.unblocked)
 	}
 	return it
 }
@@ -322,7 +213,7 @@ func (w *window) takeLocked() *item {
 func (w *window) popLocked(q *queue) *item {
 	for q.len() > 0 {
 		it := q.pop()
-		if !it.taken {
+		if it.owner != taken {
 			return it
 		}
 		w.releaseLocked(it)
@@ -330,59 +221,62 @@ func (w *window) popLocked(q *queue) *item {
 	return nil
 }
 
-// becomeDueLocked moves what is due to the queue, and sets the alarm for the rest.
+// releaseLocked takes an entry out of the line of its key, where it is the first,
+// and lets the next one begin.
+func (w *window) releaseLocked(it *item) {
+	if w.order.release(it) {
+		w.wakeLocked(1)
+	}
+}
+
+// becomeDueLocked moves what is due to the queue, and sets the timer for the rest.
 func (w *window) becomeDueLocked() {
-	if len(w.waiting) == 0 || w.stopped { // the former is the usual case, once for every entry
+	o := &w.order
+	if len(o.waiting) == 0 || w.stopped { // the former is the usual case, once for every entry
 		return
 	}
 	now := time.Now()
-	for len(w.waiting) > 0 && !w.waiting[0].due.After(now) {
-		it := heap.Pop(&w.waiting).(*item)
+	for len(o.waiting) > 0 && !o.waiting[0].due.After(now) {
+		it := heap.Pop(&o.waiting).(*item)
 		it.state = unread
-		w.redeliverLocked(it)
+		o.redeliverAgain(it)
 		if w.assembler != nil {
 			w.assembler.BeDueLocked(it.member)
 		}
 	}
 	var next time.Time
-	if len(w.waiting) > 0 {
-		next = w.waiting[0].due
+	if len(o.waiting) > 0 {
+		next = o.waiting[0].due
 		if it, at := w.probeLocked(); it != nil && at.After(now) {
 			next = at
 		} else if it != nil {
 			it.due = now
 			w.bringUnitForwardLocked(it)
-			heap.Init(&w.waiting)
+			heap.Init(&o.waiting)
 			w.becomeDueLocked()
 			return
 		}
 	}
-	if w.dueTimer != nil {
-		w.dueTimer.Stop()
-		w.dueTimer = nil
+	if o.dueTimer != nil {
+		o.dueTimer.Stop()
+		o.dueTimer = nil
 	}
-	if len(w.waiting) > 0 {
-		w.dueTimer = time.AfterFunc(next.Sub(now), func() {
+	if len(o.waiting) > 0 {
+		o.dueTimer = time.AfterFunc(next.Sub(now), func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.becomeDueLocked()
-			w.wakeLocked(w.redeliver.len())
+			w.wakeLocked(o.redeliver.len())
 		})
 	}
-}
-
-func (w *window) redeliverLocked(it *item) {
-	w.redeliver.push(it)
-	w.redelivering = true
 }
 
 // redeliveredLocked tells the reader and the claimer, which wait until every claimed entry
 // has been begun, or was claimed away.
 func (w *window) redeliveredLocked() {
-	if w.redelivering {
-		w.redelivering = false
-		w.room.Broadcast()
-		w.tellRoomToClaimLocked()
+	if w.order.redelivering {
+		w.order.redelivering = false
+		w.roomMadeLocked()
 	}
 }
 
@@ -393,14 +287,14 @@ func (w *window) end(it *item, to state) {
 	defer w.mu.Unlock()
 	w.learnLocked(it, to)
 	w.returnedLocked(it)
-	w.countLocked(it)
-	if it.taken {
+	w.counts.count(it)
+	if it.owner == taken {
 		w.forgetLocked(it)
 		return
 	}
 	it.state = to
-	if w.byID != nil {
-		w.unloadLocked(it) // the fields are fetched anew when they are needed
+	if w.refetch {
+		w.unloadLocked(it)
 	}
 	switch to {
 	case waiting:
@@ -408,39 +302,38 @@ func (w *window) end(it *item, to state) {
 		if w.assembler != nil {
 			it.due = w.assembler.HoldLocked(it.member, it.due)
 		}
-		heap.Push(&w.waiting, it)
+		heap.Push(&w.order.waiting, it)
 		w.becomeDueLocked()
-		// What is done is recorded before the wait: nobody knows how long the
-		// entry stays, and what has been finished should not be run again.
-		if w.newlyEndedLocked() > 0 {
+		// Entries that have ended are settled before the wait: how long the entry stays is
+		// not known, and an entry that has been finished should not be run again.
+		if w.checkpoint.newly() > 0 {
 			w.settle()
 		}
 	case interrupted:
 		w.leaveBatchLocked(it)
 	case parked:
-		w.parked++
+		w.budget.parked++
 		w.releaseLocked(it)
 		w.leaveBatchLocked(it)
-		w.room.Broadcast()
-		w.tellRoomToClaimLocked()
+		w.roomMadeLocked()
 	case done:
 		w.endedLocked(it)
 	}
 }
 
-// forget takes an entry back from its worker, in group mode, that is settled
-// already or somebody else's.
+// forget takes an entry back from its worker that is settled already, or another
+// consumer's.
 func (w *window) forget(it *item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.returnedLocked(it)
-	w.countLocked(it)
+	w.counts.count(it)
 	w.forgetLocked(it)
 }
 
 // returnedLocked notes that a worker has given an entry back.
 func (w *window) returnedLocked(it *item) {
-	w.working--
+	w.workers.working--
 	it.cancel = nil
 	if w.assembler != nil {
 		w.assembler.ReturnLocked(it.member)
@@ -457,13 +350,13 @@ func (w *window) leaveBatchLocked(it *item) {
 
 func (w *window) forgetLocked(it *item) {
 	it.state = done
-	w.clearCauseLocked(it, false)
+	w.causes.clear(it, false)
 	w.leaveBatchLocked(it)
 	w.releaseLocked(it)
-	w.removeLocked(it.id)
+	w.ledger.remove(it)
 	w.unloadLocked(it)
-	w.dropLocked(it)
-	w.room.Broadcast()
+	w.slabs.drop(it)
+	w.roomMadeLocked()
 }
 
 // stop ends every next. No worker is started any more.
@@ -474,15 +367,14 @@ func (w *window) stop() {
 	if w.assembler != nil {
 		w.assembler.StopLocked()
 	}
-	w.idle = 0
-	w.ready.Broadcast()
+	w.workers.releaseAll()
 }
 
 // close stops what would go off later.
 func (w *window) close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, timer := range []*time.Timer{w.dueTimer, w.settleTimer, w.idleTimer} {
+	for _, timer := range []*time.Timer{w.order.dueTimer, w.checkpoint.timer, w.workers.idleTimer} {
 		if timer != nil {
 			timer.Stop()
 		}

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"testing/synctest"
 	"time"
@@ -30,8 +29,8 @@ func (m *windowModel) pass(d time.Duration) {
 	if d < 3*time.Second {
 		return
 	}
-	if m.w.mu.Lock(); m.w.workers != m.w.working && len(m.w.waiting) == 0 {
-		m.wrong("%d workers are employed for %d entries when nothing has come for long", m.w.workers, m.w.working)
+	if m.w.mu.Lock(); m.w.workers.started != m.w.workers.working && len(m.w.order.waiting) == 0 {
+		m.wrong("%d workers are employed for %d entries when nothing has come for long", m.w.workers.started, m.w.workers.working)
 	}
 	m.w.mu.Unlock()
 }
@@ -221,14 +220,12 @@ func (m *windowModel) checkNumbers() {
 	if err := m.w.recount(); err != nil {
 		m.wrong("%v", err)
 	}
-	var s Stats
-	m.w.inHand(&s)
-	want := Stats{
-		Working: m.count(working), Held: m.count(waiting, writing), Parked: m.count(parked),
-		Window: m.plan.size - m.room(), WindowSize: m.plan.size, WindowBytes: m.loaded(), WindowSizeBytes: int64(m.plan.bytes),
+	want := inHand{
+		working: m.count(working), held: m.count(waiting, writing), parked: m.count(parked),
+		entries: m.plan.size - m.room(), size: m.plan.size, bytes: m.loaded(), sizeBytes: int64(m.plan.bytes),
 	}
-	if fmt.Sprint(s) != fmt.Sprint(want) {
-		m.wrong("in hand are %+v\nwant %+v", s, want)
+	if in := m.w.inHand(); in != want {
+		m.wrong("in hand are %+v\nwant %+v", in, want)
 	}
 	oldest := ""
 	for _, it := range m.items {
@@ -279,8 +276,8 @@ func (m *windowModel) stop() {
 	}
 	m.ended, m.flight = nil, 0
 	m.rest()
-	if m.w.workers > 0 {
-		m.wrong("%d workers are employed after the stop", m.w.workers)
+	if m.w.workers.started > 0 {
+		m.wrong("%d workers are employed after the stop", m.w.workers.started)
 	}
 	if m.plan.group {
 		m.checkReturned()
@@ -296,7 +293,7 @@ func (m *windowModel) checkReturned() {
 		want = append(want, returned{it.id, !used})
 	}
 	slices.SortFunc(want, func(a, b returned) int { return resp.CompareIDs(a.id, b.id) })
-	if list := m.w.toReturn(); !slices.Equal(list, want) {
+	if list := m.leases.toReturn(); !slices.Equal(list, want) {
 		m.wrong("handed back are %v, want %v", list, want)
 	}
 }

@@ -14,15 +14,16 @@ import (
 func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h := recounted(t, newWindow(limits{size: 10, batch: 1, every: 10, interval: time.Second}, true))
-		h.addClaimed([]string{"1-0", "2-0"}, false, time.Now())
+		h, leases := newLeased(limits{size: 10, batch: 1, every: 10, interval: time.Second}, noHooks())
+		recounted(t, h)
+		leases.addClaimed([]string{"1-0", "2-0"}, false, time.Now())
 		reading := make(chan bool, 1)
 		go func() { reading <- h.awaitRoom(t.Context(), nil) }()
 		synctest.Wait()
 		if len(reading) > 0 {
 			t.Fatal("the reader did not wait for what was taken over")
 		}
-		h.giveUp([]string{"1-0", "2-0"}, ErrClaimed)
+		leases.giveUp([]string{"1-0", "2-0"}, ErrClaimed)
 		synctest.Wait()
 		if it := h.next(nil); it != nil {
 			t.Fatalf("%s was lost, and is to be processed", it.id)
@@ -38,23 +39,24 @@ func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 // being moved to the dead letters, which acks it, nor what somebody may have claimed.
 func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 	t.Parallel()
-	w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Second}, true))
+	w, leases := newLeased(limits{size: 10, batch: 10, every: 10, interval: time.Second}, noHooks())
+	recounted(t, w)
 	defer w.close()
 	now := time.Now()
 	limit := now.Add(-time.Minute)
-	w.addClaimed([]string{"1-0"}, false, now.Add(-time.Hour))
+	leases.addClaimed([]string{"1-0"}, false, now.Add(-time.Hour))
 	w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "2-0"}, {ID: "3-0"}, {ID: "5-0"}}}, now)
-	w.setMoving(w.byID["3-0"], true)
-	w.doubtGone([]string{"5-0"})
+	leases.setMoving(leases.byID["3-0"], true)
+	leases.doubtGone([]string{"5-0"})
 	all := []string{"1-0", "2-0", "3-0", "4-0", "5-0"}
-	if list := w.claimable(all, limit); !slices.Equal(list, []string{"1-0"}) {
+	if list := leases.claimable(all, limit); !slices.Equal(list, []string{"1-0"}) {
 		t.Errorf("another consumer may have %v", list)
 	}
-	removed, ended := w.orphans(all, time.Time{}, limit)
+	removed, ended := leases.orphans(all, time.Time{}, limit)
 	if !slices.Equal(removed, []orphan{{id: "2-0"}}) || !slices.Equal(ended, []string{"1-0"}) {
 		t.Errorf("to be taken back are %v, somebody else's are %v", removed, ended)
 	}
-	if ended := w.giveUp(ended, ErrClaimed); !slices.Equal(ended, []string{"1-0"}) {
+	if ended := leases.giveUp(ended, ErrClaimed); !slices.Equal(ended, []string{"1-0"}) {
 		t.Errorf("given up are %v", ended)
 	}
 }
@@ -63,18 +65,19 @@ func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 // in: it is not to be processed again.
 func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 	t.Parallel()
-	w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Second}, true))
+	w, leases := newLeased(limits{size: 10, batch: 10, every: 10, interval: time.Second}, noHooks())
+	recounted(t, w)
 	defer w.close()
 	w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
-	over := w.watchLeaving()
+	over := leases.watchLeaving()
 	w.end(w.next(nil), done)
 	w.settled(len(w.settleable()))
 	w.forget(w.next(nil)) // settled in another way
-	if n := w.addClaimed([]string{"1-0", "2-0", "3-0", "4-0"}, true, time.Now()); n != 1 {
+	if n := leases.addClaimed([]string{"1-0", "2-0", "3-0", "4-0"}, true, time.Now()); n != 1 {
 		t.Errorf("%d entries were taken in, want the one that is new", n)
 	}
 	over()
-	if n := w.addClaimed([]string{"1-0"}, false, time.Now()); n != 1 {
+	if n := leases.addClaimed([]string{"1-0"}, false, time.Now()); n != 1 {
 		t.Error("what was settled long ago is not taken in, though Redis says that it is ours again")
 	}
 }
@@ -83,9 +86,10 @@ func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 // line of its key, nor one among the parked.
 func TestWindowOfWhatWasLost(t *testing.T) {
 	t.Parallel()
-	w := recounted(t, newWindow(limits{
+	w, leases := newLeased(limits{
 		size: 10, batch: 10, every: 10, interval: time.Second, key: testKeys(func(e *resp.Entry) string { return e.ID[:1] }),
-	}, true))
+	}, noHooks())
+	recounted(t, w)
 	defer w.close()
 	fields := map[string]any{"field": "value"}
 	w.addRead(resp.Batch{Entries: []resp.Entry{
@@ -101,7 +105,7 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	for range 2 {
 		w.next(func(error) {})
 	}
-	w.addClaimed([]string{"9-0"}, true, time.Now())
+	leases.addClaimed([]string{"9-0"}, true, time.Now())
 	check := func(when string) {
 		t.Helper()
 		if err := w.recount(); err != nil {
@@ -110,12 +114,12 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	}
 	check("before")
 	lost := []string{"1-0", "2-0", "3-1", "9-0"}
-	if given := w.giveUp(lost, ErrClaimed); !slices.Equal(given, lost) {
+	if given := leases.giveUp(lost, ErrClaimed); !slices.Equal(given, lost) {
 		t.Errorf("given up are %v", given)
 	}
 	check("after the loss")
-	if w.parked != 0 || len(w.waiting) != 0 {
-		t.Errorf("%d are parked, %d wait", w.parked, len(w.waiting))
+	if w.budget.parked != 0 || len(w.order.waiting) != 0 {
+		t.Errorf("%d are parked, %d wait", w.budget.parked, len(w.order.waiting))
 	}
 	var left []string
 	for len(left) < 2 {
@@ -137,13 +141,14 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := recounted(t, newWindow(limits{
+		w, leases := newLeased(limits{
 			size: 10, batch: 10, every: 10, interval: time.Second, maxWorkers: 1, key: testKeys(func(e *resp.Entry) string { return e.ID[:1] }),
-		}, true))
+		}, noHooks())
+		recounted(t, w)
 		defer w.close()
 		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
 		first := w.next(nil)
-		w.giveUp([]string{"2-0"}, ErrClaimed)
+		leases.giveUp([]string{"2-0"}, ErrClaimed)
 		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "2-1"}}}, time.Now())
 		w.end(first, done)
 		begun := make(chan string, 1)
@@ -165,7 +170,8 @@ func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
 func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w := recounted(t, newWindow(limits{size: 10, batch: 10, every: 10, interval: time.Hour}, true))
+		w, _ := newLeased(limits{size: 10, batch: 10, every: 10, interval: time.Hour}, noHooks())
+		recounted(t, w)
 		defer w.close()
 		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, time.Now())
 		for _, after := range []time.Duration{3, 1, 2} {
@@ -188,21 +194,22 @@ func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 // is room for half of a take, also if that comes from entries that end later.
 func TestRoomToTakeIsTold(t *testing.T) {
 	t.Parallel()
-	w := recounted(t, newWindow(limits{size: 2, batch: 2, every: 10, interval: time.Hour}, true))
+	w, leases := newLeased(limits{size: 2, batch: 2, every: 10, interval: time.Hour}, noHooks())
+	recounted(t, w)
 	defer w.close()
 	ids := []string{"1-0", "2-0", "3-0", "4-0"} // two are beyond the size
-	w.addClaimed(ids, false, time.Now())
+	leases.addClaimed(ids, false, time.Now())
 	told := 0
-	w.whenRoomToClaim(2, func() { told++ })
+	leases.whenRoomToClaim(2, func() { told++ })
 	var begun []*item
 	for range ids {
 		begun = append(begun, w.next(nil))
 	}
-	if told != 0 || w.roomToClaim(2) != 0 {
-		t.Fatalf("told %d times, with room for %d", told, w.roomToClaim(2))
+	if told != 0 || leases.roomToClaim(2) != 0 {
+		t.Fatalf("told %d times, with room for %d", told, leases.roomToClaim(2))
 	}
 	w.forget(begun[0])
-	if told != 1 || w.roomToClaim(2) != 1 {
-		t.Errorf("told %d times, with room for %d", told, w.roomToClaim(2))
+	if told != 1 || leases.roomToClaim(2) != 1 {
+		t.Errorf("told %d times, with room for %d", told, leases.roomToClaim(2))
 	}
 }

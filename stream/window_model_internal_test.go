@@ -127,6 +127,8 @@ type windowJob struct {
 type windowModel struct {
 	plan    windowPlan
 	w       *window
+	leases  *leases  // in group mode
+	mark    *lowMark // in log mode
 	history string
 	problem string
 
@@ -175,10 +177,17 @@ func newWindowModel(p windowPlan) *windowModel {
 			return text
 		})
 	}
-	m := &windowModel{plan: p, w: newWindow(l, p.group), lines: make(map[string][]*modelItem)}
-	m.w.settle = func() { m.asked.Add(1) }
-	m.w.letterTaken = func() { m.letters.Add(1) }
-	m.w.startWorker = func() { go m.work() }
+	m := &windowModel{plan: p, lines: make(map[string][]*modelItem)}
+	h := hooks{
+		settle:      func() { m.asked.Add(1) },
+		letterTaken: func() { m.letters.Add(1) },
+		startWorker: func() { go m.work() },
+	}
+	if p.group {
+		m.w, m.leases = newLeased(l, h)
+	} else {
+		m.w, m.mark = newMarked(l, h)
+	}
 	return m
 }
 
@@ -210,9 +219,9 @@ func (m *windowModel) begin(job *windowJob) bool {
 	defer m.mu.Unlock()
 	if m.plan.group {
 		if job.item.entry == nil {
-			m.w.load(job.item, modelEntryOf(job.id, m.plan.keys), 1)
+			m.leases.load(job.item, modelEntryOf(job.id, m.plan.keys), 1)
 		}
-		if !m.w.queueUp(job.item) {
+		if !m.leases.queueUp(job.item) {
 			m.events = append(m.events, windowEvent{id: job.id})
 			return false
 		}
@@ -259,7 +268,7 @@ func (m *windowModel) step(s windowStep) {
 	case "drain":
 		if m.reader == nil && !group {
 			m.draining = true
-			m.await(func(ctx context.Context, _ func(string, state, int64)) bool { return m.w.drain(ctx) == nil })
+			m.await(func(ctx context.Context, _ func(string, state, int64)) bool { return m.mark.drain(ctx) == nil })
 		}
 	case "reader leaves":
 		if m.reader != nil {
@@ -315,16 +324,16 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 			it := m.newItem(ids[len(ids)-1])
 			it.again, it.free = true, s.pick%2 == 0
 		}
-		if n := m.w.addClaimed(ids, s.pick%2 == 0, now); n != want {
+		if n := m.leases.addClaimed(ids, s.pick%2 == 0, now); n != want {
 			m.wrong("%d of %v were taken in, want %d", n, ids, want)
 		}
 	case "lose":
-		given := m.w.giveUp(some, ErrClaimed)
+		given := m.leases.giveUp(some, ErrClaimed)
 		if want := m.lose(some); !slices.Equal(given, want) {
 			m.wrong("given up were %v, want %v", given, want)
 		}
 	case "suspect":
-		m.w.doubtGone(some)
+		m.leases.doubtGone(some)
 		for _, it := range m.named(some) {
 			it.suspect = true
 		}
@@ -338,13 +347,13 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 		}
 		slices.SortFunc(want, resp.CompareIDs)
 		var list []string
-		for _, one := range m.w.toRenew(limit) {
+		for _, one := range m.leases.toRenew(limit) {
 			list = append(list, one.id)
 		}
 		if !slices.Equal(list, want) {
 			m.wrong("to be renewed are %v, want %v", list, want)
 		}
-		m.w.noteRenewed(some, now)
+		m.leases.noteRenewed(some, now)
 		for _, it := range m.named(some) {
 			it.told, it.dropped = now, false
 		}
@@ -353,10 +362,10 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 	case "room to take":
 		m.armed = 1 + s.n
 		m.told.Store(0)
-		m.w.whenRoomToClaim(m.armed, func() { m.told.Add(1) })
+		m.leases.whenRoomToClaim(m.armed, func() { m.told.Add(1) })
 	case "watch":
 		if m.over == nil {
-			m.over = m.w.watchLeaving()
+			m.over = m.leases.watchLeaving()
 		} else {
 			m.over()
 			m.over, m.settled = nil, nil
@@ -411,7 +420,10 @@ func (m *windowModel) read() {
 	if at := m.w.at(); at != b.LastID() {
 		m.wrong("the position is %s behind a read up to %s", at, b.LastID())
 	}
-	if ids := m.w.takeDoubles(); len(ids) > 0 {
+	if !m.plan.group {
+		return
+	}
+	if ids := m.leases.takeDoubles(); len(ids) > 0 {
 		m.wrong("%v of a read that brought %d once more are other entries", ids, double)
 	}
 }
@@ -436,11 +448,11 @@ func (m *windowModel) end(it *modelItem, s windowStep) {
 			}
 			return
 		case waiting:
-			item.due, item.outcome = due, OutcomeHeld
+			item.due, item.ending = due, ending(OutcomeHeld)
 		case parked:
-			item.outcome = OutcomeParked
+			item.ending = ending(OutcomeParked)
 		default:
-			item.outcome = OutcomeSkipped
+			item.ending = ending(OutcomeSkipped)
 		}
 		m.w.end(item, to)
 	}
@@ -556,7 +568,7 @@ func (m *windowModel) settle(since time.Time) {
 		return
 	}
 	if m.flight = len(list); m.plan.group {
-		if _, late = m.w.split(list, since); !slices.Equal(late, wantLate) {
+		if _, late = m.leases.split(list, since); !slices.Equal(late, wantLate) {
 			m.wrong("somebody may have claimed %v, want %v", late, wantLate)
 		}
 	}
@@ -576,7 +588,7 @@ func (m *windowModel) orphans(ids []string, limit time.Time) {
 		}
 	}
 	var removed []string
-	list, ended := m.w.orphans(ids, time.Time{}, limit)
+	list, ended := m.leases.orphans(ids, time.Time{}, limit)
 	for _, one := range list {
 		removed = append(removed, one.id)
 	}

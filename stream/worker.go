@@ -119,7 +119,7 @@ func (r *run) end(it *item, outcome Outcome, failure error, took time.Duration) 
 // noteEnd comes before the window knows, so that nobody is told that an entry was
 // settled before its end.
 func (r *run) noteEnd(it *item, outcome Outcome, failure error, took time.Duration) {
-	it.outcome = outcome
+	it.ending = ending(outcome)
 	if len(r.observers.end) > 0 {
 		event := End{Delivery: r.delivery(it), Outcome: outcome, Duration: took, Err: failure}
 		tellHere(r.engine, r.observers.end, event, EndObserver.OnEnd)

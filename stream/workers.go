@@ -1,16 +1,27 @@
 package stream
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
-// The worker pool: workers are started when entries may be begun, and leave when nothing
-// was read for a while.
+// workers counts the workers: they are started when entries may be begun, and leave when
+// nothing was read for a while. The window's lock guards it.
+type workers struct {
+	ready   sync.Cond // workers wait for an entry that may be begun
+	started int       // that have not left
+	working int       // of these, at work
+	idle    int       // of these, waiting
+	// idleTimer ends the workers that wait, unless something was read since it was set, when
+	// readAtIdle had been read; it is nil while no worker waits.
+	idleTimer  *time.Timer
+	readAtIdle int64
+	// releasing is set while workers that find nothing to do are to leave.
+	releasing bool
+}
 
-// wakeLocked finds workers for so many entries: those that wait, and then new ones. A
-// worker that is at work looks for an entry itself before it waits or leaves.
-func (w *window) wakeLocked(entries int) {
-	if w.assembler != nil {
-		entries = min(entries, w.assembler.RoomLocked()+w.redeliver.len())
-	}
+// wake wakes up workers for so many entries, and returns for how many there was none.
+func (w *workers) wake(entries int) (left int) {
 	if entries > 0 {
 		w.releasing = false
 	}
@@ -18,22 +29,31 @@ func (w *window) wakeLocked(entries int) {
 		w.idle--
 		w.ready.Signal()
 	}
-	for ; entries > 0 && w.workers < w.maxWorkersLocked() && !w.stopped; entries-- {
-		w.workers++
+	return entries
+}
+
+// releaseAll wakes up all workers.
+func (w *workers) releaseAll() {
+	w.idle = 0
+	w.ready.Broadcast()
+}
+
+// wakeLocked finds workers for so many entries: those that wait, and then new ones. A
+// worker that is at work looks for an entry itself before it waits or leaves.
+func (w *window) wakeLocked(entries int) {
+	most := w.maxWorkers
+	if w.assembler != nil {
+		most = w.assembler.MostLocked()
+		entries = min(entries, w.assembler.RoomLocked()+w.order.redeliver.len())
+	}
+	for entries = w.workers.wake(entries); entries > 0 && w.workers.started < most && !w.stopped; entries-- {
+		w.workers.started++
 		w.startWorker()
 	}
 }
 
-// maxWorkersLocked returns how many workers there may be.
-func (w *window) maxWorkersLocked() int {
-	if w.assembler != nil {
-		return w.assembler.MostLocked()
-	}
-	return w.maxWorkers
-}
-
-// countReadyLocked returns how many entries may be begun, at the most.
-func (w *window) countReadyLocked() int { return w.redeliver.len() + w.unblocked.len() + w.fresh.len() }
+// wakeReadyLocked finds workers for all entries that may be begun.
+func (w *window) wakeReadyLocked() { w.wakeLocked(w.order.ready()) }
 
 // workerIdleTime is how long nothing has been read when the workers leave. A stack for each
 // is much in a thousand idle consumers; to start one takes a microsecond, which is much
@@ -42,24 +62,23 @@ const workerIdleTime = time.Second
 
 // waitLocked waits until there may be something to do, or the worker is released.
 func (w *window) waitLocked() {
-	if w.idleTimer == nil {
-		w.readAtIdle = w.read
-		w.idleTimer = time.AfterFunc(workerIdleTime, w.releaseWorkers)
+	if w.workers.idleTimer == nil {
+		w.workers.readAtIdle = w.counts.read
+		w.workers.idleTimer = time.AfterFunc(workerIdleTime, w.releaseWorkers)
 	}
-	w.idle++
-	w.ready.Wait()
+	w.workers.idle++
+	w.workers.ready.Wait()
 }
 
 // releaseWorkers has the workers leave who wait, unless something was read meanwhile.
 func (w *window) releaseWorkers() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.read != w.readAtIdle {
-		w.readAtIdle = w.read
-		w.idleTimer.Reset(workerIdleTime)
+	if w.counts.read != w.workers.readAtIdle {
+		w.workers.readAtIdle = w.counts.read
+		w.workers.idleTimer.Reset(workerIdleTime)
 		return
 	}
-	w.idleTimer, w.releasing = nil, true
-	w.idle = 0
-	w.ready.Broadcast()
+	w.workers.idleTimer, w.workers.releasing = nil, true
+	w.workers.releaseAll()
 }

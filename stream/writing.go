@@ -5,10 +5,10 @@ package stream
 func (w *window) hold(it *item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if it.taken {
+	if it.owner == taken {
 		return false
 	}
-	w.clearCauseLocked(it, false)
+	w.causes.clear(it, false)
 	w.returnedLocked(it)
 	it.state = writing
 	w.writing++
@@ -22,7 +22,7 @@ func (w *window) hold(it *item) bool {
 func (w *window) writeFailed(it *item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !it.failed && w.newlyEndedLocked() > 0 {
+	if !it.failed && w.checkpoint.newly() > 0 {
 		w.settle() // how long the entry stays is not known
 	}
 	it.failed = true
@@ -38,8 +38,8 @@ func (w *window) written(it *item, to state) {
 	it.state = to
 	if to == done {
 		w.endedLocked(it)
-		if w.working == 0 && w.newlyEndedLocked() > 0 {
-			w.settleWithinLocked(idleSettleTime)
+		if w.workers.working == 0 && w.checkpoint.newly() > 0 {
+			w.checkpoint.within(idleSettleTime)
 		}
 	}
 	w.passedLocked()
@@ -59,17 +59,24 @@ func (w *window) forgetWritten(it *item) {
 // passedLocked has the entries begun that were kept behind a dead letter.
 func (w *window) passedLocked() {
 	if w.serial {
-		w.wakeLocked(w.countReadyLocked())
+		w.wakeReadyLocked()
 	}
 }
 
 // endWritingLocked reports false if the entry has left the window already.
 func (w *window) endWritingLocked(it *item) bool {
-	w.countLocked(it)
-	if it.taken {
+	w.counts.count(it)
+	if it.owner == taken {
 		w.unloadLocked(it)
 		return false
 	}
 	w.writing--
 	return true
+}
+
+// isTaken reports whether another consumer has claimed an entry.
+func (w *window) isTaken(it *item) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return it.owner == taken
 }
