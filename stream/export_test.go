@@ -70,3 +70,21 @@ func (f *fakeFeed) Fetch(ctx context.Context, _ resp.Place, take feed.Sink, _ fu
 
 func (f *fakeFeed) Interrupt()   {}
 func (f *fakeFeed) Close() error { return nil }
+
+// Recounter returns a function that recounts the window of the run that is at work, or
+// was when it was called for the first time while there was one.
+func Recounter[T any](c *Consumer[T]) func() error {
+	var w *window
+	return func() error {
+		m := &c.engine.meter
+		m.mu.Lock()
+		if m.run != nil {
+			w = m.run.window
+		}
+		m.mu.Unlock()
+		if w == nil {
+			return nil
+		}
+		return w.check()
+	}
+}

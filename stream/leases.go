@@ -152,7 +152,7 @@ func (l *leases) queueUp(it *item) bool {
 	if w.key == nil {
 		return true
 	}
-	key := w.key.of(it.entry)
+	key := w.key.Of(it.entry)
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	if !it.keyed {

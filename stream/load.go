@@ -15,7 +15,7 @@ import (
 func (r *run) intake() resp.Budget {
 	in := resp.Budget{MaxEntry: resp.SizeLimit(r.maxEntry), Room: int64(r.window.bytes - r.window.bytes/2), Least: 1}
 	if r.group && r.window.key != nil {
-		in.Key = r.window.key.of
+		in.Key = r.window.key.Of
 	}
 	return in
 }

@@ -122,7 +122,7 @@ func (w *window) addRead(b resp.Batch, at time.Time) (more bool) {
 		bytes += it.bytes
 	}
 	if w.key != nil {
-		w.key.ofAll(entries, func(i int, key string) { slab.list[i].key = key })
+		w.key.OfAll(entries, func(i int, key string) { slab.list[i].key = key })
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -217,7 +217,7 @@ func (m *windowModel) checkTaker() {
 
 // checkNumbers compares what the window tells of itself.
 func (m *windowModel) checkNumbers() {
-	if err := m.w.recount(); err != nil {
+	if err := m.w.check(); err != nil {
 		m.wrong("%v", err)
 	}
 	want := inHand{

@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -8,6 +9,8 @@ import (
 
 	"millrace/stream/internal/resp"
 )
+
+var errTaken = errors.New("taken")
 
 // Everything that was taken over is lost before it was begun: the reader, which
 // lets it go first, must not wait for it any more.
@@ -23,7 +26,7 @@ func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 		if len(reading) > 0 {
 			t.Fatal("the reader did not wait for what was taken over")
 		}
-		leases.giveUp([]string{"1-0", "2-0"}, ErrClaimed)
+		leases.giveUp([]string{"1-0", "2-0"}, errTaken)
 		synctest.Wait()
 		if it := h.next(nil); it != nil {
 			t.Fatalf("%s was lost, and is to be processed", it.id)
@@ -56,7 +59,7 @@ func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 	if !slices.Equal(removed, []orphan{{id: "2-0"}}) || !slices.Equal(ended, []string{"1-0"}) {
 		t.Errorf("to be taken back are %v, somebody else's are %v", removed, ended)
 	}
-	if ended := leases.giveUp(ended, ErrClaimed); !slices.Equal(ended, []string{"1-0"}) {
+	if ended := leases.giveUp(ended, errTaken); !slices.Equal(ended, []string{"1-0"}) {
 		t.Errorf("given up are %v", ended)
 	}
 }
@@ -108,13 +111,13 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	leases.addClaimed([]string{"9-0"}, true, time.Now())
 	check := func(when string) {
 		t.Helper()
-		if err := w.recount(); err != nil {
+		if err := w.check(); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 	}
 	check("before")
 	lost := []string{"1-0", "2-0", "3-1", "9-0"}
-	if given := leases.giveUp(lost, ErrClaimed); !slices.Equal(given, lost) {
+	if given := leases.giveUp(lost, errTaken); !slices.Equal(given, lost) {
 		t.Errorf("given up are %v", given)
 	}
 	check("after the loss")
@@ -148,7 +151,7 @@ func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
 		defer w.close()
 		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
 		first := w.next(nil)
-		leases.giveUp([]string{"2-0"}, ErrClaimed)
+		leases.giveUp([]string{"2-0"}, errTaken)
 		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "2-1"}}}, time.Now())
 		w.end(first, done)
 		begun := make(chan string, 1)

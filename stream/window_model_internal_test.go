@@ -328,7 +328,7 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 			m.wrong("%d of %v were taken in, want %d", n, ids, want)
 		}
 	case "lose":
-		given := m.leases.giveUp(some, ErrClaimed)
+		given := m.leases.giveUp(some, errTaken)
 		if want := m.lose(some); !slices.Equal(given, want) {
 			m.wrong("given up were %v, want %v", given, want)
 		}
@@ -448,11 +448,11 @@ func (m *windowModel) end(it *modelItem, s windowStep) {
 			}
 			return
 		case waiting:
-			item.due, item.ending = due, ending(OutcomeHeld)
+			item.due, item.ending = due, ending(6)
 		case parked:
-			item.ending = ending(OutcomeParked)
+			item.ending = ending(7)
 		default:
-			item.ending = ending(OutcomeSkipped)
+			item.ending = ending(3)
 		}
 		m.w.end(item, to)
 	}

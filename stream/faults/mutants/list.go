@@ -108,7 +108,7 @@ var mutants = []mutant{
 		name: "takes up its own entries that are in flight",
 		edits: []edit{{
 			"stream/leases.go",
-			"\t\t_, double := w.byID[id]\n\t\tif _, left",
+			"\t\t_, double := l.byID[id]\n\t\tif _, left",
 			"\t\tdouble := w.byID[id] != nil && w.byID[id].state != working\n\t\tif _, left",
 		}},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -242,7 +242,7 @@ var mutants = []mutant{
 		name: "delivers on while offsets cannot be saved",
 		edits: []edit{{
 			"stream/window.go",
-			"w.stalled || w.unsettledLocked() >= 2*w.every-1",
+			"w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.every-1",
 			"w.stopped",
 		}},
 		tests: []tests{{inStream, "TestAFailingSaveStopsDelivery"}},
@@ -259,7 +259,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "reads on though the window is full",
-		edits: []edit{{"stream/budget.go", "return w.roomLocked() >= w.batch && w.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
+		edits: []edit{{"stream/budget.go", "return w.budget.left() >= w.batch && w.order.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
 		tests: []tests{{inStream, "TestReadsNoMoreThanTheWindow"}},
 	},
 	{
@@ -292,7 +292,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "takes up all that is pending on its name at once",
-		edits: []edit{{"stream/leases.go", "return max(0, min(w.batch, w.roomLocked()))", "return 1 << 30"}},
+		edits: []edit{{"stream/leases.go", "return max(0, min(l.w.batch, l.w.budget.left()))", "return 1 << 30"}},
 		tests: []tests{{inStream, "TestOwnPendingEntriesComeFirst"}},
 	},
 	{
@@ -307,7 +307,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "claims without end while everything fails",
-		edits: []edit{{"stream/leases.go", "return max(0, min(limit-w.redeliver.len(), limit+w.roomLocked(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
+		edits: []edit{{"stream/budget.go", "return max(0, min(limit-waiting, limit+b.left(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
 		tests: []tests{{inStream, "TestClaimedEntriesThatFailKeepTheBound"}},
 	},
 	{

@@ -21,8 +21,8 @@ type order struct {
 
 // keys tells order keys, each entry's or those of many entries. It does not panic.
 type keys interface {
-	of(entry *resp.Entry) string
-	ofAll(entries []resp.Entry, set func(i int, key string))
+	Of(entry *resp.Entry) string
+	OfAll(entries []resp.Entry, set func(i int, key string))
 }
 
 // ready returns how many entries may be begun, at the most.
