@@ -62,30 +62,30 @@ func shape(text string) string {
 // tellHeld logs that an entry is held: at Error if its cause is new to the log, else at
 // Debug, unless a middleware has logged this delivery.
 func (r *run) tellHeld(d *delivery, failure error) {
-	report := r.window.noteCause(d.it, causeOf(failure))
+	report := r.window.NoteCause(d.it, causeOf(failure))
 	log := r.log()
-	if !report.due {
+	if !report.Due {
 		if !d.entry.logged && log.Enabled(context.Background(), slog.LevelDebug) {
-			log.Debug(heldText, "entry_id", d.it.id, "attempt", d.entry.Deliveries, "err", failure)
+			log.Debug(heldText, "entry_id", d.it.ID, "attempt", d.entry.Deliveries, "err", failure)
 		}
 		return
 	}
 	if panicked, is := contain.As[*PanicError](failure); is {
 		log = log.With("stack", string(panicked.Stack))
 	}
-	if report.first {
-		log.Error(heldText, "entry_id", d.it.id, "attempt", d.entry.Deliveries, "err", failure)
+	if report.First {
+		log.Error(heldText, "entry_id", d.it.ID, "attempt", d.entry.Deliveries, "err", failure)
 		return
 	}
-	log.Error("entries held: they fail, and will be delivered again", "held", report.held, "oldest", report.oldest,
-		"failures", report.failures, "entries", report.entries, "lasts", report.lasts, "err", failure)
+	log.Error("entries held: they fail, and will be delivered again", "held", report.Held, "oldest", report.Oldest,
+		"failures", report.Failures, "entries", report.Entries, "lasts", report.Lasts, "err", failure)
 }
 
 const heldText = "entry held: it failed and will be delivered again"
 
 // logEndedCauses logs the causes because of which no entry is held any more.
 func (r *run) logEndedCauses() {
-	for _, c := range r.window.takeEndedCauses() {
-		r.log().Info("delivery works again", "failures", c.Failures, "entries", c.entries, "lasted", time.Since(c.Since))
+	for _, c := range r.window.TakeEndedCauses() {
+		r.log().Info("delivery works again", "failures", c.Failures, "entries", c.Entries, "lasted", time.Since(c.Since))
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/task"
+	"millrace/stream/internal/window"
 	"millrace/stream/streamtest"
 )
 
@@ -104,7 +105,7 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		from = &groupSource{run: r, group: l.owner, name: "me", renewal: task.NewLock()}
 	}
 	begun := time.Now()
-	settled, err := from.writeLetter(ctx, r.newDeadLetter(&delivery{it: &item{id: l.id}, entry: *entry}, dead, dead, 0))
+	settled, err := from.writeLetter(ctx, r.newDeadLetter(&delivery{it: &window.Item{ID: l.id}, entry: *entry}, dead, dead, 0))
 	if err != nil || log.Len() > 0 {
 		t.Fatalf("%v, and in the log: %s", err, &log)
 	}

@@ -18,6 +18,7 @@ import (
 	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
+	"millrace/stream/internal/window"
 )
 
 // engine runs one consumer, whatever its type. What changes is in a run, but for the
@@ -50,9 +51,9 @@ type run struct {
 	store  offset.Store
 	conn   *conn.Client // of the client
 	conns  *conn.Clients
-	window *window
-	mark   *lowMark // the window's ledger in log mode
-	leases *leases  // the same in group mode
+	window *window.Window
+	mark   *window.LowMark // the window's ledger in log mode
+	leases *window.Leases  // the same in group mode
 	source source
 	// settler has one settling on its way while the next entries are processed,
 	// renewer renews the leases from time to time, and then requests claimer, which claims
@@ -86,13 +87,13 @@ type source interface {
 	fetch(ctx context.Context) error
 	// begin makes an entry ready to be delivered once more. It reports false if
 	// it is not to be, and has then taken it back from the worker.
-	begin(ctx context.Context, it *item) bool
+	begin(ctx context.Context, it *window.Item) bool
 	// writeLetter writes an entry to its dead-letter stream, in one try. It reports whether
 	// that has settled it, too. With ErrClaimed the entry is another consumer's, with
 	// errGone there is nothing left to write.
 	writeLetter(ctx context.Context, letter *deadLetter) (settled bool, err error)
 	// settle records, once, that the processing of entries has ended.
-	settle(ctx context.Context, ended []*item) error
+	settle(ctx context.Context, ended []*window.Item) error
 	// maintain does what there is to do from time to time while the consumer runs; attend
 	// has it asked for. claimOthers takes over what others have left.
 	maintain(ctx context.Context)
@@ -118,7 +119,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	r.openWindow()
 	e.meter.begin(r)
 	defer func() {
-		r.window.close()
+		r.window.Close()
 		e.meter.end(err)
 		fail(nil)
 	}()
@@ -149,21 +150,21 @@ func (e *engine) run(parent context.Context) (err error) {
 func (r *run) openWindow() {
 	l := r.limits(r.group)
 	if r.orderKey != nil {
-		l.key = &orderKeys{stream: r.stream, key: r.orderKey}
+		l.Key = &orderKeys{stream: r.stream, key: r.orderKey}
 	}
-	h := hooks{
-		settle:      r.settler.Request,
-		startWorker: func() { r.newWorker() },
-		letterTaken: func() { r.letters.sweeper.Request() },
+	h := window.Hooks{
+		Settle:      r.settler.Request,
+		StartWorker: func() { r.newWorker() },
+		LetterTaken: func() { r.letters.sweeper.Request() },
 	}
 	if r.group {
-		r.window, r.leases = newLeased(l, h)
+		r.window, r.leases = window.NewLeased(l, h)
 	} else {
-		r.window, r.mark = newMarked(l, h)
+		r.window, r.mark = window.NewMarked(l, h)
 	}
 	if r.handleBatch != nil {
-		r.window.gather(batch.Settings{
-			Handle: r.handleBatch, Size: r.bulk, Wait: r.bulkWait, Limit: r.batches, Ordered: l.serial,
+		r.window.Gather(batch.Settings{
+			Handle: r.handleBatch, Size: r.bulk, Wait: r.bulkWait, Limit: r.batches, Ordered: l.Serial,
 		})
 	}
 }
@@ -197,7 +198,7 @@ func (r *run) stop(ctx context.Context, until time.Time) error {
 // flight have returned. It fails with an error that no waiting can mend, and returns the
 // time by which the stop has to be over.
 func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until time.Time) {
-	defer context.AfterFunc(ctx, r.window.stop)() // nothing more is begun
+	defer context.AfterFunc(ctx, r.window.Stop)() // nothing more is begun
 	handling, endHandling := r.handling(ctx)
 	defer endHandling()
 	// What has ended is settled, and what is held is kept, for as long as a
@@ -223,7 +224,7 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 		fail(err)
 	}
 	r.source.interrupt()
-	r.window.stop() // no worker is started any more
+	r.window.Stop() // no worker is started any more
 	workers.Wait()
 	until = time.Now().Add(stopTimeout)
 	r.letters.stop()
@@ -298,7 +299,7 @@ func (r *run) take(b resp.Batch, at time.Time) (more bool) {
 		event := Read{Identity: r.identity, Entries: n, LastID: b.LastID()}
 		tell(r.engine, r.observers.read, func(o ReadObserver) { o.OnRead(event) })
 	}
-	more = r.window.addRead(b, at)
+	more = r.window.AddRead(b, at)
 	if n < fewEntries {
 		// The worker that was woken is next in line behind this goroutine, which would
 		// first send the next read: a third of the time that an entry takes from XADD
@@ -308,12 +309,12 @@ func (r *run) take(b resp.Batch, at time.Time) (more bool) {
 	return more
 }
 
-// awaitRoom waits until a batch fits into the window; it reports false if ctx is
+// AwaitRoom waits until a batch fits into the window; it reports false if ctx is
 // done before.
 func (r *run) awaitRoom(ctx context.Context) bool {
 	r.meter.update(func(m *meter) { m.reading = time.Time{} })
 	r.reads.End() // handlers take as long as they take
-	if !r.window.awaitRoom(ctx, r.reportFull) {
+	if !r.window.AwaitRoom(ctx, r.reportFull) {
 		return false
 	}
 	r.reads.Begin()
@@ -322,22 +323,22 @@ func (r *run) awaitRoom(ctx context.Context) bool {
 }
 
 // reportFull says that nothing more is read, and which entry is in the way.
-func (r *run) reportFull(id string, stands state, bytes int64) {
+func (r *run) reportFull(id string, stands window.State, bytes int64) {
 	how := "is at work"
-	if stands == waiting {
+	if stands == window.Waiting {
 		how = "failed, and waits to be delivered again"
-	} else if stands == writing {
+	} else if stands == window.Writing {
 		how = "waits for its dead letter to be written"
-	} else if stands != working {
+	} else if stands != window.Working {
 		how = "waits to be begun or settled"
 	}
 	what := "the window is full"
-	if bytes > int64(r.window.bytes/2) {
+	if bytes > int64(r.window.Bytes/2) {
 		what = "the window is full of large entries"
 	}
-	r.log().Warn("reading paused: "+what+" behind an entry that "+how, "entry_id", id, "window", r.window.size, "bytes", bytes, "window_bytes", r.window.bytes)
+	r.log().Warn("reading paused: "+what+" behind an entry that "+how, "entry_id", id, "window", r.window.Size, "bytes", bytes, "window_bytes", r.window.Bytes)
 	if len(r.observers.full) > 0 {
-		event := Full{Identity: r.identity, EntryID: id, Size: r.window.size, Bytes: bytes, SizeBytes: int64(r.window.bytes)}
+		event := Full{Identity: r.identity, EntryID: id, Size: r.window.Size, Bytes: bytes, SizeBytes: int64(r.window.Bytes)}
 		tell(r.engine, r.observers.full, func(o FullObserver) { o.OnFull(event) })
 	}
 }

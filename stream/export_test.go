@@ -11,6 +11,7 @@ import (
 	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/window"
 )
 
 // FeedWith has a consumer in log mode read from next, without a server, until that
@@ -74,7 +75,7 @@ func (f *fakeFeed) Close() error { return nil }
 // Recounter returns a function that recounts the window of the run that is at work, or
 // was when it was called for the first time while there was one.
 func Recounter[T any](c *Consumer[T]) func() error {
-	var w *window
+	var w *window.Window
 	return func() error {
 		m := &c.engine.meter
 		m.mu.Lock()
@@ -85,6 +86,6 @@ func Recounter[T any](c *Consumer[T]) func() error {
 		if w == nil {
 			return nil
 		}
-		return w.check()
+		return w.Check()
 	}
 }

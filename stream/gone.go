@@ -9,7 +9,7 @@ package stream
 // noteGone takes note of entries that were pending, and that a claim has found gone from
 // the stream. It tells of those that no consumer handles any more.
 func (s *groupSource) noteGone(ids []string) {
-	for _, id := range s.leases.passGone(ids) {
+	for _, id := range s.leases.PassGone(ids) {
 		s.tellGone(id)
 	}
 }
@@ -22,7 +22,7 @@ func (s *groupSource) tellGone(id string) {
 // tellUnhandled tells, at a stop, of the entries that are held and not handled, and that
 // a renewal has found gone from the stream: these cannot be handed back.
 func (s *groupSource) tellUnhandled() {
-	for _, id := range s.leases.unhandledGone() {
+	for _, id := range s.leases.UnhandledGone() {
 		s.tellGone(id)
 	}
 }

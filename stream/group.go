@@ -123,7 +123,7 @@ func (s *groupSource) start(ctx context.Context) error {
 	for _, group := range groups {
 		if group.Name == s.group {
 			s.last = group.LastDeliveredID
-			s.window.startAt(s.last)
+			s.window.StartAt(s.last)
 			if err := s.checkAtStart(ctx, s.made); err != nil {
 				return err
 			}
@@ -159,7 +159,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 		s.toldBack.Store(false)
 		s.account.read(b.FirstID(), b.Len())
 		more := s.take(b, at)
-		if ids := s.leases.takeDoubles(); len(ids) > 0 {
+		if ids := s.leases.TakeDoubles(); len(ids) > 0 {
 			s.reportLoss(s.log(), &LossError{Cause: LossReplaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
 		}
 		return more
@@ -213,7 +213,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if classify(err).Class != conn.Gone {
 		return err
 	}
-	s.leases.doubtAll()
+	s.leases.DoubtAll()
 	s.unsure = true
 	// If the stream is still the one we have read from, it goes on behind the
 	// last entry that was read here; others may be further, so that entries can
@@ -252,7 +252,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	s.noteLoss(1, loss)
 	if from != s.last {
 		s.last, s.lastRead = from, resp.Place{}
-		s.window.moveBack(from)
+		s.window.MoveBack(from)
 	}
 	s.log().Warn("the group was gone and has been made again: what was pending on consumers that do not run any more is lost", "from", from, "err", err)
 	return nil

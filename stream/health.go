@@ -60,7 +60,7 @@ func (e *engine) health() Health {
 	var reasons []string
 	say := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 	now := time.Now()
-	if m.run.window.isStopped() {
+	if m.run.window.IsStopped() {
 		h.Ready = false
 		say("stopping")
 	}
@@ -90,7 +90,7 @@ func (e *engine) health() Health {
 		h.Live = h.Live && took < stuckAfter
 		say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))
 	}
-	if id, failing, stuck := m.run.window.stuck(now); stuck > stuckAfter {
+	if id, failing, stuck := m.run.window.Stuck(now); stuck > stuckAfter {
 		if failing {
 			h.Ready = false
 			say("nothing is read: the window has been full for %v behind entry %s, which fails", stuck.Round(time.Second), id)

@@ -10,6 +10,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/window"
 )
 
 // Lag is how far a consumer in log mode, or the whole group in group mode, is behind
@@ -76,28 +77,28 @@ func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 	if err != nil {
 		return Lag{}, err
 	}
-	unread, known := e.countBehind(info, at.position, info.EntriesAdded-at.read, run, run != nil)
-	lag := Lag{entries: unread + at.undone, known: known}
+	unread, known := e.countBehind(info, at.Position, info.EntriesAdded-at.Read, run, run != nil)
+	lag := Lag{entries: unread + at.Undone, known: known}
 	if !known {
 		lag.entries = 0
 	}
-	if at.oldest == "" && (!known || unread > 0) {
-		if at.oldest, err = firstRead(ctx, client, e.stream, at.position); err != nil {
+	if at.Oldest == "" && (!known || unread > 0) {
+		if at.Oldest, err = firstRead(ctx, client, e.stream, at.Position); err != nil {
 			return Lag{}, err
 		}
 	}
-	lag.Time = ageOf(at.oldest, time.Now())
+	lag.Time = ageOf(at.Oldest, time.Now())
 	return lag, nil
 }
 
 // standing returns where the Run at work is, and that, or the stored offset.
-func (e *engine) standing(ctx context.Context) (at standing, of *run, err error) {
+func (e *engine) standing(ctx context.Context) (at window.Standing, of *run, err error) {
 	e.meter.update(func(m *meter) {
 		if m.run != nil {
-			at, of = m.run.mark.standing(), m.run
+			at, of = m.run.mark.Standing(), m.run
 		}
 	})
-	if at.position != "" {
+	if at.Position != "" {
 		return at, of, nil
 	}
 	id, found, err := load(ctx, e.store, e.label)
@@ -109,7 +110,7 @@ func (e *engine) standing(ctx context.Context) (at standing, of *run, err error)
 		}
 		id = from.ID
 	}
-	return standing{position: id}, nil, err
+	return window.Standing{Position: id}, nil, err
 }
 
 // firstRead returns the ID of the first entry behind a position, "" if there is none.

@@ -103,8 +103,8 @@ func newLetters(handling context.Context, r *run) *letters {
 // was tried, or soon: the log usually tells of an entry before the next one is handled,
 // and many failures are no faster than the server of their letters.
 func (l *letters) post(letter *deadLetter) {
-	if !l.window.hold(letter.one) {
-		defer l.window.forget(letter.one) // also if an observer ends this goroutine
+	if !l.window.Hold(letter.one) {
+		defer l.window.Forget(letter.one) // also if an observer ends this goroutine
 		l.noteEnd(letter.one, OutcomeClaimed, letter.failure, letter.took)
 		return
 	}
@@ -167,7 +167,7 @@ func (l *letters) write(box *letterbox) {
 			return
 		}
 		switch {
-		case l.window.isTaken(letter.one):
+		case l.window.IsTaken(letter.one):
 			l.tried(box, letter, false, ErrClaimed)
 		case l.isOver(letter):
 			l.tried(box, letter, false, context.Canceled)
@@ -223,7 +223,7 @@ func (l *letters) tried(box *letterbox, letter *deadLetter, settled bool, err er
 	ended := err == nil || err == ErrClaimed || errors.Is(err, errGone) //nolint:errorlint // our own, never wrapped
 	if !ended && !l.isOver(letter) {
 		box.trouble.goesOn(err)
-		l.window.writeFailed(letter.one)
+		l.window.WriteFailed(letter.one)
 		if l.later(box, letter) {
 			return
 		}
@@ -307,9 +307,9 @@ func (l *letters) end(letter *deadLetter, settled bool, err error) {
 		return nil
 	})
 	if settled || outcome == OutcomeClaimed {
-		l.window.forgetWritten(it)
+		l.window.ForgetWritten(it)
 	} else {
-		l.window.written(it, outcome.state())
+		l.window.Written(it, outcome.state())
 	}
 }
 
@@ -320,7 +320,7 @@ func (l *letters) sweep() {
 	for _, box := range l.boxes {
 		for _, list := range []*[]*deadLetter{&box.fresh, &box.failed} {
 			*list = slices.DeleteFunc(*list, func(letter *deadLetter) bool {
-				if !l.window.isTaken(letter.one) {
+				if !l.window.IsTaken(letter.one) {
 					return false
 				}
 				lost[box] = append(lost[box], letter)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/window"
 )
 
 // meter keeps what the Stats and the Health of a consumer are made of, over all of
@@ -27,7 +28,7 @@ type meter struct {
 	ended   error
 	started bool // the place to start has been found
 	// tally is of the runs before.
-	tally
+	window.Counts
 	claimed, handedBack, lost, reconnects int64
 
 	// lastRead is when a read came back without an error, reading since when one is
@@ -73,9 +74,9 @@ func (m *meter) begin(r *run) {
 func (m *meter) end(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tally = m.plus(m.run.window.tallied())
+	m.Counts = m.Plus(m.run.window.Counted())
 	if m.run.group {
-		m.oldest = "" // it was handed back
+		m.Oldest = "" // it was handed back
 	}
 	m.run, m.since, m.ended = nil, time.Time{}, err
 	if m.anchor.run != nil {

@@ -2,6 +2,7 @@ package stream
 
 import (
 	"context"
+	"millrace/stream/internal/window"
 	"time"
 )
 
@@ -12,7 +13,7 @@ func (r *run) settleNow(ctx context.Context) error {
 		return err
 	}
 	defer r.settling.Unlock()
-	list := r.window.settleable()
+	list := r.window.Settleable()
 	if len(list) == 0 {
 		return nil
 	}
@@ -20,7 +21,7 @@ func (r *run) settleNow(ctx context.Context) error {
 	err := r.persist(ctx, settlingWhat(r.group), func(ctx context.Context) error {
 		err := r.source.settle(ctx, list)
 		if err != nil {
-			r.window.stall()
+			r.window.Stall()
 		}
 		return err
 	}, false)
@@ -40,9 +41,9 @@ func settlingWhat(group bool) string {
 }
 
 // settled takes out of the window what was settled.
-func (r *run) settled(list []*item, begun time.Time) {
-	n, last := len(list), list[len(list)-1].id // before they leave the list
-	r.window.settled(n)
+func (r *run) settled(list []*window.Item, begun time.Time) {
+	n, last := len(list), list[len(list)-1].ID // before they leave the list
+	r.window.Settled(n)
 	if len(r.observers.settle) == 0 {
 		return
 	}
@@ -55,7 +56,7 @@ func (r *run) settled(list []*item, begun time.Time) {
 
 // settleLast settles when everything else has stopped, in one try.
 func (r *run) settleLast(ctx context.Context) error {
-	list := r.window.settleable()
+	list := r.window.Settleable()
 	if len(list) == 0 {
 		return nil
 	}

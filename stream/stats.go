@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/window"
 )
 
 // Stats is what a consumer has done, and what it has in hand, at one moment. Counts
@@ -109,36 +110,36 @@ func (e *engine) stats() Stats {
 		LastError:   m.text(),
 		LastErrorAt: m.at,
 	}
-	t := m.tally
+	t := m.Counts
 	if m.run != nil {
 		w := m.run.window
-		t = t.plus(w.tallied())
-		in := w.inHand()
-		s.Working, s.Held, s.Parked = in.working, in.held, in.parked
-		s.Window, s.WindowSize, s.WindowBytes, s.WindowSizeBytes = in.entries, in.size, in.bytes, in.sizeBytes
+		t = t.Plus(w.Counted())
+		in := w.InHand()
+		s.Working, s.Held, s.Parked = in.Working, in.Held, in.Parked
+		s.Window, s.WindowSize, s.WindowBytes, s.WindowSizeBytes = in.Entries, in.Size, in.Bytes, in.SizeBytes
 	}
-	s.Position, s.LastHandled, s.LastHandledAt = t.position, t.lastHandled, t.handledAt
+	s.Position, s.LastHandled, s.LastHandledAt = t.Position, t.LastHandled, t.HandledAt
 	if !e.group {
-		s.Settled = t.settledAt
+		s.Settled = t.SettledAt
 	}
 	s.Behind = m.behind(e, t, time.Now())
-	s.Read, s.Redelivered = t.read, t.redelivered
-	s.Handled = t.ends[OutcomeHandled]
-	s.Absorbed = t.ends[OutcomeAbsorbed]
-	s.Skipped = t.ends[OutcomeSkipped]
-	s.DeadLettered = t.ends[OutcomeDeadLettered]
-	s.Discarded = t.ends[OutcomeDiscarded]
-	s.Failed = t.ends[OutcomeHeld]
+	s.Read, s.Redelivered = t.Read, t.Redelivered
+	s.Handled = t.Ends[OutcomeHandled]
+	s.Absorbed = t.Ends[OutcomeAbsorbed]
+	s.Skipped = t.Ends[OutcomeSkipped]
+	s.DeadLettered = t.Ends[OutcomeDeadLettered]
+	s.Discarded = t.Ends[OutcomeDiscarded]
+	s.Failed = t.Ends[OutcomeHeld]
 	return s
 }
 
 // behind returns how far behind the consumer is; see Stats.
-func (m *meter) behind(e *engine, t tally, now time.Time) time.Duration {
+func (m *meter) behind(e *engine, t window.Counts, now time.Time) time.Duration {
 	switch {
-	case t.oldest != "":
-		return ageOf(t.oldest, now)
-	case m.run != nil && t.full:
-		return ageOf(t.position, now) // what comes next is younger
+	case t.Oldest != "":
+		return ageOf(t.Oldest, now)
+	case m.run != nil && t.Full:
+		return ageOf(t.Position, now) // what comes next is younger
 	case m.run != nil && !m.unreadable && m.silence(e, now) == 0 && !m.lastRead.Before(m.since):
 		return 0
 	case !m.lastRead.IsZero():

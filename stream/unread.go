@@ -79,7 +79,7 @@ func (s *groupSource) recall() (before groupView, place string) {
 	}
 	// The group has passed the entries that were read here.
 	place = s.view.place
-	if own := s.window.at(); resp.CompareIDs(own, place) > 0 {
+	if own := s.window.Position(); resp.CompareIDs(own, place) > 0 {
 		place = own
 	}
 	return s.view, place
@@ -149,7 +149,7 @@ func (s *groupSource) tellUnread(before groupView, place string, at *groupState)
 	}
 	s.account.void() // it would find the same
 	if loss.Cause == LossRecreated || loss.Cause == LossAhead {
-		s.window.moveBack(at.now)
+		s.window.MoveBack(at.now)
 		s.toldBack.Store(true)
 	}
 	s.reportLoss(s.log(), loss)
@@ -221,7 +221,7 @@ func (s *groupSource) compareHistory(ctx context.Context) error {
 	}
 	s.lastRead = resp.Place{}
 	s.remade.Store(true)
-	s.window.moveBack(seen.last)
+	s.window.MoveBack(seen.last)
 	s.reportLoss(s.log(), loss)
 	return nil
 }

@@ -17,7 +17,7 @@
 //
 // The way of one entry in group mode:
 //
-//  1. [reader] groupSource.fetch waits for room in the window (run.awaitRoom) and calls
+//  1. [reader] groupSource.fetch waits for room in the window (run.AwaitRoom) and calls
 //     feed.fetch. The feed sends XREADGROUP on a connection of its own, or joins the read
 //     of the Runner's hub.
 //  2. [reader] conn takes the reply from the connection, resp.Parser makes entries of it
@@ -39,7 +39,7 @@
 // Of one run:
 //
 //   - the reader is the goroutine of Run. It is the only one that adds what was read.
-//   - workers (run.startWorker): from none to WithConcurrency, started when entries may be
+//   - workers (run.StartWorker): from none to WithConcurrency, started when entries may be
 //     begun, ended after a second without any. A batch handler has workers for the entries
 //     that wait in its batches, and one goroutine for each batch at work (assembler.run).
 //   - settler, renewer and claimer are tasks (task.Task): each has a goroutine only while it

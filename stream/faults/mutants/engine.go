@@ -68,7 +68,7 @@ var engineMutants = []mutant{
 	{
 		name: "a parked entry keeps its order key",
 		edits: []edit{{
-			"stream/window.go",
+			"stream/internal/window/window.go",
 			"\t\tw.parked++\n\t\tw.releaseLocked(it)\n",
 			"\t\tw.parked++\n",
 		}},
@@ -203,7 +203,7 @@ var engineMutants = []mutant{
 	{
 		name: "bytes of ended entries stay counted",
 		edits: []edit{{
-			"stream/window.go",
+			"stream/internal/window/window.go",
 			"\tw.loaded += bytes\n",
 			"\tw.loaded += bytes + 1\n",
 		}},
@@ -212,7 +212,7 @@ var engineMutants = []mutant{
 	{
 		name: "what is parked fills the window",
 		edits: []edit{{
-			"stream/budget.go",
+			"stream/internal/window/budget.go",
 			"return w.size - (len(w.byID) - w.parked)",
 			"return w.size - len(w.byID)",
 		}},
@@ -221,7 +221,7 @@ var engineMutants = []mutant{
 	{
 		name: "what was parked and lost stays counted",
 		edits: []edit{{
-			"stream/leases.go",
+			"stream/internal/window/leases.go",
 			"\t\t\tw.parked--\n",
 			"",
 		}},
@@ -230,25 +230,25 @@ var engineMutants = []mutant{
 	{
 		name: "what waited and was lost keeps its key",
 		edits: []edit{{
-			"stream/leases.go",
-			"\t\t\tw.releaseLocked(it)\n\t\tcase writing:",
-			"\t\tcase writing:",
+			"stream/internal/window/leases.go",
+			"\t\t\tw.releaseLocked(it)\n\t\tcase Writing:",
+			"\t\tcase Writing:",
 		}},
 		tests: []tests{{inStream, "TestWindowOfWhatWasLost"}},
 	},
 	{
 		name: "what is due last is delivered first",
 		edits: []edit{{
-			"stream/item.go",
-			"d[i].due.Before(d[j].due)",
-			"d[j].due.Before(d[i].due)",
+			"stream/internal/window/item.go",
+			"d[i].Due.Before(d[j].Due)",
+			"d[j].Due.Before(d[i].Due)",
 		}},
 		tests: []tests{{inStream, "TestWindowDeliversWhatIsDueInItsOrder"}},
 	},
 	{
 		name: "what is new is begun before what is due again",
 		edits: []edit{{
-			"stream/window.go",
+			"stream/internal/window/window.go",
 			"\tit := w.popLocked(&w.redeliver)\n",
 			"\tit := w.popLocked(&w.fresh)\n\tif it == nil {\n\t\tit = w.popLocked(&w.redeliver)\n\t}\n",
 		}},
@@ -257,7 +257,7 @@ var engineMutants = []mutant{
 	{
 		name: "log mode goes on behind an entry that failed",
 		edits: []edit{{
-			"stream/window.go",
+			"stream/internal/window/window.go",
 			"w.serial && len(w.waiting) > 0 ||",
 			"w.serial && len(w.waiting) > 1 ||",
 		}},
@@ -266,7 +266,7 @@ var engineMutants = []mutant{
 	{
 		name: "an entry that was lost is begun",
 		edits: []edit{{
-			"stream/window.go",
+			"stream/internal/window/window.go",
 			"\t\tif !it.taken {\n",
 			"\t\tif it.taken || !it.taken {\n",
 		}},
@@ -374,7 +374,7 @@ var engineMutants = []mutant{
 	{
 		name: "what is at work is not behind",
 		edits: []edit{{
-			"stream/snapshot.go",
+			"stream/internal/window/snapshot.go",
 			"\t\tif it.state != done {\n\t\t\tat.undone++",
 			"\t\tif it.state == unread {\n\t\t\tat.undone++",
 		}},
@@ -383,7 +383,7 @@ var engineMutants = []mutant{
 	{
 		name: "the counts of an earlier run are forgotten",
 		edits: []edit{{
-			"stream/counts.go",
+			"stream/internal/window/counts.go",
 			"next.outcomes[i] += t.outcomes[i]",
 			"_ = t.outcomes[i]",
 		}},
@@ -414,12 +414,12 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "a consumer tells of what it is at work on as gone",
-		edits: []edit{{"stream/leases.go", "!left && (it == nil || it.taken)", "!left || it == nil || !it.taken"}},
+		edits: []edit{{"stream/internal/window/leases.go", "!left && (it == nil || it.taken)", "!left || it == nil || !it.taken"}},
 		tests: []tests{{inStream, "TestClaimOfWhatIsHeldAndGone"}},
 	},
 	{
 		name:  "a stop says nothing of what a renewal has found gone",
-		edits: []edit{{"stream/leases.go", "it.gone && !it.taken", "it.gone && it.taken"}},
+		edits: []edit{{"stream/internal/window/leases.go", "it.gone && !it.taken", "it.gone && it.taken"}},
 		tests: []tests{{inStream, "TestStopTellsWhatIsGone"}},
 	},
 	{
@@ -439,7 +439,7 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "an entry behind one that was claimed away is not begun",
-		edits: []edit{{"stream/window.go", "\tif it == nil { // an entry in fresh that was claimed away may have been in front of one with its key\n\t\tit = w.popLocked(&w.unblocked)\n\t}\n", ""}},
+		edits: []edit{{"stream/internal/window/window.go", "\tif it == nil { // an entry in fresh that was claimed away may have been in front of one with its key\n\t\tit = w.popLocked(&w.unblocked)\n\t}\n", ""}},
 		tests: []tests{{inStream, "TestWindowBeginsWhatIsBehindALostEntry|TestWindowAgainstAModel"}},
 	},
 }

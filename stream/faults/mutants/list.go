@@ -32,7 +32,7 @@ var mutants = []mutant{
 		edits: []edit{{
 			"stream/worker.go",
 			"\tfailure := r.chain(ctx, &d.entry)\n",
-			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
+			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*window.Item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -41,7 +41,7 @@ var mutants = []mutant{
 		edits: []edit{{
 			"stream/worker.go",
 			"\tfailure := r.chain(ctx, &d.entry)\n",
-			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
+			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*window.Item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -107,9 +107,9 @@ var mutants = []mutant{
 	{
 		name: "takes up its own entries that are in flight",
 		edits: []edit{{
-			"stream/leases.go",
+			"stream/internal/window/leases.go",
 			"\t\t_, double := l.byID[id]\n\t\tif _, left",
-			"\t\tdouble := w.byID[id] != nil && w.byID[id].state != working\n\t\tif _, left",
+			"\t\tdouble := w.byID[id] != nil && w.byID[id].state != Working\n\t\tif _, left",
 		}},
 		tests: []tests{{inFaults, "TestSingleServer"}},
 	},
@@ -120,7 +120,7 @@ var mutants = []mutant{
 			{
 				"stream/log.go",
 				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn nil\n",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].id)\n",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].ID)\n",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -129,8 +129,8 @@ var mutants = []mutant{
 		name: "dead letters are written after the ack",
 		edits: []edit{{
 			"stream/entry.go",
-			"return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.id)",
-			"_ = s.client.XAck(ctx, s.stream, s.group, it.id).Err()\n\t\t\treturn s.moveOnServer(ctx, script.Move, letter, it.id)",
+			"return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.ID)",
+			"_ = s.client.XAck(ctx, s.stream, s.group, it.ID).Err()\n\t\t\treturn s.moveOnServer(ctx, script.Move, letter, it.ID)",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -145,7 +145,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "passes an entry that failed",
-		edits: []edit{{"stream/outcome.go", "case OutcomeHeld:\n\t\treturn waiting", "case OutcomeHeld:\n\t\treturn done"}},
+		edits: []edit{{"stream/outcome.go", "case OutcomeHeld:\n\t\treturn window.Waiting", "case OutcomeHeld:\n\t\treturn window.Done"}},
 		tests: []tests{{inStream, "TestFailedEntryIsHeldUntilItSucceeds"}},
 	},
 	{
@@ -232,7 +232,7 @@ var mutants = []mutant{
 	{
 		name: "saves an offset beyond an entry that is at work",
 		edits: []edit{{
-			"stream/checkpoint.go",
+			"stream/internal/window/checkpoint.go",
 			"for w.ended < len(w.line) && w.line[w.ended].state == done {",
 			"for w.ended < len(w.line) && (w.line[w.ended].state == done || w.line[w.ended].state == working) {",
 		}},
@@ -241,8 +241,8 @@ var mutants = []mutant{
 	{
 		name: "delivers on while offsets cannot be saved",
 		edits: []edit{{
-			"stream/window.go",
-			"w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.every-1",
+			"stream/internal/window/window.go",
+			"w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.Every-1",
 			"w.stopped",
 		}},
 		tests: []tests{{inStream, "TestAFailingSaveStopsDelivery"}},
@@ -254,12 +254,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "begins an entry before the one with the same key has ended",
-		edits: []edit{{"stream/window.go", "\tbefore.behind = it\n\treturn false\n", "\treturn true\n"}},
+		edits: []edit{{"stream/internal/window/window.go", "\tbefore.behind = it\n\treturn false\n", "\treturn true\n"}},
 		tests: []tests{{inStream, "TestOrderKey"}},
 	},
 	{
 		name:  "reads on though the window is full",
-		edits: []edit{{"stream/budget.go", "return w.budget.left() >= w.batch && w.order.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
+		edits: []edit{{"stream/internal/window/budget.go", "return w.budget.left() >= w.Batch && w.order.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
 		tests: []tests{{inStream, "TestReadsNoMoreThanTheWindow"}},
 	},
 	{
@@ -275,8 +275,8 @@ var mutants = []mutant{
 		name: "gives an attempt back that an earlier consumer has used",
 		edits: []edit{{
 			"stream/own.go",
-			"page[i] = returned{entry.ID, s.isBehindRead(entry.ID, entry.RetryCount)}",
-			"page[i] = returned{entry.ID, true}",
+			"page[i] = window.Returned{entry.ID, s.isBehindRead(entry.ID, entry.RetryCount)}",
+			"page[i] = window.Returned{entry.ID, true}",
 		}},
 		tests: []tests{{inStream, "TestStopHandsBackWhatIsNotInTheWindow"}},
 	},
@@ -292,7 +292,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "takes up all that is pending on its name at once",
-		edits: []edit{{"stream/leases.go", "return max(0, min(l.w.batch, l.w.budget.left()))", "return 1 << 30"}},
+		edits: []edit{{"stream/internal/window/leases.go", "return max(0, min(l.w.Batch, l.w.budget.left()))", "return 1 << 30"}},
 		tests: []tests{{inStream, "TestOwnPendingEntriesComeFirst"}},
 	},
 	{
@@ -307,12 +307,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "claims without end while everything fails",
-		edits: []edit{{"stream/budget.go", "return max(0, min(limit-waiting, limit+b.left(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
+		edits: []edit{{"stream/internal/window/budget.go", "return max(0, min(limit-waiting, limit+b.left(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
 		tests: []tests{{inStream, "TestClaimedEntriesThatFailKeepTheBound"}},
 	},
 	{
 		name:  "does not claim again after there was no room",
-		edits: []edit{{"stream/leases.go", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n\tw.tellRoomToClaimLocked()\n", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n"}},
+		edits: []edit{{"stream/internal/window/leases.go", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n\tw.tellRoomToClaimLocked()\n", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n"}},
 		tests: []tests{{inStream, "TestRoomToTakeIsTold"}},
 	},
 	{
@@ -332,7 +332,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "acks what another consumer has claimed",
-		edits: []edit{{"stream/leases.go", "\t\tif it.renewed.Before(since) {\n\t\t\tlate", "\t\tif it.renewed.Before(time.Time{}) {\n\t\t\tlate"}},
+		edits: []edit{{"stream/internal/window/leases.go", "\t\tif it.renewed.Before(since) {\n\t\t\tlate", "\t\tif it.renewed.Before(time.Time{}) {\n\t\t\tlate"}},
 		tests: []tests{{inStream, "TestGroupZombieSettlesNothing"}},
 	},
 	{
@@ -348,8 +348,8 @@ var mutants = []mutant{
 		name: "logs the fields of an entry that failed",
 		edits: []edit{{
 			"stream/cause.go",
-			"log.Error(heldText, \"entry_id\", d.it.id, \"attempt\", d.entry.Deliveries, \"err\", failure)",
-			"log.Error(heldText, \"entry_id\", d.it.id, \"attempt\", d.entry.Deliveries, \"err\", failure, \"fields\", d.entry.Fields)",
+			"log.Error(heldText, \"entry_id\", d.it.ID, \"attempt\", d.entry.Deliveries, \"err\", failure)",
+			"log.Error(heldText, \"entry_id\", d.it.ID, \"attempt\", d.entry.Deliveries, \"err\", failure, \"fields\", d.entry.Fields)",
 		}},
 		tests: []tests{{inFaults, "TestSecretsOfEntries"}},
 	},
@@ -375,12 +375,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a batch waits for a member that was lost",
-		edits: []edit{{"stream/leases.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.unloadLocked(it)\n", "\t\tw.unloadLocked(it)\n"}},
+		edits: []edit{{"stream/internal/window/leases.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.unloadLocked(it)\n", "\t\tw.unloadLocked(it)\n"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{
 		name:  "a batch waits for a dead letter that cannot be written",
-		edits: []edit{{"stream/writing.go", "if !w.serial { // else", "if w.parked < 0 { // else"}},
+		edits: []edit{{"stream/internal/window/writing.go", "if !w.Serial { // else", "if w.parked < 0 { // else"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{
@@ -390,12 +390,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a stop lets messages wait for the rest of their batch",
-		edits: []edit{{"stream/window.go", "\tif w.assembler != nil {\n\t\tw.assembler.StopLocked()\n\t}\n", ""}},
+		edits: []edit{{"stream/internal/window/window.go", "\tif w.assembler != nil {\n\t\tw.assembler.StopLocked()\n\t}\n", ""}},
 		tests: []tests{{inStream, "TestStopWhileABatchWaitsForItsRest"}},
 	},
 	{
 		name:  "log mode goes on behind a dead letter that is not written",
-		edits: []edit{{"stream/window.go", " || w.serial && w.writing > 0 {", " {"}},
+		edits: []edit{{"stream/internal/window/window.go", " || w.Serial && w.writing > 0 {", " {"}},
 		tests: []tests{{inStream, "TestEntryIsHeldWhileItsDeadLetterFails"}},
 	},
 	{
@@ -430,7 +430,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the letters of entries that were claimed are kept",
-		edits: []edit{{"stream/leases.go", "\t\t\tw.letterTaken() // which lets its fields go\n", ""}},
+		edits: []edit{{"stream/internal/window/leases.go", "\t\t\tw.LetterTaken() // which lets its fields go\n", ""}},
 		tests: []tests{{inStream, "TestClaimedEntriesWaitForNoServerOfDeadLetters"}},
 	},
 }

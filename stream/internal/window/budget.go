@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"context"
@@ -61,15 +61,15 @@ func (b *budget) tellClaimer(waiting int) {
 }
 
 // roomMadeLocked has those look who wait for room.
-func (w *window) roomMadeLocked() {
+func (w *Window) roomMadeLocked() {
 	w.budget.room.Broadcast()
 	w.budget.tellClaimer(w.order.redeliver.len())
 }
 
-// awaitRoom waits until a batch more may be held and everything that is to be
+// AwaitRoom waits until a batch more may be held and everything that is to be
 // delivered again now has been begun; it reports false if ctx is done before.
 // full is called from time to time while the window is.
-func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands state, bytes int64)) bool {
+func (w *Window) AwaitRoom(ctx context.Context, full func(oldest string, stands State, bytes int64)) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.hasRoomLocked() {
@@ -94,29 +94,29 @@ func (w *window) awaitRoom(ctx context.Context, full func(oldest string, stands 
 }
 
 // wakeReader has the reader look again, at a context that is done.
-func (w *window) wakeReader() {
+func (w *Window) wakeReader() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.budget.room.Broadcast()
 }
 
-func (w *window) hasRoomLocked() bool {
-	return w.budget.left() >= w.batch && w.order.redeliver.len() == 0 && !w.budget.isLoaded()
+func (w *Window) hasRoomLocked() bool {
+	return w.budget.left() >= w.Batch && w.order.redeliver.len() == 0 && !w.budget.isLoaded()
 }
 
-// hasRoomAhead reports whether there will be room behind the batch that is being read.
-func (w *window) hasRoomAhead() bool {
+// HasRoomAhead reports whether there will be room behind the batch that is being read.
+func (w *Window) HasRoomAhead() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.budget.left() >= 2*w.batch
+	return w.budget.left() >= 2*w.Batch
 }
 
 // fullLogInterval is how often a full window that does not move is reported.
 const fullLogInterval = 10 * time.Second
 
 // reportFullLocked calls full, now and then, while the oldest entry stays the same.
-func (w *window) reportFullLocked(full func(oldest string, stands state, bytes int64)) *time.Timer {
-	blocking := func() *item { return w.ledger.blocking(w.budget.isLoaded()) }
+func (w *Window) reportFullLocked(full func(oldest string, stands State, bytes int64)) *time.Timer {
+	blocking := func() *Item { return w.ledger.blocking(w.budget.isLoaded()) }
 	oldest := blocking()
 	var timer *time.Timer
 	timer = time.AfterFunc(fullLogInterval, func() {
@@ -125,9 +125,9 @@ func (w *window) reportFullLocked(full func(oldest string, stands state, bytes i
 			w.mu.Unlock()
 			return
 		}
-		now, id, stands := blocking(), "", unread
+		now, id, stands := blocking(), "", Unread
 		if now == oldest && now != nil {
-			id, stands = now.id, now.state
+			id, stands = now.ID, now.state
 		}
 		oldest = now
 		bytes := w.budget.loaded
@@ -142,11 +142,11 @@ func (w *window) reportFullLocked(full func(oldest string, stands state, bytes i
 
 // unloadLocked lets the fields of an entry go, which has ended or is not to be
 // processed now.
-func (w *window) unloadLocked(it *item) {
-	if it.entry == nil {
+func (w *Window) unloadLocked(it *Item) {
+	if it.Entry == nil {
 		return
 	}
-	it.entry.Fields, it.entry = nil, nil
+	it.Entry.Fields, it.Entry = nil, nil
 	w.budget.unload(it.bytes)
 	it.bytes = 0
 }

@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"context"
@@ -8,27 +8,27 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// item is an entry in the window, from the moment it was read or claimed until it is
+// Item is an entry in the window, from the moment it was read or claimed until it is
 // settled, or another consumer has claimed it. The first fields are its worker's own while
 // the entry is at work; the window's lock guards them otherwise, and all others always.
-type item struct {
-	id string
-	// entry is nil in group mode until the entry is begun, unless it came with a
+type Item struct {
+	ID string
+	// Entry is nil in group mode until the entry is begun, unless it came with a
 	// read.
-	entry *resp.Entry
-	// due is when it is to be delivered again, deliveries how often it has been.
-	due        time.Time
-	deliveries int64
+	Entry *resp.Entry
+	// Due is when it is to be delivered again, deliveries how often it has been.
+	Due        time.Time
+	Deliveries int64
 
 	// The window's lock guards the rest at all times.
 
 	slab  *slab // the memory that it is a part of
-	state state
+	state State
 	bytes int64 // what its fields take in memory
-	// ending is that of the delivery that is ending, repeated whether it was not
+	// Outcome is that of the delivery that is ending, repeated whether it was not
 	// the first: its worker sets them before it gives the entry back.
-	ending   ending
-	repeated bool
+	Outcome  Outcome
+	Repeated bool
 	// failed is set once the entry was held, and cause says why it is.
 	failed   bool
 	failedAt time.Time
@@ -36,15 +36,15 @@ type item struct {
 	// begun is the number of its last delivery, of all of them; firstStreak and
 	// lastStreak are the streaks in which it has failed, 0 is none.
 	begun, firstStreak, lastStreak int64
-	// exited is set once a part of the chain has ended its goroutine.
-	exited bool
+	// Exited is set once a part of the chain has ended its goroutine.
+	Exited bool
 	// behind is the next entry with the same order key. With keyed set the entry
 	// is in the line of its key, which ends with that of window.last.
-	behind *item
+	behind *Item
 	key    string
 	keyed  bool
-	// member is the entry for the assembler, nil while there is none.
-	member *batch.Member
+	// Member is the entry for the assembler, nil while there is none.
+	Member *batch.Member
 
 	// The fields below are for group mode.
 
@@ -52,9 +52,9 @@ type item struct {
 	// renewed is when the lease of the entry was renewed last, or a little before: Redis has
 	// set its idle time to zero.
 	renewed time.Time
-	// uncounted is set where Redis has counted a delivery that never was: beginning
+	// Uncounted is set where Redis has counted a delivery that never was: beginning
 	// the entry does not count as another attempt.
-	uncounted bool
+	Uncounted bool
 	// moving is set while it is moved to its dead-letter stream, and acked with that,
 	// or may have been.
 	moving bool
@@ -81,32 +81,32 @@ const (
 )
 
 // doubt has an entry be doubtful, or gone.
-func (it *item) doubt(as owner) {
+func (it *Item) doubt(as owner) {
 	if it.owner < as {
 		it.owner = as
 	}
 }
 
-func (it *item) isDoubtful() bool { return it.owner == doubtful || it.owner == gone }
+func (it *Item) isDoubtful() bool { return it.owner == doubtful || it.owner == gone }
 
 // claimable reports whether another consumer may have claimed the entry: its lease was not
 // renewed since the limit.
-func (it *item) claimable(limit time.Time) bool { return !it.isDoubtful() && it.renewed.Before(limit) }
+func (it *Item) claimable(limit time.Time) bool { return !it.isDoubtful() && it.renewed.Before(limit) }
 
 // isAnother reports whether an entry is certainly not this one, though it has its ID. A
 // handler that is at work may change the fields, which are not compared then.
-func (it *item) isAnother(entry *resp.Entry) bool {
-	if it.entry == nil {
+func (it *Item) isAnother(entry *resp.Entry) bool {
+	if it.Entry == nil {
 		return false
 	}
-	return it.entry.Size != entry.Size ||
-		it.state != working && it.entry.Fields != nil && entry.Fields != nil && resp.SumOf(it.entry.Fields) != resp.SumOf(entry.Fields)
+	return it.Entry.Size != entry.Size ||
+		it.state != Working && it.Entry.Fields != nil && entry.Fields != nil && resp.SumOf(it.Entry.Fields) != resp.SumOf(entry.Fields)
 }
 
 // slab is the memory for the entries of one read. It is used again when all of them have
 // left the window.
 type slab struct {
-	list    []item
+	list    []Item
 	left    int
 	entries []resp.Entry
 }
@@ -128,16 +128,16 @@ func (all *slabs) take(entries int) *slab {
 			return s
 		}
 	}
-	return &slab{list: make([]item, entries), left: entries}
+	return &slab{list: make([]Item, entries), left: entries}
 }
 
 // drop forgets an entry that nothing points to any more.
-func (all *slabs) drop(it *item) {
+func (all *slabs) drop(it *Item) {
 	s := it.slab
 	if s == nil {
 		return
 	}
-	*it = item{}
+	*it = Item{}
 	if s.left--; s.left > 0 {
 		return
 	}
@@ -148,26 +148,26 @@ func (all *slabs) drop(it *item) {
 	}
 }
 
-// state is where an entry stands.
-type state int
+// State is where an entry stands.
+type State int
 
 const (
-	unread      state = iota // read or claimed, and not begun
-	working                  // a worker has it
-	interrupted              // broken off by a stop
-	waiting                  // it failed, and is to be delivered again when due
-	writing                  // its dead letter is to be written
-	parked                   // over the limit of deliveries, and nobody takes it
-	done                     // its processing has ended, it is to be settled
+	Unread      State = iota // read or claimed, and not begun
+	Working                  // a worker has it
+	Interrupted              // broken off by a stop
+	Waiting                  // it failed, and is to be delivered again when due
+	Writing                  // its dead letter is to be written
+	Parked                   // over the limit of deliveries, and nobody takes it
+	Done                     // its processing has ended, it is to be settled
 )
 
 // dueHeap orders entries by when they are due.
-type dueHeap []*item
+type dueHeap []*Item
 
 func (d dueHeap) Len() int           { return len(d) }
-func (d dueHeap) Less(i, j int) bool { return d[i].due.Before(d[j].due) }
+func (d dueHeap) Less(i, j int) bool { return d[i].Due.Before(d[j].Due) }
 func (d dueHeap) Swap(i, j int)      { d[i], d[j] = d[j], d[i] }
-func (d *dueHeap) Push(one any)      { *d = append(*d, one.(*item)) }
+func (d *dueHeap) Push(one any)      { *d = append(*d, one.(*Item)) }
 func (d *dueHeap) Pop() any {
 	last := len(*d) - 1
 	it := (*d)[last]
@@ -178,13 +178,13 @@ func (d *dueHeap) Pop() any {
 // queue gives out what was put in first. It uses its memory again when it has run
 // empty, which most do all the time.
 type queue struct {
-	list []*item
+	list []*Item
 	head int
 }
 
 func (q *queue) len() int { return len(q.list) - q.head }
 
-func (q *queue) push(it *item) {
+func (q *queue) push(it *Item) {
 	if q.head > len(q.list)/2 && len(q.list) == cap(q.list) {
 		n := copy(q.list, q.list[q.head:])
 		clear(q.list[n:])
@@ -193,7 +193,7 @@ func (q *queue) push(it *item) {
 	q.list = append(q.list, it)
 }
 
-func (q *queue) pop() *item {
+func (q *queue) pop() *Item {
 	it := q.list[q.head]
 	q.list[q.head] = nil
 	if q.head++; q.head == len(q.list) {

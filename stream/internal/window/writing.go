@@ -1,8 +1,8 @@
-package stream
+package window
 
-// hold takes an entry from its worker whose dead letter is to be written. It reports
+// Hold takes an entry from its worker whose dead letter is to be written. It reports
 // false if another consumer has claimed the entry.
-func (w *window) hold(it *item) bool {
+func (w *Window) Hold(it *Item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if it.owner == taken {
@@ -10,33 +10,33 @@ func (w *window) hold(it *item) bool {
 	}
 	w.causes.clear(it, false)
 	w.returnedLocked(it)
-	it.state = writing
+	it.state = Writing
 	w.writing++
-	if !w.serial { // else the messages behind it in its batch wait, too
+	if !w.Serial { // else the messages behind it in its batch wait, too
 		w.leaveBatchLocked(it)
 	}
 	return true
 }
 
-// writeFailed notes that the dead letter of an entry could not be written.
-func (w *window) writeFailed(it *item) {
+// WriteFailed notes that the dead letter of an entry could not be written.
+func (w *Window) WriteFailed(it *Item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !it.failed && w.checkpoint.newly() > 0 {
-		w.settle() // how long the entry stays is not known
+		w.Settle() // how long the entry stays is not known
 	}
 	it.failed = true
 }
 
-// written takes an entry back that was held for its dead letter.
-func (w *window) written(it *item, to state) {
+// Written takes an entry back that was held for its dead letter.
+func (w *Window) Written(it *Item, to State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.endWritingLocked(it) {
 		return
 	}
 	it.state = to
-	if to == done {
+	if to == Done {
 		w.endedLocked(it)
 		if w.workers.working == 0 && w.checkpoint.newly() > 0 {
 			w.checkpoint.within(idleSettleTime)
@@ -45,9 +45,9 @@ func (w *window) written(it *item, to state) {
 	w.passedLocked()
 }
 
-// forgetWritten is written for an entry that is settled already, or another
+// ForgetWritten is written for an entry that is settled already, or another
 // consumer's.
-func (w *window) forgetWritten(it *item) {
+func (w *Window) ForgetWritten(it *Item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.endWritingLocked(it) {
@@ -57,14 +57,14 @@ func (w *window) forgetWritten(it *item) {
 }
 
 // passedLocked has the entries begun that were kept behind a dead letter.
-func (w *window) passedLocked() {
-	if w.serial {
+func (w *Window) passedLocked() {
+	if w.Serial {
 		w.wakeReadyLocked()
 	}
 }
 
 // endWritingLocked reports false if the entry has left the window already.
-func (w *window) endWritingLocked(it *item) bool {
+func (w *Window) endWritingLocked(it *Item) bool {
 	w.counts.count(it)
 	if it.owner == taken {
 		w.unloadLocked(it)
@@ -74,8 +74,8 @@ func (w *window) endWritingLocked(it *item) bool {
 	return true
 }
 
-// isTaken reports whether another consumer has claimed an entry.
-func (w *window) isTaken(it *item) bool {
+// IsTaken reports whether another consumer has claimed an entry.
+func (w *Window) IsTaken(it *Item) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return it.owner == taken

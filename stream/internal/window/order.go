@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"time"
@@ -14,7 +14,7 @@ type order struct {
 	waiting   dueHeap
 	dueTimer  *time.Timer      // goes off when the first of waiting is due
 	key       keys             // nil is no order
-	last      map[string]*item // by order key, the last entry that is in line
+	last      map[string]*Item // by order key, the last entry that is in line
 	// redelivering is set while there may be something in redeliver.
 	redelivering bool
 }
@@ -28,14 +28,14 @@ type keys interface {
 // ready returns how many entries may be begun, at the most.
 func (o *order) ready() int { return o.redeliver.len() + o.unblocked.len() + o.fresh.len() }
 
-func (o *order) redeliverAgain(it *item) {
+func (o *order) redeliverAgain(it *Item) {
 	o.redeliver.push(it)
 	o.redelivering = true
 }
 
 // enqueue puts an entry in the line of its key, and reports whether it is the first there,
 // so that it may be begun.
-func (o *order) enqueue(it *item) bool {
+func (o *order) enqueue(it *Item) bool {
 	if o.key == nil || it.keyed {
 		return true
 	}
@@ -51,7 +51,7 @@ func (o *order) enqueue(it *item) bool {
 
 // release takes an entry out of the line of its key, where it is the first. It reports
 // whether that lets another one begin.
-func (o *order) release(it *item) bool {
+func (o *order) release(it *Item) bool {
 	if !it.keyed {
 		return false
 	}

@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"sync"
@@ -61,38 +61,38 @@ func (c *checkpoint) within(d time.Duration) {
 const idleSettleTime = time.Millisecond
 
 // endedLocked notes that the processing of an entry has ended.
-func (w *window) endedLocked(it *item) {
-	it.state = done
+func (w *Window) endedLocked(it *Item) {
+	it.state = Done
 	w.leaveBatchLocked(it)
 	w.releaseLocked(it)
 	w.unloadLocked(it) // it may be long until what is before it has ended as well
 	w.ledger.end(it)
 	switch n := w.checkpoint.newly(); {
-	case n >= w.every:
-		w.settle()
+	case n >= w.Every:
+		w.Settle()
 	case n > 0:
-		w.checkpoint.within(w.interval)
+		w.checkpoint.within(w.Interval)
 		w.settleForRoomLocked()
 	}
 }
 
 // settleForRoomLocked settles at once if that makes the room that the reader waits for.
-func (w *window) settleForRoomLocked() {
+func (w *Window) settleForRoomLocked() {
 	b := &w.budget
 	if !b.readerWaits && !b.draining || w.checkpoint.newly() == 0 {
 		return
 	}
-	if !b.draining && b.left() >= w.batch {
+	if !b.draining && b.left() >= w.Batch {
 		return // it waits for entries to end, or to begin
 	}
-	if b.left()+len(w.ledger.settleable()) >= w.batch || w.workers.working == 0 {
-		w.settle()
+	if b.left()+len(w.ledger.settleable()) >= w.Batch || w.workers.working == 0 {
+		w.Settle()
 	}
 }
 
-// settleable returns what may be settled now: in log mode in the order of the
+// Settleable returns what may be settled now: in log mode in the order of the
 // stream. It stays in the window until settled is called.
-func (w *window) settleable() []*item {
+func (w *Window) Settleable() []*Item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	list := w.ledger.settleable()
@@ -101,27 +101,27 @@ func (w *window) settleable() []*item {
 	return list
 }
 
-// settled takes out the first n of what was settleable.
-func (w *window) settled(n int) {
+// Settled takes out the first n of what was settleable.
+func (w *Window) Settled(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	c := &w.checkpoint
 	c.stalled, c.inFlight, c.movedAt = false, 0, time.Now()
-	w.counts.settledAt = w.ledger.settleable()[n-1].id
+	w.counts.SettledAt = w.ledger.settleable()[n-1].ID
 	w.ledger.settled(n, w.slabs.drop)
 	w.roomMadeLocked()
 	w.wakeReadyLocked()
 	switch n := len(w.ledger.settleable()); {
-	case n >= w.every:
-		w.settle()
+	case n >= w.Every:
+		w.Settle()
 	case n > 0 && w.workers.working == 0:
 		c.within(idleSettleTime)
 	}
 	w.settleForRoomLocked()
 }
 
-// stall keeps anything more from being begun, until something is settled.
-func (w *window) stall() {
+// Stall keeps anything more from being begun, until something is settled.
+func (w *Window) Stall() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.checkpoint.stalled = true

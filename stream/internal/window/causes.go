@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"sync/atomic"
@@ -14,7 +14,7 @@ import (
 type cause struct {
 	task.Incident
 	held    int   // entries that wait because of it
-	entries int64 // entries that have failed because of it
+	Entries int64 // entries that have failed because of it
 	told    bool  // since it was over
 	worked  bool  // the handler has succeeded with one of them
 }
@@ -35,15 +35,15 @@ const otherCauses = "other"
 
 // heldReport is the log line of an entry that is held, if one is due.
 type heldReport struct {
-	due, first        bool
-	failures, entries int64
-	held              int
-	oldest            string
-	lasts             time.Duration
+	Due, First        bool
+	Failures, Entries int64
+	Held              int
+	Oldest            string
+	Lasts             time.Duration
 }
 
-// noteCause notes why an entry, which is at work, is to be held.
-func (w *window) noteCause(it *item, key string) (report heldReport) {
+// NoteCause notes why an entry, which is at work, is to be held.
+func (w *Window) NoteCause(it *Item, key string) (report heldReport) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -52,18 +52,18 @@ func (w *window) noteCause(it *item, key string) (report heldReport) {
 		w.causes.clear(it, false)
 		it.cause = c
 		c.held++
-		c.entries++
+		c.Entries++
 	}
-	if report.due = c.Note(now, ""); !report.due {
+	if report.Due = c.Note(now, ""); !report.Due {
 		return report
 	}
 	c.told = true
-	report.first = c.Failures == 1
-	report.failures, report.entries, report.held, report.lasts = c.Failures, c.entries, c.held, now.Sub(c.Since)
-	report.oldest = it.id
+	report.First = c.Failures == 1
+	report.Failures, report.Entries, report.Held, report.Lasts = c.Failures, c.Entries, c.held, now.Sub(c.Since)
+	report.Oldest = it.ID
 	for _, other := range w.order.waiting {
-		if other.cause == c && resp.CompareIDs(other.id, report.oldest) < 0 {
-			report.oldest = other.id
+		if other.cause == c && resp.CompareIDs(other.ID, report.Oldest) < 0 {
+			report.Oldest = other.ID
 		}
 	}
 	return report
@@ -96,7 +96,7 @@ func (a *causes) of(key string, now time.Time) *cause {
 // whether it was handled. The end of a cause is logged if its beginning was, so that a
 // cause that comes and goes all the time is logged twice in half a minute, and if the
 // handler has succeeded: any other outcome of the entries is logged for each.
-func (a *causes) clear(it *item, handled bool) {
+func (a *causes) clear(it *Item, handled bool) {
 	c := it.cause
 	if c == nil {
 		return
@@ -113,8 +113,8 @@ func (a *causes) clear(it *item, handled bool) {
 	*c = cause{Incident: task.Incident{Logged: c.Logged}}
 }
 
-// takeEndedCauses returns the causes whose end is to be logged. It is quick if there are none.
-func (w *window) takeEndedCauses() []cause {
+// TakeEndedCauses returns the causes whose end is to be logged. It is quick if there are none.
+func (w *Window) TakeEndedCauses() []cause {
 	if !w.causes.some.Load() {
 		return nil
 	}

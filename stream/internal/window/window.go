@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"container/heap"
@@ -10,7 +10,7 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// window is the bounded set of entries that were read or claimed and are not settled. The
+// Window is the bounded set of entries that were read or claimed and are not settled. The
 // reader adds entries while there is room, workers take entries that may be begun, and the
 // settler takes out those that have ended. The bound limits memory, and the number of
 // entries that are delivered again after a crash.
@@ -18,9 +18,9 @@ import (
 // mu guards all of it, with its parts, the items, the ledger and the assembler. Methods with
 // the suffix Locked, and those of the parts, need it held. No method asks a server, or calls
 // code of the user, while mu is held.
-type window struct {
-	limits
-	hooks
+type Window struct {
+	Limits
+	Hooks
 	mu sync.Mutex
 
 	ledger     ledger
@@ -30,7 +30,7 @@ type window struct {
 	checkpoint checkpoint
 	streak     streak
 	causes     causes
-	counts     tally
+	counts     Counts
 	slabs      slabs
 	// assembler makes batches of the messages at work; nil without batches.
 	assembler *batch.Assembler
@@ -42,73 +42,73 @@ type window struct {
 	stopped bool
 }
 
-// limits are the settings of a window: its size and its order.
-type limits struct {
-	size       int           // entries in the window
-	bytes      int           // what the fields of entries in the window may take in memory
-	batch      int           // entries that one read may bring
-	every      int           // entries that are settled together
-	interval   time.Duration // how long what has ended waits to be settled
-	maxWorkers int           // workers
-	// serial keeps everything behind an entry that is delivered again, or whose dead
+// Limits are the settings of a window: its size and its order.
+type Limits struct {
+	Size       int           // entries in the window
+	Bytes      int           // what the fields of entries in the window may take in memory
+	Batch      int           // entries that one read may bring
+	Every      int           // entries that are settled together
+	Interval   time.Duration // how long what has ended waits to be settled
+	MaxWorkers int           // workers
+	// Serial keeps everything behind an entry that is delivered again, or whose dead
 	// letter is not written.
-	serial bool
-	// probing has an entry that holds up others tried before its time. None is tried
+	Serial bool
+	// Probing has an entry that holds up others tried before its time. None is tried
 	// sooner than pause after it has failed.
-	probing bool
-	pause   time.Duration
-	// key tells which entries are processed in order; nil is none.
-	key keys
+	Probing bool
+	Pause   time.Duration
+	// Key tells which entries are processed in order; nil is none.
+	Key keys
 }
 
-// hooks are called with the window's lock held.
-type hooks struct {
-	settle      func() // requests the settler
-	startWorker func()
-	// letterTaken tells that an entry was claimed away whose dead letter is to be written.
-	letterTaken func()
+// Hooks are called with the window's lock held.
+type Hooks struct {
+	Settle      func() // requests the settler
+	StartWorker func()
+	// LetterTaken tells that an entry was claimed away whose dead letter is to be written.
+	LetterTaken func()
 }
 
-// newMarked returns a window for log mode, and its ledger.
-func newMarked(l limits, h hooks) (*window, *lowMark) {
+// NewMarked returns a window for log mode, and its ledger.
+func NewMarked(l Limits, h Hooks) (*Window, *LowMark) {
 	w := newWindow(l, h)
-	m := &lowMark{w: w}
+	m := &LowMark{w: w}
 	w.setLedger(m)
 	return w, m
 }
 
-// newLeased returns a window for group mode, and its ledger.
-func newLeased(l limits, h hooks) (*window, *leases) {
+// NewLeased returns a window for group mode, and its ledger.
+func NewLeased(l Limits, h Hooks) (*Window, *Leases) {
 	w := newWindow(l, h)
 	w.refetch = true
-	led := &leases{w: w, byID: make(map[string]*item)}
+	led := &Leases{w: w, byID: make(map[string]*Item)}
 	w.setLedger(led)
 	return w, led
 }
 
-func newWindow(l limits, h hooks) *window {
-	w := &window{limits: l, hooks: h}
-	w.order = order{key: l.key, last: make(map[string]*item)}
+func newWindow(l Limits, h Hooks) *Window {
+	w := &Window{Limits: l, Hooks: h}
+	w.order = order{key: l.Key, last: make(map[string]*Item)}
 	w.causes.byKey = make(map[string]*cause)
 	w.workers.ready.L, w.budget.room.L = &w.mu, &w.mu
 	return w
 }
 
-func (w *window) setLedger(l ledger) {
+func (w *Window) setLedger(l ledger) {
 	w.ledger = l
-	w.budget.ledger, w.budget.size, w.budget.bytes = l, w.size, w.bytes
-	w.checkpoint = checkpoint{mu: &w.mu, ledger: l, settle: w.settle, interval: w.interval}
+	w.budget.ledger, w.budget.size, w.budget.bytes = l, w.Size, w.Bytes
+	w.checkpoint = checkpoint{mu: &w.mu, ledger: l, settle: w.Settle, interval: w.Interval}
 }
 
-// gather has a batch handler get the messages of entries that are at work at the same time.
-func (w *window) gather(s batch.Settings) {
+// Gather has a batch handler get the messages of entries that are at work at the same time.
+func (w *Window) Gather(s batch.Settings) {
 	repeats := func() bool { return w.order.redeliver.len() > 0 || len(w.order.waiting) > 0 }
 	w.assembler = batch.New(s, &w.mu, w.wakeReadyLocked, repeats)
 }
 
-// addRead takes in entries that were read at the given time, and reports whether
+// AddRead takes in entries that were read at the given time, and reports whether
 // there is room for another batch.
-func (w *window) addRead(b resp.Batch, at time.Time) (more bool) {
+func (w *Window) AddRead(b resp.Batch, at time.Time) (more bool) {
 	entries := b.Entries
 	w.mu.Lock()
 	slab := w.slabs.take(len(entries))
@@ -117,12 +117,12 @@ func (w *window) addRead(b resp.Batch, at time.Time) (more bool) {
 	bytes := int64(0)
 	for i := range entries {
 		it := &slab.list[i]
-		it.id, it.entry, it.renewed, it.slab = entries[i].ID, &entries[i], at, slab
+		it.ID, it.Entry, it.renewed, it.slab = entries[i].ID, &entries[i], at, slab
 		it.bytes = entries[i].Bytes()
 		bytes += it.bytes
 	}
-	if w.key != nil {
-		w.key.OfAll(entries, func(i int, key string) { slab.list[i].key = key })
+	if w.Key != nil {
+		w.Key.OfAll(entries, func(i int, key string) { slab.list[i].key = key })
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -138,33 +138,33 @@ func (w *window) addRead(b resp.Batch, at time.Time) (more bool) {
 		}
 	}
 	for _, left := range b.Left { // fetched when it is begun, in its turn
-		it := &item{id: left.ID, key: left.Key, uncounted: true, renewed: at}
+		it := &Item{ID: left.ID, key: left.Key, Uncounted: true, renewed: at}
 		if w.ledger.add(it) && w.order.enqueue(it) {
 			w.order.fresh.push(it)
 		}
 	}
 	if n := b.Len(); n > 0 {
-		w.counts.read += int64(n)
-		w.counts.position, w.counts.full = b.LastID(), b.More
+		w.counts.Read += int64(n)
+		w.counts.Position, w.counts.Full = b.LastID(), b.More
 	}
 	w.wakeLocked(b.Len())
 	return w.hasRoomLocked()
 }
 
-// next waits for an entry to work on and returns it, nil when the worker is to leave:
+// Next waits for an entry to work on and returns it, nil when the worker is to leave:
 // when nothing has come for a while, or there will be nothing any more. lose is how
 // the worker is told that the entry is another consumer's.
-func (w *window) next(lose context.CancelCauseFunc) *item {
+func (w *Window) Next(lose context.CancelCauseFunc) *Item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !w.stopped {
 		w.becomeDueLocked()
 		if it := w.takeLocked(); it != nil {
-			it.state, it.cancel = working, lose
+			it.state, it.cancel = Working, lose
 			w.workers.working++
 			w.streak.begin(it)
 			if w.assembler != nil {
-				it.member = w.assembler.TakeLocked(it.member, it.id, lose)
+				it.Member = w.assembler.TakeLocked(it.Member, it.ID, lose)
 			}
 			return it
 		}
@@ -183,10 +183,10 @@ func (w *window) next(lose context.CancelCauseFunc) *item {
 
 // takeLocked returns an entry that may be begun: one that is delivered again or was
 // claimed before one that has waited for another of its key, and that before a new one.
-func (w *window) takeLocked() *item {
+func (w *Window) takeLocked() *Item {
 	// While a settling is on its way, as many entries again may end behind it;
 	// with one at a time, that is none.
-	if w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.every-1 || w.serial && w.writing > 0 {
+	if w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.Every-1 || w.Serial && w.writing > 0 {
 		return nil
 	}
 	o := &w.order
@@ -194,7 +194,7 @@ func (w *window) takeLocked() *item {
 	if o.redeliver.len() == 0 {
 		w.redeliveredLocked()
 	}
-	if it == nil && (w.serial && len(o.waiting) > 0 || w.assembler != nil && w.assembler.RoomLocked() == 0) {
+	if it == nil && (w.Serial && len(o.waiting) > 0 || w.assembler != nil && w.assembler.RoomLocked() == 0) {
 		return nil
 	}
 	if it == nil {
@@ -210,7 +210,7 @@ func (w *window) takeLocked() *item {
 }
 
 // popLocked returns the first entry of a queue that was not claimed away while it waited.
-func (w *window) popLocked(q *queue) *item {
+func (w *Window) popLocked(q *queue) *Item {
 	for q.len() > 0 {
 		it := q.pop()
 		if it.owner != taken {
@@ -223,34 +223,34 @@ func (w *window) popLocked(q *queue) *item {
 
 // releaseLocked takes an entry out of the line of its key, where it is the first,
 // and lets the next one begin.
-func (w *window) releaseLocked(it *item) {
+func (w *Window) releaseLocked(it *Item) {
 	if w.order.release(it) {
 		w.wakeLocked(1)
 	}
 }
 
 // becomeDueLocked moves what is due to the queue, and sets the timer for the rest.
-func (w *window) becomeDueLocked() {
+func (w *Window) becomeDueLocked() {
 	o := &w.order
 	if len(o.waiting) == 0 || w.stopped { // the former is the usual case, once for every entry
 		return
 	}
 	now := time.Now()
-	for len(o.waiting) > 0 && !o.waiting[0].due.After(now) {
-		it := heap.Pop(&o.waiting).(*item)
-		it.state = unread
+	for len(o.waiting) > 0 && !o.waiting[0].Due.After(now) {
+		it := heap.Pop(&o.waiting).(*Item)
+		it.state = Unread
 		o.redeliverAgain(it)
 		if w.assembler != nil {
-			w.assembler.BeDueLocked(it.member)
+			w.assembler.BeDueLocked(it.Member)
 		}
 	}
 	var next time.Time
 	if len(o.waiting) > 0 {
-		next = o.waiting[0].due
+		next = o.waiting[0].Due
 		if it, at := w.probeLocked(); it != nil && at.After(now) {
 			next = at
 		} else if it != nil {
-			it.due = now
+			it.Due = now
 			w.bringUnitForwardLocked(it)
 			heap.Init(&o.waiting)
 			w.becomeDueLocked()
@@ -273,16 +273,16 @@ func (w *window) becomeDueLocked() {
 
 // redeliveredLocked tells the reader and the claimer, which wait until every claimed entry
 // has been begun, or was claimed away.
-func (w *window) redeliveredLocked() {
+func (w *Window) redeliveredLocked() {
 	if w.order.redelivering {
 		w.order.redelivering = false
 		w.roomMadeLocked()
 	}
 }
 
-// end takes an entry back from its worker. An entry that was claimed away meanwhile is
+// End takes an entry back from its worker. An entry that was claimed away meanwhile is
 // forgotten, with any result.
-func (w *window) end(it *item, to state) {
+func (w *Window) End(it *Item, to State) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.learnLocked(it, to)
@@ -297,33 +297,33 @@ func (w *window) end(it *item, to state) {
 		w.unloadLocked(it)
 	}
 	switch to {
-	case waiting:
+	case Waiting:
 		it.failed = true
 		if w.assembler != nil {
-			it.due = w.assembler.HoldLocked(it.member, it.due)
+			it.Due = w.assembler.HoldLocked(it.Member, it.Due)
 		}
 		heap.Push(&w.order.waiting, it)
 		w.becomeDueLocked()
 		// Entries that have ended are settled before the wait: how long the entry stays is
 		// not known, and an entry that has been finished should not be run again.
 		if w.checkpoint.newly() > 0 {
-			w.settle()
+			w.Settle()
 		}
-	case interrupted:
+	case Interrupted:
 		w.leaveBatchLocked(it)
-	case parked:
+	case Parked:
 		w.budget.parked++
 		w.releaseLocked(it)
 		w.leaveBatchLocked(it)
 		w.roomMadeLocked()
-	case done:
+	case Done:
 		w.endedLocked(it)
 	}
 }
 
-// forget takes an entry back from its worker that is settled already, or another
+// Forget takes an entry back from its worker that is settled already, or another
 // consumer's.
-func (w *window) forget(it *item) {
+func (w *Window) Forget(it *Item) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.returnedLocked(it)
@@ -332,24 +332,24 @@ func (w *window) forget(it *item) {
 }
 
 // returnedLocked notes that a worker has given an entry back.
-func (w *window) returnedLocked(it *item) {
+func (w *Window) returnedLocked(it *Item) {
 	w.workers.working--
 	it.cancel = nil
 	if w.assembler != nil {
-		w.assembler.ReturnLocked(it.member)
+		w.assembler.ReturnLocked(it.Member)
 	}
 }
 
 // leaveBatchLocked notes that an entry will not be delivered again.
-func (w *window) leaveBatchLocked(it *item) {
+func (w *Window) leaveBatchLocked(it *Item) {
 	if w.assembler != nil {
-		w.assembler.LeaveLocked(it.member)
-		it.member = nil
+		w.assembler.LeaveLocked(it.Member)
+		it.Member = nil
 	}
 }
 
-func (w *window) forgetLocked(it *item) {
-	it.state = done
+func (w *Window) forgetLocked(it *Item) {
+	it.state = Done
 	w.causes.clear(it, false)
 	w.leaveBatchLocked(it)
 	w.releaseLocked(it)
@@ -359,8 +359,8 @@ func (w *window) forgetLocked(it *item) {
 	w.roomMadeLocked()
 }
 
-// stop ends every next. No worker is started any more.
-func (w *window) stop() {
+// Stop ends every next. No worker is started any more.
+func (w *Window) Stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true
@@ -370,8 +370,8 @@ func (w *window) stop() {
 	w.workers.releaseAll()
 }
 
-// close stops what would go off later.
-func (w *window) close() {
+// Close stops what would go off later.
+func (w *Window) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, timer := range []*time.Timer{w.order.dueTimer, w.checkpoint.timer, w.workers.idleTimer} {

@@ -1,13 +1,13 @@
-package stream
+package window
 
 import (
 	"errors"
 	"fmt"
 )
 
-// check counts anew, and returns an error for each counter of the window that is wrong, and
+// Check counts anew, and returns an error for each counter of the window that is wrong, and
 // for each entry that nothing would begin. It is for tests: it looks at every entry.
-func (w *window) check() error {
+func (w *Window) Check() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var problems []error
@@ -18,21 +18,21 @@ func (w *window) check() error {
 	}
 	all, mark, leased := entriesOf(w)
 	for id, it := range leased {
-		if it.id != id {
-			problems = append(problems, fmt.Errorf("%s is held as %s", it.id, id))
+		if it.ID != id {
+			problems = append(problems, fmt.Errorf("%s is held as %s", it.ID, id))
 		}
 	}
-	queued := make(map[*item]bool)
+	queued := make(map[*Item]bool)
 	for _, q := range []*queue{&w.order.redeliver, &w.order.unblocked, &w.order.fresh} {
 		for _, it := range q.list[q.head:] {
 			if queued[it] {
-				problems = append(problems, fmt.Errorf("%s may be begun twice", it.id))
+				problems = append(problems, fmt.Errorf("%s may be begun twice", it.ID))
 			}
 			queued[it] = true
 		}
 	}
-	behind := make(map[*item]bool)
-	follow := func(it *item) {
+	behind := make(map[*Item]bool)
+	follow := func(it *Item) {
 		for next := it.behind; next != nil && !behind[next]; next = next.behind {
 			behind[next] = true
 		}
@@ -43,35 +43,35 @@ func (w *window) check() error {
 	for _, it := range all {
 		follow(it)
 	}
-	bytes, states, ended := int64(0), make(map[state]int64), 0
+	bytes, states, ended := int64(0), make(map[State]int64), 0
 	for i, it := range all {
 		bytes += it.bytes
 		states[it.state]++
-		if it.state == done && (leased != nil || ended == i) {
+		if it.state == Done && (leased != nil || ended == i) {
 			ended++
 		}
-		if it.entry != nil && it.entry.Fields == nil && it.bytes != 0 {
-			problems = append(problems, fmt.Errorf("%s has no fields, and counts %d bytes", it.id, it.bytes))
+		if it.Entry != nil && it.Entry.Fields == nil && it.bytes != 0 {
+			problems = append(problems, fmt.Errorf("%s has no fields, and counts %d bytes", it.ID, it.bytes))
 		}
-		if it.keyed && (it.state == done || it.state == parked) {
-			problems = append(problems, fmt.Errorf("%s has ended, and keeps its key", it.id))
+		if it.keyed && (it.state == Done || it.state == Parked) {
+			problems = append(problems, fmt.Errorf("%s has ended, and keeps its key", it.ID))
 		}
 		if last := w.order.last[it.key]; it.keyed && it.behind == nil && last != it {
-			problems = append(problems, fmt.Errorf("%s is in the line of its key, which does not end there", it.id))
+			problems = append(problems, fmt.Errorf("%s is in the line of its key, which does not end there", it.ID))
 		}
-		if it.state == unread && it.owner != taken && !queued[it] && !behind[it] && !w.stopped {
-			problems = append(problems, fmt.Errorf("%s is not begun, and will never be", it.id))
+		if it.state == Unread && it.owner != taken && !queued[it] && !behind[it] && !w.stopped {
+			problems = append(problems, fmt.Errorf("%s is not begun, and will never be", it.ID))
 		}
 	}
 	for key, last := range w.order.last {
 		if !last.keyed || last.key != key || last.behind != nil {
-			problems = append(problems, fmt.Errorf("the line of a key ends with %s, which is not in it", last.id))
+			problems = append(problems, fmt.Errorf("the line of a key ends with %s, which is not in it", last.ID))
 		}
 	}
 	want("bytes", w.budget.loaded, bytes)
-	want("at work", int64(w.workers.working), states[working])
-	want("parked", int64(w.budget.parked), states[parked])
-	want("to be delivered again", int64(len(w.order.waiting)), states[waiting])
+	want("at work", int64(w.workers.working), states[Working])
+	want("parked", int64(w.budget.parked), states[Parked])
+	want("to be delivered again", int64(len(w.order.waiting)), states[Waiting])
 	settleable := len(w.ledger.settleable())
 	want("ended", int64(settleable), int64(ended))
 	if mark != nil {
@@ -84,11 +84,11 @@ func (w *window) check() error {
 }
 
 // entriesOf returns the entries of a window, and its ledger.
-func entriesOf(w *window) (all []*item, mark *lowMark, leased map[string]*item) {
+func entriesOf(w *Window) (all []*Item, mark *LowMark, leased map[string]*Item) {
 	switch l := w.ledger.(type) {
-	case *lowMark:
+	case *LowMark:
 		return l.line, l, nil
-	case *leases:
+	case *Leases:
 		for _, it := range l.byID {
 			all = append(all, it)
 		}

@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"errors"
@@ -17,19 +17,19 @@ var errTaken = errors.New("taken")
 func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		h, leases := newLeased(limits{size: 10, batch: 1, every: 10, interval: time.Second}, noHooks())
+		h, leases := NewLeased(Limits{Size: 10, Batch: 1, Every: 10, Interval: time.Second}, noHooks())
 		recounted(t, h)
-		leases.addClaimed([]string{"1-0", "2-0"}, false, time.Now())
+		leases.AddClaimed([]string{"1-0", "2-0"}, false, time.Now())
 		reading := make(chan bool, 1)
-		go func() { reading <- h.awaitRoom(t.Context(), nil) }()
+		go func() { reading <- h.AwaitRoom(t.Context(), nil) }()
 		synctest.Wait()
 		if len(reading) > 0 {
 			t.Fatal("the reader did not wait for what was taken over")
 		}
-		leases.giveUp([]string{"1-0", "2-0"}, errTaken)
+		leases.GiveUp([]string{"1-0", "2-0"}, errTaken)
 		synctest.Wait()
-		if it := h.next(nil); it != nil {
-			t.Fatalf("%s was lost, and is to be processed", it.id)
+		if it := h.Next(nil); it != nil {
+			t.Fatalf("%s was lost, and is to be processed", it.ID)
 		}
 		synctest.Wait()
 		if len(reading) == 0 {
@@ -42,24 +42,24 @@ func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 // being moved to the dead letters, which acks it, nor what somebody may have claimed.
 func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 	t.Parallel()
-	w, leases := newLeased(limits{size: 10, batch: 10, every: 10, interval: time.Second}, noHooks())
+	w, leases := NewLeased(Limits{Size: 10, Batch: 10, Every: 10, Interval: time.Second}, noHooks())
 	recounted(t, w)
-	defer w.close()
+	defer w.Close()
 	now := time.Now()
 	limit := now.Add(-time.Minute)
-	leases.addClaimed([]string{"1-0"}, false, now.Add(-time.Hour))
-	w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "2-0"}, {ID: "3-0"}, {ID: "5-0"}}}, now)
-	leases.setMoving(leases.byID["3-0"], true)
-	leases.doubtGone([]string{"5-0"})
+	leases.AddClaimed([]string{"1-0"}, false, now.Add(-time.Hour))
+	w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "2-0"}, {ID: "3-0"}, {ID: "5-0"}}}, now)
+	leases.SetMoving(leases.byID["3-0"], true)
+	leases.DoubtGone([]string{"5-0"})
 	all := []string{"1-0", "2-0", "3-0", "4-0", "5-0"}
-	if list := leases.claimable(all, limit); !slices.Equal(list, []string{"1-0"}) {
+	if list := leases.Claimable(all, limit); !slices.Equal(list, []string{"1-0"}) {
 		t.Errorf("another consumer may have %v", list)
 	}
-	removed, ended := leases.orphans(all, time.Time{}, limit)
-	if !slices.Equal(removed, []orphan{{id: "2-0"}}) || !slices.Equal(ended, []string{"1-0"}) {
+	removed, ended := leases.Orphans(all, time.Time{}, limit)
+	if !slices.Equal(removed, []Orphan{{ID: "2-0"}}) || !slices.Equal(ended, []string{"1-0"}) {
 		t.Errorf("to be taken back are %v, somebody else's are %v", removed, ended)
 	}
-	if ended := leases.giveUp(ended, errTaken); !slices.Equal(ended, []string{"1-0"}) {
+	if ended := leases.GiveUp(ended, errTaken); !slices.Equal(ended, []string{"1-0"}) {
 		t.Errorf("given up are %v", ended)
 	}
 }
@@ -68,19 +68,19 @@ func TestWindowTakesBackWhatIsPendingOnNobody(t *testing.T) {
 // in: it is not to be processed again.
 func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 	t.Parallel()
-	w, leases := newLeased(limits{size: 10, batch: 10, every: 10, interval: time.Second}, noHooks())
+	w, leases := NewLeased(Limits{Size: 10, Batch: 10, Every: 10, Interval: time.Second}, noHooks())
 	recounted(t, w)
-	defer w.close()
-	w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
-	over := leases.watchLeaving()
-	w.end(w.next(nil), done)
-	w.settled(len(w.settleable()))
-	w.forget(w.next(nil)) // settled in another way
-	if n := leases.addClaimed([]string{"1-0", "2-0", "3-0", "4-0"}, true, time.Now()); n != 1 {
+	defer w.Close()
+	w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
+	over := leases.WatchLeaving()
+	w.End(w.Next(nil), Done)
+	w.Settled(len(w.Settleable()))
+	w.Forget(w.Next(nil)) // settled in another way
+	if n := leases.AddClaimed([]string{"1-0", "2-0", "3-0", "4-0"}, true, time.Now()); n != 1 {
 		t.Errorf("%d entries were taken in, want the one that is new", n)
 	}
 	over()
-	if n := leases.addClaimed([]string{"1-0"}, false, time.Now()); n != 1 {
+	if n := leases.AddClaimed([]string{"1-0"}, false, time.Now()); n != 1 {
 		t.Error("what was settled long ago is not taken in, though Redis says that it is ours again")
 	}
 }
@@ -89,35 +89,35 @@ func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 // line of its key, nor one among the parked.
 func TestWindowOfWhatWasLost(t *testing.T) {
 	t.Parallel()
-	w, leases := newLeased(limits{
-		size: 10, batch: 10, every: 10, interval: time.Second, key: testKeys(func(e *resp.Entry) string { return e.ID[:1] }),
+	w, leases := NewLeased(Limits{
+		Size: 10, Batch: 10, Every: 10, Interval: time.Second, Key: testKeys(func(e *resp.Entry) string { return e.ID[:1] }),
 	}, noHooks())
 	recounted(t, w)
-	defer w.close()
+	defer w.Close()
 	fields := map[string]any{"field": "value"}
-	w.addRead(resp.Batch{Entries: []resp.Entry{
+	w.AddRead(resp.Batch{Entries: []resp.Entry{
 		{ID: "1-0", Fields: fields}, {ID: "1-1", Fields: fields}, // waits, and is behind it
 		{ID: "2-0", Fields: fields}, {ID: "2-1", Fields: fields}, // is parked, and comes free
 		{ID: "3-0", Fields: fields}, {ID: "3-1", Fields: fields}, // was not begun
 		{ID: "4-0", Fields: fields}, // is at work
 	}}, time.Now())
-	it := w.next(nil)
-	it.due = time.Now().Add(time.Hour)
-	w.end(it, waiting)
-	w.end(w.next(nil), parked)
+	it := w.Next(nil)
+	it.Due = time.Now().Add(time.Hour)
+	w.End(it, Waiting)
+	w.End(w.Next(nil), Parked)
 	for range 2 {
-		w.next(func(error) {})
+		w.Next(func(error) {})
 	}
-	leases.addClaimed([]string{"9-0"}, true, time.Now())
+	leases.AddClaimed([]string{"9-0"}, true, time.Now())
 	check := func(when string) {
 		t.Helper()
-		if err := w.check(); err != nil {
+		if err := w.Check(); err != nil {
 			t.Errorf("%s: %v", when, err)
 		}
 	}
 	check("before")
 	lost := []string{"1-0", "2-0", "3-1", "9-0"}
-	if given := leases.giveUp(lost, errTaken); !slices.Equal(given, lost) {
+	if given := leases.GiveUp(lost, errTaken); !slices.Equal(given, lost) {
 		t.Errorf("given up are %v", given)
 	}
 	check("after the loss")
@@ -126,11 +126,11 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	}
 	var left []string
 	for len(left) < 2 {
-		next := w.next(func(error) {})
-		if slices.Contains(lost, next.id) {
-			t.Fatalf("%s was lost, and is to be processed", next.id)
+		next := w.Next(func(error) {})
+		if slices.Contains(lost, next.ID) {
+			t.Fatalf("%s was lost, and is to be processed", next.ID)
 		}
-		left = append(left, next.id)
+		left = append(left, next.ID)
 	}
 	slices.Sort(left)
 	if !slices.Equal(left, []string{"1-1", "4-0"}) && !slices.Equal(left, []string{"1-1", "2-1"}) {
@@ -144,27 +144,27 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, leases := newLeased(limits{
-			size: 10, batch: 10, every: 10, interval: time.Second, maxWorkers: 1, key: testKeys(func(e *resp.Entry) string { return e.ID[:1] }),
+		w, leases := NewLeased(Limits{
+			Size: 10, Batch: 10, Every: 10, Interval: time.Second, MaxWorkers: 1, Key: testKeys(func(e *resp.Entry) string { return e.ID[:1] }),
 		}, noHooks())
 		recounted(t, w)
-		defer w.close()
-		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
-		first := w.next(nil)
-		leases.giveUp([]string{"2-0"}, errTaken)
-		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "2-1"}}}, time.Now())
-		w.end(first, done)
+		defer w.Close()
+		w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
+		first := w.Next(nil)
+		leases.GiveUp([]string{"2-0"}, errTaken)
+		w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "2-1"}}}, time.Now())
+		w.End(first, Done)
 		begun := make(chan string, 1)
 		go func() {
-			if it := w.next(nil); it != nil {
-				begun <- it.id
+			if it := w.Next(nil); it != nil {
+				begun <- it.ID
 			}
 		}()
 		synctest.Wait()
 		if len(begun) == 0 || <-begun != "2-1" {
 			t.Error("2-1 is not begun, and nothing of its key is before it")
 		}
-		w.stop()
+		w.Stop()
 	})
 }
 
@@ -173,19 +173,19 @@ func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
 func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		w, _ := newLeased(limits{size: 10, batch: 10, every: 10, interval: time.Hour}, noHooks())
+		w, _ := NewLeased(Limits{Size: 10, Batch: 10, Every: 10, Interval: time.Hour}, noHooks())
 		recounted(t, w)
-		defer w.close()
-		w.addRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, time.Now())
+		defer w.Close()
+		w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, time.Now())
 		for _, after := range []time.Duration{3, 1, 2} {
-			it := w.next(nil)
-			it.due = time.Now().Add(after * time.Second)
-			w.end(it, waiting)
+			it := w.Next(nil)
+			it.Due = time.Now().Add(after * time.Second)
+			w.End(it, Waiting)
 		}
 		time.Sleep(time.Minute)
 		var order []string
 		for range 4 {
-			order = append(order, w.next(nil).id)
+			order = append(order, w.Next(nil).ID)
 		}
 		if want := []string{"2-0", "3-0", "1-0", "4-0"}; !slices.Equal(order, want) {
 			t.Errorf("begun in the order %v, want %v", order, want)
@@ -193,26 +193,26 @@ func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 	})
 }
 
-// roomToClaim's caller is told once every entry that was taken over has been begun and there
+// RoomToClaim's caller is told once every entry that was taken over has been begun and there
 // is room for half of a take, also if that comes from entries that end later.
 func TestRoomToTakeIsTold(t *testing.T) {
 	t.Parallel()
-	w, leases := newLeased(limits{size: 2, batch: 2, every: 10, interval: time.Hour}, noHooks())
+	w, leases := NewLeased(Limits{Size: 2, Batch: 2, Every: 10, Interval: time.Hour}, noHooks())
 	recounted(t, w)
-	defer w.close()
+	defer w.Close()
 	ids := []string{"1-0", "2-0", "3-0", "4-0"} // two are beyond the size
-	leases.addClaimed(ids, false, time.Now())
+	leases.AddClaimed(ids, false, time.Now())
 	told := 0
-	leases.whenRoomToClaim(2, func() { told++ })
-	var begun []*item
+	leases.WhenRoomToClaim(2, func() { told++ })
+	var begun []*Item
 	for range ids {
-		begun = append(begun, w.next(nil))
+		begun = append(begun, w.Next(nil))
 	}
-	if told != 0 || leases.roomToClaim(2) != 0 {
-		t.Fatalf("told %d times, with room for %d", told, leases.roomToClaim(2))
+	if told != 0 || leases.RoomToClaim(2) != 0 {
+		t.Fatalf("told %d times, with room for %d", told, leases.RoomToClaim(2))
 	}
-	w.forget(begun[0])
-	if told != 1 || leases.roomToClaim(2) != 1 {
-		t.Errorf("told %d times, with room for %d", told, leases.roomToClaim(2))
+	w.Forget(begun[0])
+	if told != 1 || leases.RoomToClaim(2) != 1 {
+		t.Errorf("told %d times, with room for %d", told, leases.RoomToClaim(2))
 	}
 }

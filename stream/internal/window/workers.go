@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"sync"
@@ -40,20 +40,20 @@ func (w *workers) releaseAll() {
 
 // wakeLocked finds workers for so many entries: those that wait, and then new ones. A
 // worker that is at work looks for an entry itself before it waits or leaves.
-func (w *window) wakeLocked(entries int) {
-	most := w.maxWorkers
+func (w *Window) wakeLocked(entries int) {
+	most := w.MaxWorkers
 	if w.assembler != nil {
 		most = w.assembler.MostLocked()
 		entries = min(entries, w.assembler.RoomLocked()+w.order.redeliver.len())
 	}
 	for entries = w.workers.wake(entries); entries > 0 && w.workers.started < most && !w.stopped; entries-- {
 		w.workers.started++
-		w.startWorker()
+		w.StartWorker()
 	}
 }
 
 // wakeReadyLocked finds workers for all entries that may be begun.
-func (w *window) wakeReadyLocked() { w.wakeLocked(w.order.ready()) }
+func (w *Window) wakeReadyLocked() { w.wakeLocked(w.order.ready()) }
 
 // workerIdleTime is how long nothing has been read when the workers leave. A stack for each
 // is much in a thousand idle consumers; to start one takes a microsecond, which is much
@@ -61,9 +61,9 @@ func (w *window) wakeReadyLocked() { w.wakeLocked(w.order.ready()) }
 const workerIdleTime = time.Second
 
 // waitLocked waits until there may be something to do, or the worker is released.
-func (w *window) waitLocked() {
+func (w *Window) waitLocked() {
 	if w.workers.idleTimer == nil {
-		w.workers.readAtIdle = w.counts.read
+		w.workers.readAtIdle = w.counts.Read
 		w.workers.idleTimer = time.AfterFunc(workerIdleTime, w.releaseWorkers)
 	}
 	w.workers.idle++
@@ -71,11 +71,11 @@ func (w *window) waitLocked() {
 }
 
 // releaseWorkers has the workers leave who wait, unless something was read meanwhile.
-func (w *window) releaseWorkers() {
+func (w *Window) releaseWorkers() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.counts.read != w.workers.readAtIdle {
-		w.workers.readAtIdle = w.counts.read
+	if w.counts.Read != w.workers.readAtIdle {
+		w.workers.readAtIdle = w.counts.Read
 		w.workers.idleTimer.Reset(workerIdleTime)
 		return
 	}

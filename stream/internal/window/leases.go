@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"container/heap"
@@ -9,13 +9,13 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// leases is the ledger of group mode: the entries by their IDs. Redis keeps on whom an entry
+// Leases is the ledger of group mode: the entries by their IDs. Redis keeps on whom an entry
 // is pending, and for how long it has been idle. The window's lock guards it.
-type leases struct {
-	w    *window
-	byID map[string]*item
-	done []*item // may be settled, in the order in which they ended
-	// left has the IDs of those that have left since watchLeaving was called.
+type Leases struct {
+	w    *Window
+	byID map[string]*Item
+	done []*Item // may be settled, in the order in which they ended
+	// left has the IDs of those that have left since WatchLeaving was called.
 	left          map[string]struct{}
 	leaveWatchers int
 	// doubles are IDs of entries that were read while another entry had that ID in the window.
@@ -26,57 +26,57 @@ type leases struct {
 
 // add takes an entry in. An ID that is here already was given out twice: the group was set
 // back, or the stream was made again and has another entry with this ID.
-func (l *leases) add(it *item) bool {
-	if double := l.byID[it.id]; double != nil {
-		if it.entry != nil && double.isAnother(it.entry) {
-			l.doubles = append(l.doubles, it.id)
+func (l *Leases) add(it *Item) bool {
+	if double := l.byID[it.ID]; double != nil {
+		if it.Entry != nil && double.isAnother(it.Entry) {
+			l.doubles = append(l.doubles, it.ID)
 		}
 		return false
 	}
-	l.byID[it.id] = it
-	if it.entry != nil {
-		it.deliveries = 1 // a read counts it
+	l.byID[it.ID] = it
+	if it.Entry != nil {
+		it.Deliveries = 1 // a read counts it
 	}
 	return true
 }
 
-func (l *leases) len() int { return len(l.byID) }
+func (l *Leases) len() int { return len(l.byID) }
 
-func (l *leases) end(it *item) { l.done = append(l.done, it) }
+func (l *Leases) end(it *Item) { l.done = append(l.done, it) }
 
-func (l *leases) settleable() []*item { return l.done[:len(l.done):len(l.done)] }
+func (l *Leases) settleable() []*Item { return l.done[:len(l.done):len(l.done)] }
 
-func (l *leases) settled(n int, drop func(*item)) {
+func (l *Leases) settled(n int, drop func(*Item)) {
 	for _, it := range l.done[:n] {
 		l.remove(it)
 	}
 	l.done = dropFirst(l.done, n, drop)
 }
 
-func (l *leases) remove(it *item) {
-	delete(l.byID, it.id)
+func (l *Leases) remove(it *Item) {
+	delete(l.byID, it.ID)
 	if l.left != nil {
-		l.left[it.id] = struct{}{}
+		l.left[it.ID] = struct{}{}
 	}
 }
 
-func (l *leases) blocking(fields bool) (blocking *item) {
+func (l *Leases) blocking(fields bool) (blocking *Item) {
 	for _, it := range l.byID {
 		// One that waits holds up none but by its fields, and without them none at all.
-		if it.state != working && it.state != writing && (it.state != waiting || fields) {
+		if it.state != Working && it.state != Writing && (it.state != Waiting || fields) {
 			continue
 		}
-		if blocking == nil || it.renewed.Before(blocking.renewed) || it.renewed.Equal(blocking.renewed) && it.id < blocking.id {
+		if blocking == nil || it.renewed.Before(blocking.renewed) || it.renewed.Equal(blocking.renewed) && it.ID < blocking.ID {
 			blocking = it
 		}
 	}
 	return blocking
 }
 
-func (l *leases) oldest() string {
+func (l *Leases) oldest() string {
 	oldest, text := offset.ID{}, ""
 	for id, it := range l.byID {
-		if it.state == done || it.state == parked || it.owner == taken {
+		if it.state == Done || it.state == Parked || it.owner == taken {
 			continue
 		}
 		if parsed, err := offset.Parse(id); err == nil && (text == "" || parsed.Compare(oldest) < 0) {
@@ -89,10 +89,10 @@ func (l *leases) oldest() string {
 	return text
 }
 
-// watchLeaving has the window keep the IDs of entries that leave it, until over is called: a
-// list of pending entries that was asked for meanwhile, and is given to addClaimed, may
+// WatchLeaving has the window keep the IDs of entries that leave it, until over is called: a
+// list of pending entries that was asked for meanwhile, and is given to AddClaimed, may
 // name them.
-func (l *leases) watchLeaving() (over func()) {
+func (l *Leases) WatchLeaving() (over func()) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	if l.leaveWatchers++; l.leaveWatchers == 1 {
@@ -107,10 +107,10 @@ func (l *leases) watchLeaving() (over func()) {
 	}
 }
 
-// addClaimed adds entries that became ours at the given time, and returns how many are new:
+// AddClaimed adds entries that became ours at the given time, and returns how many are new:
 // those that are in the window are left out, and those that have left it since
-// watchLeaving. uncounted says that their last delivery never was one.
-func (l *leases) addClaimed(ids []string, uncounted bool, at time.Time) (added int) {
+// WatchLeaving. uncounted says that their last delivery never was one.
+func (l *Leases) AddClaimed(ids []string, uncounted bool, at time.Time) (added int) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for _, id := range ids {
@@ -118,7 +118,7 @@ func (l *leases) addClaimed(ids []string, uncounted bool, at time.Time) (added i
 		if _, left := l.left[id]; double || left {
 			continue
 		}
-		it := &item{id: id, uncounted: uncounted, renewed: at}
+		it := &Item{ID: id, Uncounted: uncounted, renewed: at}
 		l.byID[id] = it
 		l.w.order.redeliverAgain(it)
 		added++
@@ -127,9 +127,9 @@ func (l *leases) addClaimed(ids []string, uncounted bool, at time.Time) (added i
 	return added
 }
 
-// takeDoubles returns the IDs of entries that are not in the window, because another
+// TakeDoubles returns the IDs of entries that are not in the window, because another
 // entry with that ID is: its ack is theirs, too.
-func (l *leases) takeDoubles() []string {
+func (l *Leases) TakeDoubles() []string {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	ids := l.doubles
@@ -137,22 +137,22 @@ func (l *leases) takeDoubles() []string {
 	return ids
 }
 
-// load gives an entry, which is at work, its fields, and the number of its delivery.
-func (l *leases) load(it *item, entry *resp.Entry, deliveries int64) {
+// Load gives an entry, which is at work, its fields, and the number of its delivery.
+func (l *Leases) Load(it *Item, entry *resp.Entry, deliveries int64) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	it.entry, it.bytes, it.deliveries = entry, entry.Bytes(), deliveries
+	it.Entry, it.bytes, it.Deliveries = entry, entry.Bytes(), deliveries
 	l.w.budget.loaded += it.bytes
 }
 
-// queueUp puts an entry that has been fetched to be begun in the line of its key.
+// QueueUp puts an entry that has been fetched to be begun in the line of its key.
 // It reports false if it has to wait there: the worker is to take another one.
-func (l *leases) queueUp(it *item) bool {
+func (l *Leases) QueueUp(it *Item) bool {
 	w := l.w
-	if w.key == nil {
+	if w.Key == nil {
 		return true
 	}
-	key := w.key.Of(it.entry)
+	key := w.Key.Of(it.Entry)
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	if !it.keyed {
@@ -161,30 +161,30 @@ func (l *leases) queueUp(it *item) bool {
 	if w.order.enqueue(it) {
 		return true
 	}
-	it.state = unread
+	it.state = Unread
 	w.returnedLocked(it)
 	w.leaveBatchLocked(it)
 	return false
 }
 
-// split tells the entries that Redis was told of since the given time, which
+// Split tells the entries that Redis was told of since the given time, which
 // nobody can have claimed, from those that somebody may.
-func (l *leases) split(list []*item, since time.Time) (safe, late []string) {
+func (l *Leases) Split(list []*Item, since time.Time) (safe, late []string) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	safe = make([]string, 0, len(list))
 	for _, it := range list {
 		if it.renewed.Before(since) {
-			late = append(late, it.id)
+			late = append(late, it.ID)
 		} else {
-			safe = append(safe, it.id)
+			safe = append(safe, it.ID)
 		}
 	}
 	return safe, late
 }
 
-// noteRenewed notes that Redis was told of entries at the given time.
-func (l *leases) noteRenewed(ids []string, at time.Time) {
+// NoteRenewed notes that Redis was told of entries at the given time.
+func (l *Leases) NoteRenewed(ids []string, at time.Time) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for _, id := range ids {
@@ -197,25 +197,25 @@ func (l *leases) noteRenewed(ids []string, at time.Time) {
 	}
 }
 
-// giveUp takes out entries that other consumers have claimed, and ends the context of those
+// GiveUp takes out entries that other consumers have claimed, and ends the context of those
 // at work, which their workers forget. It returns the IDs that were given up.
-func (l *leases) giveUp(ids []string, cause error) (given []string) {
+func (l *Leases) GiveUp(ids []string, cause error) (given []string) {
 	w := l.w
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for _, id := range ids {
 		it := l.byID[id]
-		if it == nil || it.owner >= doubtful || it.state == done {
+		if it == nil || it.owner >= doubtful || it.state == Done {
 			continue
 		}
 		it.owner = taken
 		w.causes.clear(it, false)
 		given = append(given, id)
 		switch it.state {
-		case working:
+		case Working:
 			it.cancel(cause) // the worker forgets it
 			continue
-		case waiting:
+		case Waiting:
 			for i := range w.order.waiting {
 				if w.order.waiting[i] == it {
 					heap.Remove(&w.order.waiting, i)
@@ -223,14 +223,14 @@ func (l *leases) giveUp(ids []string, cause error) (given []string) {
 				}
 			}
 			w.releaseLocked(it)
-		case writing:
+		case Writing:
 			w.writing--
 			w.releaseLocked(it)
 			w.leaveBatchLocked(it)
 			l.remove(it)
-			w.letterTaken() // which lets its fields go
+			w.LetterTaken() // which lets its fields go
 			continue
-		case parked:
+		case Parked:
 			w.budget.parked--
 		}
 		w.leaveBatchLocked(it)
@@ -242,8 +242,8 @@ func (l *leases) giveUp(ids []string, cause error) (given []string) {
 	return given
 }
 
-// doubtAll marks all entries: the group was gone.
-func (l *leases) doubtAll() {
+// DoubtAll marks all entries: the group was gone.
+func (l *Leases) DoubtAll() {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for _, it := range l.byID {
@@ -251,9 +251,9 @@ func (l *leases) doubtAll() {
 	}
 }
 
-// doubtGone marks entries that the stream no longer has, which are not pending
+// DoubtGone marks entries that the stream no longer has, which are not pending
 // any more either.
-func (l *leases) doubtGone(ids []string) {
+func (l *Leases) DoubtGone(ids []string) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for _, id := range ids {
@@ -263,29 +263,29 @@ func (l *leases) doubtGone(ids []string) {
 	}
 }
 
-func (l *leases) isDoubtful(it *item) bool {
+func (l *Leases) IsDoubtful(it *Item) bool {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	return it.isDoubtful()
 }
 
-// setMoving notes that an entry is being moved to its dead-letter stream, or not.
-func (l *leases) setMoving(it *item, moving bool) {
+// SetMoving notes that an entry is being moved to its dead-letter stream, or not.
+func (l *Leases) SetMoving(it *Item, moving bool) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	it.moving = moving
 }
 
-// roomToClaim returns how many entries may be claimed, see budget.toClaim.
-func (l *leases) roomToClaim(limit int) int {
+// RoomToClaim returns how many entries may be claimed, see budget.toClaim.
+func (l *Leases) RoomToClaim(limit int) int {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	return l.w.budget.toClaim(limit, l.w.order.redeliver.len())
 }
 
-// whenRoomToClaim calls tell once, when every claimed entry has been begun, or claimed away,
+// WhenRoomToClaim calls tell once, when every claimed entry has been begun, or claimed away,
 // and there is room for at least half of a claim.
-func (l *leases) whenRoomToClaim(limit int, tell func()) {
+func (l *Leases) WhenRoomToClaim(limit int, tell func()) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	b := &l.w.budget
@@ -293,46 +293,46 @@ func (l *leases) whenRoomToClaim(limit int, tell func()) {
 	b.tellClaimer(l.w.order.redeliver.len())
 }
 
-// roomForOwn returns how many entries that are pending on this consumer may be taken up.
-func (l *leases) roomForOwn() int {
+// RoomForOwn returns how many entries that are pending on this consumer may be taken up.
+func (l *Leases) RoomForOwn() int {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
-	return max(0, min(l.w.batch, l.w.budget.left()))
+	return max(0, min(l.w.Batch, l.w.budget.left()))
 }
 
-// holds reports whether an entry is in the window.
-func (l *leases) holds(id string) bool {
+// Holds reports whether an entry is in the window.
+func (l *Leases) Holds(id string) bool {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	return l.byID[id] != nil
 }
 
-// startOwn notes from where on entries are pending on this consumer that are not in the
+// StartOwn notes from where on entries are pending on this consumer that are not in the
 // window, "" for nowhere.
-func (l *leases) startOwn(id string) {
+func (l *Leases) StartOwn(id string) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	l.ownFrom = id
 }
 
-// returned is an entry that goes back when the consumer stops. It is refunded if it has
+// Returned is an entry that goes back when the consumer stops. It is refunded if it has
 // not used up the attempt that Redis counts for it.
-type returned struct {
-	id     string
-	refund bool
+type Returned struct {
+	ID     string
+	Refund bool
 }
 
-// toReturn returns the entries that are to be handed back, the oldest first. Those that
+// ToReturn returns the entries that are to be handed back, the oldest first. Those that
 // failed have used up their attempt. So has one that was not begun here, and was
 // delivered to an earlier consumer.
-func (l *leases) toReturn() (list []returned) {
+func (l *Leases) ToReturn() (list []Returned) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for id, it := range l.byID {
-		notBegun := it.state == unread && it.entry == nil && !it.uncounted
-		list = append(list, returned{id, it.state != waiting && it.state != parked && !notBegun})
+		notBegun := it.state == Unread && it.Entry == nil && !it.Uncounted
+		list = append(list, Returned{id, it.state != Waiting && it.state != Parked && !notBegun})
 	}
-	return sortedByID(list, func(r returned) string { return r.id })
+	return sortedByID(list, func(r Returned) string { return r.ID })
 }
 
 // sortedByID sorts a list by the IDs of its elements.
@@ -353,23 +353,23 @@ func sortedByID[E any](list []E, idOf func(E) string) []E {
 	return list
 }
 
-// toRenew returns the entries that Redis was told of before the given time,
+// ToRenew returns the entries that Redis was told of before the given time,
 // and that are still to be processed.
-func (l *leases) toRenew(since time.Time) (list []renewable) {
+func (l *Leases) ToRenew(since time.Time) (list []Renewable) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for id, it := range l.byID {
-		if it.state != done && it.owner != taken && it.renewed.Before(since) {
-			list = append(list, renewable{id, it.renewed})
+		if it.state != Done && it.owner != taken && it.renewed.Before(since) {
+			list = append(list, Renewable{id, it.renewed})
 		}
 	}
 	// The script finds those together that follow each other.
-	return sortedByID(list, func(t renewable) string { return t.id })
+	return sortedByID(list, func(t Renewable) string { return t.ID })
 }
 
-// claimable returns which of the entries another consumer may have claimed since the
+// Claimable returns which of the entries another consumer may have claimed since the
 // limit, if it is not known to be otherwise.
-func (l *leases) claimable(ids []string, limit time.Time) (list []string) {
+func (l *Leases) Claimable(ids []string, limit time.Time) (list []string) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for _, id := range ids {
@@ -380,30 +380,30 @@ func (l *leases) claimable(ids []string, limit time.Time) (list []string) {
 	return list
 }
 
-// renewable is an entry and when Redis was told of it.
-type renewable struct {
-	id string
-	at time.Time
+// Renewable is an entry and when Redis was told of it.
+type Renewable struct {
+	ID string
+	At time.Time
 }
 
-// orphan is an entry that is pending on nobody, and how often it was delivered, 0 is
+// Orphan is an entry that is pending on nobody, and how often it was delivered, 0 is
 // unknown.
-type orphan struct {
-	id         string
-	deliveries int64
+type Orphan struct {
+	ID         string
+	Deliveries int64
 }
 
-// orphans tells why entries are pending on nobody. They have ended if another
+// Orphans tells why entries are pending on nobody. They have ended if another
 // consumer may have claimed them since the limit, or if what was ours no later, as
 // Redis was told, is so still: then somebody has acked them by hand. Otherwise all
 // went together: this consumer was removed.
-func (l *leases) orphans(ids []string, kept, limit time.Time) (removed []orphan, ended []string) {
+func (l *Leases) Orphans(ids []string, kept, limit time.Time) (removed []Orphan, ended []string) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for _, id := range ids {
 		it := l.byID[id]
 		switch {
-		case it == nil, it.owner >= doubtful, it.moving, it.state == done:
+		case it == nil, it.owner >= doubtful, it.moving, it.state == Done:
 			continue
 		case it.owner == unowned: // and could not be taken back
 		case it.claimable(limit), !kept.IsZero() && !it.renewed.Before(kept):
@@ -411,20 +411,20 @@ func (l *leases) orphans(ids []string, kept, limit time.Time) (removed []orphan,
 			continue
 		}
 		it.owner = unowned
-		of := orphan{id: id}
-		if it.state == waiting || it.state == writing {
-			of.deliveries = it.deliveries
+		of := Orphan{ID: id}
+		if it.state == Waiting || it.state == Writing {
+			of.Deliveries = it.Deliveries
 		}
 		removed = append(removed, of)
 	}
 	return removed, ended
 }
 
-func (l *leases) unhandledGone() (ids []string) {
+func (l *Leases) UnhandledGone() (ids []string) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for id, it := range l.byID {
-		if it.owner == gone && it.state != done {
+		if it.owner == gone && it.state != Done {
 			ids = append(ids, id)
 		}
 	}
@@ -432,10 +432,10 @@ func (l *leases) unhandledGone() (ids []string) {
 	return ids
 }
 
-// passGone marks those of the entries that are held, and returns the others, without
+// PassGone marks those of the entries that are held, and returns the others, without
 // those that have left the window since it is watched.
-func (l *leases) passGone(ids []string) (others []string) {
-	l.doubtGone(ids)
+func (l *Leases) PassGone(ids []string) (others []string) {
+	l.DoubtGone(ids)
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
 	for _, id := range ids {
