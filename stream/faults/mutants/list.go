@@ -17,6 +17,7 @@ type tests struct{ pkg, names string }
 const (
 	inStream     = "./stream"
 	inConn       = "./stream/internal/conn"
+	inWindow     = "./stream/internal/window"
 	inScript     = "./stream/internal/script"
 	inFaults     = "./stream/faults"
 	inOffset     = "./offset"
@@ -109,7 +110,7 @@ var mutants = []mutant{
 		edits: []edit{{
 			"stream/internal/window/leases.go",
 			"\t\t_, double := l.byID[id]\n\t\tif _, left",
-			"\t\tdouble := w.byID[id] != nil && w.byID[id].state != Working\n\t\tif _, left",
+			"\t\tdouble := l.byID[id] != nil && l.byID[id].state != Working\n\t\tif _, left",
 		}},
 		tests: []tests{{inFaults, "TestSingleServer"}},
 	},
@@ -232,9 +233,9 @@ var mutants = []mutant{
 	{
 		name: "saves an offset beyond an entry that is at work",
 		edits: []edit{{
-			"stream/internal/window/checkpoint.go",
-			"for w.ended < len(w.line) && w.line[w.ended].state == done {",
-			"for w.ended < len(w.line) && (w.line[w.ended].state == done || w.line[w.ended].state == working) {",
+			"stream/internal/window/lowmark.go",
+			"for m.ended < len(m.line) && m.line[m.ended].state == Done {",
+			"for m.ended < len(m.line) && (m.line[m.ended].state == Done || m.line[m.ended].state == Working) {",
 		}},
 		tests: []tests{{inStream, "TestOffsetIsTheLowMark"}},
 	},
@@ -254,12 +255,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "begins an entry before the one with the same key has ended",
-		edits: []edit{{"stream/internal/window/window.go", "\tbefore.behind = it\n\treturn false\n", "\treturn true\n"}},
+		edits: []edit{{"stream/internal/window/order.go", "\tbefore.behind = it\n\treturn false\n", "\treturn true\n"}},
 		tests: []tests{{inStream, "TestOrderKey"}},
 	},
 	{
 		name:  "reads on though the window is full",
-		edits: []edit{{"stream/internal/window/budget.go", "return w.budget.left() >= w.Batch && w.order.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
+		edits: []edit{{"stream/internal/window/budget.go", "return w.budget.left() >= w.Batch && w.order.redeliver.len() == 0", "return w.order.redeliver.len() == 0"}},
 		tests: []tests{{inStream, "TestReadsNoMoreThanTheWindow"}},
 	},
 	{
@@ -275,8 +276,8 @@ var mutants = []mutant{
 		name: "gives an attempt back that an earlier consumer has used",
 		edits: []edit{{
 			"stream/own.go",
-			"page[i] = window.Returned{entry.ID, s.isBehindRead(entry.ID, entry.RetryCount)}",
-			"page[i] = window.Returned{entry.ID, true}",
+			"page[i] = window.Returned{ID: entry.ID, Refund: s.isBehindRead(entry.ID, entry.RetryCount)}",
+			"page[i] = window.Returned{ID: entry.ID, Refund: true}",
 		}},
 		tests: []tests{{inStream, "TestStopHandsBackWhatIsNotInTheWindow"}},
 	},
@@ -307,13 +308,13 @@ var mutants = []mutant{
 	},
 	{
 		name:  "claims without end while everything fails",
-		edits: []edit{{"stream/internal/window/budget.go", "return max(0, min(limit-waiting, limit+b.left(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
+		edits: []edit{{"stream/internal/window/budget.go", "return max(0, min(limit-waiting, limit+b.left(), 100))", "return max(0, min(limit-waiting, 100))"}},
 		tests: []tests{{inStream, "TestClaimedEntriesThatFailKeepTheBound"}},
 	},
 	{
 		name:  "does not claim again after there was no room",
-		edits: []edit{{"stream/internal/window/leases.go", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n\tw.tellRoomToClaimLocked()\n", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n"}},
-		tests: []tests{{inStream, "TestRoomToTakeIsTold"}},
+		edits: []edit{{"stream/internal/window/window.go", "\tw.slabs.drop(it)\n\tw.roomMadeLocked()\n", "\tw.slabs.drop(it)\n\tw.budget.room.Broadcast()\n"}},
+		tests: []tests{{inWindow, "TestRoomToTakeIsTold"}},
 	},
 	{
 		name:  "a list that is too long for a connection is asked for again as it is",
@@ -355,7 +356,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "batches overtake one that failed",
-		edits: []edit{{"stream/engine.go", "Limit: e.batches, Ordered: r.window.serial,", "Limit: e.batches,"}},
+		edits: []edit{{"stream/engine.go", "Limit: r.batches, Ordered: l.Serial,", "Limit: r.batches,"}},
 		tests: []tests{{inStream, "TestBatchesInATransactionLoseNoRow|TestBatchesAgainstAModel"}},
 	},
 	{
@@ -380,7 +381,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a batch waits for a dead letter that cannot be written",
-		edits: []edit{{"stream/internal/window/writing.go", "if !w.Serial { // else", "if w.parked < 0 { // else"}},
+		edits: []edit{{"stream/internal/window/writing.go", "if !w.Serial { // else", "if w.budget.parked < 0 { // else"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{

@@ -8,10 +8,10 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// cause is a kind of failure of deliveries, see causeOf, and the state of its log lines:
+// Cause is a kind of failure of deliveries, see causeOf, and the state of its log lines:
 // the first failure at once, then a sum every half minute, and the end. It is guarded by
 // the window's lock.
-type cause struct {
+type Cause struct {
 	task.Incident
 	held    int   // entries that wait because of it
 	Entries int64 // entries that have failed because of it
@@ -21,8 +21,8 @@ type cause struct {
 
 // causes are why entries are held. The window's lock guards it.
 type causes struct {
-	byKey map[string]*cause
-	ended []cause     // whose end is to be logged
+	byKey map[string]*Cause
+	ended []Cause     // whose end is to be logged
 	some  atomic.Bool // there are some of these
 }
 
@@ -33,8 +33,8 @@ const maxCauses = 16
 // otherCauses is the key of that one.
 const otherCauses = "other"
 
-// heldReport is the log line of an entry that is held, if one is due.
-type heldReport struct {
+// HeldReport is the log line of an entry that is held, if one is due.
+type HeldReport struct {
 	Due, First        bool
 	Failures, Entries int64
 	Held              int
@@ -43,7 +43,7 @@ type heldReport struct {
 }
 
 // NoteCause notes why an entry, which is at work, is to be held.
-func (w *Window) NoteCause(it *Item, key string) (report heldReport) {
+func (w *Window) NoteCause(it *Item, key string) (report HeldReport) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
@@ -70,7 +70,7 @@ func (w *Window) NoteCause(it *Item, key string) (report heldReport) {
 }
 
 // of returns the cause with a key.
-func (a *causes) of(key string, now time.Time) *cause {
+func (a *causes) of(key string, now time.Time) *Cause {
 	if c := a.byKey[key]; c != nil {
 		return c
 	}
@@ -86,7 +86,7 @@ func (a *causes) of(key string, now time.Time) *cause {
 	}
 	c := a.byKey[key]
 	if c == nil {
-		c = new(cause)
+		c = new(Cause)
 		a.byKey[key] = c
 	}
 	return c
@@ -110,11 +110,11 @@ func (a *causes) clear(it *Item, handled bool) {
 		a.ended = append(a.ended, *c)
 		a.some.Store(true)
 	}
-	*c = cause{Incident: task.Incident{Logged: c.Logged}}
+	*c = Cause{Incident: task.Incident{Logged: c.Logged}}
 }
 
 // TakeEndedCauses returns the causes whose end is to be logged. It is quick if there are none.
-func (w *Window) TakeEndedCauses() []cause {
+func (w *Window) TakeEndedCauses() []Cause {
 	if !w.causes.some.Load() {
 		return nil
 	}

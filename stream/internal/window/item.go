@@ -32,7 +32,7 @@ type Item struct {
 	// failed is set once the entry was held, and cause says why it is.
 	failed   bool
 	failedAt time.Time
-	cause    *cause
+	cause    *Cause
 	// begun is the number of its last delivery, of all of them; firstStreak and
 	// lastStreak are the streaks in which it has failed, 0 is none.
 	begun, firstStreak, lastStreak int64

@@ -13,14 +13,14 @@ type order struct {
 	fresh     queue // read, in the order of the stream
 	waiting   dueHeap
 	dueTimer  *time.Timer      // goes off when the first of waiting is due
-	key       keys             // nil is no order
+	key       Keys             // nil is no order
 	last      map[string]*Item // by order key, the last entry that is in line
 	// redelivering is set while there may be something in redeliver.
 	redelivering bool
 }
 
-// keys tells order keys, each entry's or those of many entries. It does not panic.
-type keys interface {
+// Keys tells order keys, each entry's or those of many entries. It does not panic.
+type Keys interface {
 	Of(entry *resp.Entry) string
 	OfAll(entries []resp.Entry, set func(i int, key string))
 }

@@ -3,16 +3,16 @@ package window
 import "time"
 
 // InHand is what the window holds at a moment.
-type inHand struct {
+type InHand struct {
 	Working, Held, Parked int
 	Entries, Size         int
 	Bytes, SizeBytes      int64
 }
 
-func (w *Window) InHand() inHand {
+func (w *Window) InHand() InHand {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return inHand{
+	return InHand{
 		Working: w.workers.working, Held: len(w.order.waiting) + w.writing, Parked: w.budget.parked,
 		Entries: w.Size - w.budget.left(), Size: w.Size,
 		Bytes: w.budget.loaded, SizeBytes: int64(w.Bytes),

@@ -58,7 +58,7 @@ type Limits struct {
 	Probing bool
 	Pause   time.Duration
 	// Key tells which entries are processed in order; nil is none.
-	Key keys
+	Key Keys
 }
 
 // Hooks are called with the window's lock held.
@@ -89,7 +89,7 @@ func NewLeased(l Limits, h Hooks) (*Window, *Leases) {
 func newWindow(l Limits, h Hooks) *Window {
 	w := &Window{Limits: l, Hooks: h}
 	w.order = order{key: l.Key, last: make(map[string]*Item)}
-	w.causes.byKey = make(map[string]*cause)
+	w.causes.byKey = make(map[string]*Cause)
 	w.workers.ready.L, w.budget.room.L = &w.mu, &w.mu
 	return w
 }

@@ -220,7 +220,7 @@ func (m *windowModel) checkNumbers() {
 	if err := m.w.Check(); err != nil {
 		m.wrong("%v", err)
 	}
-	want := inHand{
+	want := InHand{
 		Working: m.count(Working), Held: m.count(Waiting, Writing), Parked: m.count(Parked),
 		Entries: m.plan.size - m.room(), Size: m.plan.size, Bytes: m.loaded(), SizeBytes: int64(m.plan.bytes),
 	}
