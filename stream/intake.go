@@ -7,9 +7,6 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// What the fields of entries take in memory, of the entries that a window holds. It
-// is much more than all the rest, and is let go as soon as an entry has ended.
-
 // intake returns what one read may bring: half of what the window may hold. The
 // other half is being processed meanwhile.
 func (r *run) intake() resp.Budget {
