@@ -2,6 +2,7 @@ package stream
 
 import (
 	"fmt"
+
 	"millrace/stream/internal/window"
 )
 

@@ -2,8 +2,9 @@ package stream
 
 import (
 	"context"
-	"millrace/stream/internal/window"
 	"time"
+
+	"millrace/stream/internal/window"
 )
 
 // settleNow settles what may be settled, and tries until that has succeeded or ctx

@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
-	"strconv"
 
 	"github.com/redis/go-redis/v9"
 
@@ -24,8 +22,6 @@ type groupView struct {
 	// kept is set once the count was written in a way that a restart keeps.
 	kept bool
 }
-
-var maxSeq = strconv.FormatUint(math.MaxUint64, 10)
 
 // groupState is what the script returns.
 type groupState struct {

@@ -1,5 +1,5 @@
 // Package feed is where the entries of one stream come from: a connection of the consumer's
-// own ([Own]), or connections that the consumers of a Runner share ([Shared]). [Open] decides.
+// own, or connections that the consumers of a Runner share ([Shared]). [Open] decides.
 //
 // Contract: [Feed.Fetch] gives entries behind a place to a [Sink], in the order of the stream,
 // and returns when the sink wants no more, after the block time, or with the error of a read.

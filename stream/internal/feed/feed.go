@@ -136,7 +136,7 @@ func Open(ctx context.Context, s Settings) (Feed, error) {
 		return nil, err
 	}
 	reader.Commands = s.Commands
-	f := &Own{asker: a, stream: s.Stream, conn: s.Commands, reader: reader, every: every, pace: p, eager: true, guard: s.Guard}
+	f := &own{asker: a, stream: s.Stream, conn: s.Commands, reader: reader, every: every, pace: p, eager: true, guard: s.Guard}
 	f.end = f.reader.Sockets.Close
 	if s.Group == "" {
 		f.reader.Sockets.Eager = s.HasRoomAhead
@@ -147,8 +147,8 @@ func Open(ctx context.Context, s Settings) (Feed, error) {
 	return f, nil
 }
 
-// Own reads one stream on a connection of its own.
-type Own struct {
+// own reads one stream on a connection of its own.
+type own struct {
 	asker
 	stream string
 	conn   *conn.Client
@@ -176,7 +176,7 @@ type Own struct {
 	looked time.Time
 }
 
-func (f *Own) Fetch(ctx context.Context, from resp.Place, take Sink, idle func(context.Context) error) (err error) {
+func (f *own) Fetch(ctx context.Context, from resp.Place, take Sink, idle func(context.Context) error) (err error) {
 	f.reading.Store(true)
 	defer f.reading.Store(false)
 	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
@@ -232,13 +232,13 @@ func (f *Own) Fetch(ctx context.Context, from resp.Place, take Sink, idle func(c
 // need no guard.
 const soon = time.Millisecond
 
-func (f *Own) Failed() { f.eager = true }
+func (f *own) Failed() { f.eager = true }
 
-func (f *Own) Schedule(renewer *task.Task) { renewer.Every(f.every.renew) }
+func (f *own) Schedule(renewer *task.Task) { renewer.Every(f.every.renew) }
 
-func (f *Own) MayBeHandedBack() bool { return true }
+func (f *own) MayBeHandedBack() bool { return true }
 
-func (f *Own) IsDue() bool {
+func (f *own) IsDue() bool {
 	now := time.Now()
 	if now.Sub(f.due) < f.every.check {
 		return false
@@ -247,9 +247,9 @@ func (f *Own) IsDue() bool {
 	return true
 }
 
-func (f *Own) Interrupt() { f.end() }
+func (f *own) Interrupt() { f.end() }
 
-func (f *Own) Close() error {
+func (f *own) Close() error {
 	f.forget()
 	return f.reader.Close()
 }
@@ -260,7 +260,7 @@ const unblockTimeout = 100 * time.Millisecond
 // unblock ends a read of a group in a way that loses nothing. Closing the socket
 // under it, the last resort, would leave the entries that it may have got at that
 // very moment pending on us without anybody knowing.
-func (f *Own) unblock() {
+func (f *own) unblock() {
 	defer f.reader.Sockets.Close()
 	unblock(f.conn, f.reader, f.stream, f.reading.Load)
 }

@@ -12,14 +12,13 @@ func noHooks() Hooks {
 }
 
 // recounted has a window recounted at the end of a test.
-func recounted(t testing.TB, w *Window) *Window {
+func recounted(t testing.TB, w *Window) {
 	t.Helper()
 	t.Cleanup(func() {
 		if err := w.Check(); err != nil {
 			t.Error(err)
 		}
 	})
-	return w
 }
 
 // testKeys makes order keys of a function.

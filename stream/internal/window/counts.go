@@ -6,14 +6,14 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// Outcome is a number under which the end of a delivery is counted. 0 is none; the window
-// knows of no other what it means but of one: a delivery whose handler has succeeded.
+// Outcome is a number under which the end of a delivery is counted; 0 is none. The window
+// knows the meaning of [Handled] alone.
 type Outcome uint8
 
-const (
-	Handled  Outcome = 1
-	outcomes         = 16
-)
+// Handled is the outcome of a delivery whose handler has succeeded.
+const Handled Outcome = 1
+
+const outcomes = 16
 
 // Counts is what a window counts, and where it is. The window's lock guards it there.
 type Counts struct {

@@ -151,6 +151,7 @@ func (all *slabs) drop(it *Item) {
 // State is where an entry stands.
 type State int
 
+// The states of an entry.
 const (
 	Unread      State = iota // read or claimed, and not begun
 	Working                  // a worker has it

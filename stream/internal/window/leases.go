@@ -263,6 +263,8 @@ func (l *Leases) DoubtGone(ids []string) {
 	}
 }
 
+// IsDoubtful reports whether the group, or the entry in the stream, was gone: that the entry
+// is not pending on this consumer does not mean that another has it.
 func (l *Leases) IsDoubtful(it *Item) bool {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
@@ -420,6 +422,8 @@ func (l *Leases) Orphans(ids []string, kept, limit time.Time) (removed []Orphan,
 	return removed, ended
 }
 
+// UnhandledGone returns the entries that are gone from the stream, and that no handler has
+// finished.
 func (l *Leases) UnhandledGone() (ids []string) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()

@@ -84,6 +84,7 @@ type Standing struct {
 	Read, Undone     int64
 }
 
+// Standing returns where the reader is. It looks at each entry behind the low mark.
 func (m *LowMark) Standing() Standing {
 	w := m.w
 	w.mu.Lock()

@@ -9,6 +9,7 @@ type InHand struct {
 	Bytes, SizeBytes      int64
 }
 
+// InHand returns what the window holds.
 func (w *Window) InHand() InHand {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -35,6 +36,7 @@ func (w *Window) Stuck(now time.Time) (id string, failing bool, since time.Durat
 	return blocking.ID, blocking.failed, now.Sub(last)
 }
 
+// IsStopped reports whether Stop was called.
 func (w *Window) IsStopped() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -216,3 +216,19 @@ func TestRoomToTakeIsTold(t *testing.T) {
 		t.Errorf("told %d times, with room for %d", told, leases.RoomToClaim(2))
 	}
 }
+
+// The low mark does not stop at an entry that has left the line.
+func TestLowMarkWithoutAnEntry(t *testing.T) {
+	t.Parallel()
+	w, m := NewMarked(Limits{Size: 10, Batch: 10, Every: 10, Interval: time.Hour}, noHooks())
+	recounted(t, w)
+	defer w.Close()
+	w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
+	first, second := w.Next(nil), w.Next(nil)
+	w.End(w.Next(nil), Done)
+	w.End(first, Done)
+	w.Forget(second)
+	if n := len(w.Settleable()); n != 2 || m.len() != 2 {
+		t.Errorf("%d of %d entries may be settled, want all of 2", n, m.len())
+	}
+}
