@@ -65,8 +65,11 @@ var mutants = []mutant{
 		tests: []tests{{inFaults, "TestSingleServer"}, {inStream, "TestGroupRepliesCut"}},
 	},
 	{
-		name:  "the client claims again after a reply was lost",
-		edits: []edit{{"stream/internal/conn/once.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"}},
+		name: "the client claims again after a reply was lost",
+		edits: []edit{
+			{"stream/internal/conn/once.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"},
+			{"stream/internal/conn/derive.go", "0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = -1, 1", "0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1"},
+		},
 		tests: []tests{{inStream, "TestTakenOverAndReplyLost"}},
 	},
 	{
