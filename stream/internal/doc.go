@@ -64,10 +64,11 @@
 //
 // A lock may be taken while one to its left is held, never the other way round:
 //
-//	feed.Shared.mu -> hub.mu -> meter.mu -> Window.mu -> the lock of a task
+//	feed.Shared.mu -> hub.mu -> the lock of a task
+//	meter.mu -> Window.mu -> the lock of a task
 //	letterbox.telling -> letters.mu -> Window.mu
 //	letterbox.telling -> meter.mu
-//	meter.mu, hub.mu -> the lock of a watchdog -> that of the queue in which its try waits
+//	meter.mu -> the lock of a watchdog -> that of the queue in which its try waits
 //
 // All other mutexes are held alone: Runner.mu, logSource.mu, account.mu, names, and those of
 // the rooms.

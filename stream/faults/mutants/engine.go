@@ -277,7 +277,7 @@ var engineMutants = []mutant{
 		edits: []edit{{
 			"stream/internal/feed/lane.go",
 			"w.from, w.since = from, now",
-			"w.since = now\n\t\t\t_ = from",
+			"w.since = now\n\t\t_ = from",
 		}},
 		tests: []tests{{inStream, "TestRunnerWithConsumersOfManyTypes|TestSharedReadersOutlastAKill|TestRunnerSharesConnections"}},
 	},
