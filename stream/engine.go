@@ -110,7 +110,8 @@ type source interface {
 
 const startingWhat = "finding the place to start"
 
-// stopTimeout limits settling and handing back once the handlers have returned.
+// stopTimeout is how long the server may be silent while what is left is settled and handed
+// back, once the handlers have returned.
 const stopTimeout = time.Second
 
 func (e *engine) run(parent context.Context) (err error) {
@@ -139,11 +140,11 @@ func (e *engine) run(parent context.Context) (err error) {
 	}
 	e.meter.update(func(m *meter) { m.started = true })
 	defer func() { e.log().Info("consumer stopped") }()
-	until := r.consume(ctx, fail)
+	ended := r.consume(ctx, fail)
 	if parent.Err() == nil {
 		return context.Cause(ctx) // what no waiting can mend
 	}
-	return r.stop(ctx, until)
+	return r.stop(ctx, ended)
 }
 
 // openWindow makes the window of the run.
@@ -182,9 +183,11 @@ func (r *run) connect() (err error) {
 	return err
 }
 
-// stop settles what is left. What stopped the consumer must not stop this too.
-func (r *run) stop(ctx context.Context, until time.Time) error {
-	stopping, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
+// stop settles what is left. What stopped the consumer must not stop this too. Many
+// consumers of a Runner that stop together wait for each other's commands, and a server that
+// stands still is waited for no longer by many than by one.
+func (r *run) stop(ctx context.Context, ended time.Time) error {
+	stopping, cancel := task.Patience(context.WithoutCancel(ctx), stopTimeout, ended)
 	defer cancel()
 	settle := func() error { return caught(func() error { return r.source.stop(stopping) }) }
 	err := settle()
@@ -195,9 +198,9 @@ func (r *run) stop(ctx context.Context, until time.Time) error {
 }
 
 // consume reads, processes and settles until ctx is done, and until the handlers in
-// flight have returned. It fails with an error that no waiting can mend, and returns the
-// time by which the stop has to be over.
-func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until time.Time) {
+// flight have returned. It fails with an error that no waiting can mend, and returns when
+// the last handler had returned.
+func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (ended time.Time) {
 	defer context.AfterFunc(ctx, r.window.Stop)() // nothing more is begun
 	handling, endHandling := r.handling(ctx)
 	defer endHandling()
@@ -226,14 +229,14 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 	r.source.interrupt()
 	r.window.Stop() // no worker is started any more
 	workers.Wait()
-	until = time.Now().Add(stopTimeout)
+	ended = time.Now()
 	r.letters.stop()
 	r.letters.finish()
 	stopTending()
 	r.settler.Stop()
 	r.renewer.Stop()
 	r.claimer.Stop()
-	return until
+	return ended
 }
 
 // handling returns the context of handlers: it ends the drain timeout after ctx.

@@ -62,6 +62,65 @@ func topicNames(n int) []string {
 	return names
 }
 
+// distant is a connection to a server that is far away.
+type distant struct {
+	net.Conn
+	takes time.Duration // for what comes
+}
+
+func (d distant) Read(p []byte) (int, error) {
+	n, err := d.Conn.Read(p)
+	time.Sleep(d.takes)
+	return n, err
+}
+
+// Many consumers of a Runner stop together, and share a few connections to a server that is
+// far away: each settles and hands back in its turn, however many have theirs before.
+func TestManyStopOnAServerThatIsFarAway(t *testing.T) {
+	t.Parallel()
+	inBothModes(t, func(t *testing.T, client *redis.Client, mode mode) {
+		const many = 200
+		opts := optionsOf(client)
+		dial := opts.Dialer
+		opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return distant{conn, 20 * time.Millisecond}, err
+		}
+		far := redis.NewClient(opts)
+		defer far.Close()
+		var r stream.Runner
+		for _, name := range topicNames(many) {
+			addTo(t, client, name, 2)
+			r.Add(mode.make(t, far, name, func(ctx context.Context, msg *stream.Message[order]) error {
+				if msg.Value.ID == "0" {
+					return nil
+				}
+				<-ctx.Done() // to be handed back
+				return ctx.Err()
+			}))
+		}
+		stop := start(t, &r)
+		time.Sleep(time.Minute)
+		begun := time.Now()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if mode.name != "group" {
+			return
+		}
+		if took := time.Since(begun); took < 2*time.Second {
+			t.Errorf("it took %v: none had to wait for others", took)
+		}
+		for _, name := range topicNames(many) {
+			for owner, n := range client.XPending(t.Context(), name, "billing").Val().Consumers {
+				if n > 0 && !strings.HasPrefix(owner, "millrace/") {
+					t.Errorf("%d entries of %s are left pending on %s", n, name, owner)
+				}
+			}
+		}
+	})
+}
+
 // mode is one of the two modes, for tests that hold for both.
 type mode struct {
 	name string

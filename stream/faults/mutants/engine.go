@@ -442,4 +442,18 @@ var engineMutants = []mutant{
 		edits: []edit{{"stream/internal/window/window.go", "\tif it == nil { // an entry in fresh that was claimed away may have been in front of one with its key\n\t\tit = w.popLocked(&o.unblocked)\n\t}\n", ""}},
 		tests: []tests{{inWindow, "TestWindowBeginsWhatIsBehindALostEntry|TestWindowAgainstAModel"}},
 	},
+	{
+		name: "a stop has no time to wait for the stops of others",
+		edits: []edit{{
+			"stream/engine.go",
+			"task.Patience(context.WithoutCancel(ctx), stopTimeout, ended)",
+			"context.WithDeadline(context.WithoutCancel(ctx), ended.Add(stopTimeout))",
+		}},
+		tests: []tests{{inStream, "TestManyStopOnAServerThatIsFarAway"}},
+	},
+	{
+		name:  "a stop waits for a queue that moves without an answer",
+		edits: []edit{{"stream/internal/task/patience.go", "&Watchdog{since: since, answered: true}", "&Watchdog{since: since}"}},
+		tests: []tests{{inTask, "TestPatienceWithAQueue"}},
+	},
 }

@@ -17,6 +17,7 @@ type tests struct{ pkg, names string }
 const (
 	inStream     = "./stream"
 	inConn       = "./stream/internal/conn"
+	inTask       = "./stream/internal/task"
 	inWindow     = "./stream/internal/window"
 	inScript     = "./stream/internal/script"
 	inFaults     = "./stream/faults"
