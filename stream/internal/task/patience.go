@@ -7,10 +7,10 @@ import (
 )
 
 // Patience returns a context for tries that may have to wait in a queue. It ends, with
-// [context.DeadlineExceeded], when for the limit, from since on, no try has begun and no turn
-// of the queue that a try waits in was answered: how long the queue is does not count, and a
-// server that stands still ends all that wait for it together. It also ends with ctx, and
-// when cancel is called.
+// [context.DeadlineExceeded], when for the limit, from since on, no turn of the queue was
+// answered that a try waits in, or was before its own turn: how long the queue is does not
+// count, and a server that stands still ends all that wait for it together. It also ends with
+// ctx, and when cancel is called.
 func Patience(ctx context.Context, limit time.Duration, since time.Time) (_ context.Context, cancel func()) {
 	watchdog := &Watchdog{since: since, answered: true}
 	p := &patience{Context: WithWatchdog(ctx, watchdog), done: make(chan struct{})}

@@ -42,20 +42,28 @@ func TestPatienceWithAQueue(t *testing.T) {
 	})
 }
 
-// A try that has begun has the limit, and each that follows.
+// A try has the limit from the last answer on, also if it is made again.
 func TestPatienceWithTries(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
 		ctx, cancel := task.Patience(t.Context(), time.Second, begun)
 		defer cancel()
-		time.Sleep(500 * time.Millisecond)
-		task.WatchdogOf(ctx).Begin()
-		time.Sleep(900 * time.Millisecond)
-		task.WatchdogOf(ctx).Begin()
-		<-ctx.Done()
-		if took := time.Since(begun); took != 2400*time.Millisecond {
-			t.Errorf("it ended after %v, want 2.4s", took)
+		var queue task.Movement
+		watchdog := task.WatchdogOf(ctx)
+		for range 3 {
+			watchdog.Waits(&queue)
+			watchdog.Begin()
+			time.Sleep(900 * time.Millisecond)
+			queue.NoteAnswer()
+		}
+		for ctx.Err() == nil {
+			watchdog.Waits(&queue)
+			watchdog.Begin()
+			time.Sleep(100 * time.Millisecond)
+		}
+		if took := time.Since(begun); took != 3700*time.Millisecond {
+			t.Errorf("it ended after %v, want 3.7s", took)
 		}
 	})
 }

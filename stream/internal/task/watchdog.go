@@ -20,7 +20,8 @@ type Watchdog struct {
 	mu     sync.Mutex
 	since  time.Time // when the try began, or made progress; zero is no try
 	behind moving    // the queue, or the other try, that the try waits for; nil is none
-	// answered has only those turns count as movement that were answered.
+	// answered has nothing count as movement but turns of the queue that were answered: not
+	// even that a try begins.
 	answered bool
 }
 
@@ -44,6 +45,9 @@ func (w *Watchdog) set(since time.Time, behind moving) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.answered {
+		since = w.lastLocked(true)
+	}
 	w.since, w.behind = since, behind
 }
 
@@ -70,6 +74,10 @@ func (w *Watchdog) Still(now time.Time) time.Duration {
 func (w *Watchdog) last(answered bool) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.lastLocked(answered)
+}
+
+func (w *Watchdog) lastLocked(answered bool) time.Time {
 	last := w.since
 	if !last.IsZero() && w.behind != nil {
 		if moved := w.behind.last(answered); moved.After(last) {
