@@ -36,8 +36,8 @@ type Producer[T any] struct {
 // The client is a *redis.Client, sentinel-backed ones included, or a
 // *redis.ClusterClient. Everything that is wrong with the arguments and
 // options comes back in one error, each problem wrapping [ErrInvalidOption].
-func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...Option) (*Producer[T], error) {
-	cfg := newConfig(producer, topic.Name, opts)
+func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...ProducerOption) (*Producer[T], error) {
+	cfg := newProducerConfig(opts)
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
 	}

@@ -16,10 +16,10 @@ type publisher struct {
 	stream   string
 	client   redis.UniversalClient
 	keyspace string // what the names of the keys for PublishOnce begin with
-	config   config
+	config   producerConfig
 }
 
-func newPublisher(stream string, client redis.UniversalClient, cfg config) publisher {
+func newPublisher(stream string, client redis.UniversalClient, cfg producerConfig) publisher {
 	return publisher{stream: stream, client: client, keyspace: besideStream(stream, ":once:"), config: cfg}
 }
 

@@ -58,16 +58,16 @@ func (r retention) appendArgs(args []any, now time.Time) []any {
 // the server asks nobody. Choose n so that it covers the longest outage of a
 // consumer. Redis drops whole nodes of a stream, 100 entries by default, so that
 // a few more than n remain; that costs almost nothing, see [WithExactMaxLen].
-func WithMaxLen(n int64) Option {
-	return option{"WithMaxLen", producer, func(c *config) { c.retention.maxLen = &n }}
+func WithMaxLen(n int64) ProducerOption {
+	return producerOption(func(c *producerConfig) { c.retention.maxLen = &n })
 }
 
 // WithExactMaxLen is [WithMaxLen] without the "about" (MAXLEN =): never more than
 // n entries remain. Default: nothing is ever trimmed. Zero or less is refused, and
 // so is another trimming option beside it. It drops unread entries too, and makes
 // each publishing slower; it is for streams that are short.
-func WithExactMaxLen(n int64) Option {
-	return option{"WithExactMaxLen", producer, func(c *config) { c.retention.exactMaxLen = &n }}
+func WithExactMaxLen(n int64) ProducerOption {
+	return producerOption(func(c *producerConfig) { c.retention.exactMaxLen = &n })
 }
 
 // WithMinIDAge makes the producer trim, with each entry that it adds, those that
@@ -79,6 +79,6 @@ func WithExactMaxLen(n int64) Option {
 // few that are older. An entry's age is the difference between the clock of this
 // process and that of the server that numbered it. While nothing is published,
 // nothing is trimmed.
-func WithMinIDAge(d time.Duration) Option {
-	return option{"WithMinIDAge", producer, func(c *config) { c.retention.minIDAge = &d }}
+func WithMinIDAge(d time.Duration) ProducerOption {
+	return producerOption(func(c *producerConfig) { c.retention.minIDAge = &d })
 }

@@ -27,7 +27,7 @@ func FuzzRetention(f *testing.F) {
 	f.Add(byte(givenMaxLen|givenMinIDAge), int64(5), int64(time.Hour), int64(0))
 	f.Fuzz(func(t *testing.T, given byte, n, age, unixNano int64) {
 		given &= givenMaxLen | givenExactMaxLen | givenMinIDAge
-		var opts []Option
+		var opts []ProducerOption
 		if given&givenMaxLen != 0 {
 			opts = append(opts, WithMaxLen(n))
 		}
@@ -37,7 +37,7 @@ func FuzzRetention(f *testing.F) {
 		if given&givenMinIDAge != 0 {
 			opts = append(opts, WithMinIDAge(time.Duration(age)))
 		}
-		config := newConfig(producer, "s", opts)
+		config := newProducerConfig(opts)
 		err := config.validate()
 		valid := bits.OnesCount8(given) < 2 && (given&(givenMaxLen|givenExactMaxLen) == 0 || n > 0) &&
 			(given&givenMinIDAge == 0 || age >= int64(time.Millisecond))
