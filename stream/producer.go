@@ -9,6 +9,7 @@ import (
 
 	"millrace/codec"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/publish"
 )
 
 // Producer publishes values to one topic: each is validated and encoded by the
@@ -94,6 +95,14 @@ func (p *Producer[T]) PublishOnce(ctx context.Context, key string, value T) (id 
 	return p.publisher.publish(ctx, entry)
 }
 
+// Published is what became of one of the values given to [Producer.PublishAll].
+type Published struct {
+	// ID is the entry's ID, empty if Err is not nil.
+	ID string
+	// Err is what Publish would have returned for the value.
+	Err error
+}
+
 // PublishAll adds many values to the stream, in their order, with one round trip
 // per 1,000 of them, or per 4 MiB. The result tells of each value, at the same
 // index. The error is nil if all were written; otherwise it counts those that
@@ -107,7 +116,7 @@ func (p *Producer[T]) PublishOnce(ctx context.Context, key string, value T) (id 
 // transaction: entries of others can come in between, and the server may refuse
 // one value and accept a later one of the same round trip.
 func (p *Producer[T]) PublishAll(ctx context.Context, values []T) ([]Published, error) {
-	return p.publisher.publishAll(ctx, len(values), func(i int) (outgoing, error) { return p.encode(values[i]) })
+	return p.publisher.publishAll(ctx, len(values), func(i int) (publish.Entry, error) { return p.encode(values[i]) })
 }
 
 // PublishAllOnce is PublishAll for values that have keys of their own, see
@@ -117,24 +126,25 @@ func (p *Producer[T]) PublishAllOnce(ctx context.Context, key func(value T) stri
 	if key == nil {
 		return nil, errors.New("stream: PublishAllOnce was given no function; pass the one that returns a value's key")
 	}
-	return p.publisher.publishAll(ctx, len(values), func(i int) (outgoing, error) {
+	return p.publisher.publishAll(ctx, len(values), func(i int) (publish.Entry, error) {
 		return p.encodeOnce(key(values[i]), values[i])
 	})
 }
 
-func (p *Producer[T]) encodeOnce(key string, value T) (outgoing, error) {
+// encodeOnce is encode for a value with a key.
+func (p *Producer[T]) encodeOnce(key string, value T) (publish.Entry, error) {
 	if key == "" {
-		// All values whose key somebody forgot would be one and the same.
-		return outgoing{}, &EncodeError{Stream: p.publisher.stream, Err: errors.New("its idempotency key is empty; give one that is the event's own")}
+		// All values whose key was forgotten would be one and the same.
+		return publish.Entry{}, &EncodeError{Stream: p.publisher.stream, Err: errors.New("its idempotency key is empty; give one that is the event's own")}
 	}
 	entry, err := p.encode(value)
-	entry.once, entry.key = true, key
+	entry.Key = key
 	return entry, err
 }
 
 // encode makes a panic of the codec an error of the value: one bad value must
 // not end a program that publishes thousands.
-func (p *Producer[T]) encode(value T) (entry outgoing, err error) {
+func (p *Producer[T]) encode(value T) (entry publish.Entry, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = newPanicError(v)
@@ -147,5 +157,74 @@ func (p *Producer[T]) encode(value T) (entry outgoing, err error) {
 	if err == nil && (len(pairs) == 0 || len(pairs)%2 != 0) {
 		err = fmt.Errorf("the codec returned %d texts, which are no field-value pairs; correct its Encode", len(pairs))
 	}
-	return outgoing{pairs: pairs}, err
+	return publish.Entry{Pairs: pairs}, err
+}
+
+// publisher is what a Producer is without its type.
+type publisher struct {
+	stream  string
+	entries *publish.Publisher
+}
+
+func newPublisher(stream string, client redis.UniversalClient, cfg producerConfig) publisher {
+	return publisher{stream: stream, entries: publish.New(client, publish.Settings{
+		Stream:    stream,
+		Keys:      besideStream(stream, ":once:"),
+		KeyWindow: cfg.onceWindow,
+		Retention: cfg.retention.rule(),
+	})}
+}
+
+func (p *publisher) publish(ctx context.Context, entry publish.Entry) (string, error) {
+	outcome := p.entries.Publish(ctx, entry)
+	return outcome.ID, p.failure(outcome)
+}
+
+// publishAll publishes the entries that encode returns for 0 to count-1.
+func (p *publisher) publishAll(ctx context.Context, count int, encode func(i int) (publish.Entry, error)) ([]Published, error) {
+	results := make([]Published, count)
+	p.entries.PublishAll(ctx, count, func(i int) (publish.Entry, bool) {
+		entry, err := encode(i)
+		results[i].Err = err
+		return entry, err == nil
+	}, func(i int, outcome publish.Outcome) {
+		results[i] = Published{ID: outcome.ID, Err: p.failure(outcome)}
+	})
+	return results, summary(results)
+}
+
+// failure returns the error of an entry as the caller gets it, nil for one that is in the
+// stream.
+func (p *publisher) failure(outcome publish.Outcome) error {
+	switch outcome.Fate {
+	case publish.Written:
+		return nil
+	case publish.Unknown:
+		return &UnknownWriteError{Stream: p.stream, Err: explain(outcome.Err)}
+	case publish.NotSent:
+		return fmt.Errorf("stream: not sent to %s, because publishing failed before: %w", p.stream, explain(outcome.Err))
+	default:
+		return fmt.Errorf("stream: not written to %s: %w", p.stream, explain(outcome.Err))
+	}
+}
+
+// summary returns the error of PublishAll, which wraps the one of the results
+// that asks for the most care.
+func summary(results []Published) error {
+	var gravest error
+	var unknown *UnknownWriteError
+	failed := 0
+	for _, result := range results {
+		if result.Err == nil {
+			continue
+		}
+		failed++
+		if gravest == nil || unknown == nil && errors.As(result.Err, &unknown) {
+			gravest = result.Err
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w (%d of %d values were not published)", gravest, failed, len(results))
 }

@@ -3,6 +3,8 @@ package stream
 import (
 	"strings"
 	"time"
+
+	"millrace/stream/internal/publish"
 )
 
 // retention says which old entries go when one is added. Nil is not given.
@@ -37,17 +39,17 @@ func (r retention) problems() (problems []error) {
 	return problems
 }
 
-// appendArgs adds the arguments of XADD that trim the stream.
-func (r retention) appendArgs(args []any, now time.Time) []any {
+// rule returns the rule that was given, if there is no problem.
+func (r retention) rule() (rule publish.Retention) {
 	switch {
 	case r.maxLen != nil:
-		return append(args, "maxlen", "~", *r.maxLen)
+		rule.MaxLen = *r.maxLen
 	case r.exactMaxLen != nil:
-		return append(args, "maxlen", "=", *r.exactMaxLen)
+		rule.ExactMaxLen = *r.exactMaxLen
 	case r.minIDAge != nil:
-		return append(args, "minid", "~", max(0, now.Add(-*r.minIDAge).UnixMilli()))
+		rule.MinIDAge = *r.minIDAge
 	}
-	return args
+	return rule
 }
 
 // WithMaxLen makes the producer trim the stream to about its newest n entries

@@ -1,7 +1,8 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, resp, conn, script and feed. They import only rooms that
-// come earlier in that list, and nothing of package stream, which has the rest of the engine.
+// page of its own: task, contain, resp, conn, script, feed and publish. They import only rooms
+// that come earlier in that list, and nothing of package stream, which has the rest of the
+// engine.
 //
 // # One consumer
 //
@@ -151,7 +152,8 @@
 //	panics of the user's code   internal/contain; verdict
 //	tasks, locks, watchdogs     internal/task
 //	scripts                     internal/script
-//	publishing, retention       producer, publisher, publishall, write, once, trim, trimmer,
-//	                            mirror
+//	publishing                  producer, retention; internal/publish
+//	trimming                    trim, trimmer, mirror, position
+//	options                     option_consumer, option_group, option_producer, option_trimmer
 //	what it tells               meter, incident, stats, health, lag, observer
 package internal

@@ -249,7 +249,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a producer sends again what may have been written",
-		edits: []edit{{"stream/write.go", "func (w *write) NoRetry() bool { return !w.once }", "func (w *write) NoRetry() bool { return false }"}},
+		edits: []edit{{"stream/internal/publish/command.go", "func (c *command) NoRetry() bool { return !c.keyed }", "func (c *command) NoRetry() bool { return false }"}},
 		tests: []tests{{inStream, "TestALostReplyIsNotSentAgain"}},
 	},
 	{

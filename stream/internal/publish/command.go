@@ -1,13 +1,16 @@
-package stream
+package publish
 
 import (
 	"context"
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/conn"
+	"millrace/stream/internal/script"
 )
 
-// write is the command that adds one entry.
+// command is the command that adds one entry.
 //
 // It is a type of its own for two things that go-redis' own XADD cannot do. It
 // is not sent again by the client, whatever its MaxRetries is: with every reply
@@ -16,32 +19,34 @@ import (
 // nobody to close it.) And it knows whether it was sent, which the error does
 // not tell: an EOF can come from the login on a new connection, and a refused
 // connection from the second attempt.
-type write struct {
+type command struct {
 	redis.StringCmd
-	sent   autoID
-	once   bool
-	result *Published // in PublishAll
+	sent  autoID
+	keyed bool
+	// Of a chunk: the entry's index.
+	piped bool
+	index int
 }
 
 // NoRetry is asked by go-redis before it sends a command, or a pipeline with
 // it, again after an error that may have come after its execution. Redirections
 // in a cluster are followed all the same: there, the server has refused it.
-func (w *write) NoRetry() bool { return !w.once }
+func (c *command) NoRetry() bool { return !c.keyed }
 
-// certainlyNot reports whether a write that ended with err has not added, and
+// certainlyNot reports whether a command that ended with err has not added, and
 // will not add, an entry.
-func (w *write) certainlyNot(err error) bool {
-	if w.sent == 0 {
+func (c *command) certainlyNot(err error) bool {
+	if c.sent == 0 {
 		return true
 	}
-	if !classify(err).Answered() {
+	if !conn.Classify(err).Answered() {
 		return false
 	}
-	// A refusal speaks only for the attempt that it answers. A write without a
+	// A refusal speaks only for the attempt that it answers. A command without a
 	// key is sent again after a refusal only; with one, after a lost reply too;
 	// and in a pipeline that a cluster redirects, an earlier refusal can stand
 	// where a later reply was lost.
-	return w.sent == 1 || !w.once && w.result == nil
+	return c.sent == 1 || !c.keyed && !c.piped
 }
 
 // autoID is the ID argument of XADD, "let the server number it", which counts
@@ -60,39 +65,52 @@ var star = []byte("*")
 // String is for hooks that print commands.
 func (n *autoID) String() string { return string(star) }
 
-// frame are the arguments that the writes of one call have in common. Each that
+// evaluation is a way to run the script that adds an entry with a key.
+type evaluation struct{ command, script string }
+
+var (
+	byHash   = evaluation{"evalsha", redis.NewScript(script.PublishOnce).Hash()}
+	bySource = evaluation{"eval", script.PublishOnce}
+)
+
+// frame are the arguments that the commands of one chunk have in common. Each that
 // becomes an any is an allocation, so that it is done once.
 type frame struct {
 	stream, keys, window any
+	prefix               string
 	trim                 []any
 }
 
-func (p *publisher) frame() frame {
+func (p *Publisher) frame() frame {
+	s := &p.settings
 	return frame{
-		stream: p.stream, keys: 2, window: p.config.onceWindow.Milliseconds(),
-		trim: p.config.retention.appendArgs(nil, time.Now()),
+		stream: s.Stream, keys: 2, window: s.KeyWindow.Milliseconds(), prefix: s.Keys,
+		trim: s.Retention.appendArgs(nil, time.Now()),
 	}
 }
 
-// prepare makes w the command for an entry. how matters only for one with a key.
-func (p *publisher) prepare(ctx context.Context, w *write, f frame, entry outgoing, how evaluation, memory *argMemory) {
-	w.once = entry.once
-	args := memory.take(10 + len(entry.pairs))
-	if entry.once {
-		args = append(args, how.command, how.script, f.keys, f.stream, p.keyspace+entry.key, f.window)
+// overhead is how many arguments a command has at most beside the pairs of its entry.
+const overhead = 10
+
+// prepare makes c the command for an entry. how matters only for one with a key.
+func (c *command) prepare(ctx context.Context, f frame, entry Entry, how evaluation, memory *argMemory) {
+	c.keyed = entry.Key != ""
+	args := memory.take(overhead + len(entry.Pairs))
+	if c.keyed {
+		args = append(args, how.command, how.script, f.keys, f.stream, f.prefix+entry.Key, f.window)
 	} else {
 		args = append(args, "xadd", f.stream)
 	}
 	args = append(args, f.trim...)
-	args = append(args, &w.sent)
-	for i := range entry.pairs {
-		args = append(args, &entry.pairs[i]) // as a string, each would be an allocation
+	args = append(args, &c.sent)
+	for i := range entry.Pairs {
+		args = append(args, &entry.Pairs[i]) // as a string, each would be an allocation
 	}
-	w.StringCmd = *redis.NewStringCmd(ctx, args...)
+	c.StringCmd = *redis.NewStringCmd(ctx, args...)
 }
 
 // argMemory is the memory for the arguments of many commands. One by one, to
-// allocate and to collect them and their writes was a third of the CPU time.
+// allocate and to collect them and their commands was a third of the CPU time.
 type argMemory struct {
 	free []any
 	next int // how many arguments are expected
