@@ -19,6 +19,7 @@ func (set producerOption) applyToProducer(c *producerConfig) { set(c) }
 type producerConfig struct {
 	retention  retention
 	onceWindow time.Duration
+	middleware []PublishMiddleware
 }
 
 // newProducerConfig returns the defaults, changed by the options.

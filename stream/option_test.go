@@ -63,6 +63,7 @@ var options = map[string][]string{
 	"WithMaxLen(1)":                                     ofProducers,
 	"WithExactMaxLen(1)":                                ofProducers,
 	"WithMinIDAge(1)":                                   ofProducers,
+	"WithPublishMiddleware(nil)":                        ofProducers,
 	"WithIdempotencyWindow(1)":                          ofProducers,
 	`WithOffsets(store, "a")`:                           ofTrimmers,
 	"WithHardMaxLen(1)":                                 ofTrimmers,

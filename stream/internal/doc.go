@@ -35,6 +35,16 @@
 // Log mode is the same with XREAD in step 1, no begin in step 3, and in step 6 one Save of
 // the low mark: the last entry before which all have ended.
 //
+// # One producer
+//
+// A call of a producer runs on the caller's goroutine, and keeps nothing:
+//
+//	Publish    -> middleware: encode -> publish: XADD; with a key, a script
+//	PublishAll -> middleware: encode -> publish: the same in chunks, one pipeline for each
+//
+// internal/publish says of each entry whether it is in the stream, and the producer makes the
+// public error of that. Without middleware nothing is allocated for it.
+//
 // # Goroutines
 //
 // Of one run:
@@ -152,7 +162,7 @@
 //	panics of the user's code   internal/contain; verdict
 //	tasks, locks, watchdogs     internal/task
 //	scripts                     internal/script
-//	publishing                  producer, retention; internal/publish
+//	publishing                  producer, publishing, retention; internal/publish
 //	trimming                    trim, trimmer, mirror, position
 //	options                     option_consumer, option_group, option_producer, option_trimmer
 //	what it tells               meter, incident, stats, health, lag, observer

@@ -9,12 +9,12 @@ const (
 	chunkBytes   = 4 << 20
 )
 
-// PublishAll adds entries in their order, 0 to count-1. encode returns an entry, or false
-// for one that cannot be encoded, which is left out. done is told what became of each of
-// the others.
-func (p *Publisher) PublishAll(ctx context.Context, count int, encode func(i int) (Entry, bool), done func(i int, outcome Outcome)) {
+// PublishAll adds entries in their order, 0 to count-1. Headers are further pairs, which
+// come behind those of each entry. encode returns an entry, or false for one that cannot be
+// encoded, which is left out. done is told what became of each of the others.
+func (p *Publisher) PublishAll(ctx context.Context, headers []string, count int, encode func(i int) (Entry, bool), done func(i int, outcome Outcome)) {
 	for next := 0; next < count; {
-		f := p.frame()
+		f := p.frame(headers)
 		left := min(count-next, chunkEntries)
 		chunk := make([]command, 0, left) // never grows: the client points into it
 		var memory argMemory
@@ -27,12 +27,10 @@ func (p *Publisher) PublishAll(ctx context.Context, count int, encode func(i int
 			if len(chunk) == 0 {
 				how = bySource // the first brings the script along, the others find it
 			}
-			memory.next = (left - len(chunk)) * (overhead + len(entry.Pairs))
+			memory.next = (left - len(chunk)) * (overhead + len(headers) + len(entry.Pairs))
 			chunk = append(chunk, command{index: next, piped: true})
 			chunk[len(chunk)-1].prepare(ctx, f, entry, how, &memory)
-			for _, text := range entry.Pairs {
-				size += len(text)
-			}
+			size += bytesOf(headers) + bytesOf(entry.Pairs)
 		}
 		if cause := p.exchange(ctx, chunk, done); cause != nil {
 			for ; next < count; next++ {
@@ -72,4 +70,11 @@ func (p *Publisher) exchange(ctx context.Context, chunk []command, done func(i i
 		}
 	}
 	return cause
+}
+
+func bytesOf(texts []string) (size int) {
+	for _, text := range texts {
+		size += len(text)
+	}
+	return size
 }

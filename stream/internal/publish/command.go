@@ -78,24 +78,28 @@ var (
 type frame struct {
 	stream, keys, window any
 	prefix               string
-	trim                 []any
+	trim, headers        []any
 }
 
-func (p *Publisher) frame() frame {
+func (p *Publisher) frame(headers []string) frame {
 	s := &p.settings
-	return frame{
+	f := frame{
 		stream: s.Stream, keys: 2, window: s.KeyWindow.Milliseconds(), prefix: s.Keys,
 		trim: s.Retention.appendArgs(nil, time.Now()),
 	}
+	for i := range headers {
+		f.headers = append(f.headers, &headers[i])
+	}
+	return f
 }
 
-// overhead is how many arguments a command has at most beside the pairs of its entry.
+// overhead is how many arguments a command has at most beside those of its entry and the headers.
 const overhead = 10
 
 // prepare makes c the command for an entry. how matters only for one with a key.
 func (c *command) prepare(ctx context.Context, f frame, entry Entry, how evaluation, memory *argMemory) {
 	c.keyed = entry.Key != ""
-	args := memory.take(overhead + len(entry.Pairs))
+	args := memory.take(overhead + len(entry.Pairs) + len(f.headers))
 	if c.keyed {
 		args = append(args, how.command, how.script, f.keys, f.stream, f.prefix+entry.Key, f.window)
 	} else {
@@ -106,6 +110,7 @@ func (c *command) prepare(ctx context.Context, f frame, entry Entry, how evaluat
 	for i := range entry.Pairs {
 		args = append(args, &entry.Pairs[i]) // as a string, each would be an allocation
 	}
+	args = append(args, f.headers...)
 	c.StringCmd = *redis.NewStringCmd(ctx, args...)
 }
 

@@ -81,14 +81,16 @@ func TestTheCommandOfAnEntry(t *testing.T) {
 	t.Parallel()
 	byHash, bySource := redis.NewScript(script.PublishOnce).Hash(), script.PublishOnce
 	for name, test := range map[string]struct {
-		entry  Entry
-		rule   Retention
-		answer error // of the first command
-		want   [][]any
+		entry   Entry
+		headers []string
+		rule    Retention
+		answer  error // of the first command
+		want    [][]any
 	}{
-		"plain":      {entry: Entry{Pairs: []string{"id", "a"}}, want: [][]any{{"xadd", "orders", "*", "id", "a"}}},
-		"trimming":   {entry: Entry{Pairs: []string{"id", "a"}}, rule: Retention{MaxLen: 5}, want: [][]any{{"xadd", "orders", "maxlen", "~", int64(5), "*", "id", "a"}}},
-		"with a key": {entry: Entry{Pairs: []string{"id", "a"}, Key: "k"}, rule: Retention{ExactMaxLen: 5}, want: [][]any{{"evalsha", byHash, 2, "orders", "{orders}:once:k", int64(60_000), "maxlen", "=", int64(5), "*", "id", "a"}}},
+		"plain":         {entry: Entry{Pairs: []string{"id", "a"}}, want: [][]any{{"xadd", "orders", "*", "id", "a"}}},
+		"trimming":      {entry: Entry{Pairs: []string{"id", "a"}}, rule: Retention{MaxLen: 5}, want: [][]any{{"xadd", "orders", "maxlen", "~", int64(5), "*", "id", "a"}}},
+		"with a header": {entry: Entry{Pairs: []string{"id", "a"}}, headers: []string{"tenant", "7"}, want: [][]any{{"xadd", "orders", "*", "id", "a", "tenant", "7"}}},
+		"with a key":    {entry: Entry{Pairs: []string{"id", "a"}, Key: "k"}, rule: Retention{ExactMaxLen: 5}, want: [][]any{{"evalsha", byHash, 2, "orders", "{orders}:once:k", int64(60_000), "maxlen", "=", int64(5), "*", "id", "a"}}},
 		"with a key, the script is not there": {entry: Entry{Pairs: []string{"id", "a"}, Key: "k"}, answer: resp.AnswerError("NOSCRIPT No matching script."), want: [][]any{
 			{"evalsha", byHash, 2, "orders", "{orders}:once:k", int64(60_000), "*", "id", "a"},
 			{"eval", bySource, 2, "orders", "{orders}:once:k", int64(60_000), "*", "id", "a"},
@@ -100,7 +102,7 @@ func TestTheCommandOfAnEntry(t *testing.T) {
 			}
 			return nil
 		}}
-		got := newPublisher(t, s, Settings{Retention: test.rule}).Publish(t.Context(), test.entry)
+		got := newPublisher(t, s, Settings{Retention: test.rule}).Publish(t.Context(), test.headers, test.entry)
 		if want := (Outcome{Fate: Written, ID: fmt.Sprintf("%d-0", len(test.want))}); got != want {
 			t.Errorf("%s: got %+v, want %+v", name, got, want)
 		}
@@ -146,6 +148,7 @@ func TestChunks(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		count, bytes int
+		headers      []string
 		bad          func(i int) bool
 		want         []int
 	}{
@@ -153,13 +156,14 @@ func TestChunks(t *testing.T) {
 		"one":              {count: 1, want: []int{1}},
 		"many":             {count: 2500, want: []int{1000, 1000, 500}},
 		"large":            {count: 6, bytes: 2 << 20, want: []int{2, 2, 2}},
+		"large by header":  {count: 5, headers: []string{"h", strings.Repeat("x", 2<<20)}, want: []int{2, 2, 1}},
 		"all bad":          {count: 2500, bad: func(int) bool { return true }},
 		"half of them bad": {count: 2500, bad: func(i int) bool { return i%2 == 0 }, want: []int{1000, 250}},
 	} {
 		s := &server{}
 		outcomes := make(map[int]Outcome)
 		last := -1
-		newPublisher(t, s, Settings{}).PublishAll(t.Context(), test.count, func(i int) (Entry, bool) {
+		newPublisher(t, s, Settings{}).PublishAll(t.Context(), test.headers, test.count, func(i int) (Entry, bool) {
 			return Entry{Pairs: []string{"id", strings.Repeat("x", test.bytes)}}, test.bad == nil || !test.bad(i)
 		}, func(i int, outcome Outcome) {
 			if i <= last {
@@ -189,7 +193,7 @@ func TestAfterAFailedChunkNothingIsSent(t *testing.T) {
 	}}
 	fates := make(map[Fate]int)
 	encoded := 0
-	newPublisher(t, s, Settings{}).PublishAll(t.Context(), 5000, func(int) (Entry, bool) {
+	newPublisher(t, s, Settings{}).PublishAll(t.Context(), nil, 5000, func(int) (Entry, bool) {
 		encoded++
 		return Entry{Pairs: []string{"id", "a"}, Key: "k"}, true
 	}, func(i int, outcome Outcome) {
@@ -211,11 +215,11 @@ func TestWithoutAContextNothingIsSent(t *testing.T) {
 	s := &server{}
 	p := newPublisher(t, s, Settings{})
 	entry := Entry{Pairs: []string{"id", "a"}}
-	if got := p.Publish(nil, entry); got.Fate != NotWritten || got.Err == nil { //nolint:staticcheck // that is the test
+	if got := p.Publish(nil, nil, entry); got.Fate != NotWritten || got.Err == nil { //nolint:staticcheck // that is the test
 		t.Errorf("got %+v", got)
 	}
 	fates := make(map[Fate]int)
-	p.PublishAll(nil, 1001, func(int) (Entry, bool) { return entry, true }, //nolint:staticcheck // that is the test
+	p.PublishAll(nil, nil, 1001, func(int) (Entry, bool) { return entry, true }, //nolint:staticcheck // that is the test
 		func(_ int, outcome Outcome) { fates[outcome.Fate]++ })
 	if fates[NotWritten] != 1000 || fates[NotSent] != 1 || len(s.sent) != 0 {
 		t.Errorf("the fates are %v, sent %v", fates, s.sent)

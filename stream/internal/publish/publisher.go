@@ -64,12 +64,12 @@ type Outcome struct {
 	Err error
 }
 
-// Publish adds one entry.
-func (p *Publisher) Publish(ctx context.Context, entry Entry) Outcome {
+// Publish adds one entry. Headers are further pairs, which come behind its own.
+func (p *Publisher) Publish(ctx context.Context, headers []string, entry Entry) Outcome {
 	if err := checkContext(ctx); err != nil {
 		return Outcome{Err: err}
 	}
-	c, f := new(command), p.frame()
+	c, f := new(command), p.frame(headers)
 	c.prepare(ctx, f, entry, byHash, &argMemory{})
 	err := p.client.Process(ctx, c)
 	if conn.Classify(err).Code == "NOSCRIPT" {
