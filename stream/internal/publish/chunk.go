@@ -11,7 +11,7 @@ const (
 
 // PublishAll adds entries in their order, 0 to count-1. Headers are further pairs, which
 // come behind those of each entry. encode returns an entry, or false for one that cannot be
-// encoded, which is left out. done is told what became of each of the others.
+// encoded, which is left out. done is called with the outcome of each of the others.
 func (p *Publisher) PublishAll(ctx context.Context, headers []string, count int, encode func(i int) (Entry, bool), done func(i int, outcome Outcome)) {
 	for next := 0; next < count; {
 		f := p.frame(headers)

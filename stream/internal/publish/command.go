@@ -15,8 +15,8 @@ import (
 // It is a type of its own for two things that go-redis' own XADD cannot do. It
 // is not sent again by the client, whatever its MaxRetries is: with every reply
 // lost once, 20 XADDs made 40 entries and no error. (A second client with other
-// options would do it too, but with connections beside the caller's pool, and
-// nobody to close it.) And it knows whether it was sent, which the error does
+// options would do it too, but with connections beside the caller's pool, and it
+// would have to be closed.) And it knows whether it was sent, which the error does
 // not tell: an EOF can come from the login on a new connection, and a refused
 // connection from the second attempt.
 type command struct {
@@ -93,7 +93,7 @@ func (p *Publisher) frame(headers []string) frame {
 	return f
 }
 
-// overhead is how many arguments a command has at most beside those of its entry and the headers.
+// overhead is the most arguments that a command has beside the pairs and the headers.
 const overhead = 10
 
 // prepare makes c the command for an entry. how matters only for one with a key.

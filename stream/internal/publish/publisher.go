@@ -56,7 +56,7 @@ const (
 	Written
 )
 
-// Outcome is what became of an entry.
+// Outcome is the fate of an entry, with its ID or its failure.
 type Outcome struct {
 	Fate
 	// ID is the ID of a Written entry, and Err the failure of any other one.
@@ -89,7 +89,7 @@ func checkContext(ctx context.Context) error {
 	return nil
 }
 
-// outcome returns what became of the entry of a command that ended with err.
+// outcome returns the outcome of a command that ended with err.
 func (p *Publisher) outcome(ctx context.Context, c *command, err error) Outcome {
 	if err == nil {
 		if id := c.Val(); id != "" {
