@@ -28,7 +28,7 @@ type ProducerConfig struct {
 	EventTypes []string
 	// Options are options for producers, such as [stream.WithMaxLen].
 	// Default: none, with which nothing is ever trimmed.
-	Options []stream.Option
+	Options []stream.ProducerOption
 }
 
 // validate returns every problem of the configuration, joined.

@@ -126,11 +126,11 @@ func TestNewProducerRefuses(t *testing.T) {
 	}
 	client := redis.NewClient(&redis.Options{})
 	defer func() { _ = client.Close() }()
-	config := lifecycle.ProducerConfig{Client: client, Stream: lifecycle.DefaultStream, Options: []stream.Option{stream.WithMaxLen(5)}}
+	config := lifecycle.ProducerConfig{Client: client, Stream: lifecycle.DefaultStream, Options: []stream.ProducerOption{stream.WithMaxLen(5)}}
 	if _, err := lifecycle.NewProducer(config); err != nil {
 		t.Error(err)
 	}
-	config.Options = []stream.Option{stream.WithMaxLen(0)}
+	config.Options = []stream.ProducerOption{stream.WithMaxLen(0)}
 	if _, err := lifecycle.NewProducer(config); !errors.Is(err, stream.ErrInvalidOption) {
 		t.Errorf("got %v", err)
 	}

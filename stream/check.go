@@ -1,12 +1,18 @@
 package stream
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream/internal/contain"
 )
+
+// invalid makes a problem out of a format and its arguments.
+func invalid(format string, args ...any) error {
+	return fmt.Errorf("stream: %w: %w", ErrInvalidOption, fmt.Errorf(format, args...))
+}
 
 // checkClient refuses a client that a reader's own connection cannot be
 // derived from, or that may try a producer's commands again on its own account,

@@ -58,6 +58,9 @@
 // may be tried again. For the second [Producer.PublishOnce] takes a key that the
 // event has anyway, under which it is added once, however often that is tried.
 //
+// [WithPublishMiddleware] wraps the calls of a producer: a [PublishMiddleware] can add headers
+// to the entries, such as a trace's, and time, count or refuse a call.
+//
 // No producer ever trims unless [WithMaxLen], [WithExactMaxLen] or
 // [WithMinIDAge] says so; they drop entries whether they were read or not.
 //

@@ -509,9 +509,6 @@ func TestLimitOptionsAreChecked(t *testing.T) {
 		stream.WithMaxEntryBytes(0), stream.WithWindowBytes(-1))
 	wantProblem(t, err, "WithMaxEntryBytes(0): give at least 1, or leave it out for no limit")
 	wantProblem(t, err, "WithWindowBytes(-1): give at least 1")
-	_, err = stream.NewProducer(client, orders, stream.WithMaxEntryBytes(1), stream.WithWindowBytes(1))
-	wantProblem(t, err, "WithMaxEntryBytes is for a consumer")
-	wantProblem(t, err, "WithWindowBytes is for a consumer")
 	if _, err := stream.NewGroupConsumer(client, orders, "g", newRecorder().Handle, stream.WithMaxEntryBytes(1), stream.WithWindowBytes(1)); err != nil {
 		t.Error(err)
 	}

@@ -9,6 +9,7 @@ import (
 
 	"millrace/codec"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/publish"
 )
 
 // Producer publishes values to one topic: each is validated and encoded by the
@@ -36,15 +37,16 @@ type Producer[T any] struct {
 // The client is a *redis.Client, sentinel-backed ones included, or a
 // *redis.ClusterClient. Everything that is wrong with the arguments and
 // options comes back in one error, each problem wrapping [ErrInvalidOption].
-func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...Option) (*Producer[T], error) {
-	cfg := newConfig(producer, topic.Name, opts)
+func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...ProducerOption) (*Producer[T], error) {
+	cfg := newProducerConfig(opts)
+	chain, err := publishChain(cfg.middleware)
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
 	}
-	if err := errors.Join(checkClient(client), checkTopic(topic), cfg.validate()); err != nil {
+	if err := errors.Join(checkClient(client), checkTopic(topic), cfg.validate(), err); err != nil {
 		return nil, err
 	}
-	return &Producer[T]{codec: topic.Codec, publisher: newPublisher(topic.Name, client, cfg)}, nil
+	return &Producer[T]{codec: topic.Codec, publisher: newPublisher(topic.Name, client, cfg, chain)}, nil
 }
 
 // Publish adds one value to the stream and returns the ID of its entry.
@@ -52,7 +54,8 @@ func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...Op
 // After an [*EncodeError] nothing was sent, and the value is to be corrected.
 // After an [*UnknownWriteError] the entry may be in the stream or not: publishing
 // again may add a second one. After any other error nothing was written, and
-// Publish may be called again. The client's own retries do not apply, because
+// Publish may be called again, unless there is an ID beside the error, which is that of
+// middleware then ([WithPublishMiddleware]). The client's own retries do not apply, because
 // they make a second entry of a lost reply: what to do is the caller's choice, or
 // [Producer.PublishOnce] is called instead, which has no such case.
 //
@@ -61,11 +64,14 @@ func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...Op
 // the client's ContextTimeoutEnabled is set and the ctx has a deadline; that wait
 // is bounded by the client's ReadTimeout.
 func (p *Producer[T]) Publish(ctx context.Context, value T) (id string, err error) {
+	if p.publisher.chain != nil {
+		return p.publisher.publishThrough(ctx, p.encoding([]T{value}, nil))
+	}
 	entry, err := p.encode(value)
 	if err != nil {
 		return "", err
 	}
-	return p.publisher.publish(ctx, entry)
+	return p.publisher.publish(ctx, nil, entry)
 }
 
 // PublishOnce is Publish for a value that has a key of its own, such as the ID
@@ -87,17 +93,29 @@ func (p *Producer[T]) Publish(ctx context.Context, value T) (id string, err erro
 // key can be in the slot of a topic whose name has a "}" but no hash tag: in a
 // cluster, calls for such a topic fail with CROSSSLOT.
 func (p *Producer[T]) PublishOnce(ctx context.Context, key string, value T) (id string, err error) {
+	if p.publisher.chain != nil {
+		return p.publisher.publishThrough(ctx, p.encoding([]T{value}, func(T) string { return key }))
+	}
 	entry, err := p.encodeOnce(key, value)
 	if err != nil {
 		return "", err
 	}
-	return p.publisher.publish(ctx, entry)
+	return p.publisher.publish(ctx, nil, entry)
+}
+
+// Published is what became of one of the values given to [Producer.PublishAll].
+type Published struct {
+	// ID is the entry's ID, empty if Err is not nil.
+	ID string
+	// Err is what Publish would have returned for the value.
+	Err error
 }
 
 // PublishAll adds many values to the stream, in their order, with one round trip
 // per 1,000 of them, or per 4 MiB. The result tells of each value, at the same
 // index. The error is nil if all were written; otherwise it counts those that
-// were not and wraps an error of theirs, an [*UnknownWriteError] if there is one.
+// were not and wraps an error of theirs, an [*UnknownWriteError] if there is one, or it is
+// that of middleware ([WithPublishMiddleware]).
 //
 // A value that cannot be encoded is left out, and does not stop the others.
 // After any other failure the round trip at hand is the last: when the connection
@@ -107,7 +125,7 @@ func (p *Producer[T]) PublishOnce(ctx context.Context, key string, value T) (id 
 // transaction: entries of others can come in between, and the server may refuse
 // one value and accept a later one of the same round trip.
 func (p *Producer[T]) PublishAll(ctx context.Context, values []T) ([]Published, error) {
-	return p.publisher.publishAll(ctx, len(values), func(i int) (outgoing, error) { return p.encode(values[i]) })
+	return p.publishAll(ctx, values, nil)
 }
 
 // PublishAllOnce is PublishAll for values that have keys of their own, see
@@ -117,24 +135,52 @@ func (p *Producer[T]) PublishAllOnce(ctx context.Context, key func(value T) stri
 	if key == nil {
 		return nil, errors.New("stream: PublishAllOnce was given no function; pass the one that returns a value's key")
 	}
-	return p.publisher.publishAll(ctx, len(values), func(i int) (outgoing, error) {
-		return p.encodeOnce(key(values[i]), values[i])
-	})
+	return p.publishAll(ctx, values, key)
 }
 
-func (p *Producer[T]) encodeOnce(key string, value T) (outgoing, error) {
+// publishAll publishes the values, with the keys that the function returns unless it is nil.
+func (p *Producer[T]) publishAll(ctx context.Context, values []T, key func(value T) string) ([]Published, error) {
+	if p.publisher.chain != nil {
+		return p.publisher.publishAllThrough(ctx, len(values), p.encoding(values, key))
+	}
+	results := make([]Published, len(values))
+	p.publisher.publishAll(ctx, nil, results, func(i int) (publish.Entry, error) { return p.encodeOneOf(values[i], key) })
+	return results, summary(results)
+}
+
+// encoding returns the function that encodes the values. It is made where middleware needs
+// it, and nowhere else: it would be an allocation of each call.
+func (p *Producer[T]) encoding(values []T, key func(value T) string) func(i int) (publish.Entry, error) {
+	return func(i int) (publish.Entry, error) { return p.encodeOneOf(values[i], key) }
+}
+
+// encodeOneOf encodes one of many values, with the key that the function returns unless
+// it is nil.
+func (p *Producer[T]) encodeOneOf(value T, key func(value T) string) (publish.Entry, error) {
+	if key == nil {
+		return p.encode(value)
+	}
+	var own string
+	if err := caught(func() error { own = key(value); return nil }); err != nil {
+		return publish.Entry{}, &EncodeError{Stream: p.publisher.stream, Err: err}
+	}
+	return p.encodeOnce(own, value)
+}
+
+// encodeOnce is encode for a value with a key.
+func (p *Producer[T]) encodeOnce(key string, value T) (publish.Entry, error) {
 	if key == "" {
-		// All values whose key somebody forgot would be one and the same.
-		return outgoing{}, &EncodeError{Stream: p.publisher.stream, Err: errors.New("its idempotency key is empty; give one that is the event's own")}
+		// All values whose key was forgotten would be one and the same.
+		return publish.Entry{}, &EncodeError{Stream: p.publisher.stream, Err: errors.New("its idempotency key is empty; give one that is the event's own")}
 	}
 	entry, err := p.encode(value)
-	entry.once, entry.key = true, key
+	entry.Key = key
 	return entry, err
 }
 
 // encode makes a panic of the codec an error of the value: one bad value must
 // not end a program that publishes thousands.
-func (p *Producer[T]) encode(value T) (entry outgoing, err error) {
+func (p *Producer[T]) encode(value T) (entry publish.Entry, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			err = newPanicError(v)
@@ -147,5 +193,77 @@ func (p *Producer[T]) encode(value T) (entry outgoing, err error) {
 	if err == nil && (len(pairs) == 0 || len(pairs)%2 != 0) {
 		err = fmt.Errorf("the codec returned %d texts, which are no field-value pairs; correct its Encode", len(pairs))
 	}
-	return outgoing{pairs: pairs}, err
+	return publish.Entry{Pairs: pairs}, err
+}
+
+// publisher is what a Producer is without its type.
+type publisher struct {
+	stream  string
+	entries *publish.Publisher
+	chain   PublishHandler // nil without middleware
+}
+
+func newPublisher(stream string, client redis.UniversalClient, cfg producerConfig, chain PublishHandler) publisher {
+	return publisher{stream: stream, chain: chain, entries: publish.New(client, publish.Settings{
+		Stream:    stream,
+		Keys:      besideStream(stream, ":once:"),
+		KeyWindow: cfg.onceWindow,
+		Retention: cfg.retention.rule(),
+	})}
+}
+
+func (p *publisher) publish(ctx context.Context, headers []string, entry publish.Entry) (string, error) {
+	outcome := p.entries.Publish(ctx, headers, entry)
+	return outcome.ID, p.failure(outcome)
+}
+
+// publishAll publishes the entries that encode returns, and sets the result of each.
+func (p *publisher) publishAll(ctx context.Context, headers []string, results []Published, encode func(i int) (publish.Entry, error)) {
+	p.entries.PublishAll(ctx, headers, len(results), func(i int) (publish.Entry, bool) {
+		entry, err := encode(i)
+		results[i].Err = err
+		return entry, err == nil
+	}, func(i int, outcome publish.Outcome) {
+		results[i] = Published{ID: outcome.ID, Err: p.failure(outcome)}
+	})
+}
+
+// failure returns the error of an entry as the caller gets it, nil for one that is in the
+// stream.
+func (p *publisher) failure(outcome publish.Outcome) error {
+	switch outcome.Fate {
+	case publish.Written:
+		return nil
+	case publish.Unknown:
+		return &UnknownWriteError{Stream: p.stream, Err: explain(outcome.Err)}
+	case publish.NotSent:
+		return fmt.Errorf("stream: not sent to %s, because publishing failed before: %w", p.stream, explain(outcome.Err))
+	default:
+		return notWritten(p.stream, outcome.Err)
+	}
+}
+
+func notWritten(stream string, err error) error {
+	return fmt.Errorf("stream: not written to %s: %w", stream, explain(err))
+}
+
+// summary returns the error of PublishAll, which wraps the one of the results
+// that asks for the most care.
+func summary(results []Published) error {
+	var gravest error
+	var unknown *UnknownWriteError
+	failed := 0
+	for _, result := range results {
+		if result.Err == nil {
+			continue
+		}
+		failed++
+		if gravest == nil || unknown == nil && errors.As(result.Err, &unknown) {
+			gravest = result.Err
+		}
+	}
+	if failed == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w (%d of %d values were not published)", gravest, failed, len(results))
 }

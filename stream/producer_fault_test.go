@@ -59,7 +59,7 @@ func TestTheClientByItselfSendsAgain(t *testing.T) {
 	proxy.next(lose)
 	add(t, proxy.client(t, redis.Options{}), "a")
 	if n := len(stored(t, server.Client())); n != 2 {
-		t.Errorf("%d entries: go-redis no longer writes twice, and write.NoRetry may go", n)
+		t.Errorf("%d entries: go-redis no longer writes twice, and the NoRetry of package publish may go", n)
 	}
 }
 

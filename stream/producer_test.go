@@ -19,7 +19,7 @@ import (
 )
 
 // newProducer makes a producer of orders that fails the test if it cannot.
-func newProducer(t testing.TB, client redis.UniversalClient, opts ...stream.Option) *stream.Producer[order] {
+func newProducer(t testing.TB, client redis.UniversalClient, opts ...stream.ProducerOption) *stream.Producer[order] {
 	t.Helper()
 	producer, err := stream.NewProducer(client, orders, opts...)
 	if err != nil {

@@ -3,6 +3,8 @@ package stream
 import (
 	"strings"
 	"time"
+
+	"millrace/stream/internal/publish"
 )
 
 // retention says which old entries go when one is added. Nil is not given.
@@ -37,17 +39,17 @@ func (r retention) problems() (problems []error) {
 	return problems
 }
 
-// appendArgs adds the arguments of XADD that trim the stream.
-func (r retention) appendArgs(args []any, now time.Time) []any {
+// rule returns the rule that was given, if there is no problem.
+func (r retention) rule() (rule publish.Retention) {
 	switch {
 	case r.maxLen != nil:
-		return append(args, "maxlen", "~", *r.maxLen)
+		rule.MaxLen = *r.maxLen
 	case r.exactMaxLen != nil:
-		return append(args, "maxlen", "=", *r.exactMaxLen)
+		rule.ExactMaxLen = *r.exactMaxLen
 	case r.minIDAge != nil:
-		return append(args, "minid", "~", max(0, now.Add(-*r.minIDAge).UnixMilli()))
+		rule.MinIDAge = *r.minIDAge
 	}
-	return args
+	return rule
 }
 
 // WithMaxLen makes the producer trim the stream to about its newest n entries
@@ -58,16 +60,16 @@ func (r retention) appendArgs(args []any, now time.Time) []any {
 // the server asks nobody. Choose n so that it covers the longest outage of a
 // consumer. Redis drops whole nodes of a stream, 100 entries by default, so that
 // a few more than n remain; that costs almost nothing, see [WithExactMaxLen].
-func WithMaxLen(n int64) Option {
-	return option{"WithMaxLen", producer, func(c *config) { c.retention.maxLen = &n }}
+func WithMaxLen(n int64) ProducerOption {
+	return producerOption(func(c *producerConfig) { c.retention.maxLen = &n })
 }
 
 // WithExactMaxLen is [WithMaxLen] without the "about" (MAXLEN =): never more than
 // n entries remain. Default: nothing is ever trimmed. Zero or less is refused, and
 // so is another trimming option beside it. It drops unread entries too, and makes
 // each publishing slower; it is for streams that are short.
-func WithExactMaxLen(n int64) Option {
-	return option{"WithExactMaxLen", producer, func(c *config) { c.retention.exactMaxLen = &n }}
+func WithExactMaxLen(n int64) ProducerOption {
+	return producerOption(func(c *producerConfig) { c.retention.exactMaxLen = &n })
 }
 
 // WithMinIDAge makes the producer trim, with each entry that it adds, those that
@@ -79,6 +81,6 @@ func WithExactMaxLen(n int64) Option {
 // few that are older. An entry's age is the difference between the clock of this
 // process and that of the server that numbered it. While nothing is published,
 // nothing is trimmed.
-func WithMinIDAge(d time.Duration) Option {
-	return option{"WithMinIDAge", producer, func(c *config) { c.retention.minIDAge = &d }}
+func WithMinIDAge(d time.Duration) ProducerOption {
+	return producerOption(func(c *producerConfig) { c.retention.minIDAge = &d })
 }

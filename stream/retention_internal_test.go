@@ -2,11 +2,11 @@ package stream
 
 import (
 	"errors"
-	"math/big"
 	"math/bits"
-	"reflect"
 	"testing"
 	"time"
+
+	"millrace/stream/internal/publish"
 )
 
 const (
@@ -15,19 +15,18 @@ const (
 	givenMinIDAge
 )
 
-// FuzzRetention holds what the options take, and what XADD gets of it, to plain
-// arithmetic on numbers without an end.
+// FuzzRetention holds the options to the rules that their documentation gives.
 func FuzzRetention(f *testing.F) {
-	f.Add(byte(0), int64(0), int64(0), int64(0))
-	f.Add(byte(givenMaxLen), int64(1), int64(0), int64(0))
-	f.Add(byte(givenExactMaxLen), int64(-1), int64(0), int64(0))
-	f.Add(byte(givenMinIDAge), int64(0), int64(time.Hour+1), int64(1_700_000_000_000_000_000))
-	f.Add(byte(givenMinIDAge), int64(0), int64(time.Hour), int64(5))
-	f.Add(byte(givenMinIDAge), int64(0), int64(1), int64(5))
-	f.Add(byte(givenMaxLen|givenMinIDAge), int64(5), int64(time.Hour), int64(0))
-	f.Fuzz(func(t *testing.T, given byte, n, age, unixNano int64) {
+	f.Add(byte(0), int64(0), int64(0))
+	f.Add(byte(givenMaxLen), int64(1), int64(0))
+	f.Add(byte(givenExactMaxLen), int64(-1), int64(0))
+	f.Add(byte(givenMinIDAge), int64(0), int64(time.Hour+1))
+	f.Add(byte(givenMinIDAge), int64(0), int64(time.Hour))
+	f.Add(byte(givenMinIDAge), int64(0), int64(1))
+	f.Add(byte(givenMaxLen|givenMinIDAge), int64(5), int64(time.Hour))
+	f.Fuzz(func(t *testing.T, given byte, n, age int64) {
 		given &= givenMaxLen | givenExactMaxLen | givenMinIDAge
-		var opts []Option
+		var opts []ProducerOption
 		if given&givenMaxLen != 0 {
 			opts = append(opts, WithMaxLen(n))
 		}
@@ -37,7 +36,7 @@ func FuzzRetention(f *testing.F) {
 		if given&givenMinIDAge != 0 {
 			opts = append(opts, WithMinIDAge(time.Duration(age)))
 		}
-		config := newConfig(producer, "s", opts)
+		config := newProducerConfig(opts)
 		err := config.validate()
 		valid := bits.OnesCount8(given) < 2 && (given&(givenMaxLen|givenExactMaxLen) == 0 || n > 0) &&
 			(given&givenMinIDAge == 0 || age >= int64(time.Millisecond))
@@ -47,25 +46,17 @@ func FuzzRetention(f *testing.F) {
 		if err != nil {
 			return
 		}
-		var want []any
+		var want publish.Retention
 		switch given {
 		case givenMaxLen:
-			want = []any{"maxlen", "~", n}
+			want.MaxLen = n
 		case givenExactMaxLen:
-			want = []any{"maxlen", "=", n}
+			want.ExactMaxLen = n
 		case givenMinIDAge:
-			want = []any{"minid", "~", firstKept(age, unixNano)}
+			want.MinIDAge = time.Duration(age)
 		}
-		if got := config.retention.appendArgs(nil, time.Unix(0, unixNano)); !reflect.DeepEqual(got, want) {
-			t.Errorf("XADD gets %v, want %v", got, want)
+		if got := config.retention.rule(); got != want {
+			t.Errorf("the rule is %+v, want %+v", got, want)
 		}
 	})
-}
-
-// firstKept is the millisecond in which an entry turns older than age, so that all
-// before it are, or the first that an ID can have.
-func firstKept(age, unixNano int64) int64 {
-	ms := new(big.Int).Sub(big.NewInt(unixNano), big.NewInt(age))
-	ms.Div(ms, big.NewInt(int64(time.Millisecond))) // rounds down, below zero too
-	return max(0, ms.Int64())
 }

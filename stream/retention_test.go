@@ -9,7 +9,6 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"millrace/offset"
 	"millrace/stream"
 	"millrace/stream/streamtest"
 )
@@ -90,14 +89,13 @@ func TestNewProducerReportsEveryProblemAtOnce(t *testing.T) {
 	var noClient *redis.Client
 	_, err := stream.NewProducer(noClient, stream.Topic[unfit]{Name: " "}, nil,
 		stream.WithMaxLen(0), stream.WithExactMaxLen(-1), stream.WithMinIDAge(999*time.Microsecond),
-		stream.WithIdempotencyWindow(0), stream.WithBlock(time.Second), stream.WithLabel("x"), stream.WithMiddleware())
+		stream.WithIdempotencyWindow(0))
 	if !errors.Is(err, stream.ErrInvalidOption) {
 		t.Fatalf("got %v, want ErrInvalidOption", err)
 	}
 	for _, text := range []string{
 		"client", "Topic.Name", "Topic.Codec", "WithMaxLen(0)", "WithExactMaxLen(-1)", "WithMinIDAge(999",
 		"WithMaxLen and WithExactMaxLen and WithMinIDAge: give one", "WithIdempotencyWindow(0s)",
-		"WithBlock is for a consumer, not for a producer", "WithLabel is for a consumer in log mode, not for a producer", "WithMiddleware is for",
 	} {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("%q is not in the error:\n%v", text, err)
@@ -109,20 +107,17 @@ func TestProducerOptionsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	client := redis.NewClient(&redis.Options{})
 	defer func() { _ = client.Close() }()
-	for name, opts := range map[string][]stream.Option{
-		"zero":             {stream.WithMaxLen(0)},
-		"negative":         {stream.WithMaxLen(-5)},
-		"zero, exact":      {stream.WithExactMaxLen(0)},
-		"negative, exact":  {stream.WithExactMaxLen(-5)},
-		"no age":           {stream.WithMinIDAge(0)},
-		"negative age":     {stream.WithMinIDAge(-time.Hour)},
-		"no window":        {stream.WithIdempotencyWindow(0)},
-		"negative window":  {stream.WithIdempotencyWindow(-time.Hour)},
-		"two rules":        {stream.WithMaxLen(5), stream.WithMinIDAge(time.Hour)},
-		"about and exact":  {stream.WithMaxLen(5), stream.WithExactMaxLen(5)},
-		"for consumers":    {stream.WithBatchSize(5)},
-		"for log readers":  {stream.WithLabel("x")},
-		"also for loggers": {stream.WithLogger(nil)},
+	for name, opts := range map[string][]stream.ProducerOption{
+		"zero":            {stream.WithMaxLen(0)},
+		"negative":        {stream.WithMaxLen(-5)},
+		"zero, exact":     {stream.WithExactMaxLen(0)},
+		"negative, exact": {stream.WithExactMaxLen(-5)},
+		"no age":          {stream.WithMinIDAge(0)},
+		"negative age":    {stream.WithMinIDAge(-time.Hour)},
+		"no window":       {stream.WithIdempotencyWindow(0)},
+		"negative window": {stream.WithIdempotencyWindow(-time.Hour)},
+		"two rules":       {stream.WithMaxLen(5), stream.WithMinIDAge(time.Hour)},
+		"about and exact": {stream.WithMaxLen(5), stream.WithExactMaxLen(5)},
 	} {
 		if _, err := stream.NewProducer(client, orders, opts...); !errors.Is(err, stream.ErrInvalidOption) {
 			t.Errorf("%s: got %v", name, err)
@@ -131,15 +126,6 @@ func TestProducerOptionsThatAreRefused(t *testing.T) {
 	// A later option replaces an earlier one of its kind.
 	if _, err := stream.NewProducer(client, orders, stream.WithMaxLen(0), stream.WithMaxLen(5)); err != nil {
 		t.Error(err)
-	}
-	for name, opt := range map[string]stream.Option{
-		"WithMaxLen": stream.WithMaxLen(1), "WithExactMaxLen": stream.WithExactMaxLen(1),
-		"WithMinIDAge": stream.WithMinIDAge(time.Hour), "WithIdempotencyWindow": stream.WithIdempotencyWindow(time.Hour),
-	} {
-		_, err := stream.NewConsumer(client, orders, &offset.Memory{}, newRecorder().Handle, opt)
-		if !errors.Is(err, stream.ErrInvalidOption) || !strings.Contains(err.Error(), name+" is for a producer, not for a consumer in log mode") {
-			t.Errorf("%s given to a consumer: %v", name, err)
-		}
 	}
 	ring := redis.NewRing(&redis.RingOptions{})
 	defer func() { _ = ring.Close() }()

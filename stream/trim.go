@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
 	"millrace/stream/internal/conn"
-	"millrace/stream/internal/contain"
 	"millrace/stream/internal/script"
 )
 
@@ -28,16 +25,14 @@ import (
 // A Trimmer is safe for concurrent use, and any number of them may trim one
 // stream: nothing is remembered from one time to the next.
 type Trimmer struct {
-	config config
+	config trimmerConfig
 	stream string
 	client redis.UniversalClient
 }
 
 // NewTrimmer makes a trimmer of the stream with the given key, the name of a topic.
-// It does no I/O, starts nothing, and closes nothing. Options for a trimmer are
-// [WithOffsets], [WithHardMaxLen], [WithHardMaxAge], [WithTrimInterval],
-// [WithHeldWarning], [WithTrimReport] and [WithLogger]. Everything that is wrong
-// with the arguments and options comes back in one error, each problem wrapping
+// It does no I/O, starts nothing, and closes nothing. Everything that is wrong with
+// the arguments and options comes back in one error, each problem wrapping
 // [ErrInvalidOption].
 //
 // The client is a *redis.Client, sentinel-backed ones included, or a
@@ -46,8 +41,8 @@ type Trimmer struct {
 //	~<topic> +xinfo|stream +xinfo|groups +xpending +xtrim +eval +evalsha
 //
 // and with a hard limit +xrange, and +time for [WithHardMaxAge].
-func NewTrimmer(client redis.UniversalClient, stream string, opts ...Option) (*Trimmer, error) {
-	cfg := newConfig(trimmer, stream, opts)
+func NewTrimmer(client redis.UniversalClient, stream string, opts ...TrimmerOption) (*Trimmer, error) {
+	cfg := newTrimmerConfig(opts)
 	if err := errors.Join(checkClient(client), checkStream(stream), cfg.validate()); err != nil {
 		return nil, err
 	}
@@ -126,7 +121,7 @@ func (t *Trimmer) trim(ctx context.Context) (result TrimResult, err error) {
 			break
 		}
 	}
-	if len(result.Positions) == 0 && result.Remaining > 0 && !t.config.trimming.capped() {
+	if len(result.Positions) == 0 && result.Remaining > 0 && !t.config.capped() {
 		return result, fmt.Errorf("stream: trimming %s: %w", t.stream, ErrNoPosition)
 	}
 	return result, nil
@@ -136,14 +131,14 @@ func (t *Trimmer) trim(ctx context.Context) (result TrimResult, err error) {
 // or behind where their owners are.
 func (t *Trimmer) args(ctx context.Context) ([]any, error) {
 	maxLen, maxAge := int64(0), int64(0)
-	if limit := t.config.trimming.maxLen; limit != nil {
+	if limit := t.config.maxLen; limit != nil {
 		maxLen = *limit
 	}
-	if limit := t.config.trimming.maxAge; limit != nil {
+	if limit := t.config.maxAge; limit != nil {
 		maxAge = limit.Milliseconds()
 	}
 	args := []any{trimStep, trimWalk, maxLen, maxAge}
-	for _, known := range t.config.trimming.offsets {
+	for _, known := range t.config.offsets {
 		id, found, err := load(ctx, known.store, known.label)
 		var parsed offset.ID
 		if err == nil && found {
@@ -173,7 +168,7 @@ func (t *Trimmer) step(ctx context.Context, args []any) (trimReply, error) {
 
 // unknown adds to an error that it may hide a loss, if it may.
 func (t *Trimmer) unknown(ctx context.Context, err error) error {
-	if conn.NeverRan(ctx, err) || !t.config.trimming.capped() {
+	if conn.NeverRan(ctx, err) || !t.config.capped() {
 		return err
 	}
 	return fmt.Errorf("there is no reply, so that entries may have been lost by the hard limit that no result reports: %w", err)
@@ -200,83 +195,4 @@ next:
 		losses = append(losses, loss)
 	}
 	return losses
-}
-
-// trimming is what options say to a trimmer. Nil is not given.
-type trimming struct {
-	offsets  []knownOffset
-	maxLen   *int64
-	maxAge   *time.Duration
-	interval time.Duration
-	held     time.Duration
-	report   func(TrimResult)
-	problems []error // of options that are given more than once
-}
-
-type knownOffset struct {
-	store offset.Store
-	label string
-}
-
-func (t *trimming) capped() bool { return t.maxLen != nil || t.maxAge != nil }
-
-func (t *trimming) validate() []error {
-	problems := t.problems
-	if t.maxLen != nil && *t.maxLen < 1 {
-		problems = append(problems, invalid("WithHardMaxLen(%d): give at least 1, or leave it out to keep every entry that somebody has not passed", *t.maxLen))
-	}
-	if t.maxAge != nil && *t.maxAge < time.Millisecond {
-		problems = append(problems, invalid("WithHardMaxAge(%v): give at least 1ms, or leave it out to keep every entry that somebody has not passed", *t.maxAge))
-	}
-	if t.interval <= 0 {
-		problems = append(problems, invalid("WithTrimInterval(%v): give a time above zero", t.interval))
-	}
-	if t.held <= 0 {
-		problems = append(problems, invalid("WithHeldWarning(%v): give a time above zero", t.held))
-	}
-	return problems
-}
-
-// WithOffsets tells a trimmer of consumers in log mode: nothing is trimmed that is
-// not behind the offsets of all these labels in the store, loaded each time. May be
-// given more than once. Default: only groups count, which those of a [Mirror] are.
-// A nil store, no label and a blank label are refused. A label without an offset
-// keeps everything: its consumer may start anywhere.
-func WithOffsets(store offset.Store, labels ...string) Option {
-	return option{"WithOffsets", trimmer, func(c *config) {
-		t := &c.trimming
-		if contain.IsNil(store) {
-			t.problems = append(t.problems, invalid("WithOffsets(nil, %q): give the offset.Store that the consumers have", strings.Join(labels, ", ")))
-		}
-		if len(labels) == 0 {
-			t.problems = append(t.problems, invalid("WithOffsets without a label: give those of the consumers, by default the topic's name"))
-		}
-		for _, label := range labels {
-			if isBlank(label) {
-				t.problems = append(t.problems, invalid("WithOffsets with the label %q: give labels that are not blank", label))
-			}
-			t.offsets = append(t.offsets, knownOffset{store, label})
-		}
-	}}
-}
-
-// WithHardMaxLen has a trimmer keep no more than the newest n entries, whoever has
-// not passed the others. Default: none; such entries are never trimmed. Less than
-// 1 is refused. What somebody loses by it is in [TrimResult].Losses and, with
-// [Trimmer.Run], an error in the log. It is the last defense of the server's
-// memory; between two trims there can be more.
-//
-// Trimming beyond the floor looks at each entry, so that it is slower: the server
-// is busy for about 2 milliseconds per 500 entries, and free in between. If all
-// readers are known and none needs the rest, nothing is lost by it.
-func WithHardMaxLen(n int64) Option {
-	return option{"WithHardMaxLen", trimmer, func(c *config) { c.trimming.maxLen = &n }}
-}
-
-// WithHardMaxAge is [WithHardMaxLen] for entries that are older than d, by the
-// clock of the server, which numbers them too. Default: none. Less than a
-// millisecond is refused. The newest entry stays, whatever its age, because it
-// shows consumers that nothing was lost.
-func WithHardMaxAge(d time.Duration) Option {
-	return option{"WithHardMaxAge", trimmer, func(c *config) { c.trimming.maxAge = &d }}
 }

@@ -181,7 +181,7 @@ func (m *trimModel) somewhere(d *dice) offset.ID {
 	}
 }
 
-func (m *trimModel) options(t *testing.T) (opts []stream.Option) {
+func (m *trimModel) options(t *testing.T) (opts []stream.TrimmerOption) {
 	t.Helper()
 	store := &offset.Memory{}
 	for _, label := range m.labels {

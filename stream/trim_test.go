@@ -17,7 +17,7 @@ import (
 )
 
 // newTrimmer makes a trimmer of orders that fails the test if it cannot.
-func newTrimmer(t testing.TB, client redis.UniversalClient, opts ...stream.Option) *stream.Trimmer {
+func newTrimmer(t testing.TB, client redis.UniversalClient, opts ...stream.TrimmerOption) *stream.Trimmer {
 	t.Helper()
 	trimmer, err := stream.NewTrimmer(client, orders.Name, opts...)
 	if err != nil {
@@ -27,7 +27,7 @@ func newTrimmer(t testing.TB, client redis.UniversalClient, opts ...stream.Optio
 }
 
 // trim trims orders once.
-func trim(t testing.TB, client redis.UniversalClient, opts ...stream.Option) stream.TrimResult {
+func trim(t testing.TB, client redis.UniversalClient, opts ...stream.TrimmerOption) stream.TrimResult {
 	t.Helper()
 	result, err := newTrimmer(t, client, opts...).Trim(t.Context())
 	if err != nil {
@@ -174,7 +174,7 @@ func TestTrimToTheSlowestOfGroupsAndLabels(t *testing.T) {
 	makeGroup(t, client, "fast", "9-0")
 	makeGroup(t, client, "slow", "5-0")
 	store, other := saved(t, "billing", "3-0", "mail", "9-0"), saved(t, "audit", "7-0")
-	options := []stream.Option{stream.WithOffsets(store, "mail", "billing"), stream.WithOffsets(other, "audit")}
+	options := []stream.TrimmerOption{stream.WithOffsets(store, "mail", "billing"), stream.WithOffsets(other, "audit")}
 	result := trim(t, client, options...)
 	wantIDs(t, client, "3-0", "4-0", "5-0", "6-0", "7-0", "8-0", "9-0")
 	want := []stream.Position{
@@ -240,7 +240,7 @@ func TestTrimWithoutAnyPosition(t *testing.T) {
 func TestTrimOfNothing(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t).Client()
-	for _, opts := range [][]stream.Option{nil, {stream.WithHardMaxLen(1), stream.WithHardMaxAge(time.Hour)}} {
+	for _, opts := range [][]stream.TrimmerOption{nil, {stream.WithHardMaxLen(1), stream.WithHardMaxAge(time.Hour)}} {
 		if result := trim(t, client, opts...); result.Remaining != 0 || result.Trimmed != 0 {
 			t.Errorf("a missing key: %+v", result)
 		}
@@ -249,7 +249,7 @@ func TestTrimOfNothing(t *testing.T) {
 		t.Error("the trim has made the key")
 	}
 	makeGroup(t, client, "billing", "0")
-	for _, opts := range [][]stream.Option{nil, {stream.WithHardMaxLen(1), stream.WithHardMaxAge(time.Hour)}} {
+	for _, opts := range [][]stream.TrimmerOption{nil, {stream.WithHardMaxLen(1), stream.WithHardMaxAge(time.Hour)}} {
 		if result := trim(t, client, opts...); result.Remaining != 0 || result.Trimmed != 0 || len(result.Positions) != 1 {
 			t.Errorf("an empty stream: %+v", result)
 		}
@@ -314,7 +314,7 @@ func TestHardMaxLenReportsWhatEachOwnerLost(t *testing.T) {
 		t.Fatal(err)
 	}
 	store := saved(t, "billing", "1990-0", "mail", "2001-0")
-	options := []stream.Option{stream.WithOffsets(store, "billing", "mail", "new"), stream.WithHardMaxLen(1000)}
+	options := []stream.TrimmerOption{stream.WithOffsets(store, "billing", "mail", "new"), stream.WithHardMaxLen(1000)}
 	result := trim(t, client, options...)
 	// There were 2997, so that 1997 go: up to 2000-0.
 	if all := streamtest.EntryIDs(t, client, orders.Name); len(all) != 1000 || all[0] != "2001-0" {
@@ -430,14 +430,13 @@ func TestNewTrimmerReportsEveryProblemAtOnce(t *testing.T) {
 	_, err := stream.NewTrimmer(noClient, " ", nil,
 		stream.WithOffsets(nil, "a"), stream.WithOffsets(&offset.Memory{}), stream.WithOffsets(&offset.Memory{}, "a", " "),
 		stream.WithHardMaxLen(0), stream.WithHardMaxAge(999*time.Microsecond), stream.WithTrimInterval(0), stream.WithHeldWarning(-time.Second),
-		stream.WithMaxLen(5), stream.WithLabel("x"), stream.WithTrimReport(nil), stream.WithLogger(nil))
+		stream.WithTrimReport(nil), stream.WithLogger(nil))
 	if !errors.Is(err, stream.ErrInvalidOption) {
 		t.Fatalf("got %v, want ErrInvalidOption", err)
 	}
 	for _, text := range []string{
 		"client is nil", `stream " "`, `WithOffsets(nil, "a")`, "WithOffsets without a label", `WithOffsets with the label " "`,
 		"WithHardMaxLen(0)", "WithHardMaxAge(999", "WithTrimInterval(0s)", "WithHeldWarning(-1s)",
-		"WithMaxLen is for a producer, not for a trimmer", "WithLabel is for a consumer in log mode, not for a trimmer",
 	} {
 		wantProblem(t, err, text)
 	}
@@ -448,12 +447,6 @@ func TestNewTrimmerReportsEveryProblemAtOnce(t *testing.T) {
 	for _, text := range []string{"client is nil", `stream ""`, "store is nil"} {
 		wantProblem(t, err, text)
 	}
-	client := redis.NewClient(&redis.Options{})
-	defer func() { _ = client.Close() }()
-	_, err = stream.NewConsumer(client, orders, &offset.Memory{}, newRecorder().Handle, stream.WithHardMaxLen(5))
-	wantProblem(t, err, "WithHardMaxLen is for a trimmer, not for a consumer in log mode")
-	_, err = stream.NewProducer(client, orders, stream.WithLogger(nil))
-	wantProblem(t, err, "WithLogger is for a consumer or a trimmer, not for a producer")
 }
 
 func TestTrimInACluster(t *testing.T) {

@@ -36,19 +36,19 @@ func (t *Trimmer) Run(ctx context.Context) error {
 		return err
 	}
 	log := t.config.logger.With("stream", t.stream)
-	watch := trimWatch{log: log, patience: t.config.trimming.held}
+	watch := trimWatch{log: log, patience: t.config.held}
 	defer watch.end()
 	var trouble incident
 	const what = "trimming"
 	for first := true; ; first = false {
 		result, err := t.trim(ctx)
 		watch.see(result, err, time.Now())
-		if report := t.config.trimming.report; report != nil {
+		if report := t.config.report; report != nil {
 			if err := isolated(func() error { report(result); return nil }); err != nil {
 				log.Error("the function of WithTrimReport panicked; it should be mended, and changes nothing here", "err", err)
 			}
 		}
-		wait := t.config.trimming.interval
+		wait := t.config.interval
 		switch {
 		case err == nil || errors.Is(err, ErrNoPosition):
 			if trouble.Failures > 0 {
@@ -81,9 +81,9 @@ func (t *Trimmer) on(conns *conn.Clients) (*Trimmer, error) {
 		return nil, err
 	}
 	bound.client = commands.Client
-	bound.config.trimming.offsets = slices.Clone(t.config.trimming.offsets)
-	for i := range bound.config.trimming.offsets {
-		known := &bound.config.trimming.offsets[i]
+	bound.config.offsets = slices.Clone(t.config.offsets)
+	for i := range bound.config.offsets {
+		known := &bound.config.offsets[i]
 		if known.store, err = conns.Bind(known.store, t.stream); err != nil {
 			return nil, err
 		}
@@ -182,25 +182,4 @@ func (w *trimWatch) end() {
 	if w.trimmed > 0 {
 		w.tellTrimmed(time.Time{})
 	}
-}
-
-// WithTrimInterval sets how long [Trimmer.Run] waits between two trims. Default:
-// 10 seconds. Zero or less is refused. A trim that finds nothing to do is three
-// commands on the server, and one more for each group with something pending.
-func WithTrimInterval(d time.Duration) Option {
-	return option{"WithTrimInterval", trimmer, func(c *config) { c.trimming.interval = d }}
-}
-
-// WithHeldWarning sets after what time [Trimmer.Run] warns of an owner that stands
-// at the same entry, while there are others behind it, and how often. Default: 10
-// minutes. Zero or less is refused.
-func WithHeldWarning(d time.Duration) Option {
-	return option{"WithHeldWarning", trimmer, func(c *config) { c.trimming.held = d }}
-}
-
-// WithTrimReport has [Trimmer.Run] call a function with the result of each trim, one
-// that failed included, for metrics and alarms: see [TrimResult].Losses. Default, also for
-// nil: none. It must return soon; nothing is trimmed meanwhile.
-func WithTrimReport(report func(TrimResult)) Option {
-	return option{"WithTrimReport", trimmer, func(c *config) { c.trimming.report = report }}
 }

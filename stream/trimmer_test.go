@@ -160,7 +160,7 @@ func (s scripted) ProcessHook(redis.ProcessHook) redis.ProcessHook {
 }
 
 // runScripted runs a trimmer for a time that passes at once, with those answers.
-func runScripted(t *testing.T, d time.Duration, reply func() ([]any, error), opts ...stream.Option) *logs {
+func runScripted(t *testing.T, d time.Duration, reply func() ([]any, error), opts ...stream.TrimmerOption) *logs {
 	t.Helper()
 	var out logs
 	synctest.Test(t, func(t *testing.T) {

@@ -58,7 +58,7 @@ func newClean(t *testing.T, m mode) *clean {
 	}
 	opts := []stream.Option{stream.WithBlock(20 * time.Millisecond)} // to look around often
 	by := []string{"one"}
-	var trimOpts []stream.Option
+	var trimOpts []stream.TrimmerOption
 	if m == groupMode {
 		by = append(by, "two")
 		opts = append(opts, stream.WithClaimIdle(2*time.Second))

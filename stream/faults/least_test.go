@@ -330,7 +330,7 @@ func trim(s *shift) error {
 	s.admin.XReadGroup(s.ctx, &redis.XReadGroupArgs{Group: group, Consumer: "one", Streams: []string{s.topic.Name, ">"}, Count: 3})
 	ids := streamtest.EntryIDs(s, s.admin, s.topic.Name)
 	s.admin.XAck(s.ctx, s.topic.Name, group, ids[0])
-	opts := []stream.Option{stream.WithLogger(new(journal).logger())}
+	opts := []stream.TrimmerOption{stream.WithLogger(new(journal).logger())}
 	if strings.HasSuffix(s.role.name, "hard limit") {
 		opts = append(opts, stream.WithHardMaxLen(2), stream.WithHardMaxAge(time.Hour))
 	}

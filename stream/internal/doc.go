@@ -1,7 +1,7 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, resp, batch, window, conn, script and feed. They import only
-// rooms that come earlier in that list, and nothing of package stream, which has the rest of
+// page of its own: task, contain, resp, batch, window, conn, script, feed and publish. They
+// import only rooms that come earlier in that list, and nothing of package stream, which has the rest of
 // the engine.
 //
 // # One consumer
@@ -34,6 +34,16 @@
 //
 // Log mode is the same with XREAD in step 1, no begin in step 3, and in step 6 one Save of
 // the low mark: the last entry before which all have ended.
+//
+// # One producer
+//
+// A call of a producer runs on the caller's goroutine, and keeps nothing:
+//
+//	Publish    -> middleware: encode -> publish: XADD; with a key, a script
+//	PublishAll -> middleware: encode -> publish: the same in chunks, one pipeline for each
+//
+// internal/publish says of each entry whether it is in the stream, and the producer makes the
+// public error of that. Without middleware nothing is allocated for it.
 //
 // # Goroutines
 //
@@ -158,7 +168,8 @@
 //	panics of the user's code   internal/contain; verdict
 //	tasks, locks, watchdogs     internal/task
 //	scripts                     internal/script
-//	publishing, retention       producer, publisher, publishall, write, once, trim, trimmer,
-//	                            mirror
+//	publishing                  producer, publishing, retention; internal/publish
+//	trimming                    trim, trimmer, mirror, position
+//	options                     option_consumer, option_group, option_producer, option_trimmer
 //	what it tells               meter, incident, stats, health, lag, observer
 package internal

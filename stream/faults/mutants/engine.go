@@ -365,9 +365,9 @@ var engineMutants = []mutant{
 	{
 		name: "a write without an answer is certainly not written",
 		edits: []edit{{
-			"stream/write.go",
-			"\tif !classify(err).Answered() {\n\t\treturn false\n\t}\n",
-			"\tif !classify(err).Answered() {\n\t\treturn true\n\t}\n",
+			"stream/internal/publish/command.go",
+			"\tif !conn.Classify(err).Answered() {\n\t\treturn false\n\t}\n",
+			"\tif !conn.Classify(err).Answered() {\n\t\treturn true\n\t}\n",
 		}},
 		tests: []tests{{inStream, "TestALostReplyIsNotSentAgain|TestWhatWasSentOnceStaysUnknown"}},
 	},

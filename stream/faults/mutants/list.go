@@ -19,6 +19,7 @@ const (
 	inConn       = "./stream/internal/conn"
 	inTask       = "./stream/internal/task"
 	inWindow     = "./stream/internal/window"
+	inPublish    = "./stream/internal/publish"
 	inScript     = "./stream/internal/script"
 	inFaults     = "./stream/faults"
 	inOffset     = "./offset"
@@ -254,8 +255,18 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a producer sends again what may have been written",
-		edits: []edit{{"stream/write.go", "func (w *write) NoRetry() bool { return !w.once }", "func (w *write) NoRetry() bool { return false }"}},
+		edits: []edit{{"stream/internal/publish/command.go", "func (c *command) NoRetry() bool { return !c.keyed }", "func (c *command) NoRetry() bool { return false }"}},
 		tests: []tests{{inStream, "TestALostReplyIsNotSentAgain"}},
+	},
+	{
+		name:  "a producer goes on after a failed chunk",
+		edits: []edit{{"stream/internal/publish/chunk.go", "chunk, done); cause != nil {", "chunk, done); cause != nil && len(chunk) == 0 {"}},
+		tests: []tests{{inPublish, "TestAfterAFailedChunkNothingIsSent"}},
+	},
+	{
+		name:  "publish middleware hides the failure of a write",
+		edits: []edit{{"stream/publishing.go", "\tcase err == nil:\n\t\treturn c.err\n", "\tcase err == nil:\n\t\treturn nil\n"}},
+		tests: []tests{{inStream, "TestPublishMiddlewareSeesFailures"}},
 	},
 	{
 		name:  "begins an entry before the one with the same key has ended",

@@ -3,7 +3,6 @@ package stream
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -11,23 +10,41 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// Option changes how a consumer or a producer works from its default. The
-// functions that begin with With make them; there are no others. What an option
-// is for is in its documentation: given to anything else it is refused.
+// Option changes how a consumer works from its default. The functions that begin with
+// With make them; there are no others.
+//
+//   - Where to begin, and how to read: [WithStart], [WithBlock], [WithBatchSize].
+//   - Bounds of memory: [WithWindow], [WithWindowBytes], [WithMaxEntryBytes].
+//   - Processing: [WithMiddleware], [WithConcurrency], [WithOrderKey], [WithBackoff],
+//     [WithDrainTimeout]; of batches, [WithBatch].
+//   - Settling: [WithCheckpoint].
+//   - Telling: [WithLogger], [WithObserver].
+//   - In log mode alone: [WithLabel], [WithLossPolicy].
+//   - In group mode alone: [WithConsumerName], [WithClaimIdle], [WithMaxDeliveries],
+//     [WithDiscard].
+//
+// One []Option serves the constructors of both modes. An option that is not for the mode,
+// or for no batch handler, is therefore refused when the constructor is called. The
+// options of producers ([ProducerOption]) and of trimmers ([TrimmerOption]) are refused
+// by the compiler.
 type Option interface {
-	apply(*config)
+	applyToConsumer(*config)
 }
 
-// role is what an option can be given to.
+// LoggerOption is the option that consumers and trimmers have in common: [WithLogger].
+type LoggerOption interface {
+	Option
+	TrimmerOption
+}
+
+// role is the kind of consumer that an option can be given to.
 type role uint
 
 const (
 	logConsumer role = 1 << iota
 	groupConsumer
-	producer
 	batchConsumer // beside one of the first two
-	trimmer
-	anyConsumer = logConsumer | groupConsumer
+	anyConsumer   = logConsumer | groupConsumer
 )
 
 func (r role) String() string {
@@ -36,12 +53,6 @@ func (r role) String() string {
 		return "a consumer in log mode"
 	case groupConsumer:
 		return "a consumer in group mode"
-	case producer:
-		return "a producer"
-	case trimmer:
-		return "a trimmer"
-	case anyConsumer | trimmer:
-		return "a consumer or a trimmer"
 	case batchConsumer:
 		return "a consumer with a batch handler"
 	case logConsumer | batchConsumer:
@@ -53,13 +64,14 @@ func (r role) String() string {
 	}
 }
 
+// option is an Option of the consumers that have a role.
 type option struct {
 	name string
 	of   role
 	set  func(*config)
 }
 
-func (o option) apply(c *config) {
+func (o option) applyToConsumer(c *config) {
 	if o.of&c.role == 0 {
 		c.problems = append(c.problems, invalid("%s is for %v, not for %v: remove it", o.name, o.of, c.role))
 		return
@@ -70,10 +82,7 @@ func (o option) apply(c *config) {
 // config holds everything that an Option can change.
 type config struct {
 	role       role
-	problems   []error // of options that are not for the role
-	retention  retention
-	trimming   trimming
-	onceWindow time.Duration
+	problems   []error // of options that are not for the role, and of WithObserver
 	label      string
 	middleware []Middleware
 	observers  observers
@@ -117,15 +126,13 @@ type config struct {
 // who gives no option.
 func defaults(r role, stream string) config {
 	return config{
-		role:       r,
-		label:      stream,
-		logger:     slog.Default(),
-		onceWindow: 10 * time.Minute,
-		trimming:   trimming{interval: 10 * time.Second, held: 10 * time.Minute},
-		block:      2 * time.Second,
-		batchSize:  500,
-		start:      FromBeginning(),
-		backoff:    Backoff{Min: 100 * time.Millisecond, Max: 30 * time.Second},
+		role:      r,
+		label:     stream,
+		logger:    slog.Default(),
+		block:     2 * time.Second,
+		batchSize: 500,
+		start:     FromBeginning(),
+		backoff:   Backoff{Min: 100 * time.Millisecond, Max: 30 * time.Second},
 
 		concurrency: 1,
 		interval:    time.Second,
@@ -179,7 +186,7 @@ func newConfig(r role, stream string, opts []Option) config {
 	c := defaults(r, stream)
 	for _, opt := range opts {
 		if opt != nil {
-			opt.apply(&c)
+			opt.applyToConsumer(&c)
 		}
 	}
 	c.logger = outlasting(c.logger)
@@ -194,11 +201,7 @@ func newConfig(r role, stream string, opts []Option) config {
 // validate returns every problem of the configuration, joined, each wrapping
 // ErrInvalidOption.
 func (c *config) validate() error {
-	problems := append(c.problems, c.retention.problems()...)
-	problems = append(problems, c.trimming.validate()...)
-	if c.onceWindow < time.Millisecond {
-		problems = append(problems, invalid("WithIdempotencyWindow(%v): give at least 1ms", c.onceWindow))
-	}
+	problems := c.problems
 	if isBlank(c.label) {
 		problems = append(problems, invalid("WithLabel(%q): give a label that is not blank", c.label))
 	}
@@ -255,11 +258,6 @@ func (c *config) validate() error {
 	return errors.Join(problems...)
 }
 
-// invalid makes a problem out of a format and its arguments.
-func invalid(format string, args ...any) error {
-	return fmt.Errorf("stream: %w: %w", ErrInvalidOption, fmt.Errorf(format, args...))
-}
-
 // WithLabel sets the name under which the consumer's offset is stored.
 // Default: the topic's name. A blank label is refused.
 //
@@ -283,13 +281,19 @@ func WithMiddleware(stack ...Middleware) Option {
 
 // WithLogger sets the logger of the engine, or of a trimmer. Default, also for nil:
 // slog.Default() at the time of construction. Field values are never logged.
-func WithLogger(logger *slog.Logger) Option {
-	return option{"WithLogger", anyConsumer | trimmer, func(c *config) {
-		if logger == nil {
-			logger = slog.Default()
-		}
-		c.logger = logger
-	}}
+func WithLogger(logger *slog.Logger) LoggerOption { return loggerOption{logger} }
+
+type loggerOption struct{ logger *slog.Logger }
+
+func (o loggerOption) applyToConsumer(c *config) { c.logger = o.orDefault() }
+
+func (o loggerOption) applyToTrimmer(c *trimmerConfig) { c.logger = o.orDefault() }
+
+func (o loggerOption) orDefault() *slog.Logger {
+	if o.logger == nil {
+		return slog.Default()
+	}
+	return o.logger
 }
 
 // WithBlock sets how long one read waits for entries at the server. Default:
@@ -342,23 +346,6 @@ func WithBackoff(b Backoff) Option {
 // new is begun in that time, and Run returns as soon as they have returned.
 func WithDrainTimeout(d time.Duration) Option {
 	return option{"WithDrainTimeout", anyConsumer, func(c *config) { c.drain = d }}
-}
-
-// WithConsumerName sets the consumer's name in its group. Default, also for "":
-// a name made from the host's name, the process ID and random letters, one more for
-// each further consumer of the same group in the process. No other process has it.
-//
-// A name that is the same after a restart, such as that of a pod in a stateful set,
-// lets a consumer that was killed go on with its entries at once, as many at a time as
-// [WithWindow] allows; under another name the entries wait until they are claimed. A
-// name must not be in use twice at a time: each of the two would take the other's
-// entries for its own. Both notice it within the claim idle time ([WithClaimIdle]), log
-// a warning, and are not ready ([Health]) until the other one has gone. To notice it, a
-// consumer with a given name needs one more right, +xgroup|createconsumer, and
-// its group has a consumer millrace:probe:<name> for a moment after the start, which
-// holds nothing.
-func WithConsumerName(name string) Option {
-	return option{"WithConsumerName", groupConsumer, func(c *config) { c.consumerName = name }}
 }
 
 // WithConcurrency sets how many handlers run at once. Default: 1. Less than 1 is
@@ -437,34 +424,4 @@ func WithMaxEntryBytes(n int) Option {
 // processed.
 func WithCheckpoint(every int, interval time.Duration) Option {
 	return option{"WithCheckpoint", anyConsumer, func(c *config) { c.every, c.interval = &every, interval }}
-}
-
-// WithClaimIdle sets after what time an entry that is pending on another consumer
-// is taken over, because that consumer must be dead: one that lives renews what
-// it has three times as often, however long its handlers take. Default: 30
-// seconds. Less than 10 milliseconds is refused. Redis counts in whole
-// milliseconds. All consumers of a group should have the same.
-func WithClaimIdle(d time.Duration) Option {
-	return option{"WithClaimIdle", groupConsumer, func(c *config) { c.claimIdle = d }}
-}
-
-// WithMaxDeliveries sets how often an entry is delivered at the most. Default: no
-// limit; less than 1 is refused. The count is Redis' own, which includes the
-// deliveries of consumers that crashed over the entry. One time more, and the
-// entry comes out of the chain with a [MaxDeliveriesError] instead of being
-// handled: middleware.DeadLetter takes it. Where nobody does, it stays pending,
-// is logged as an error, and is left alone; see [WithDiscard].
-func WithMaxDeliveries(n int64) Option {
-	return option{"WithMaxDeliveries", groupConsumer, func(c *config) {
-		if c.maxDeliveries = n; n == 0 {
-			c.maxDeliveries = -1 // not the same as not given
-		}
-	}}
-}
-
-// WithDiscard acks entries that are over the limit of [WithMaxDeliveries] and
-// that no middleware takes, with an error in the log: they are gone. Default: they
-// stay pending. It has no effect on entries that a dead-letter middleware takes.
-func WithDiscard() Option {
-	return option{"WithDiscard", groupConsumer, func(c *config) { c.discard = true }}
 }
