@@ -87,7 +87,7 @@ func TestManyStopOnAServerThatIsFarAway(t *testing.T) {
 			return distant{conn, 20 * time.Millisecond}, err
 		}
 		far := redis.NewClient(opts)
-		defer far.Close()
+		t.Cleanup(func() { _ = far.Close() })
 		var r stream.Runner
 		for _, name := range topicNames(many) {
 			addTo(t, client, name, 2)

@@ -36,7 +36,8 @@ func Patience(ctx context.Context, limit time.Duration, since time.Time) (_ cont
 
 // patience is the context; mu guards err and timer.
 type patience struct {
-	context.Context
+	context.Context //nolint:containedctx // it is a context itself
+
 	done  chan struct{}
 	mu    sync.Mutex
 	err   error // nil until done is closed

@@ -31,12 +31,12 @@ func TestPatienceWithAQueue(t *testing.T) {
 			t.Fatalf("it ended after %v, though the queue was answered", time.Since(begun))
 		}
 		<-ctx.Done()
-		if took := time.Since(begun); took != 10*time.Second || ctx.Err() != context.DeadlineExceeded { //nolint:errorlint // as the standard library returns it
+		if took := time.Since(begun); took != 10*time.Second || ctx.Err() != context.DeadlineExceeded {
 			t.Errorf("it ended after %v with %v, want 10s and a passed deadline", took, ctx.Err())
 		}
 		child, end := context.WithCancel(ctx)
 		defer end()
-		if <-child.Done(); child.Err() != context.DeadlineExceeded { //nolint:errorlint // as the standard library returns it
+		if <-child.Done(); child.Err() != context.DeadlineExceeded {
 			t.Errorf("a context made of it ended with %v", child.Err())
 		}
 	})
@@ -80,7 +80,7 @@ func TestPatienceEnds(t *testing.T) {
 		end()
 		cancelOther()
 		for _, ctx := range []context.Context{one, other} {
-			if <-ctx.Done(); ctx.Err() != context.Canceled { //nolint:errorlint // as the standard library returns it
+			if <-ctx.Done(); ctx.Err() != context.Canceled {
 				t.Errorf("it ended with %v", ctx.Err())
 			}
 		}
