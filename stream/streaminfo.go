@@ -32,7 +32,7 @@ func infoByScript(ctx context.Context, client redis.UniversalClient, stream stri
 		return nil, err
 	}
 	info := &redis.XInfoStream{}
-	if !scan(reply, &info.Length, &info.EntriesAdded, &info.LastGeneratedID, &info.MaxDeletedEntryID, &info.FirstEntry.ID, &info.LastEntry.ID) {
+	if !script.Scan(reply, &info.Length, &info.EntriesAdded, &info.LastGeneratedID, &info.MaxDeletedEntryID, &info.FirstEntry.ID, &info.LastEntry.ID) {
 		return nil, resp.Malformed("XINFO has other elements")
 	}
 	return info, nil

@@ -129,7 +129,7 @@ func (s *groupSource) see(reply []any, err error) (*groupState, error) {
 		return nil, nil // without the right, or on a server without the counters, it cannot be known
 	case err != nil:
 		return nil, err
-	case !scan(reply, &at.found, &at.lost, &at.last, &at.now, &at.first, &at.read, &at.sure, &at.added, &at.length, &at.deleted,
+	case !script.Scan(reply, &at.found, &at.lost, &at.last, &at.now, &at.first, &at.read, &at.sure, &at.added, &at.length, &at.deleted,
 		&at.generated, &at.quiet, &at.others, &at.timed):
 		return nil, nil
 	}
