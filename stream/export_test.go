@@ -54,7 +54,7 @@ type fakeFeed struct {
 	next func() []Entry
 }
 
-func (f *fakeFeed) Fetch(ctx context.Context, _ resp.Place, take feed.Sink, _ func(context.Context) error) error {
+func (f *fakeFeed) Fetch(ctx context.Context, _ resp.Place, take feed.Sink, _ feed.Idle) error {
 	entries := f.next()
 	if len(entries) == 0 {
 		<-ctx.Done()

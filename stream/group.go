@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -163,15 +162,9 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 			s.reportLoss(s.log(), &LossError{Cause: LossReplaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
 		}
 		return more
-	}, func(context.Context) error {
-		if s.unanswered.Load() {
-			return errUnanswered
-		}
-		return nil
+	}, func(context.Context) (wait bool, err error) {
+		return !s.unanswered.Load(), nil // the next fetch takes up what has been claimed
 	})
-	if err == errUnanswered { //nolint:errorlint // our own, never wrapped
-		return nil // the next one takes it up
-	}
 	if err != nil {
 		s.account.void() // it may have brought entries that never arrived
 		s.unsure = true
@@ -190,9 +183,6 @@ func (s *groupSource) catchUp(ctx context.Context) error {
 	s.unsure = false
 	return s.takeUp(ctx)
 }
-
-// errUnanswered ends a read that waits, for what has been taken over to be taken up.
-var errUnanswered = errors.New("entries that were taken over have not arrived")
 
 // byItself returns do, for what takes over or takes up: of what the one was given and
 // has not put into the window yet, the other would think that nobody knows of it.

@@ -119,12 +119,12 @@ func (s *logSource) fetch(ctx context.Context) (err error) {
 	}
 	err = s.feed.Fetch(ctx, s.place(), s.take, s.lookAround)
 	if err == nil && time.Since(s.looked) >= s.inspectEvery {
-		err = s.lookAround(ctx)
+		_, err = s.lookAround(ctx)
 	}
 	if errors.Is(err, feed.ErrNoWitness) {
 		return s.inspect(ctx)
 	}
-	if err == nil || errors.Is(err, errMissing) {
+	if err == nil {
 		return s.tellMissing(ctx)
 	}
 	s.distrust()

@@ -13,24 +13,24 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// checkGroup finds out, now and then, whether the place has been lost, or entries
-// have that were not read.
-func (s *logSource) lookAround(ctx context.Context) error {
+// lookAround finds out, now and then, whether the place has been lost, or entries have that
+// were not read. It reports whether nothing is to be told.
+func (s *logSource) lookAround(ctx context.Context) (sound bool, err error) {
 	s.looked = time.Now()
 	from := s.place()
 	seen, err := s.survey(ctx, from, false)
 	if err != nil || seen == nil {
-		return err
+		return true, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case s.missing != nil:
-		return errMissing
+		return false, nil
 	case from.Seen && s.from == from && !seen.witness && (seen.last != from.ID || seen.other): // or nothing has come
-		return feed.ErrNoWitness
+		return false, feed.ErrNoWitness
 	}
-	return nil
+	return true, nil
 }
 
 // survey looks at the stream, and at whether what it says agrees with what was
@@ -68,9 +68,6 @@ func (s *logSource) lack(loss *LossError) {
 	}
 	s.missing = loss
 }
-
-// errMissing is what checkGroup returns when it has found a loss.
-var errMissing = errors.New("entries are missing")
 
 // tellMissing tells a loss that was found.
 func (s *logSource) tellMissing(ctx context.Context) error {
