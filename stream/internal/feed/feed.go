@@ -179,6 +179,8 @@ type Own struct {
 	looked time.Time
 }
 
+// Fetch reads at once when the stream may have a batch ready, or may have lost entries, and
+// else waits for entries.
 func (f *Own) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) (err error) {
 	f.reading.Store(true)
 	defer f.reading.Store(false)
@@ -237,12 +239,16 @@ func (f *Own) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) 
 // need no guard.
 const soon = time.Millisecond
 
+// Failed has the next fetch read at once.
 func (f *Own) Failed() { f.eager = true }
 
+// Schedule has renewer requested at its interval.
 func (f *Own) Schedule(renewer *task.Task) { renewer.Every(f.every.renew) }
 
+// MayBeHandedBack is always true: only a hub looks for streams with such entries.
 func (f *Own) MayBeHandedBack() bool { return true }
 
+// IsDue reports whether the interval of checks is over.
 func (f *Own) IsDue() bool {
 	now := time.Now()
 	if now.Sub(f.due) < f.every.check {
@@ -252,8 +258,10 @@ func (f *Own) IsDue() bool {
 	return true
 }
 
+// Interrupt ends the read that waits, and those to come.
 func (f *Own) Interrupt() { f.end() }
 
+// Close closes the connection.
 func (f *Own) Close() error {
 	f.forget()
 	return f.reader.Close()
