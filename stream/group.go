@@ -110,7 +110,7 @@ func (s *groupSource) tellLoss(found loss.Finding) {
 
 // noteRound is called when a read has come back.
 func (s *groupSource) noteRound() {
-	if s.losses.Round() {
+	if s.losses.ReadDone() {
 		s.claimer.Request() // the caller may hold a lock
 	}
 }
@@ -173,7 +173,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 		return !s.unanswered.Load(), nil // the next fetch takes up what has been claimed
 	})
 	if err != nil {
-		s.losses.Trouble()
+		s.losses.ReadFailed()
 		s.unsure = true
 		return s.mend(ctx, err)
 	}
@@ -218,7 +218,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if s.last != resp.Beginning {
 		// In a stream that was made again within a millisecond, another entry can have
 		// its ID.
-		there, err := conn.HasEntry(ctx, s.client, s.stream, s.losses.Place(s.last), s.maxEntry)
+		there, err := conn.HasEntry(ctx, s.client, s.stream, s.losses.PlaceOf(s.last), s.maxEntry)
 		if err != nil {
 			return err
 		}

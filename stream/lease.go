@@ -22,7 +22,7 @@ func (s *groupSource) maintain(ctx context.Context) {
 }
 
 func (s *groupSource) claimOthers(ctx context.Context) {
-	s.losses.Skipped()
+	s.losses.TellSkipped()
 	s.note(ctx, &s.claimTrouble, "taking over what others have left", caught(func() error { return s.claimOrReap(ctx) }))
 	s.checkNamesake(ctx)
 }

@@ -112,7 +112,7 @@ func (s *logSource) fetch(ctx context.Context) (err error) {
 		find, err = s.losses.Inspect, nil
 	}
 	if err != nil {
-		s.losses.Distrust()
+		s.losses.ReadFailed()
 		return err
 	}
 	found, err := find(ctx)

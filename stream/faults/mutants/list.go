@@ -59,8 +59,8 @@ var mutants = []mutant{
 		name: "what a lost reply had brought is not taken up",
 		edits: []edit{{
 			"stream/group.go",
-			"\t\ts.losses.Trouble()\n\t\ts.unsure = true\n\t\treturn s.mend(ctx, err)\n",
-			"\t\ts.losses.Trouble()\n\t\treturn s.mend(ctx, err)\n",
+			"\t\ts.losses.ReadFailed()\n\t\ts.unsure = true\n\t\treturn s.mend(ctx, err)\n",
+			"\t\ts.losses.ReadFailed()\n\t\treturn s.mend(ctx, err)\n",
 		}},
 		tests: []tests{{inFaults, "TestSingleServer"}, {inStream, "TestGroupRepliesCut"}},
 	},

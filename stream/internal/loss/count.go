@@ -47,8 +47,8 @@ func (c *count) add(n int) {
 	}
 }
 
-// reconcile takes the number of the mark for what was read up to it, and returns what
-// is lost if less was.
+// reconcile takes the number of the mark for the entries that were read up to it, and returns
+// a loss if they were fewer.
 func (c *count) reconcile(at mark) (found Finding) {
 	switch {
 	case c.ordinal < 0:
@@ -61,7 +61,7 @@ func (c *count) reconcile(at mark) (found Finding) {
 	return found
 }
 
-// compare compares what was read, up to a place, with what the stream says.
+// compare holds the entries that were read, up to a place, against a survey of the stream.
 func (c *count) compare(from resp.Place, seen survey, resumed bool) (found Finding) {
 	gone := seen.gone()
 	switch {

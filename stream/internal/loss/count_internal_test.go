@@ -6,7 +6,7 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// What was read is compared with what the stream says was added, at every mark that
+// The entries that were read are compared with those that were added, at every mark that
 // is passed and whenever nothing is behind the place.
 func TestCount(t *testing.T) {
 	t.Parallel()

@@ -16,7 +16,7 @@ type Finding struct {
 	Back string
 }
 
-// Cause is what has happened.
+// Cause is how entries, or a place, were lost.
 type Cause uint8
 
 const (

@@ -31,8 +31,8 @@ type Group struct {
 // GroupFinder finds the losses of a consumer group: entries that the group will never read,
 // and a place of the group that the stream does not have any more.
 //
-// The goroutine of the consumer calls Begin, Trouble, Compare, Place and Remade, the claimer
-// Check and Skipped. Read, Guard and Round are called by the goroutine that reads: the
+// The goroutine of the consumer calls Begin, ReadFailed, Compare, PlaceOf and Remade, the claimer
+// Check and TellSkipped. Read, Guard and ReadDone are called by the goroutine that reads: the
 // consumer's or, while that waits, a lane's of a Runner.
 type GroupFinder struct {
 	of Group
@@ -148,8 +148,8 @@ func (f *GroupFinder) see(reply []any, err error) (*groupState, error) {
 	return at, err
 }
 
-// tell tells what was found, given what was seen the last time and a place that
-// the group has passed.
+// tell tells a loss that the state of the group shows, given the view of the last time and a
+// place that the group has passed.
 func (f *GroupFinder) tell(before groupView, place string, at *groupState) {
 	found := at.diagnose(before, place)
 	if found.Cause == None {
@@ -238,16 +238,16 @@ func (f *GroupFinder) Read(b resp.Batch) (last string) {
 	return f.last.ID
 }
 
-// Trouble takes note of a read that has failed: it may have brought entries that never
+// ReadFailed takes note of a read that has failed: it may have brought entries that never
 // arrived.
-func (f *GroupFinder) Trouble() {
+func (f *GroupFinder) ReadFailed() {
 	f.account.void()
 	f.troubled.Store(true)
 }
 
-// Place returns the place of the entry that was read last, if it has this ID, and else one
+// PlaceOf returns the place of the entry that was read last, if it has this ID, and else one
 // that is told by the ID alone.
-func (f *GroupFinder) Place(id string) resp.Place {
+func (f *GroupFinder) PlaceOf(id string) resp.Place {
 	if f.last.ID == id {
 		return f.last
 	}
@@ -284,7 +284,7 @@ func (f *GroupFinder) Compare(ctx context.Context) error {
 	}
 	found := seen.diagnose(f.last.ID, -1)
 	if found.Cause == None || found.Cause == Trimmed {
-		return nil // the others may have trimmed what was read
+		return nil // others may have trimmed entries that were read
 	}
 	found.Back = seen.last
 	f.Remade(true)
@@ -292,12 +292,12 @@ func (f *GroupFinder) Compare(ctx context.Context) error {
 	return nil
 }
 
-// Round takes note that a read has come back, and reports whether there is something for
-// Skipped to tell.
-func (f *GroupFinder) Round() (skipped bool) { return f.account.round() }
+// ReadDone takes note that a read has come back, and reports whether there is something for
+// TellSkipped to tell.
+func (f *GroupFinder) ReadDone() (skipped bool) { return f.account.round() }
 
-// Skipped tells of entries that the group has passed without giving them to a consumer.
-func (f *GroupFinder) Skipped() {
+// TellSkipped tells of entries that the group has passed without giving them to a consumer.
+func (f *GroupFinder) TellSkipped() {
 	if found := f.account.takeSkipped(); found.Cause != None {
 		f.of.Tell(found)
 	}

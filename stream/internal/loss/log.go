@@ -10,7 +10,7 @@ import (
 )
 
 // LogFinder finds the losses of a consumer in log mode: it has the place of the reader, and
-// holds what was read against what the server says of the stream.
+// holds the entries that were read against the state of the stream.
 //
 // Its lock, mu, guards all that follows it: entries may be read on a shared connection while
 // the goroutine of the consumer looks around. A loss that one of the two notices waits in
@@ -82,9 +82,8 @@ func (f *LogFinder) Look(ctx context.Context) (sound bool, err error) {
 	return f.missing.Cause == None && !f.vanished, nil
 }
 
-// survey looks at the stream, and at whether what it says agrees with what was
-// counted. It returns nil without the right to look: then what can be found out without it
-// is.
+// survey looks at the stream, and compares the count with it. It returns nil without the
+// right to look: the losses that reads show are found all the same.
 func (f *LogFinder) survey(ctx context.Context, from resp.Place, resumed bool) (*survey, error) {
 	seen, err := f.stream.survey(ctx, from)
 	if conn.Classify(err).Withheld {
@@ -112,7 +111,7 @@ func (f *LogFinder) noteLocked(found Finding) {
 		return
 	}
 	if found.Cause == Recreated {
-		// What was read of the other stream may be behind entries of it that were not.
+		// Entries that were read of the other stream may be behind some that were not.
 		f.known.cut(found.From)
 	}
 	f.missing = found
@@ -130,7 +129,7 @@ func (f *LogFinder) Find(ctx context.Context) (Finding, error) {
 	return found, nil
 }
 
-// Inspect finds out what it means that the entry at the place has gone.
+// Inspect finds the loss behind an entry at the place that has gone; it may be none.
 func (f *LogFinder) Inspect(ctx context.Context) (Finding, error) {
 	from := f.Place()
 	seen, err := f.stream.survey(ctx, from)
@@ -156,9 +155,9 @@ func (f *LogFinder) Inspect(ctx context.Context) (Finding, error) {
 	return found, nil
 }
 
-// Distrust forgets what the server has said of entries that were not read: another
-// one may answer from now on.
-func (f *LogFinder) Distrust() {
+// ReadFailed takes note of a read that has failed: another server may answer from now on, and
+// the number of entries that this one has told is not its own.
+func (f *LogFinder) ReadFailed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.count.mark = mark{}

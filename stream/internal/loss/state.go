@@ -44,11 +44,10 @@ func stateOf(reply []any, err error) (*groupState, error) {
 	return &at, nil
 }
 
-// groupView is what a consumer in group mode has seen of its group, and of the stream,
-// when it looked last.
+// groupView is the state of a group and its stream as a consumer saw it when it looked last.
 type groupView struct {
 	place   string // of the group; everything up to there was in order
-	read    int64  // Redis' count of what the group has read; -1 is not known, or not to be relied on
+	read    int64  // Redis' count of the entries that the group has read; -1 is not known, or not to be relied on
 	deleted string // the highest ID that was deleted by ID; empty is not known
 	added   int64  // entries that were ever added to the stream; 0 is not known
 	// kept is set once the count was written in a way that a restart keeps.
@@ -58,7 +57,7 @@ type groupView struct {
 // unseen is the view of a group that was not looked at yet.
 var unseen = groupView{read: -1}
 
-// view returns what is seen of the group.
+// view returns the state for the next look to compare with.
 func (at *groupState) view() groupView {
 	v := groupView{place: at.now, read: -1, deleted: at.deleted, added: max(0, at.added), kept: at.read >= 0}
 	if at.sure == 1 {
@@ -67,8 +66,8 @@ func (at *groupState) view() groupView {
 	return v
 }
 
-// diagnose says what was lost, given what was seen the last time and a place that the group
-// has passed.
+// diagnose returns the loss that the state shows, given the view of the last time and a place
+// that the group has passed.
 func (at *groupState) diagnose(before groupView, place string) Finding {
 	switch {
 	case at.added > 0 && at.added < before.added:
@@ -87,7 +86,7 @@ func (at *groupState) diagnose(before groupView, place string) Finding {
 	case at.found == "unread", at.found == "bound":
 		found := Finding{Cause: Trimmed, From: at.last, To: at.first, Count: at.lost, Exact: at.found == "unread"}
 		if at.first == "" && before.place != "" && before.place != at.last {
-			// What is left has been read already.
+			// The entries that are left have been read already.
 			found.From, found.To = before.place, at.last
 		}
 		return found
@@ -102,7 +101,7 @@ func (at *groupState) diagnose(before groupView, place string) Finding {
 		return Finding{Cause: Trimmed, From: at.last, To: at.deleted, Count: count}
 	case before.read >= 0 && at.read < 0 && resp.CompareIDs(at.last, place) > 0 &&
 		at.deleted == before.deleted && (at.deleted == resp.Beginning || resp.CompareIDs(at.deleted, before.place) < 0):
-		// Redis has lost count of what was read, and not because something was deleted.
+		// Redis has lost count of the entries that were read, and not because something was deleted.
 		return Finding{Cause: GroupMoved, From: place, To: at.last, Count: at.added - before.read}
 	}
 	return Finding{}

@@ -47,7 +47,7 @@ func (s Stream) infoByScript(ctx context.Context) (*redis.XInfoStream, error) {
 	return info, nil
 }
 
-// survey is what the server says of a stream at one moment.
+// survey is the state of a stream at one moment, as the server tells it.
 type survey struct {
 	missing bool
 	first   string // the first entry, "" if there is none
@@ -88,8 +88,8 @@ func (s Stream) survey(ctx context.Context, from resp.Place) (survey, error) {
 // max-deleted-entry-id (Redis 7.0).
 func (s survey) gone() int64 { return s.added - s.length }
 
-// diagnose says what was lost of a stream that was read up to position, the
-// ordinal-th entry that was ever added (-1 is not known), as far as the server can tell.
+// diagnose returns the loss of a reader of the stream that has read up to position, the
+// ordinal-th entry that was ever added (-1 is not known).
 func (s survey) diagnose(position string, ordinal int64) Finding {
 	switch {
 	case s.missing, s.last == resp.Beginning: // in the latter case nothing was added yet
@@ -104,7 +104,7 @@ func (s survey) diagnose(position string, ordinal int64) Finding {
 		}
 		return Finding{Cause: Replaced, From: position, To: s.first, Count: -1}
 	}
-	// All that the stream has is newer than what was read last.
+	// All that the stream has is newer than the entry that was read last.
 	found := Finding{Cause: Trimmed, From: position, To: s.first}
 	gone := s.gone()
 	switch {
@@ -118,7 +118,7 @@ func (s survey) diagnose(position string, ordinal int64) Finding {
 	case ordinal < 0:
 		found.Count = gone
 	case ordinal == gone:
-		return Finding{} // what was read, and no more
+		return Finding{} // the entries that were read, and no more
 	default:
 		found.Count, found.Exact = gone-ordinal, true
 	}
