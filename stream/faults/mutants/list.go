@@ -212,6 +212,11 @@ var mutants = []mutant{
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{
+		name:  "sets a group back that begins in the future",
+		edits: []edit{{"stream/internal/script/unread.lua", " and not string.find(last, '-18446744073709551615', 1, true)", ""}},
+		tests: []tests{{inScript, "TestUnreadLeavesAGroupThatBeginsInTheFuture"}},
+	},
+	{
 		name:  "does not notice that a stream has had fewer entries than before",
 		edits: []edit{{"stream/internal/loss/state.go", "case at.added > 0 && at.added < before.added:", "case at.added < 0:"}},
 		tests: []tests{{inFaults, "TestSilentLosses"}},
