@@ -50,7 +50,7 @@ var mutants = []mutant{
 		name: "reads from $ after a failure",
 		edits: []edit{
 			{"stream/internal/feed/feed.go", "\t\t\tf.eager = true\n\t\t\tf.reader.DropIfStale", "\t\t\tf.broken = true\n\t\t\tf.reader.DropIfStale"},
-			{"stream/internal/feed/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.Group == \"\" {\n\t\tf.broken, f.eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
+			{"stream/internal/feed/feed.go", "\tat := time.Now()\n\tvar b resp.Batch\n", "\tif f.broken && f.group == \"\" {\n\t\tf.broken, f.eager, from.ID = false, false, \"$\"\n\t}\n\tat := time.Now()\n\tvar b resp.Batch\n"},
 			{"stream/internal/feed/feed.go", "\tlooked time.Time\n}", "\tlooked time.Time\n\tbroken bool\n}"},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
