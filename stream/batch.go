@@ -9,6 +9,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/batch"
+	"millrace/stream/internal/contain"
 )
 
 // BatchHandler processes several messages at once, in the order of the stream: a
@@ -156,23 +158,45 @@ func perMessage(err error, messages int) []error {
 // errStray is the failure of an entry whose middleware has lost its context.
 var errStray = errors.New("the batch handler was called with a context that is not made from the one that the middleware was given; hand that on")
 
+// memberKey is the key of an entry's [batch.Member] in its context.
+type memberKey struct{}
+
 // batched returns, for a configuration, a handler of one message that puts it into a
 // batch, and waits for its result.
 func batched[T any](handle BatchHandler[T]) func(*config) Handler[T] {
 	return func(c *config) Handler[T] {
-		c.handleBatch = func(ctx context.Context, messages []any) error {
-			batch := make([]*Message[T], len(messages))
+		c.handleBatch = func(ctx context.Context, messages []any) ([]error, error) {
+			list := make([]*Message[T], len(messages))
 			for i, msg := range messages {
-				batch[i] = msg.(*Message[T])
+				list[i] = msg.(*Message[T])
 			}
-			return handle(ctx, batch)
+			return resultOf(len(list), func() error { return handle(ctx, list) })
 		}
 		return func(ctx context.Context, msg *Message[T]) error {
-			p, ok := ctx.Value(pieceKey{}).(*piece)
+			member, ok := ctx.Value(memberKey{}).(*batch.Member)
 			if !ok {
 				return errStray
 			}
-			return p.of.add(ctx, p, msg)
+			return member.Add(ctx, msg)
 		}
 	}
+}
+
+// resultOf handles a batch of so many messages, and returns the error of each of them, or
+// nil and one for all, also of a panic.
+func resultOf(messages int, handle func() error) (each []error, failure error) {
+	defer func() {
+		if value := recover(); value != nil {
+			each, failure = nil, newPanicError(value)
+		}
+	}()
+	failure = contain.Harmless(handle())
+	if each = perMessage(failure, messages); each != nil {
+		return each, failure
+	}
+	var partial *BatchError
+	if errors.As(failure, &partial) {
+		failure = fmt.Errorf("the batch handler told of %d messages, of a batch of %d; give Partial one error for each", len(partial.Errs), messages)
+	}
+	return nil, failure
 }

@@ -115,7 +115,7 @@ func TestAServerThatStandsStillHoldsUpNoOther(t *testing.T) {
 			t.Parallel()
 			still, well := streamtest.StartRedis(t), streamtest.StartRedis(t)
 			var r stream.Runner
-			var beside tally
+			var beside Counts
 			for _, name := range topicNames(20) {
 				r.Add(mode.make(t, still.Client(), name, beside.Handle))
 				addTo(t, still.Client(), name, 1)
@@ -159,7 +159,7 @@ func TestANodeThatStandsStillHoldsUpNoOther(t *testing.T) {
 				tag = fmt.Sprint("well", i)
 			}
 			var r stream.Runner
-			var beside tally
+			var beside Counts
 			on := func(tag string, n int) (names []string) {
 				for i := range n {
 					names = append(names, fmt.Sprintf("{%s}:%d", tag, i))

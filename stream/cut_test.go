@@ -116,7 +116,7 @@ func addOfSize(t *testing.T, client *redis.Client, topic string, entries, size i
 
 // attempts is a handler that counts, by stream and ID, and notes the attempts.
 type attempts struct {
-	tally
+	Counts
 	mu   sync.Mutex
 	most int64
 }
@@ -125,7 +125,7 @@ func (a *attempts) Handle(ctx context.Context, msg *stream.Message[order]) error
 	a.mu.Lock()
 	a.most = max(a.most, msg.Deliveries)
 	a.mu.Unlock()
-	return a.tally.Handle(ctx, msg)
+	return a.Counts.Handle(ctx, msg)
 }
 
 // A reply that is cut because it is too large is not asked for again as it was, for ever.

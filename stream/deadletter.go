@@ -16,6 +16,7 @@ import (
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/window"
 )
 
 // The fields that a dead letter has besides those of the original entry, which
@@ -68,7 +69,7 @@ func (e *DeadLetterError) target(stream string) string {
 // deadLetter is a dead letter on its way: the entry, where it goes, the fields that
 // it gets, and how the delivery ended that has brought it.
 type deadLetter struct {
-	one    *item
+	one    *window.Item
 	entry  Entry
 	client redis.UniversalClient // nil is the consumer's own
 	target string

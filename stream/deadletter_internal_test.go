@@ -18,6 +18,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/task"
+	"millrace/stream/internal/window"
 	"millrace/stream/streamtest"
 )
 
@@ -96,14 +97,15 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 		dead.Client = client
 	}
 	e := &engine{stream: l.stream, client: client, group: l.group, identity: Identity{Label: l.owner, Group: l.owner}, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	r := &run{engine: e, client: client, conns: conn.NewClients(1), window: newWindow(limits{}, l.group), carrying: task.NewLock()}
+	r := &run{engine: e, client: client, conns: conn.NewClients(1), carrying: task.NewLock()}
+	r.openWindow()
 	defer r.conns.Close()
 	var from source = &logSource{run: r}
 	if l.group {
 		from = &groupSource{run: r, group: l.owner, name: "me", renewal: task.NewLock()}
 	}
 	begun := time.Now()
-	settled, err := from.writeLetter(ctx, r.newDeadLetter(&delivery{it: &item{id: l.id}, entry: *entry}, dead, dead, 0))
+	settled, err := from.writeLetter(ctx, r.newDeadLetter(&delivery{it: &window.Item{ID: l.id}, entry: *entry}, dead, dead, 0))
 	if err != nil || log.Len() > 0 {
 		t.Fatalf("%v, and in the log: %s", err, &log)
 	}

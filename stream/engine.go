@@ -12,11 +12,13 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
+	"millrace/stream/internal/batch"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/feed"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
+	"millrace/stream/internal/window"
 )
 
 // engine runs one consumer, whatever its type. What changes is in a run, but for the
@@ -49,13 +51,17 @@ type run struct {
 	store  offset.Store
 	conn   *conn.Client // of the client
 	conns  *conn.Clients
-	window *window
+	window *window.Window
+	mark   *window.LowMark // the window's ledger in log mode
+	leases *window.Leases  // the same in group mode
 	source source
 	// settler has one settling on its way while the next entries are processed,
 	// renewer renews the leases from time to time, and then requests claimer, which claims
 	// entries of other consumers: leases are renewed however long a claim takes.
 	settler, renewer, claimer task.Task
 	letters                   *letters
+	// newWorker starts a worker. It is set before anything is read.
+	newWorker func()
 	// settling is held while something is settled, carrying while a large entry that
 	// is not kept in memory passes through here.
 	settling, carrying task.Lock
@@ -81,13 +87,13 @@ type source interface {
 	fetch(ctx context.Context) error
 	// begin makes an entry ready to be delivered once more. It reports false if
 	// it is not to be, and has then taken it back from the worker.
-	begin(ctx context.Context, it *item) bool
+	begin(ctx context.Context, it *window.Item) bool
 	// writeLetter writes an entry to its dead-letter stream, in one try. It reports whether
 	// that has settled it, too. With ErrClaimed the entry is another consumer's, with
 	// errGone there is nothing left to write.
 	writeLetter(ctx context.Context, letter *deadLetter) (settled bool, err error)
 	// settle records, once, that the processing of entries has ended.
-	settle(ctx context.Context, ended []*item) error
+	settle(ctx context.Context, ended []*window.Item) error
 	// maintain does what there is to do from time to time while the consumer runs; attend
 	// has it asked for. claimOthers takes over what others have left.
 	maintain(ctx context.Context)
@@ -104,19 +110,17 @@ type source interface {
 
 const startingWhat = "finding the place to start"
 
-// stopTimeout limits settling and handing back once the handlers have returned.
+// stopTimeout is how long the server may be silent while what is left is settled and handed
+// back, once the handlers have returned.
 const stopTimeout = time.Second
 
 func (e *engine) run(parent context.Context) (err error) {
 	ctx, fail := context.WithCancelCause(parent)
-	r := &run{
-		engine: e, window: e.newWindow(),
-		settling: task.NewLock(), carrying: task.NewLock(), storing: task.NewLock(),
-	}
-	r.window.assembler = newAssembler(r.window, &e.config)
+	r := &run{engine: e, settling: task.NewLock(), carrying: task.NewLock(), storing: task.NewLock()}
+	r.openWindow()
 	e.meter.begin(r)
 	defer func() {
-		r.window.close()
+		r.window.Close()
 		e.meter.end(err)
 		fail(nil)
 	}()
@@ -136,19 +140,34 @@ func (e *engine) run(parent context.Context) (err error) {
 	}
 	e.meter.update(func(m *meter) { m.started = true })
 	defer func() { e.log().Info("consumer stopped") }()
-	until := r.consume(ctx, fail)
+	ended := r.consume(ctx, fail)
 	if parent.Err() == nil {
 		return context.Cause(ctx) // what no waiting can mend
 	}
-	return r.stop(ctx, until)
+	return r.stop(ctx, ended)
 }
 
-func (e *engine) newWindow() *window {
-	l := e.limits(e.group)
-	if e.orderKey != nil {
-		l.key = &orderKeys{stream: e.stream, key: e.orderKey}
+// openWindow makes the window of the run.
+func (r *run) openWindow() {
+	l := r.limits(r.group)
+	if r.orderKey != nil {
+		l.Key = &orderKeys{stream: r.stream, key: r.orderKey}
 	}
-	return newWindow(l, e.group)
+	h := window.Hooks{
+		Settle:      r.settler.Request,
+		StartWorker: func() { r.newWorker() },
+		LetterTaken: func() { r.letters.sweeper.Request() },
+	}
+	if r.group {
+		r.window, r.leases = window.NewLeased(l, h)
+	} else {
+		r.window, r.mark = window.NewMarked(l, h)
+	}
+	if r.handleBatch != nil {
+		r.window.Gather(batch.Settings{
+			Handle: r.handleBatch, Size: r.bulk, Wait: r.bulkWait, Limit: r.batches, Ordered: l.Serial,
+		})
+	}
 }
 
 // connect makes the clients of the run.
@@ -164,9 +183,11 @@ func (r *run) connect() (err error) {
 	return err
 }
 
-// stop settles what is left. What stopped the consumer must not stop this too.
-func (r *run) stop(ctx context.Context, until time.Time) error {
-	stopping, cancel := context.WithDeadline(context.WithoutCancel(ctx), until)
+// stop settles what is left. What stopped the consumer must not stop this too. Many
+// consumers of a Runner that stop together wait for each other's commands, and a server that
+// stands still is waited for no longer by many than by one.
+func (r *run) stop(ctx context.Context, ended time.Time) error {
+	stopping, cancel := task.Patience(context.WithoutCancel(ctx), stopTimeout, ended)
 	defer cancel()
 	settle := func() error { return caught(func() error { return r.source.stop(stopping) }) }
 	err := settle()
@@ -177,10 +198,10 @@ func (r *run) stop(ctx context.Context, until time.Time) error {
 }
 
 // consume reads, processes and settles until ctx is done, and until the handlers in
-// flight have returned. It fails with an error that no waiting can mend, and returns the
-// time by which the stop has to be over.
-func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until time.Time) {
-	defer context.AfterFunc(ctx, r.window.stop)() // nothing more is begun
+// flight have returned. It fails with an error that no waiting can mend, and returns when
+// the last handler had returned.
+func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (ended time.Time) {
+	defer context.AfterFunc(ctx, r.window.Stop)() // nothing more is begun
 	handling, endHandling := r.handling(ctx)
 	defer endHandling()
 	// What has ended is settled, and what is held is kept, for as long as a
@@ -194,7 +215,6 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 			fail(err)
 		}
 	}
-	r.window.settle = r.settler.Request
 	r.renewer.Do = func() { r.source.maintain(tending) }
 	taking := task.WithWatchdog(tending, &r.claims)
 	r.claimer.Do = func() { r.source.claimOthers(taking) }
@@ -202,21 +222,21 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (until 
 	r.letters = newLetters(handling, r)
 	defer context.AfterFunc(ctx, r.letters.stop)()
 	var workers sync.WaitGroup
-	r.window.startWorker = func() { r.startWorker(ctx, handling, &workers) }
+	r.newWorker = func() { r.startWorker(ctx, handling, &workers) }
 	if err := r.read(ctx); err != nil {
 		fail(err)
 	}
 	r.source.interrupt()
-	r.window.stop() // no worker is started any more
+	r.window.Stop() // no worker is started any more
 	workers.Wait()
-	until = time.Now().Add(stopTimeout)
+	ended = time.Now()
 	r.letters.stop()
 	r.letters.finish()
 	stopTending()
 	r.settler.Stop()
 	r.renewer.Stop()
 	r.claimer.Stop()
-	return until
+	return ended
 }
 
 // handling returns the context of handlers: it ends the drain timeout after ctx.
@@ -282,7 +302,7 @@ func (r *run) take(b resp.Batch, at time.Time) (more bool) {
 		event := Read{Identity: r.identity, Entries: n, LastID: b.LastID()}
 		tell(r.engine, r.observers.read, func(o ReadObserver) { o.OnRead(event) })
 	}
-	more = r.window.addRead(b, at)
+	more = r.window.AddRead(b, at)
 	if n < fewEntries {
 		// The worker that was woken is next in line behind this goroutine, which would
 		// first send the next read: a third of the time that an entry takes from XADD
@@ -292,12 +312,12 @@ func (r *run) take(b resp.Batch, at time.Time) (more bool) {
 	return more
 }
 
-// awaitRoom waits until a batch fits into the window; it reports false if ctx is
+// AwaitRoom waits until a batch fits into the window; it reports false if ctx is
 // done before.
 func (r *run) awaitRoom(ctx context.Context) bool {
 	r.meter.update(func(m *meter) { m.reading = time.Time{} })
 	r.reads.End() // handlers take as long as they take
-	if !r.window.awaitRoom(ctx, r.reportFull) {
+	if !r.window.AwaitRoom(ctx, r.reportFull) {
 		return false
 	}
 	r.reads.Begin()
@@ -306,22 +326,22 @@ func (r *run) awaitRoom(ctx context.Context) bool {
 }
 
 // reportFull says that nothing more is read, and which entry is in the way.
-func (r *run) reportFull(id string, stands state, bytes int64) {
+func (r *run) reportFull(id string, stands window.State, bytes int64) {
 	how := "is at work"
-	if stands == waiting {
+	if stands == window.Waiting {
 		how = "failed, and waits to be delivered again"
-	} else if stands == writing {
+	} else if stands == window.Writing {
 		how = "waits for its dead letter to be written"
-	} else if stands != working {
+	} else if stands != window.Working {
 		how = "waits to be begun or settled"
 	}
 	what := "the window is full"
-	if bytes > int64(r.window.bytes/2) {
+	if bytes > int64(r.window.Bytes/2) {
 		what = "the window is full of large entries"
 	}
-	r.log().Warn("reading paused: "+what+" behind an entry that "+how, "entry_id", id, "window", r.window.size, "bytes", bytes, "window_bytes", r.window.bytes)
+	r.log().Warn("reading paused: "+what+" behind an entry that "+how, "entry_id", id, "window", r.window.Size, "bytes", bytes, "window_bytes", r.window.Bytes)
 	if len(r.observers.full) > 0 {
-		event := Full{Identity: r.identity, EntryID: id, Size: r.window.size, Bytes: bytes, SizeBytes: int64(r.window.bytes)}
+		event := Full{Identity: r.identity, EntryID: id, Size: r.window.Size, Bytes: bytes, SizeBytes: int64(r.window.Bytes)}
 		tell(r.engine, r.observers.full, func(o FullObserver) { o.OnFull(event) })
 	}
 }
@@ -388,7 +408,7 @@ func (r *run) persist(ctx context.Context, what string, do func(context.Context)
 			trouble = r.newOutage(what, r.log())
 		}
 		trouble.goesOn(err)
-		if !task.Sleep(ctx, task.Recovery.Delay(trouble.failures)) {
+		if !task.Sleep(ctx, task.Recovery.Delay(trouble.Failures)) {
 			return ctx.Err()
 		}
 		r.relocate(err) // once more: before, there may have been no other master

@@ -10,19 +10,20 @@ import (
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/window"
 )
 
 // begin fetches an entry that is delivered again, or was read without its fields,
 // and counts the delivery.
-func (s *groupSource) begin(ctx context.Context, it *item) bool {
-	if it.entry == nil {
-		if !it.uncounted {
+func (s *groupSource) begin(ctx context.Context, it *window.Item) bool {
+	if it.Entry == nil {
+		if !it.Uncounted {
 			// It may be what made a consumer crash: what is done is acked before, or
 			// it would be charged with that crash as well, and in the end be over the
 			// limit without a fault of its own.
 			_ = s.settleNow(ctx) // the only error is that ctx is done: then the stop acks
 		}
-		if !s.fetchAgain(ctx, it) || !s.window.queueUp(it) {
+		if !s.fetchAgain(ctx, it) || !s.leases.QueueUp(it) {
 			return false
 		}
 	}
@@ -31,15 +32,15 @@ func (s *groupSource) begin(ctx context.Context, it *item) bool {
 
 // fetchAgain fetches an entry that is delivered again, and counts the delivery. It
 // reports false if there is nothing to deliver.
-func (s *groupSource) fetchAgain(ctx context.Context, it *item) bool {
+func (s *groupSource) fetchAgain(ctx context.Context, it *window.Item) bool {
 	charge := 1
-	if it.uncounted {
+	if it.Uncounted {
 		charge = 0
 	}
 	var outcome string
 	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
 		outcome, err = s.beginAgain(ctx, it, charge)
-		if err == nil && outcome == "dropped" && !s.window.isDoubtful(it) {
+		if err == nil && outcome == "dropped" && !s.leases.IsDoubtful(it) {
 			// This consumer may have been removed from the group. Then it is taken back.
 			if err = s.renewSince(ctx, time.Now()); err == nil {
 				outcome, err = s.beginAgain(ctx, it, charge)
@@ -49,30 +50,30 @@ func (s *groupSource) fetchAgain(ctx context.Context, it *item) bool {
 	}, false)
 	switch {
 	case err != nil: // stopped
-		s.window.end(it, unread)
+		s.window.End(it, window.Unread)
 		return false
 	case outcome == "ours":
 		return true
-	case outcome == "dropped" && !s.window.isTaken(it):
+	case outcome == "dropped" && !s.window.IsTaken(it):
 		return s.fetchUnowned(ctx, it)
 	case outcome == "gone":
-		s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", it.id)
-		s.loseEntry(it.id)
+		s.log().Warn("entry lost: it is pending, but the stream no longer has it", "entry_id", it.ID)
+		s.loseEntry(it.ID)
 	default:
-		s.log().Info("entry given up before it was processed: another consumer has it", "entry_id", it.id)
+		s.log().Info("entry given up before it was processed: another consumer has it", "entry_id", it.ID)
 	}
-	s.window.forget(it)
+	s.window.Forget(it)
 	return false
 }
 
 // beginAgain runs the script that counts the delivery.
-func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (outcome string, err error) {
+func (s *groupSource) beginAgain(ctx context.Context, it *window.Item, charge int) (outcome string, err error) {
 	at := time.Now()
-	reply, err := script.Begin.Run(ctx, s.client, []string{s.stream}, s.group, s.name, it.id, charge, s.most()).Slice()
+	reply, err := script.Begin.Run(ctx, s.client, []string{s.stream}, s.group, s.name, it.ID, charge, s.most()).Slice()
 	switch {
 	case classify(err).Class == conn.Gone:
 		// The reader makes the group again, but may be waiting for us.
-		s.window.doubtAll()
+		s.leases.DoubtAll()
 		return "dropped", nil
 	case err != nil:
 		return "", err
@@ -80,9 +81,9 @@ func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (out
 	outcome, _ = reply[0].(string)
 	if outcome == "ours" {
 		count, _ := reply[1].(int64)
-		s.window.load(it, fetched(it.id, reply[2:]), count)
-		it.uncounted = false
-		s.window.noteRenewed([]string{it.id}, at)
+		s.leases.Load(it, fetched(it.ID, reply[2:]), count)
+		it.Uncounted = false
+		s.leases.NoteRenewed([]string{it.ID}, at)
 	}
 	return outcome, nil
 }
@@ -90,23 +91,23 @@ func (s *groupSource) beginAgain(ctx context.Context, it *item, charge int) (out
 // fetchUnowned fetches an entry whose group has gone, and with it the note that
 // the entry is ours. Nobody else knows of it either, so it is processed as long
 // as the stream has it.
-func (s *groupSource) fetchUnowned(ctx context.Context, it *item) bool {
+func (s *groupSource) fetchUnowned(ctx context.Context, it *window.Item) bool {
 	var found []any
 	err := s.persist(ctx, "fetching an entry to deliver it again", func(ctx context.Context) (err error) {
-		found, err = script.Fetch.Run(ctx, s.client, []string{s.stream}, it.id, s.most()).Slice()
+		found, err = script.Fetch.Run(ctx, s.client, []string{s.stream}, it.ID, s.most()).Slice()
 		return err
 	}, false)
 	switch {
 	case err != nil:
-		s.window.end(it, unread)
+		s.window.End(it, window.Unread)
 		return false
 	case len(found) == 0:
-		s.log().Warn("entry lost: the stream no longer has it", "entry_id", it.id)
-		s.loseEntry(it.id)
-		s.window.forget(it)
+		s.log().Warn("entry lost: the stream no longer has it", "entry_id", it.ID)
+		s.loseEntry(it.ID)
+		s.window.Forget(it)
 		return false
 	}
-	s.window.load(it, fetched(it.id, found), it.deliveries+1)
+	s.leases.Load(it, fetched(it.ID, found), it.Deliveries+1)
 	return true
 }
 
@@ -144,27 +145,27 @@ func fieldsOf(pairs []any) codec.Fields {
 func (s *groupSource) writeLetter(ctx context.Context, letter *deadLetter) (acked bool, err error) {
 	it, taken := letter.one, false
 	// If it is acked, or may be, it is so until it is forgotten.
-	defer func() { s.window.setMoving(it, acked || letter.unknown) }()
+	defer func() { s.leases.SetMoving(it, acked || letter.unknown) }()
 	err = s.writeDeadLetter(ctx, letter, func(ctx context.Context, letter *deadLetter) (bool, error) {
 		move := func() (string, error) {
-			s.window.setMoving(it, true)
-			return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.id)
+			s.leases.SetMoving(it, true)
+			return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.ID)
 		}
 		reply, err := move()
 		switch {
 		case err != nil:
 			letter.unknown = !foundPending(err) && (letter.unknown || !conn.NeverRan(ctx, err))
-		case reply == "dropped" && letter.unknown && !s.window.isDoubtful(it):
+		case reply == "dropped" && letter.unknown && !s.leases.IsDoubtful(it):
 			reply = "moved" // by the try before, whose reply was lost
-		case reply == "dropped" && !s.window.isDoubtful(it):
+		case reply == "dropped" && !s.leases.IsDoubtful(it):
 			// This consumer may have been removed from the group. Then it is taken back.
-			s.window.setMoving(it, false)
+			s.leases.SetMoving(it, false)
 			if err = s.renewSince(ctx, time.Now()); err == nil {
 				reply, err = move()
 			}
 		}
 		acked = reply == "moved"
-		taken = reply == "lost" || reply == "dropped" && s.window.isTaken(it)
+		taken = reply == "lost" || reply == "dropped" && s.window.IsTaken(it)
 		return acked || taken, err
 	})
 	if taken {
@@ -181,15 +182,15 @@ func foundPending(err error) bool {
 
 // settle acks entries that are still ours. XACK itself does not ask: late, it
 // would end an entry that another consumer is at work on.
-func (s *groupSource) settle(ctx context.Context, list []*item) error {
-	ids, late := s.window.split(list, time.Now().Add(-s.claimIdle/2))
+func (s *groupSource) settle(ctx context.Context, list []*window.Item) error {
+	ids, late := s.leases.Split(list, time.Now().Add(-s.claimIdle/2))
 	if len(late) > 0 {
 		limit := time.Now().Add(-s.claimIdle)
 		r, err := s.renew(ctx, late)
 		if err != nil && classify(err).Class != conn.Gone { // without a group there is nobody to take anything from
 			return err
 		}
-		r.lost = append(r.lost, s.window.claimable(r.dropped, limit)...)
+		r.lost = append(r.lost, s.leases.Claimable(r.dropped, limit)...)
 		for _, id := range late {
 			if slices.Contains(r.lost, id) {
 				s.log().Warn("entry finished, but another consumer has claimed it; the result does not count", "entry_id", id)

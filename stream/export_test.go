@@ -12,6 +12,7 @@ import (
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/window"
 )
 
 // FeedWith has a consumer in log mode read from next, without a server, until that
@@ -73,3 +74,21 @@ func (f *fakeFeed) Fetch(ctx context.Context, _ resp.Place, take feed.Sink, _ fe
 
 func (f *fakeFeed) Interrupt()   {}
 func (f *fakeFeed) Close() error { return nil }
+
+// Recounter returns a function that recounts the window of the run that is at work, or
+// was when it was called for the first time while there was one.
+func Recounter[T any](c *Consumer[T]) func() error {
+	var w *window.Window
+	return func() error {
+		m := &c.engine.meter
+		m.mu.Lock()
+		if m.run != nil {
+			w = m.run.window
+		}
+		m.mu.Unlock()
+		if w == nil {
+			return nil
+		}
+		return w.Check()
+	}
+}

@@ -88,7 +88,7 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 func (s *groupSource) watched() loss.Group {
 	g := loss.Group{
 		Stream: loss.Stream{Client: s.client, Name: s.stream, MaxEntry: s.maxEntry}, Group: s.group, Consumer: s.name,
-		Position: s.window.at, Tell: s.tellLoss,
+		Position: s.window.Position, Tell: s.tellLoss,
 	}
 	if s.config.start.after != nil {
 		g.Start = *s.config.start.after
@@ -103,7 +103,7 @@ func (s *groupSource) log() *slog.Logger {
 // tellLoss tells a loss, and takes note that reading goes on further back, if it does.
 func (s *groupSource) tellLoss(found loss.Finding) {
 	if found.Back != "" {
-		s.window.moveBack(found.Back)
+		s.window.MoveBack(found.Back)
 	}
 	s.reportLoss(s.log(), found)
 }
@@ -136,7 +136,7 @@ func (s *groupSource) start(ctx context.Context) error {
 	for _, group := range groups {
 		if group.Name == s.group {
 			s.last = group.LastDeliveredID
-			s.window.startAt(s.last)
+			s.window.StartAt(s.last)
 			if err := s.losses.Begin(ctx, s.made); err != nil {
 				return err
 			}
@@ -165,7 +165,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 	err = s.feed.Fetch(ctx, resp.Place{ID: ">"}, func(b resp.Batch, at time.Time) bool {
 		s.last = s.losses.Read(b)
 		more := s.take(b, at)
-		if ids := s.window.takeDoubles(); len(ids) > 0 {
+		if ids := s.leases.TakeDoubles(); len(ids) > 0 {
 			s.tellLoss(loss.Finding{Cause: loss.Replaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
 		}
 		return more
@@ -209,7 +209,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if classify(err).Class != conn.Gone {
 		return err
 	}
-	s.window.doubtAll()
+	s.leases.DoubtAll()
 	s.unsure = true
 	// If the stream is still the one we have read from, it goes on behind the
 	// last entry that was read here; others may be further, so that entries can
@@ -244,7 +244,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	s.noteLoss(1, found)
 	if from != s.last {
 		s.last = from
-		s.window.moveBack(from)
+		s.window.MoveBack(from)
 	}
 	s.log().Warn("the group was gone and has been made again: what was pending on consumers that do not run any more is lost", "from", from, "err", err)
 	return nil

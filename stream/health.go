@@ -60,13 +60,13 @@ func (e *engine) health() Health {
 	var reasons []string
 	say := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 	now := time.Now()
-	if m.run.window.isStopped() {
+	if m.run.window.IsStopped() {
 		h.Ready = false
 		say("stopping")
 	}
 	for _, o := range m.outages {
 		h.Ready = false
-		say("%s has been failing for %v: %s", o.what, now.Sub(o.since).Round(time.Second), o.err)
+		say("%s has been failing for %v: %s", o.what, now.Sub(o.Since).Round(time.Second), o.err)
 	}
 	reading := m.run.reads.Still(now)
 	switch silence := m.silence(e, now); {
@@ -90,7 +90,7 @@ func (e *engine) health() Health {
 		h.Live = h.Live && took < stuckAfter
 		say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))
 	}
-	if id, failing, stuck := m.run.window.stuck(now); stuck > stuckAfter {
+	if id, failing, stuck := m.run.window.Stuck(now); stuck > stuckAfter {
 		if failing {
 			h.Ready = false
 			say("nothing is read: the window has been full for %v behind entry %s, which fails", stuck.Round(time.Second), id)
@@ -112,28 +112,6 @@ func (e *engine) health() Health {
 // stuckReading is how long a try to read takes that is stuck. Two reads may have to come
 // back: one that is shared, and cannot be ended, comes before one's own.
 func (e *engine) stuckReading() time.Duration { return 2*e.block + stuckAfter }
-
-// stuck returns for how long the reader has waited for room without anything having
-// been settled, and the entry that is in the way.
-func (w *window) stuck(now time.Time) (id string, failing bool, since time.Duration) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	oldest := w.oldestLocked()
-	if !w.readerWaits || oldest == nil {
-		return "", false, 0
-	}
-	last := w.readerWaitsSince
-	if w.movedAt.After(last) {
-		last = w.movedAt
-	}
-	return oldest.id, oldest.failed, now.Sub(last)
-}
-
-func (w *window) isStopped() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.stopped
-}
 
 // Health returns whether everything that was added, and has a method Health like
 // this one, is well: live and ready if all are, and the reasons of all that have one,

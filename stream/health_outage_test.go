@@ -105,7 +105,7 @@ func outlastOutage(t *testing.T, direct *redis.Client, mode mode, state outageSt
 	if together > 0 {
 		var r stream.Runner
 		for _, name := range topicNames(together)[1:] {
-			r.Add(mode.make(t, client, name, new(tally).Handle))
+			r.Add(mode.make(t, client, name, new(Counts).Handle))
 		}
 		r.Add(consumer)
 		run, health = &r, r.Health
@@ -203,12 +203,12 @@ func TestHealthOfWhatIsStuck(t *testing.T) {
 				}
 				hanging := redis.NewClient(opts)
 				t.Cleanup(func() { _ = hanging.Close() })
-				consumers := []*stream.Consumer[order]{test.mode.make(t, hanging, orders.Name, new(tally).Handle)}
+				consumers := []*stream.Consumer[order]{test.mode.make(t, hanging, orders.Name, new(Counts).Handle)}
 				var run runner = consumers[0]
 				if test.together > 0 {
 					var r stream.Runner
 					for _, name := range topicNames(test.together)[1:] {
-						consumers = append(consumers, test.mode.make(t, hanging, name, new(tally).Handle))
+						consumers = append(consumers, test.mode.make(t, hanging, name, new(Counts).Handle))
 					}
 					for _, one := range consumers {
 						r.Add(one)

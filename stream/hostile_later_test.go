@@ -20,7 +20,7 @@ func TestErrorsThatPanicLater(t *testing.T) {
 		moody := redis.NewClient(optionsOf(client))
 		moody.AddHook(hook)
 		t.Cleanup(func() { _ = moody.Close() })
-		var handled tally
+		var handled Counts
 		var r stream.Runner
 		r.Add(mode.make(t, moody, "orders", handled.Handle))
 		stop := start(t, &r)

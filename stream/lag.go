@@ -80,19 +80,12 @@ func lagOf(found loss.Lag, err error) (Lag, error) {
 	return Lag{Time: ageOf(found.Oldest, time.Now()), Pending: found.Pending, entries: found.Entries, known: found.Known}, nil
 }
 
-// standing is where a window in log mode is: up to which entry was read, how many entries
-// that were, how many of them are not done, and the first of those.
-type standing struct {
-	position, oldest string
-	read, undone     int64
-}
-
 // standing returns where the Run at work is, or the stored offset.
 func (e *engine) standing(ctx context.Context) (at loss.Standing, err error) {
 	e.meter.update(func(m *meter) {
 		if m.run != nil {
-			w := m.run.window.standing()
-			at = loss.Standing{Run: m.runs, Position: w.position, Read: w.read, Undone: w.undone, Oldest: w.oldest}
+			w := m.run.mark.Standing()
+			at = loss.Standing{Run: m.runs, Position: w.Position, Read: w.Read, Undone: w.Undone, Oldest: w.Oldest}
 		}
 	})
 	if at.Position != "" {
@@ -108,18 +101,6 @@ func (e *engine) standing(ctx context.Context) (at loss.Standing, err error) {
 		id = from.ID
 	}
 	return loss.Standing{Position: id}, err
-}
-
-func (w *window) standing() standing {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	at := standing{position: w.position, oldest: w.oldestUndoneLocked(), read: w.read}
-	for _, it := range w.line[w.ended:] {
-		if it.state != done {
-			at.undone++
-		}
-	}
-	return at
 }
 
 // lagOfGroup returns what gives the lag in group mode.

@@ -34,7 +34,7 @@ func TestStopWhileConnecting(t *testing.T) {
 					client := redis.NewClient(opts)
 					var r stream.Runner
 					for _, name := range topicNames(3) {
-						r.Add(mode.make(t, client, name, new(tally).Handle))
+						r.Add(mode.make(t, client, name, new(Counts).Handle))
 					}
 					stop := start(t, &r)
 					time.Sleep(at)

@@ -63,7 +63,7 @@ func (s *groupSource) claimFromOthers(ctx context.Context) (err error) {
 	}
 	if err == nil && full {
 		s.more = true
-		s.window.whenRoomToClaim(s.batchSize, s.claimer.Request)
+		s.leases.WhenRoomToClaim(s.batchSize, s.claimer.Request)
 	}
 	return err
 }
@@ -73,7 +73,7 @@ func (s *groupSource) note(ctx context.Context, trouble **outage, what string, e
 	switch {
 	case ctx.Err() != nil:
 	case classify(err).Class == conn.Gone:
-		s.window.doubtAll() // the reader makes it again
+		s.leases.DoubtAll() // the reader makes it again
 	case err != nil:
 		if *trouble == nil {
 			*trouble = s.newOutage(what, s.log())
@@ -87,12 +87,12 @@ func (s *groupSource) note(ctx context.Context, trouble **outage, what string, e
 // claimHandedBack takes over what consumers gave back when they stopped, and notes
 // if there may be more.
 func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
-	room := s.window.roomToClaim(s.batchSize)
+	room := s.leases.RoomToClaim(s.batchSize)
 	if room == 0 {
 		*full = true
 		return nil
 	}
-	defer s.window.watchLeaving()()
+	defer s.leases.WatchLeaving()()
 	at := time.Now()
 	reply, err := script.TakeHandedBack.Run(ctx, s.client, []string{s.stream}, s.group, s.name, script.HandedBackTo, room).Slice()
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
 	ids, vanished := texts(reply[0]), texts(reply[1])
 	*full = len(ids)+len(vanished) == room
 	s.noteGone(vanished)
-	if n := s.window.addClaimed(ids, false, at); n > 0 {
+	if n := s.leases.AddClaimed(ids, false, at); n > 0 {
 		s.log().Info("took over entries that a consumer handed back", "entries", n)
 		s.noteClaimed(n, true)
 	}
@@ -120,9 +120,9 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 			s.noteClaimed(taken, false)
 		}
 	}()
-	defer s.window.watchLeaving()()
+	defer s.leases.WatchLeaving()()
 	for {
-		room := s.window.roomToClaim(s.batchSize)
+		room := s.leases.RoomToClaim(s.batchSize)
 		if room == 0 {
 			*full = true
 			return nil
@@ -134,7 +134,7 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 			s.cursor = resp.Beginning
 			return fmt.Errorf("claiming what has been idle: %w", err)
 		}
-		taken += s.window.addClaimed(texts(reply[1]), false, at)
+		taken += s.leases.AddClaimed(texts(reply[1]), false, at)
 		s.noteGone(texts(reply[2]))
 		last, _ := reply[0].(string)
 		if last == "" {

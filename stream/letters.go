@@ -96,7 +96,6 @@ func newLetters(handling context.Context, r *run) *letters {
 		},
 	}
 	l.sweeper.Do = l.sweep
-	r.window.letterTaken = l.sweeper.Request
 	return l
 }
 
@@ -104,8 +103,8 @@ func newLetters(handling context.Context, r *run) *letters {
 // was tried, or soon: the log usually tells of an entry before the next one is handled,
 // and many failures are no faster than the server of their letters.
 func (l *letters) post(letter *deadLetter) {
-	if !l.window.hold(letter.one) {
-		defer l.window.forget(letter.one) // also if an observer ends this goroutine
+	if !l.window.Hold(letter.one) {
+		defer l.window.Forget(letter.one) // also if an observer ends this goroutine
 		l.noteEnd(letter.one, OutcomeClaimed, letter.failure, letter.took)
 		return
 	}
@@ -168,7 +167,7 @@ func (l *letters) write(box *letterbox) {
 			return
 		}
 		switch {
-		case l.window.isTaken(letter.one):
+		case l.window.IsTaken(letter.one):
 			l.tried(box, letter, false, ErrClaimed)
 		case l.isOver(letter):
 			l.tried(box, letter, false, context.Canceled)
@@ -224,7 +223,7 @@ func (l *letters) tried(box *letterbox, letter *deadLetter, settled bool, err er
 	ended := err == nil || err == ErrClaimed || errors.Is(err, errGone) //nolint:errorlint // our own, never wrapped
 	if !ended && !l.isOver(letter) {
 		box.trouble.goesOn(err)
-		l.window.writeFailed(letter.one)
+		l.window.WriteFailed(letter.one)
 		if l.later(box, letter) {
 			return
 		}
@@ -308,9 +307,9 @@ func (l *letters) end(letter *deadLetter, settled bool, err error) {
 		return nil
 	})
 	if settled || outcome == OutcomeClaimed {
-		l.window.forgetWritten(it)
+		l.window.ForgetWritten(it)
 	} else {
-		l.window.written(it, outcome.state())
+		l.window.Written(it, outcome.state())
 	}
 }
 
@@ -321,7 +320,7 @@ func (l *letters) sweep() {
 	for _, box := range l.boxes {
 		for _, list := range []*[]*deadLetter{&box.fresh, &box.failed} {
 			*list = slices.DeleteFunc(*list, func(letter *deadLetter) bool {
-				if !l.window.isTaken(letter.one) {
+				if !l.window.IsTaken(letter.one) {
 					return false
 				}
 				lost[box] = append(lost[box], letter)
@@ -359,78 +358,4 @@ func (l *letters) finish() {
 		}
 		box.trouble.abandon()
 	}
-}
-
-// hold takes an entry from its worker whose dead letter is to be written. It reports
-// false if another consumer has claimed the entry.
-func (w *window) hold(it *item) bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if it.taken {
-		return false
-	}
-	w.clearCauseLocked(it, false)
-	w.returnedLocked(it)
-	it.state = writing
-	w.writing++
-	if !w.serial { // else the messages behind it in its batch wait, too
-		w.leaveBatchLocked(it)
-	}
-	return true
-}
-
-// writeFailed notes that the dead letter of an entry could not be written.
-func (w *window) writeFailed(it *item) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !it.failed && w.newlyEndedLocked() > 0 {
-		w.settle() // how long the entry stays is not known
-	}
-	it.failed = true
-}
-
-// written takes an entry back that was held for its dead letter.
-func (w *window) written(it *item, to state) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if !w.endWritingLocked(it) {
-		return
-	}
-	it.state = to
-	if to == done {
-		w.endedLocked(it)
-		if w.working == 0 && w.newlyEndedLocked() > 0 {
-			w.settleWithinLocked(idleSettleTime)
-		}
-	}
-	w.passedLocked()
-}
-
-// forgetWritten is written for an entry that is settled already, or another
-// consumer's.
-func (w *window) forgetWritten(it *item) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.endWritingLocked(it) {
-		w.forgetLocked(it)
-		w.passedLocked()
-	}
-}
-
-// passedLocked has the entries begun that were kept behind a dead letter.
-func (w *window) passedLocked() {
-	if w.serial {
-		w.wakeLocked(w.countReadyLocked())
-	}
-}
-
-// endWritingLocked reports false if the entry has left the window already.
-func (w *window) endWritingLocked(it *item) bool {
-	w.countLocked(it)
-	if it.taken {
-		w.unloadLocked(it)
-		return false
-	}
-	w.writing--
-	return true
 }

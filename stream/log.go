@@ -13,6 +13,7 @@ import (
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
+	"millrace/stream/internal/window"
 )
 
 // logSource is log mode: XREAD from an offset that the store keeps.
@@ -86,7 +87,7 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 
 func (s *logSource) setPlace(from resp.Place) {
 	s.losses.SetPlace(from)
-	s.window.startAt(from.ID)
+	s.window.StartAt(from.ID)
 }
 
 func (s *logSource) fetch(ctx context.Context) (err error) {
@@ -138,8 +139,8 @@ func (s *logSource) take(b resp.Batch, at time.Time) (more bool) {
 	return s.run.take(b, at) && sound
 }
 
-func (s *logSource) begin(_ context.Context, it *item) bool {
-	it.deliveries++
+func (s *logSource) begin(_ context.Context, it *window.Item) bool {
+	it.Deliveries++
 	return true
 }
 
@@ -148,8 +149,8 @@ func (s *logSource) writeLetter(ctx context.Context, letter *deadLetter) (settle
 }
 
 // settle saves the offset of the last of entries that follow each other.
-func (s *logSource) settle(ctx context.Context, ended []*item) error {
-	if err := s.save(ctx, ended[len(ended)-1].id); err != nil {
+func (s *logSource) settle(ctx context.Context, ended []*window.Item) error {
+	if err := s.save(ctx, ended[len(ended)-1].ID); err != nil {
 		return fmt.Errorf("saving the offset %q: %w", s.label, err)
 	}
 	return nil

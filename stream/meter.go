@@ -10,6 +10,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/loss"
+	"millrace/stream/internal/window"
 )
 
 // meter keeps what the Stats and the Health of a consumer are made of, over all of
@@ -29,7 +30,7 @@ type meter struct {
 	ended   error
 	started bool // the place to start has been found
 	// tally is of the runs before.
-	tally
+	window.Counts
 	claimed, handedBack, lost, reconnects int64
 
 	// lastRead is when a read came back without an error, reading since when one is
@@ -41,47 +42,6 @@ type meter struct {
 	rival rival
 
 	lag loss.LagCounter // has a lock of its own
-}
-
-// tally is what a window counts, and where it is.
-type tally struct {
-	outcomes          [outcomes]int64
-	read, redelivered int64
-	// position is the last entry that was read, or where reading began, settledAt
-	// the saved offset.
-	position, settledAt string
-	// full is set when the last read brought all that it may: there may be more.
-	full bool
-	// handledAt is when lastHandled ended. The clock is not asked for every entry:
-	// it is asked when a worker finds nothing to do, and when something is settled;
-	// noted is how many had been handled then.
-	lastHandled string
-	handledAt   time.Time
-	noted       int64
-	// oldest is the first entry that is not done; it is looked for when asked.
-	oldest string
-}
-
-func (t *tally) noteTime() {
-	if n := t.outcomes[OutcomeHandled]; n != t.noted {
-		t.noted, t.handledAt = n, time.Now()
-	}
-}
-
-// plus returns the tally of earlier runs and of the one that followed them.
-func (t tally) plus(next tally) tally {
-	for i := range t.outcomes {
-		next.outcomes[i] += t.outcomes[i]
-	}
-	next.read += t.read
-	next.redelivered += t.redelivered
-	if next.position == "" { // it found no place to begin
-		next.position, next.settledAt, next.full, next.oldest = t.position, t.settledAt, t.full, t.oldest
-	}
-	if next.lastHandled == "" {
-		next.lastHandled, next.handledAt = t.lastHandled, t.handledAt
-	}
-	return next
 }
 
 // lastError is the last thing that went wrong: something that was tried again, or an
@@ -118,9 +78,9 @@ func (m *meter) begin(r *run) {
 func (m *meter) end(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.tally = m.plus(m.run.window.tallied())
+	m.Counts = m.Plus(m.run.window.Counted())
 	if m.run.group {
-		m.oldest = "" // it was handed back
+		m.Oldest = "" // it was handed back
 	}
 	m.run, m.since, m.ended = nil, time.Time{}, err
 }
@@ -179,7 +139,7 @@ func (o *outage) goesOn(err error) {
 	}
 	err = explain(err)
 	o.add(o.log, o.what, err)
-	begins := o.failures == 1
+	begins := o.Failures == 1
 	o.meter.update(func(m *meter) {
 		o.err = err
 		if begins {
@@ -195,7 +155,7 @@ func (o *outage) goesOn(err error) {
 
 // ends notes that it works, and logs that if it did not before.
 func (o *outage) ends() {
-	if o == nil || o.failures == 0 {
+	if o == nil || o.Failures == 0 {
 		return
 	}
 	o.over(o.log, o.what)
@@ -208,7 +168,7 @@ func (o *outage) ends() {
 
 // abandon is for when nobody tries any more.
 func (o *outage) abandon() {
-	if o == nil || o.failures == 0 {
+	if o == nil || o.Failures == 0 {
 		return
 	}
 	o.meter.update(func(m *meter) {
@@ -218,5 +178,5 @@ func (o *outage) abandon() {
 }
 
 func (o *outage) event() Trouble {
-	return Trouble{Identity: o.identity, What: o.what, Err: o.err, Failures: o.failures, Since: o.since}
+	return Trouble{Identity: o.identity, What: o.what, Err: o.err, Failures: o.Failures, Since: o.Since}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/task"
 )
 
 // Observer is told what happens in a consumer, so that metrics and traces can be
@@ -287,7 +288,7 @@ func tellOne[O, E any](e *engine, one O, event E, call func(O, E)) {
 // entry.
 func (e *engine) complain(err error) {
 	now, last := time.Now().UnixNano(), e.meter.panicked.Load()
-	if last != 0 && now-last < int64(incidentLogInterval) || !e.meter.panicked.CompareAndSwap(last, now) {
+	if last != 0 && now-last < int64(task.LogInterval) || !e.meter.panicked.CompareAndSwap(last, now) {
 		return
 	}
 	log := e.log()

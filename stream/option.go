@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/window"
 )
 
 // Option changes how a consumer or a producer works from its default. The
@@ -103,7 +104,7 @@ type config struct {
 	bulkWait time.Duration
 	batches  int
 	// handleBatch is the batch handler, without its type.
-	handleBatch func(ctx context.Context, messages []any) error
+	handleBatch func(ctx context.Context, messages []any) (each []error, failure error)
 
 	// Group mode only.
 	consumerName  string
@@ -140,31 +141,31 @@ func defaults(r role, stream string) config {
 }
 
 // limits returns what the options say about the window.
-func (c *config) limits(group bool) limits {
-	l := limits{
+func (c *config) limits(group bool) window.Limits {
+	l := window.Limits{
 		// Batches that are processed, being settled, and read ahead, one more because
 		// they do not end at the same time (with two in all, reading waits for the
 		// settling, and a fast consumer loses a twentieth), and what the workers have.
-		size:       4*c.batchSize + c.concurrency,
-		bytes:      c.windowBytes,
-		every:      c.batchSize,
-		maxWorkers: c.concurrency,
-		interval:   c.interval,
-		serial:     !group && !c.ordered && (c.concurrency == 1 || c.role&batchConsumer != 0),
-		probing:    !c.patient,
-		pause:      c.backoff.Min,
+		Size:       4*c.batchSize + c.concurrency,
+		Bytes:      c.windowBytes,
+		Every:      c.batchSize,
+		MaxWorkers: c.concurrency,
+		Interval:   c.interval,
+		Serial:     !group && !c.ordered && (c.concurrency == 1 || c.role&batchConsumer != 0),
+		Probing:    !c.patient,
+		Pause:      c.backoff.Min,
 	}
 	if group {
 		// What one consumer of a group holds, the others do not get.
-		l.size -= 2 * c.batchSize
+		l.Size -= 2 * c.batchSize
 	}
 	if c.window != nil {
-		l.size = *c.window
+		l.Size = *c.window
 	}
 	if c.every != nil {
-		l.every = *c.every
+		l.Every = *c.every
 	}
-	l.batch = min(c.batchSize, l.size)
+	l.Batch = min(c.batchSize, l.Size)
 	return l
 }
 

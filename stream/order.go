@@ -52,7 +52,7 @@ type orderKeys struct {
 	shown sync.Pool
 }
 
-func (o *orderKeys) of(entry *resp.Entry) (key string) {
+func (o *orderKeys) Of(entry *resp.Entry) (key string) {
 	_ = isolated(func() error {
 		key = o.ask(entry)
 		return nil
@@ -60,7 +60,7 @@ func (o *orderKeys) of(entry *resp.Entry) (key string) {
 	return key
 }
 
-func (o *orderKeys) ofAll(entries []resp.Entry, set func(i int, key string)) {
+func (o *orderKeys) OfAll(entries []resp.Entry, set func(i int, key string)) {
 	for next := 0; next < len(entries); {
 		_ = isolated(func() error { // once, but for entries with which it does not return
 			for next < len(entries) {

@@ -1,6 +1,10 @@
 package stream
 
-import "fmt"
+import (
+	"fmt"
+
+	"millrace/stream/internal/window"
+)
 
 // Outcome is what became of an entry that was delivered. See the package
 // documentation, "Delivery".
@@ -47,15 +51,18 @@ func (o Outcome) String() string {
 }
 
 // state returns where the window has an entry after the outcome.
-func (o Outcome) state() state {
+func (o Outcome) state() window.State {
 	switch o {
 	case OutcomeHeld:
-		return waiting
+		return window.Waiting
 	case OutcomeParked:
-		return parked
+		return window.Parked
 	case OutcomeInterrupted, OutcomeClaimed:
-		return interrupted
+		return window.Interrupted
 	default:
-		return done
+		return window.Done
 	}
 }
+
+// The window counts outcomes as numbers, and knows one of them.
+var _ = [1]int{}[OutcomeHandled-Outcome(window.Handled)]

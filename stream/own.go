@@ -12,6 +12,7 @@ import (
 
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/window"
 )
 
 // ownPending is the pending entries on this consumer's own name that are not in the
@@ -90,14 +91,14 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 	if s.unanswered.Load() {
 		return nil // a claim that was on its way has failed: its losses are told apart
 	}
-	defer s.window.watchLeaving()()
+	defer s.leases.WatchLeaving()()
 	o, taken := &s.own, 0
 	defer func() {
 		if taken > 0 && o.claimed {
 			s.noteClaimed(taken, false)
 		}
 	}()
-	room, more := s.window.roomForOwn(), true
+	room, more := s.leases.RoomForOwn(), true
 	// Some are in the window already. Only where many are, long lists are worth their
 	// bytes.
 	for count := max(room, 20); more; count *= 2 {
@@ -121,11 +122,11 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 		}
 		seen := 0
 		for _, entry := range pending {
-			if room == 0 && !s.window.holds(entry.ID) {
+			if room == 0 && !s.leases.Holds(entry.ID) {
 				break
 			}
 			read := s.wasRead(entry.ID, entry.RetryCount)
-			n := s.window.addClaimed([]string{entry.ID}, read, at)
+			n := s.leases.AddClaimed([]string{entry.ID}, read, at)
 			room -= n
 			o.adopted += n
 			if !read {
@@ -142,7 +143,7 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 		more = room > 0
 	}
 	if s.own.open.Load() {
-		s.window.startOwn(o.from)
+		s.leases.StartOwn(o.from)
 		if !o.paged {
 			o.paged = true
 			s.log().Info("more is pending on this consumer than fits in its window: it is taken up page by page, and nothing new is read before the end of it")
@@ -168,7 +169,7 @@ func (s *groupSource) tookUp() {
 	o := &s.own
 	o.read = true
 	o.open.Store(false)
-	s.window.startOwn("")
+	s.leases.StartOwn("")
 	if o.adopted > 0 {
 		s.log().Info("took up entries that were pending on this consumer", "entries", o.adopted)
 	}
@@ -184,7 +185,7 @@ const returnPage = 100
 // window, and of the others as many as there is time for. The rest is claimed by others
 // once it is idle, or taken up by the next consumer of this name.
 func (s *groupSource) handBack(ctx context.Context) error {
-	for page := range slices.Chunk(s.window.toReturn(), returnPage) {
+	for page := range slices.Chunk(s.leases.ToReturn(), returnPage) {
 		if err := s.handBackPage(ctx, page); err != nil {
 			return err
 		}
@@ -204,9 +205,9 @@ func (s *groupSource) handBack(ctx context.Context) error {
 			s.log().Warn("stopped with entries pending on this consumer that it had not taken up, and no time to hand back: a consumer of the same name takes them up, or others claim them when they have been idle for the claim idle time", "first", pending[0].ID, "claim_idle", s.claimIdle)
 			return nil
 		}
-		page := make([]returned, len(pending))
+		page := make([]window.Returned, len(pending))
 		for i, entry := range pending {
-			page[i] = returned{entry.ID, s.isBehindRead(entry.ID, entry.RetryCount)}
+			page[i] = window.Returned{ID: entry.ID, Refund: s.isBehindRead(entry.ID, entry.RetryCount)}
 			from = resp.After(entry.ID)
 		}
 		if err := s.handBackPage(ctx, page); err != nil {
@@ -215,14 +216,14 @@ func (s *groupSource) handBack(ctx context.Context) error {
 	}
 }
 
-func (s *groupSource) handBackPage(ctx context.Context, page []returned) error {
+func (s *groupSource) handBackPage(ctx context.Context, page []window.Returned) error {
 	args := []any{s.group, s.name, script.HandedBackTo}
 	for _, one := range page {
 		refund := 0
-		if one.refund {
+		if one.Refund {
 			refund = 1
 		}
-		args = append(args, one.id, refund)
+		args = append(args, one.ID, refund)
 	}
 	reply, err := script.HandBack.Run(ctx, s.client, []string{s.stream}, args...).Slice()
 	if err != nil {

@@ -415,6 +415,16 @@ func TestOwnPendingEntriesAndRepliesCut(t *testing.T) {
 	}
 }
 
+// timeOf returns the time of a server, by which a consumer is idle.
+func timeOf(t *testing.T, client *redis.Client) time.Time {
+	t.Helper()
+	now, err := client.Time(t.Context()).Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return now
+}
+
 // The names of a hundred thousand consumers that died are removed a few at a time: another
 // client of the server waits for no more than the list of them.
 func TestManyNamesOfTheDead(t *testing.T) {
@@ -428,8 +438,8 @@ func TestManyNamesOfTheDead(t *testing.T) {
 		}
 	}
 	const claimIdle = 10 * time.Millisecond
-	made := time.Now()
-	eventually(t, "they are idle for long", func() bool { return time.Since(made) > 40*claimIdle })
+	made := timeOf(t, client)
+	eventually(t, "they are idle for long", func() bool { return timeOf(t, client).Sub(made) > 40*claimIdle })
 	if err := client.ConfigResetStat(t.Context()).Err(); err != nil {
 		t.Fatal(err)
 	}
@@ -477,8 +487,8 @@ func TestNamesOfTheDeadAfterAFailure(t *testing.T) {
 		}
 	}
 	const claimIdle = 10 * time.Millisecond
-	made := time.Now()
-	eventually(t, "they are idle for long", func() bool { return time.Since(made) > 40*claimIdle })
+	made := timeOf(t, client)
+	eventually(t, "they are idle for long", func() bool { return timeOf(t, client).Sub(made) > 40*claimIdle })
 	removals := &failing{is: stream.IsReap}
 	removals.left.Store(3)
 	hooked := failingClient(t, client, removals)

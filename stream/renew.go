@@ -9,12 +9,13 @@ import (
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/window"
 )
 
 // renewAll renews everything that was not for a third of the claim idle time.
 func (s *groupSource) renewAll(ctx context.Context) error {
 	since := time.Now().Add(-s.claimIdle / 3)
-	if len(s.window.toRenew(since)) == 0 {
+	if len(s.leases.ToRenew(since)) == 0 {
 		return nil
 	}
 	return s.renewSince(ctx, since)
@@ -27,30 +28,30 @@ func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
 		return err
 	}
 	defer s.renewal.Unlock()
-	dropped, kept, err := s.renewList(ctx, s.window.toRenew(since))
+	dropped, kept, err := s.renewList(ctx, s.leases.ToRenew(since))
 	if err != nil || len(dropped) == 0 {
 		return err
 	}
 	// Why, only all that is held can tell.
-	dropped, keptToo, err := s.renewList(ctx, s.window.toRenew(time.Now()))
+	dropped, keptToo, err := s.renewList(ctx, s.leases.ToRenew(time.Now()))
 	if err != nil {
 		return err
 	}
 	if kept.IsZero() { // else it is the older one
 		kept = keptToo
 	}
-	removed, ended := s.window.orphans(dropped, kept, time.Now().Add(-s.claimIdle))
+	removed, ended := s.leases.Orphans(dropped, kept, time.Now().Add(-s.claimIdle))
 	s.giveUp(ended)
 	return s.reclaim(ctx, removed)
 }
 
 // renewList renews entries. It returns those that are pending on nobody, and when the
 // first of those that are ours had been renewed before.
-func (s *groupSource) renewList(ctx context.Context, list []renewable) (dropped []string, kept time.Time, err error) {
+func (s *groupSource) renewList(ctx context.Context, list []window.Renewable) (dropped []string, kept time.Time, err error) {
 	for chunk := range slices.Chunk(list, 200) {
 		ids := make([]string, len(chunk))
 		for i, one := range chunk {
-			ids[i] = one.id
+			ids[i] = one.ID
 		}
 		r, err := s.renew(ctx, ids)
 		if err != nil {
@@ -59,16 +60,16 @@ func (s *groupSource) renewList(ctx context.Context, list []renewable) (dropped 
 		if at := r.oldest(chunk); kept.IsZero() || !at.IsZero() && at.Before(kept) {
 			kept = at
 		}
-		s.window.doubtGone(r.gone)
+		s.leases.DoubtGone(r.gone)
 		s.giveUp(r.lost)
 		dropped = append(dropped, r.dropped...)
 	}
 	return dropped, kept, nil
 }
 
-// giveUp gives up entries that are somebody else's.
+// GiveUp gives up entries that are somebody else's.
 func (s *groupSource) giveUp(ids []string) {
-	for _, id := range s.window.giveUp(ids, ErrClaimed) {
+	for _, id := range s.leases.GiveUp(ids, ErrClaimed) {
 		s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
 	}
 }
@@ -82,10 +83,10 @@ func (r renewal) has(id string) bool {
 }
 
 // oldest returns when the first of those that were renewed had been before.
-func (r renewal) oldest(of []renewable) (at time.Time) {
+func (r renewal) oldest(of []window.Renewable) (at time.Time) {
 	for _, one := range of {
-		if (at.IsZero() || one.at.Before(at)) && !r.has(one.id) {
-			at = one.at
+		if (at.IsZero() || one.At.Before(at)) && !r.has(one.ID) {
+			at = one.At
 		}
 	}
 	return at
@@ -104,30 +105,30 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (r renewal, err e
 	}
 	r.lost, r.dropped, r.gone = texts(reply[0]), texts(reply[1]), texts(reply[2])
 	// Not the others: one that has ended meanwhile would be acked as if it were ours.
-	s.window.noteRenewed(slices.DeleteFunc(slices.Clone(ids), r.has), at)
+	s.leases.NoteRenewed(slices.DeleteFunc(slices.Clone(ids), r.has), at)
 	return r, nil
 }
 
 // reclaim makes entries pending on this consumer again, which was removed from the
 // group with all that was, or the group with it. What it did not know of is lost; of
 // what the stream does not have, it is told when it would be delivered again.
-func (s *groupSource) reclaim(ctx context.Context, list []orphan) error {
+func (s *groupSource) reclaim(ctx context.Context, list []window.Orphan) error {
 	at := time.Now()
 	found := loss.Finding{Cause: loss.ConsumerRemoved, Count: -1}
 	for chunk := range slices.Chunk(list, 200) {
 		args := []any{s.group, s.name}
 		ids := make([]string, len(chunk))
 		for i, one := range chunk {
-			ids[i] = one.id
-			args = append(args, one.id, max(one.deliveries, 1))
+			ids[i] = one.ID
+			args = append(args, one.ID, max(one.Deliveries, 1))
 		}
 		gone, err := script.Reclaim.Run(ctx, s.client, []string{s.stream}, args...).StringSlice()
 		if err != nil {
 			return fmt.Errorf("taking back what was pending on this consumer: %w", err)
 		}
-		s.window.doubtGone(gone)
+		s.leases.DoubtGone(gone)
 		ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(gone, id) })
-		s.window.noteRenewed(ids, at)
+		s.leases.NoteRenewed(ids, at)
 		for _, id := range ids {
 			if found.From == "" || resp.CompareIDs(id, found.From) < 0 {
 				found.From = id
@@ -141,71 +142,4 @@ func (s *groupSource) reclaim(ctx context.Context, list []orphan) error {
 		s.tellLoss(found)
 	}
 	return nil
-}
-
-// renewable is an entry and when Redis was told of it.
-type renewable struct {
-	id string
-	at time.Time
-}
-
-// toRenew returns the entries that Redis was told of before the given time,
-// and that are still to be processed.
-func (w *window) toRenew(since time.Time) (list []renewable) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, it := range w.byID {
-		if it.state != done && !it.taken && it.renewed.Before(since) {
-			list = append(list, renewable{id, it.renewed})
-		}
-	}
-	// The script finds those together that follow each other.
-	return sortedByID(list, func(t renewable) string { return t.id })
-}
-
-// claimable returns which of the entries another consumer may have claimed since the
-// limit, if it is not known to be otherwise.
-func (w *window) claimable(ids []string, limit time.Time) (list []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, id := range ids {
-		if it := w.byID[id]; it != nil && it.claimable(limit) {
-			list = append(list, id)
-		}
-	}
-	return list
-}
-
-// orphan is an entry that is pending on nobody, and how often it was delivered, 0 is
-// unknown.
-type orphan struct {
-	id         string
-	deliveries int64
-}
-
-// orphans tells why entries are pending on nobody. They have ended if another
-// consumer may have claimed them since the limit, or if what was ours no later, as
-// Redis was told, is so still: then somebody has acked them by hand. Otherwise all
-// went together: this consumer was removed.
-func (w *window) orphans(ids []string, kept, limit time.Time) (removed []orphan, ended []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, id := range ids {
-		it := w.byID[id]
-		switch {
-		case it == nil, it.doubtful, it.moving, it.state == done:
-			continue
-		case it.unowned: // and could not be taken back
-		case it.claimable(limit), !kept.IsZero() && !it.renewed.Before(kept):
-			ended = append(ended, id)
-			continue
-		}
-		it.unowned = true
-		of := orphan{id: id}
-		if it.state == waiting || it.state == writing {
-			of.deliveries = it.deliveries
-		}
-		removed = append(removed, of)
-	}
-	return removed, ended
 }

@@ -53,7 +53,7 @@ func TestReplicasAreNotAsked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var handled tally
+			var handled Counts
 			var out logs
 			logged := stream.WithLogger(out.Logger())
 			inLog := func(handle stream.Handler[order], opts ...stream.Option) *stream.Consumer[order] {
@@ -92,7 +92,7 @@ func TestReplicasAreNotAsked(t *testing.T) {
 					t.Fatalf("group mode: the lag is %+v, %v", lag, err)
 				}
 			}
-			var again tally
+			var again Counts
 			stop = start(t, inLog(again.Handle))
 			eventually(t, "it is handled", func() bool { return again.distinct() >= 1 })
 			pass(200 * time.Millisecond)

@@ -34,7 +34,7 @@ func (s *logSource) goOn(ctx context.Context) error {
 		// What was read before is settled first: its offsets are those of the stream as
 		// it was, and must not come after the new one.
 		s.reads.End() // handlers take as long as they take
-		if err := s.window.drain(ctx); err != nil {
+		if err := s.mark.Drain(ctx); err != nil {
 			return err
 		}
 		s.reads.Begin()

@@ -3,6 +3,8 @@ package stream
 import (
 	"log/slog"
 	"time"
+
+	"millrace/stream/internal/task"
 )
 
 // rival is another consumer that works under the identity of this one, its name in the
@@ -19,7 +21,7 @@ func (e *engine) noteRival(log *slog.Logger, text string, lasts time.Duration) {
 	now, logs := time.Now(), false
 	e.meter.update(func(m *meter) {
 		m.rival.text, m.rival.until = text, now.Add(lasts)
-		if logs = now.Sub(m.rival.logged) >= incidentLogInterval; logs {
+		if logs = now.Sub(m.rival.logged) >= task.LogInterval; logs {
 			m.rival.logged = now
 		}
 	})

@@ -30,7 +30,7 @@ func TestRunnerKeepsOthers(t *testing.T) {
 				if err := client.Set(t.Context(), bad, "no stream", 0).Err(); err != nil {
 					t.Fatal(err)
 				}
-				var handled tally
+				var handled Counts
 				var out logs
 				r := stream.Runner{Logger: out.Logger()}
 				for _, name := range names {
@@ -92,7 +92,7 @@ func TestRunnerReturnsWhatFailsAtTheEnd(t *testing.T) {
 		client.Set(t.Context(), "topic-000", "no stream", 0)
 		var r stream.Runner
 		for _, name := range topicNames(2) {
-			r.Add(bothModes()[0].make(t, client, name, new(tally).Handle))
+			r.Add(bothModes()[0].make(t, client, name, new(Counts).Handle))
 		}
 		for at := time.Millisecond; at < 3*time.Minute; at *= 3 {
 			stop := start(t, &r)
@@ -313,7 +313,7 @@ func TestRunnerRemoveByAHandler(t *testing.T) {
 					r.Remove(consumer)
 					return nil
 				})
-				var handled tally
+				var handled Counts
 				r.Add(consumer, mode.make(t, client, "beside", handled.Handle))
 				stop := start(t, &r)
 				time.Sleep(5 * time.Second)

@@ -24,13 +24,13 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// tally counts what was handled, by stream and ID.
-type tally struct {
+// Counts counts what was handled, by stream and ID.
+type Counts struct {
 	mu   sync.Mutex
 	seen map[string]int
 }
 
-func (c *tally) Handle(_ context.Context, msg *stream.Message[order]) error {
+func (c *Counts) Handle(_ context.Context, msg *stream.Message[order]) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.seen == nil {
@@ -40,14 +40,14 @@ func (c *tally) Handle(_ context.Context, msg *stream.Message[order]) error {
 	return nil
 }
 
-func (c *tally) distinct() int {
+func (c *Counts) distinct() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return len(c.seen)
 }
 
 // times returns how often an entry was handled.
-func (c *tally) times(topic, id string) int {
+func (c *Counts) times(topic, id string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.seen[topic+" "+id]
@@ -60,6 +60,65 @@ func topicNames(n int) []string {
 		names[i] = fmt.Sprintf("topic-%03d", i)
 	}
 	return names
+}
+
+// distant is a connection to a server that is far away.
+type distant struct {
+	net.Conn
+	takes time.Duration // for what comes
+}
+
+func (d distant) Read(p []byte) (int, error) {
+	n, err := d.Conn.Read(p)
+	time.Sleep(d.takes)
+	return n, err
+}
+
+// Many consumers of a Runner stop together, and share a few connections to a server that is
+// far away: each settles and hands back in its turn, however many have theirs before.
+func TestManyStopOnAServerThatIsFarAway(t *testing.T) {
+	t.Parallel()
+	inBothModes(t, func(t *testing.T, client *redis.Client, mode mode) {
+		const many = 200
+		opts := optionsOf(client)
+		dial := opts.Dialer
+		opts.Dialer = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			conn, err := dial(ctx, network, addr)
+			return distant{conn, 20 * time.Millisecond}, err
+		}
+		far := redis.NewClient(opts)
+		defer far.Close()
+		var r stream.Runner
+		for _, name := range topicNames(many) {
+			addTo(t, client, name, 2)
+			r.Add(mode.make(t, far, name, func(ctx context.Context, msg *stream.Message[order]) error {
+				if msg.Value.ID == "0" {
+					return nil
+				}
+				<-ctx.Done() // to be handed back
+				return ctx.Err()
+			}))
+		}
+		stop := start(t, &r)
+		time.Sleep(time.Minute)
+		begun := time.Now()
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+		if mode.name != "group" {
+			return
+		}
+		if took := time.Since(begun); took < 2*time.Second {
+			t.Errorf("it took %v: none had to wait for others", took)
+		}
+		for _, name := range topicNames(many) {
+			for owner, n := range client.XPending(t.Context(), name, "billing").Val().Consumers {
+				if n > 0 && !strings.HasPrefix(owner, "millrace/") {
+					t.Errorf("%d entries of %s are left pending on %s", n, name, owner)
+				}
+			}
+		}
+	})
 }
 
 // mode is one of the two modes, for tests that hold for both.
@@ -157,7 +216,7 @@ func TestRunnerSharesConnections(t *testing.T) {
 		for _, name := range names[:100] {
 			addTo(t, admin, name, 3)
 		}
-		var handled tally
+		var handled Counts
 		var r stream.Runner
 		for _, name := range names {
 			r.Add(mode.make(t, client, name, handled.Handle))
@@ -198,7 +257,7 @@ func TestIdleConsumersHaveOneGoroutine(t *testing.T) {
 			t.Parallel()
 			client := streamtest.StartRedis(t).Client()
 			names := topicNames(100)
-			var handled tally
+			var handled Counts
 			var r stream.Runner
 			for i := range names {
 				name := "idle-" + names[i] // another test's would be read apart
@@ -242,7 +301,7 @@ func TestASlowTopicHoldsNobodyUp(t *testing.T) {
 	onRedisInBothModes(t, func(t *testing.T, server *streamtest.Redis, mode mode) {
 		client := server.Client()
 		addTo(t, client, "slow", 100)
-		var others, slow tally
+		var others, slow Counts
 		release := make(chan struct{})
 		var r stream.Runner
 		r.Add(mode.make(t, client, "slow", func(ctx context.Context, msg *stream.Message[order]) error {
@@ -271,7 +330,7 @@ func TestABrokenTopicHoldsNobodyUp(t *testing.T) {
 	t.Parallel()
 	onRedisInBothModes(t, func(t *testing.T, server *streamtest.Redis, mode mode) {
 		client := server.Client()
-		var broken, others tally
+		var broken, others Counts
 		var out logs
 		var r stream.Runner
 		names := topicNames(20)
@@ -323,7 +382,7 @@ func TestSharedReadersOutlastAKill(t *testing.T) {
 		}
 		client := redis.NewClient(opts)
 		t.Cleanup(func() { _ = client.Close() })
-		var handled tally
+		var handled Counts
 		var r stream.Runner
 		names := topicNames(100)
 		for _, name := range names {
@@ -362,7 +421,7 @@ func TestLeavingASharedReader(t *testing.T) {
 			server := streamtest.StartRedis(t, "--appendonly", "no")
 			client := server.Client()
 			const rounds, each = 60, 10
-			var handled, beside tally
+			var handled, beside Counts
 			var r stream.Runner
 			r.Add(mode.make(t, client, "beside", beside.Handle), restarting(func(ctx context.Context) error {
 				for range rounds {
@@ -401,10 +460,10 @@ func (f restarting) Run(ctx context.Context) error { return f(ctx) }
 func TestTwoLabelsOfOneStreamInARunner(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, client *redis.Client) {
-		var first, second tally
+		var first, second Counts
 		var r stream.Runner
 		store := &offset.Memory{}
-		for label, handled := range map[string]*tally{"first": &first, "second": &second} {
+		for label, handled := range map[string]*Counts{"first": &first, "second": &second} {
 			r.Add(newConsumer(t, client, store, handled.Handle, stream.WithLabel(label)))
 		}
 		stop := start(t, &r)
@@ -436,7 +495,7 @@ func TestIdleStreamsAreAskedForApart(t *testing.T) {
 		}
 		client = redis.NewClient(opts)
 		t.Cleanup(func() { _ = client.Close() })
-		var handled tally
+		var handled Counts
 		var r stream.Runner
 		names := topicNames(100)
 		store := &offset.Memory{}
@@ -491,7 +550,7 @@ func TestJoiningWhereNoReadCanBeEnded(t *testing.T) {
 				if err := client.ClientUnblock(t.Context(), 1).Err(); err == nil {
 					t.Fatal("this server can end a read")
 				}
-				var handled tally
+				var handled Counts
 				names := topicNames(50)
 				run := func(lasts func(out *logs)) {
 					var out logs
@@ -560,7 +619,7 @@ func TestSharedReaderRefusesAtTheStart(t *testing.T) {
 	for _, mode := range bothModes() {
 		r := stream.Runner{OnFailure: stream.StopAll}
 		for _, name := range topicNames(3) {
-			r.Add(mode.make(t, client, name, new(tally).Handle))
+			r.Add(mode.make(t, client, name, new(Counts).Handle))
 		}
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Second, errors.New("it was not refused"))
 		err := r.Run(ctx)
@@ -583,7 +642,7 @@ func TestJoiningWhileConnecting(t *testing.T) {
 		}
 		client := redis.NewClient(&opts)
 		t.Cleanup(func() { _ = client.Close() })
-		var handled tally
+		var handled Counts
 		var r stream.Runner
 		names := topicNames(3)
 		add := func(names ...string) {

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"millrace/offset"
-	"millrace/stream/internal/resp"
+	"millrace/stream/internal/window"
 )
 
 // Stats is what a consumer has done, and what it has in hand, at one moment. Counts
@@ -110,34 +110,36 @@ func (e *engine) stats() Stats {
 		LastError:   m.text(),
 		LastErrorAt: m.at,
 	}
-	t := m.tally
+	t := m.Counts
 	if m.run != nil {
 		w := m.run.window
-		t = t.plus(w.tallied())
-		w.inHand(&s)
+		t = t.Plus(w.Counted())
+		in := w.InHand()
+		s.Working, s.Held, s.Parked = in.Working, in.Held, in.Parked
+		s.Window, s.WindowSize, s.WindowBytes, s.WindowSizeBytes = in.Entries, in.Size, in.Bytes, in.SizeBytes
 	}
-	s.Position, s.LastHandled, s.LastHandledAt = t.position, t.lastHandled, t.handledAt
+	s.Position, s.LastHandled, s.LastHandledAt = t.Position, t.LastHandled, t.HandledAt
 	if !e.group {
-		s.Settled = t.settledAt
+		s.Settled = t.SettledAt
 	}
 	s.Behind = m.behind(e, t, time.Now())
-	s.Read, s.Redelivered = t.read, t.redelivered
-	s.Handled = t.outcomes[OutcomeHandled]
-	s.Absorbed = t.outcomes[OutcomeAbsorbed]
-	s.Skipped = t.outcomes[OutcomeSkipped]
-	s.DeadLettered = t.outcomes[OutcomeDeadLettered]
-	s.Discarded = t.outcomes[OutcomeDiscarded]
-	s.Failed = t.outcomes[OutcomeHeld]
+	s.Read, s.Redelivered = t.Read, t.Redelivered
+	s.Handled = t.Ends[OutcomeHandled]
+	s.Absorbed = t.Ends[OutcomeAbsorbed]
+	s.Skipped = t.Ends[OutcomeSkipped]
+	s.DeadLettered = t.Ends[OutcomeDeadLettered]
+	s.Discarded = t.Ends[OutcomeDiscarded]
+	s.Failed = t.Ends[OutcomeHeld]
 	return s
 }
 
 // behind returns how far behind the consumer is; see Stats.
-func (m *meter) behind(e *engine, t tally, now time.Time) time.Duration {
+func (m *meter) behind(e *engine, t window.Counts, now time.Time) time.Duration {
 	switch {
-	case t.oldest != "":
-		return ageOf(t.oldest, now)
-	case m.run != nil && t.full:
-		return ageOf(t.position, now) // what comes next is younger
+	case t.Oldest != "":
+		return ageOf(t.Oldest, now)
+	case m.run != nil && t.Full:
+		return ageOf(t.Position, now) // what comes next is younger
 	case m.run != nil && !m.unreadable && m.silence(e, now) == 0 && !m.lastRead.Before(m.since):
 		return 0
 	case !m.lastRead.IsZero():
@@ -155,84 +157,4 @@ func ageOf(id string, now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, now.Sub(time.UnixMilli(int64(parsed.Ms)))) //nolint:gosec // beyond what int64 holds nothing is sensible
-}
-
-// tallied returns what the window has counted so far.
-func (w *window) tallied() tally {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.noteTime()
-	t := w.tally
-	if t.oldest = w.oldestUndoneLocked(); t.oldest == "" {
-		t.oldest = w.ownFrom
-	}
-	return t
-}
-
-// oldestUndoneLocked returns the ID of the first entry, in the order of the stream,
-// whose processing has not ended, "" if there is none.
-func (w *window) oldestUndoneLocked() string {
-	if w.byID == nil {
-		if w.ended < len(w.line) {
-			return w.line[w.ended].id
-		}
-		return ""
-	}
-	oldest, text := offset.ID{}, ""
-	for id, it := range w.byID {
-		if it.state == done || it.state == parked || it.taken {
-			continue
-		}
-		if parsed, err := offset.Parse(id); err == nil && (text == "" || parsed.Compare(oldest) < 0) {
-			oldest, text = parsed, id
-		}
-	}
-	return text
-}
-
-// inHand tells what the window holds.
-func (w *window) inHand(s *Stats) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	s.Working, s.Held, s.Parked = w.working, len(w.waiting)+w.writing, w.parked
-	s.Window, s.WindowSize = w.size-w.roomLocked(), w.size
-	s.WindowBytes, s.WindowSizeBytes = w.loaded, int64(w.bytes)
-}
-
-// startAt notes the place at which reading begins.
-func (w *window) startAt(id string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.position, w.settledAt = id, id
-}
-
-// at returns the position.
-func (w *window) at() string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.position
-}
-
-// moveBack notes that the stream does not reach to the position any more.
-func (w *window) moveBack(to string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if resp.CompareIDs(to, w.position) < 0 {
-		w.position = to
-	}
-}
-
-// countLocked counts a delivery that has ended.
-func (w *window) countLocked(it *item) {
-	if it.outcome == 0 {
-		return // it was not delivered
-	}
-	w.outcomes[it.outcome]++
-	if it.repeated {
-		w.redelivered++
-	}
-	if it.outcome == OutcomeHandled {
-		w.lastHandled = it.id
-	}
-	it.outcome, it.repeated = 0, false
 }

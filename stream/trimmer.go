@@ -51,7 +51,7 @@ func (t *Trimmer) Run(ctx context.Context) error {
 		wait := t.config.trimming.interval
 		switch {
 		case err == nil || errors.Is(err, ErrNoPosition):
-			if trouble.failures > 0 {
+			if trouble.Failures > 0 {
 				trouble.over(log, what)
 				trouble = incident{}
 			}
@@ -63,7 +63,7 @@ func (t *Trimmer) Run(ctx context.Context) error {
 			}
 			trouble.add(log, what, err)
 			conn.Relocate(t.client, err)
-			wait = min(wait, task.Recovery.Delay(trouble.failures))
+			wait = min(wait, task.Recovery.Delay(trouble.Failures))
 		}
 		if !task.Sleep(ctx, wait) {
 			return nil
@@ -111,10 +111,10 @@ func (w *trimWatch) see(result TrimResult, err error, now time.Time) {
 	w.trimmed += result.Trimmed
 	w.losses = addLosses(w.losses, result.Losses)
 	w.last = result
-	if len(w.losses) > 0 && now.Sub(w.loggedLoss) >= incidentLogInterval {
+	if len(w.losses) > 0 && now.Sub(w.loggedLoss) >= task.LogInterval {
 		w.tellLosses(now)
 	}
-	if w.trimmed > 0 && now.Sub(w.loggedTrim) >= incidentLogInterval {
+	if w.trimmed > 0 && now.Sub(w.loggedTrim) >= task.LogInterval {
 		w.tellTrimmed(now)
 	}
 	if err == nil || errors.Is(err, ErrNoPosition) {

@@ -21,7 +21,7 @@ func TestIdleGroupsAreLookedAfterTogether(t *testing.T) {
 		const idle, reap = 4 * time.Second, 20 * 4 * time.Second / 2
 		var (
 			commands commandCounter
-			handled  tally
+			handled  Counts
 			r        stream.Runner
 			names    = topicNames(150)
 			watched  = redis.NewClient(optionsOf(client))

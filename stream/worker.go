@@ -6,9 +6,10 @@ import (
 	"time"
 
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/window"
 )
 
-// startWorker starts a worker, which works until the window releases it. A handler may end
+// StartWorker starts a worker, which works until the window releases it. A handler may end
 // its goroutine (runtime.Goexit, as a test's FailNow does): then another one takes
 // its place, or the consumer would go quiet.
 func (r *run) startWorker(stopping, handling context.Context, workers *sync.WaitGroup) {
@@ -34,7 +35,7 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	defer lose(nil)
 	var d delivery // one for many entries, because each would be allocated
 	for stopping.Err() == nil {
-		if d.it = r.window.next(lose); d.it == nil {
+		if d.it = r.window.Next(lose); d.it == nil {
 			return false
 		}
 		r.deliver(ctx, &d)
@@ -50,7 +51,7 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 // delivery is one delivery of an entry: the item of the window, and the entry as the chain
 // gets it.
 type delivery struct {
-	it    *item
+	it    *window.Item
 	entry Entry
 }
 
@@ -60,21 +61,21 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 	if !r.source.begin(ctx, it) {
 		return
 	}
-	it.repeated = it.deliveries > 1
+	it.Repeated = it.Deliveries > 1
 	d.entry = Entry{
-		Stream: r.stream, ID: it.id, Fields: it.entry.Fields, Deliveries: it.deliveries,
-		guarded: it.exited, size: it.entry.Size,
+		Stream: r.stream, ID: it.ID, Fields: it.Entry.Fields, Deliveries: it.Deliveries,
+		guarded: it.Exited, size: it.Entry.Size,
 	}
 	var begun time.Time
 	returned := false
 	defer func() {
 		if !returned {
-			it.exited = true
+			it.Exited = true
 			r.conclude(ctx, d, contain.ErrGoexit, begun)
 		}
 	}()
-	if it.piece != nil {
-		ctx = context.WithValue(ctx, pieceKey{}, it.piece)
+	if it.Member != nil {
+		ctx = context.WithValue(ctx, memberKey{}, it.Member)
 	}
 	begun = r.begun(it)
 	failure := r.chain(ctx, &d.entry)
@@ -88,7 +89,7 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 
 // begun tells that an entry is about to be processed, and returns the time if
 // somebody wants to know how long that takes.
-func (r *run) begun(it *item) (at time.Time) {
+func (r *run) begun(it *window.Item) (at time.Time) {
 	if len(r.observers.delivery) > 0 {
 		event := r.delivery(it)
 		tellHere(r.engine, r.observers.delivery, event, DeliveryObserver.OnDelivery)
@@ -106,29 +107,29 @@ func (r *run) sinceBegun(begun time.Time) time.Duration {
 	return time.Since(begun)
 }
 
-func (r *run) delivery(it *item) Delivery {
-	return Delivery{Identity: r.identity, EntryID: it.id, Attempt: it.deliveries}
+func (r *run) delivery(it *window.Item) Delivery {
+	return Delivery{Identity: r.identity, EntryID: it.ID, Attempt: it.Deliveries}
 }
 
 // end takes an entry back from its worker after a delivery.
-func (r *run) end(it *item, outcome Outcome, failure error, took time.Duration) {
-	defer r.window.end(it, outcome.state()) // also if an observer ends this goroutine
+func (r *run) end(it *window.Item, outcome Outcome, failure error, took time.Duration) {
+	defer r.window.End(it, outcome.state()) // also if an observer ends this goroutine
 	r.noteEnd(it, outcome, failure, took)
 }
 
 // noteEnd comes before the window knows, so that nobody is told that an entry was
 // settled before its end.
-func (r *run) noteEnd(it *item, outcome Outcome, failure error, took time.Duration) {
-	it.outcome = outcome
+func (r *run) noteEnd(it *window.Item, outcome Outcome, failure error, took time.Duration) {
+	it.Outcome = window.Outcome(outcome)
 	if len(r.observers.end) > 0 {
 		event := End{Delivery: r.delivery(it), Outcome: outcome, Duration: took, Err: failure}
 		tellHere(r.engine, r.observers.end, event, EndObserver.OnEnd)
 	}
 	switch outcome {
 	case OutcomeAbsorbed, OutcomeDeadLettered, OutcomeDiscarded, OutcomeHeld, OutcomeParked:
-		attempt := it.deliveries
+		attempt := it.Deliveries
 		r.meter.update(func(m *meter) {
-			m.lastError = lastError{at: time.Now(), what: it.id, outcome: outcome, attempt: attempt}
+			m.lastError = lastError{at: time.Now(), what: it.ID, outcome: outcome, attempt: attempt}
 		})
 	}
 }
@@ -139,7 +140,7 @@ func (r *run) conclude(ctx context.Context, d *delivery, failure error, begun ti
 	it, entry, took := d.it, &d.entry, r.sinceBegun(begun)
 	switch {
 	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
-		r.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", it.id, "attempt", entry.Deliveries)
+		r.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", it.ID, "attempt", entry.Deliveries)
 		r.end(it, OutcomeClaimed, failure, took)
 		return
 	case failure == nil:
@@ -153,14 +154,14 @@ func (r *run) conclude(ctx context.Context, d *delivery, failure error, begun ti
 		return
 	case outcome != OutcomeHeld:
 	case r.isExhausted(entry) && r.discard:
-		r.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.id, "attempt", entry.Deliveries)
+		r.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.ID, "attempt", entry.Deliveries)
 		outcome = OutcomeDiscarded
 	case r.isExhausted(entry):
-		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.id, "attempt", entry.Deliveries)
+		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.ID, "attempt", entry.Deliveries)
 		outcome = OutcomeParked
 	default:
 		r.tellHeld(d, failure)
-		it.due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
+		it.Due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
 	}
 	r.end(it, outcome, failure, took)
 }

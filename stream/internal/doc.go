@@ -1,8 +1,8 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, resp, conn, script, loss and feed. They import only rooms
-// that come earlier in that list, and nothing of package stream, which has the rest of the
-// engine.
+// page of its own: task, contain, resp, batch, window, conn, script, loss and feed. They import
+// only rooms that come earlier in that list, and nothing of package stream, which has the
+// rest of the engine.
 //
 // # One consumer
 //
@@ -23,14 +23,14 @@
 //     of the Runner's hub.
 //  2. [reader] conn takes the reply from the connection, resp.Parser makes entries of it
 //     (resp.Batch), run.take puts them into the window, each as an item, and wakes workers.
-//  3. [worker] window.next hands out an entry that may be begun. groupSource.begin fetches
+//  3. [worker] Window.Next hands out an entry that may be begun. groupSource.begin fetches
 //     the fields, and counts the delivery, of an entry that is delivered again.
 //  4. [worker] the chain runs on the worker's own Entry, which is filled from the item:
 //     middleware, then decode, then the handler. run.conclude and engine.judge turn its
 //     error into an Outcome.
-//  5. [worker] window.end puts the entry where the outcome says, see "States".
+//  5. [worker] Window.End puts the entry where the outcome says, see "States".
 //  6. [settler] run.settleNow takes the ended entries from the window, groupSource.settle
-//     acks them, and window.settled forgets them.
+//     acks them, and Window.Settled forgets them.
 //
 // Log mode is the same with XREAD in step 1, no begin in step 3, and in step 6 one Save of
 // the low mark: the last entry before which all have ended.
@@ -42,15 +42,14 @@
 //   - the reader is the goroutine of Run. It is the only one that adds what was read.
 //   - workers (run.startWorker): from none to WithConcurrency, started when entries may be
 //     begun, ended after a second without any. A batch handler has workers for the entries
-//     that wait in its batches, and one goroutine for each batch at work (assembler.run).
+//     that wait in its batches, and one goroutine for each batch at work (batch.Assembler).
 //   - settler, renewer and claimer are tasks (task.Task): each has a goroutine only while it
 //     is at work. The settler settles. In group mode the renewer renews the leases of pending
 //     entries, and the claimer looks for losses, claims, and removes names of dead consumers.
 //   - letters.write: up to eight for each server of dead letters, one while that fails; the
 //     sweeper, a task, ends the letters of entries that another consumer has claimed.
-//   - timers (time.AfterFunc): window.dueTimer (an entry is due), window.settleTimer (a
-//     settling is due), window.idleTimer (workers have nothing to do), the report of a full
-//     window, one for letters that have failed, one a second while a read waits (conn).
+//   - timers (time.AfterFunc): of the window, for an entry that is due, for a settling, for
+//     workers that have nothing to do, and for the report that it is full; one for letters that have failed, one a second while a read waits (conn).
 //   - contain.Isolated runs code of the user that may end its goroutine or panic on a
 //     goroutine of its own; a query without fields, and a try to write a letter, have one
 //     for their command.
@@ -65,10 +64,11 @@
 //
 // A lock may be taken while one to its left is held, never the other way round:
 //
-//	feed.Shared.mu -> hub.mu -> meter.mu -> window.mu -> the lock of a task
-//	letterbox.telling -> letters.mu -> window.mu
+//	feed.Shared.mu -> hub.mu -> the lock of a task
+//	meter.mu -> Window.mu -> the lock of a task
+//	letterbox.telling -> letters.mu -> Window.mu
 //	letterbox.telling -> meter.mu
-//	meter.mu, hub.mu -> the lock of a watchdog -> that of the queue in which its try waits
+//	meter.mu -> the lock of a watchdog -> that of the queue in which its try waits
 //
 // All other mutexes are held alone: Runner.mu, names, and those of the rooms.
 //
@@ -90,7 +90,7 @@
 //
 // # States of an entry
 //
-//	read ----> unread --next--> working --nil, skipped, absorbed------------> done
+//	read ----> unread --Next--> working --nil, skipped, absorbed------------> done
 //	claimed      ^ ^               |                                          ^  |
 //	             | |               +--error----------> waiting (until due)    |  |
 //	             | +--- due -------|---------------------/                    |  |
@@ -102,8 +102,14 @@
 //
 // An entry in any state but done is given up (taken) when another consumer has claimed it;
 // a worker that has it is told by the end of its context, and its result does not count.
-// With an order key an entry is begun when it is the first of its key in the window: the
-// line of a key ends with window.last, and each entry knows the one behind it.
+// With an order key an entry is begun when it is the first of its key in the window: each
+// entry knows the one behind it in the line of its key.
+//
+// In group mode the window also knows on whom an entry is pending:
+//
+//	ours --the consumer was removed--> unowned --taken back--> ours
+//	  |-----the group, or the entry in the stream, was gone--> doubtful, gone
+//	  |-----another consumer has claimed it------------------> taken
 //
 // # States of a consumer
 //
@@ -127,9 +133,9 @@
 //   - The offset that is saved has no entry before it that has not ended.
 //   - In group mode, everything that Redis has pending on this consumer's name is in the
 //     window, or in a reply on its way, or will be taken up (ownPending, unanswered).
-//   - Entries in the window: at most limits.size when something is read or taken up, and a
-//     claim's worth more (WithWindow). Bytes of fields: at most limits.bytes, and one entry.
-//   - Nothing is begun while settling fails, or while 2*every-1 ended entries are not
+//   - Entries in the window: at most Limits.Size when something is read or taken up, and a
+//     claim's worth more (WithWindow). Bytes of fields: at most Limits.Bytes, and one entry.
+//   - Nothing is begun while settling fails, or while 2*Every-1 ended entries are not
 //     settled: a crash replays a bounded number.
 //   - Nothing waits for ever: each wait in the engine ends with its context, and each try
 //     that does not come back is seen by a watchdog.
@@ -139,10 +145,10 @@
 // # Where to find it
 //
 //	the run loop, judging       engine, worker, outcome, usercode
-//	the window                  window, item, room, load, workers, settle, pending, renew,
-//	                            streak, cause, stats; assembler for batches
+//	the window                  internal/window; settle, intake, cause
+//	batches                     internal/batch; batch
 //	log mode                    log, resume, stored, start
-//	group mode                  group, entry, own, claim, lease, renew, reap, name, namesake
+//	group mode                  group, entry, own, gone, lease, renew, reap, name, namesake
 //	losses, the lag             internal/loss; loss, lag
 //	dead letters                letters, deadletter
 //	feeds, shared reads         internal/feed

@@ -68,9 +68,9 @@ var engineMutants = []mutant{
 	{
 		name: "a parked entry keeps its order key",
 		edits: []edit{{
-			"stream/window.go",
-			"\t\tw.parked++\n\t\tw.releaseLocked(it)\n",
-			"\t\tw.parked++\n",
+			"stream/internal/window/window.go",
+			"\t\tw.budget.parked++\n\t\tw.releaseLocked(it)\n",
+			"\t\tw.budget.parked++\n",
 		}},
 		tests: []tests{{inStream, "TestParkedEntryLeavesItsKey"}},
 	},
@@ -159,7 +159,7 @@ var engineMutants = []mutant{
 		name: "a rival is logged at each save",
 		edits: []edit{{
 			"stream/rival.go",
-			">= incidentLogInterval; logs",
+			">= task.LogInterval; logs",
 			">= 0; logs",
 		}},
 		tests: []tests{{inStream, "TestAnotherWriterIsToldForAWhile"}},
@@ -203,81 +203,81 @@ var engineMutants = []mutant{
 	{
 		name: "bytes of ended entries stay counted",
 		edits: []edit{{
-			"stream/window.go",
-			"\tw.loaded += bytes\n",
-			"\tw.loaded += bytes + 1\n",
+			"stream/internal/window/window.go",
+			"\tw.budget.loaded += bytes\n",
+			"\tw.budget.loaded += bytes + 1\n",
 		}},
-		tests: []tests{{inStream, "TestWindow.*"}},
+		tests: []tests{{inWindow, "TestWindow.*"}},
 	},
 	{
 		name: "what is parked fills the window",
 		edits: []edit{{
-			"stream/room.go",
-			"return w.size - (len(w.byID) - w.parked)",
-			"return w.size - len(w.byID)",
+			"stream/internal/window/budget.go",
+			"return b.size - (b.ledger.len() - b.parked)",
+			"return b.size - b.ledger.len()",
 		}},
 		tests: []tests{{inStream, "TestParkedEntriesLeaveRoom"}},
 	},
 	{
 		name: "what was parked and lost stays counted",
 		edits: []edit{{
-			"stream/pending.go",
-			"\t\t\tw.parked--\n",
+			"stream/internal/window/leases.go",
+			"\t\t\tw.budget.parked--\n",
 			"",
 		}},
-		tests: []tests{{inStream, "TestWindowOfWhatWasLost"}},
+		tests: []tests{{inWindow, "TestWindowOfWhatWasLost"}},
 	},
 	{
 		name: "what waited and was lost keeps its key",
 		edits: []edit{{
-			"stream/pending.go",
-			"\t\t\tw.releaseLocked(it)\n\t\tcase writing:",
-			"\t\tcase writing:",
+			"stream/internal/window/leases.go",
+			"\t\t\tw.releaseLocked(it)\n\t\tcase Writing:",
+			"\t\tcase Writing:",
 		}},
-		tests: []tests{{inStream, "TestWindowOfWhatWasLost"}},
+		tests: []tests{{inWindow, "TestWindowOfWhatWasLost"}},
 	},
 	{
 		name: "what is due last is delivered first",
 		edits: []edit{{
-			"stream/item.go",
-			"d[i].due.Before(d[j].due)",
-			"d[j].due.Before(d[i].due)",
+			"stream/internal/window/item.go",
+			"d[i].Due.Before(d[j].Due)",
+			"d[j].Due.Before(d[i].Due)",
 		}},
-		tests: []tests{{inStream, "TestWindowDeliversWhatIsDueInItsOrder"}},
+		tests: []tests{{inWindow, "TestWindowDeliversWhatIsDueInItsOrder"}},
 	},
 	{
 		name: "what is new is begun before what is due again",
 		edits: []edit{{
-			"stream/window.go",
-			"\tit := w.popLocked(&w.redeliver)\n",
-			"\tit := w.popLocked(&w.fresh)\n\tif it == nil {\n\t\tit = w.popLocked(&w.redeliver)\n\t}\n",
+			"stream/internal/window/window.go",
+			"\tit := w.popLocked(&o.redeliver)\n",
+			"\tit := w.popLocked(&o.fresh)\n\tif it == nil {\n\t\tit = w.popLocked(&o.redeliver)\n\t}\n",
 		}},
-		tests: []tests{{inStream, "TestWindowDeliversWhatIsDueInItsOrder|TestGroupOwnPendingFirst"}},
+		tests: []tests{{inWindow, "TestWindowDeliversWhatIsDueInItsOrder"}, {inStream, "TestGroupOwnPendingFirst"}},
 	},
 	{
 		name: "log mode goes on behind an entry that failed",
 		edits: []edit{{
-			"stream/window.go",
-			"w.serial && len(w.waiting) > 0 ||",
-			"w.serial && len(w.waiting) > 1 ||",
+			"stream/internal/window/window.go",
+			"w.Serial && len(o.waiting) > 0 ||",
+			"w.Serial && len(o.waiting) > 1 ||",
 		}},
 		tests: []tests{{inStream, "TestFailedEntryIsHeldUntilItSucceeds"}},
 	},
 	{
 		name: "an entry that was lost is begun",
 		edits: []edit{{
-			"stream/window.go",
-			"\t\tif !it.taken {\n",
-			"\t\tif it.taken || !it.taken {\n",
+			"stream/internal/window/window.go",
+			"\t\tif it.owner != taken {\n",
+			"\t\tif it.owner <= taken {\n",
 		}},
-		tests: []tests{{inStream, "TestReaderDoesNotWaitForWhatWasLost|TestWindowOfWhatWasLost"}},
+		tests: []tests{{inWindow, "TestReaderDoesNotWaitForWhatWasLost|TestWindowOfWhatWasLost"}},
 	},
 	{
 		name: "a lane gives a member the same batch again",
 		edits: []edit{{
 			"stream/internal/feed/lane.go",
 			"w.from, w.since = from, now",
-			"w.since = now\n\t\t\t_ = from",
+			"w.since = now\n\t\t_ = from",
 		}},
 		tests: []tests{{inStream, "TestRunnerWithConsumersOfManyTypes|TestSharedReadersOutlastAKill|TestRunnerSharesConnections"}},
 	},
@@ -374,18 +374,18 @@ var engineMutants = []mutant{
 	{
 		name: "what is at work is not behind",
 		edits: []edit{{
-			"stream/lag.go",
-			"\t\tif it.state != done {\n\t\t\tat.undone++",
-			"\t\tif it.state == unread {\n\t\t\tat.undone++",
+			"stream/internal/window/lowmark.go",
+			"\t\tif it.state != Done {\n\t\t\tat.Undone++",
+			"\t\tif it.state == Unread {\n\t\t\tat.Undone++",
 		}},
 		tests: []tests{{inStream, "TestLagInLogMode"}},
 	},
 	{
 		name: "the counts of an earlier run are forgotten",
 		edits: []edit{{
-			"stream/meter.go",
-			"next.outcomes[i] += t.outcomes[i]",
-			"_ = t.outcomes[i]",
+			"stream/internal/window/counts.go",
+			"next.Ends[i] += t.Ends[i]",
+			"_ = t.Ends[i]",
 		}},
 		tests: []tests{{inStream, "TestStats.*"}},
 	},
@@ -414,12 +414,12 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "a consumer tells of what it is at work on as gone",
-		edits: []edit{{"stream/claim.go", "!left && (it == nil || it.taken)", "!left || it == nil || !it.taken"}},
+		edits: []edit{{"stream/internal/window/leases.go", "!left && (it == nil || it.owner == taken)", "!left || it == nil || it.owner != taken"}},
 		tests: []tests{{inStream, "TestClaimOfWhatIsHeldAndGone"}},
 	},
 	{
 		name:  "a stop says nothing of what a renewal has found gone",
-		edits: []edit{{"stream/claim.go", "it.gone && !it.taken", "it.gone && it.taken"}},
+		edits: []edit{{"stream/internal/window/leases.go", "it.owner == gone", "it.owner == taken"}},
 		tests: []tests{{inStream, "TestStopTellsWhatIsGone"}},
 	},
 	{
@@ -439,7 +439,21 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "an entry behind one that was claimed away is not begun",
-		edits: []edit{{"stream/window.go", "\tif it == nil { // an entry in fresh that was claimed away may have been in front of one with its key\n\t\tit = w.popLocked(&w.unblocked)\n\t}\n", ""}},
-		tests: []tests{{inStream, "TestWindowBeginsWhatIsBehindALostEntry|TestWindowAgainstAModel"}},
+		edits: []edit{{"stream/internal/window/window.go", "\tif it == nil { // an entry in fresh that was claimed away may have been in front of one with its key\n\t\tit = w.popLocked(&o.unblocked)\n\t}\n", ""}},
+		tests: []tests{{inWindow, "TestWindowBeginsWhatIsBehindALostEntry|TestWindowAgainstAModel"}},
+	},
+	{
+		name: "a stop has no time to wait for the stops of others",
+		edits: []edit{{
+			"stream/engine.go",
+			"task.Patience(context.WithoutCancel(ctx), stopTimeout, ended)",
+			"context.WithDeadline(context.WithoutCancel(ctx), ended.Add(stopTimeout))",
+		}},
+		tests: []tests{{inStream, "TestManyStopOnAServerThatIsFarAway"}},
+	},
+	{
+		name:  "a stop waits for a queue that moves without an answer",
+		edits: []edit{{"stream/internal/task/patience.go", "&Watchdog{since: since, answered: true}", "&Watchdog{since: since}"}},
+		tests: []tests{{inTask, "TestPatienceWithAQueue"}},
 	},
 }

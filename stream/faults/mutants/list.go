@@ -17,6 +17,8 @@ type tests struct{ pkg, names string }
 const (
 	inStream     = "./stream"
 	inConn       = "./stream/internal/conn"
+	inTask       = "./stream/internal/task"
+	inWindow     = "./stream/internal/window"
 	inScript     = "./stream/internal/script"
 	inLoss       = "./stream/internal/loss"
 	inFaults     = "./stream/faults"
@@ -33,7 +35,7 @@ var mutants = []mutant{
 		edits: []edit{{
 			"stream/worker.go",
 			"\tfailure := r.chain(ctx, &d.entry)\n",
-			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
+			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*window.Item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -42,7 +44,7 @@ var mutants = []mutant{
 		edits: []edit{{
 			"stream/worker.go",
 			"\tfailure := r.chain(ctx, &d.entry)\n",
-			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
+			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*window.Item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -65,8 +67,11 @@ var mutants = []mutant{
 		tests: []tests{{inFaults, "TestSingleServer"}, {inStream, "TestGroupRepliesCut"}},
 	},
 	{
-		name:  "the client claims again after a reply was lost",
-		edits: []edit{{"stream/internal/conn/once.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"}},
+		name: "the client claims again after a reply was lost",
+		edits: []edit{
+			{"stream/internal/conn/once.go", "NoRetry() bool { return true }", "NoRetry() bool { return false }"},
+			{"stream/internal/conn/derive.go", "0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = -1, 1", "0, 0, 0, -1\n\t\topts.MaxRetries, opts.DialerRetries = 3, 1"},
+		},
 		tests: []tests{{inStream, "TestTakenOverAndReplyLost"}},
 	},
 	{
@@ -108,9 +113,9 @@ var mutants = []mutant{
 	{
 		name: "takes up its own entries that are in flight",
 		edits: []edit{{
-			"stream/pending.go",
-			"\t\t_, double := w.byID[id]\n\t\tif _, left",
-			"\t\tdouble := w.byID[id] != nil && w.byID[id].state != working\n\t\tif _, left",
+			"stream/internal/window/leases.go",
+			"\t\t_, double := l.byID[id]\n\t\tif _, left",
+			"\t\tdouble := l.byID[id] != nil && l.byID[id].state != Working\n\t\tif _, left",
 		}},
 		tests: []tests{{inFaults, "TestSingleServer"}},
 	},
@@ -121,7 +126,7 @@ var mutants = []mutant{
 			{
 				"stream/log.go",
 				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn nil\n",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].id)\n",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].ID)\n",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -130,8 +135,8 @@ var mutants = []mutant{
 		name: "dead letters are written after the ack",
 		edits: []edit{{
 			"stream/entry.go",
-			"return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.id)",
-			"_ = s.client.XAck(ctx, s.stream, s.group, it.id).Err()\n\t\t\treturn s.moveOnServer(ctx, script.Move, letter, it.id)",
+			"return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.ID)",
+			"_ = s.client.XAck(ctx, s.stream, s.group, it.ID).Err()\n\t\t\treturn s.moveOnServer(ctx, script.Move, letter, it.ID)",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -146,7 +151,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "passes an entry that failed",
-		edits: []edit{{"stream/outcome.go", "case OutcomeHeld:\n\t\treturn waiting", "case OutcomeHeld:\n\t\treturn done"}},
+		edits: []edit{{"stream/outcome.go", "case OutcomeHeld:\n\t\treturn window.Waiting", "case OutcomeHeld:\n\t\treturn window.Done"}},
 		tests: []tests{{inStream, "TestFailedEntryIsHeldUntilItSucceeds"}},
 	},
 	{
@@ -238,17 +243,17 @@ var mutants = []mutant{
 	{
 		name: "saves an offset beyond an entry that is at work",
 		edits: []edit{{
-			"stream/settle.go",
-			"for w.ended < len(w.line) && w.line[w.ended].state == done {",
-			"for w.ended < len(w.line) && (w.line[w.ended].state == done || w.line[w.ended].state == working) {",
+			"stream/internal/window/lowmark.go",
+			"for m.ended < len(m.line) && m.line[m.ended].state == Done {",
+			"for m.ended < len(m.line) && (m.line[m.ended].state == Done || m.line[m.ended].state == Working) {",
 		}},
 		tests: []tests{{inStream, "TestOffsetIsTheLowMark"}},
 	},
 	{
 		name: "delivers on while offsets cannot be saved",
 		edits: []edit{{
-			"stream/window.go",
-			"w.stalled || w.unsettledLocked() >= 2*w.every-1",
+			"stream/internal/window/window.go",
+			"w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.Every-1",
 			"w.stopped",
 		}},
 		tests: []tests{{inStream, "TestAFailingSaveStopsDelivery"}},
@@ -260,12 +265,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "begins an entry before the one with the same key has ended",
-		edits: []edit{{"stream/window.go", "\tbefore.behind = it\n\treturn false\n", "\treturn true\n"}},
+		edits: []edit{{"stream/internal/window/order.go", "\tbefore.behind = it\n\treturn false\n", "\treturn true\n"}},
 		tests: []tests{{inStream, "TestOrderKey"}},
 	},
 	{
 		name:  "reads on though the window is full",
-		edits: []edit{{"stream/room.go", "return w.roomLocked() >= w.batch && w.redeliver.len() == 0", "return w.redeliver.len() == 0"}},
+		edits: []edit{{"stream/internal/window/budget.go", "return w.budget.left() >= w.Batch && w.order.redeliver.len() == 0", "return w.order.redeliver.len() == 0"}},
 		tests: []tests{{inStream, "TestReadsNoMoreThanTheWindow"}},
 	},
 	{
@@ -281,8 +286,8 @@ var mutants = []mutant{
 		name: "gives an attempt back that an earlier consumer has used",
 		edits: []edit{{
 			"stream/own.go",
-			"page[i] = returned{entry.ID, s.isBehindRead(entry.ID, entry.RetryCount)}",
-			"page[i] = returned{entry.ID, true}",
+			"page[i] = window.Returned{ID: entry.ID, Refund: s.isBehindRead(entry.ID, entry.RetryCount)}",
+			"page[i] = window.Returned{ID: entry.ID, Refund: true}",
 		}},
 		tests: []tests{{inStream, "TestStopHandsBackWhatIsNotInTheWindow"}},
 	},
@@ -298,7 +303,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "takes up all that is pending on its name at once",
-		edits: []edit{{"stream/pending.go", "return max(0, min(w.batch, w.roomLocked()))", "return 1 << 30"}},
+		edits: []edit{{"stream/internal/window/leases.go", "return max(0, min(l.w.Batch, l.w.budget.left()))", "return 1 << 30"}},
 		tests: []tests{{inStream, "TestOwnPendingEntriesComeFirst"}},
 	},
 	{
@@ -313,13 +318,13 @@ var mutants = []mutant{
 	},
 	{
 		name:  "claims without end while everything fails",
-		edits: []edit{{"stream/pending.go", "return max(0, min(limit-w.redeliver.len(), limit+w.roomLocked(), 100))", "return max(0, min(limit-w.redeliver.len(), 100))"}},
+		edits: []edit{{"stream/internal/window/budget.go", "return max(0, min(limit-waiting, limit+b.left(), 100))", "return max(0, min(limit-waiting, 100))"}},
 		tests: []tests{{inStream, "TestClaimedEntriesThatFailKeepTheBound"}},
 	},
 	{
 		name:  "does not claim again after there was no room",
-		edits: []edit{{"stream/pending.go", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n\tw.tellRoomToClaimLocked()\n", "\tdelete(w.byID, id)\n\tif w.left != nil {\n\t\tw.left[id] = struct{}{}\n\t}\n"}},
-		tests: []tests{{inStream, "TestRoomToTakeIsTold"}},
+		edits: []edit{{"stream/internal/window/window.go", "\tw.slabs.drop(it)\n\tw.roomMadeLocked()\n", "\tw.slabs.drop(it)\n\tw.budget.room.Broadcast()\n"}},
+		tests: []tests{{inWindow, "TestRoomToTakeIsTold"}},
 	},
 	{
 		name:  "a list that is too long for a connection is asked for again as it is",
@@ -338,7 +343,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "acks what another consumer has claimed",
-		edits: []edit{{"stream/pending.go", "\t\tif it.renewed.Before(since) {\n\t\t\tlate", "\t\tif it.renewed.Before(time.Time{}) {\n\t\t\tlate"}},
+		edits: []edit{{"stream/internal/window/leases.go", "\t\tif it.renewed.Before(since) {\n\t\t\tlate", "\t\tif it.renewed.Before(time.Time{}) {\n\t\t\tlate"}},
 		tests: []tests{{inStream, "TestGroupZombieSettlesNothing"}},
 	},
 	{
@@ -354,54 +359,54 @@ var mutants = []mutant{
 		name: "logs the fields of an entry that failed",
 		edits: []edit{{
 			"stream/cause.go",
-			"log.Error(heldText, \"entry_id\", d.it.id, \"attempt\", d.entry.Deliveries, \"err\", failure)",
-			"log.Error(heldText, \"entry_id\", d.it.id, \"attempt\", d.entry.Deliveries, \"err\", failure, \"fields\", d.entry.Fields)",
+			"log.Error(heldText, \"entry_id\", d.it.ID, \"attempt\", d.entry.Deliveries, \"err\", failure)",
+			"log.Error(heldText, \"entry_id\", d.it.ID, \"attempt\", d.entry.Deliveries, \"err\", failure, \"fields\", d.entry.Fields)",
 		}},
 		tests: []tests{{inFaults, "TestSecretsOfEntries"}},
 	},
 	{
 		name:  "batches overtake one that failed",
-		edits: []edit{{"stream/assembler.go", "limit: c.batches, ordered: w.serial}", "limit: c.batches}"}},
+		edits: []edit{{"stream/engine.go", "Limit: r.batches, Ordered: l.Serial,", "Limit: r.batches,"}},
 		tests: []tests{{inStream, "TestBatchesInATransactionLoseNoRow|TestBatchesAgainstAModel"}},
 	},
 	{
 		name:  "an entry that failed before the handler is overtaken by batches",
-		edits: []edit{{"stream/assembler.go", "case !a.ordered || u != nil && u.running && !u.failed:", "case !a.ordered || u == nil || u.running && !u.failed:"}},
+		edits: []edit{{"stream/internal/batch/assembler.go", "case !a.Ordered || u != nil && u.running && !u.failed:", "case !a.Ordered || u == nil || u.running && !u.failed:"}},
 		tests: []tests{{inStream, "TestBatchesAgainstAModel"}},
 	},
 	{
 		name:  "with several batches at once, others are begun behind a failed one",
-		edits: []edit{{"stream/assembler.go", "if a.ordered && (a.failed > 0 || a.units >= a.limit) {", "if a.ordered && a.running >= a.limit {"}},
+		edits: []edit{{"stream/internal/batch/assembler.go", "if a.Ordered && (a.failed > 0 || a.units >= a.Limit) {", "if a.Ordered && a.running >= a.Limit {"}},
 		tests: []tests{{inStream, "TestNothingBehindAFailedBatch|TestBatchesAgainstAModel"}},
 	},
 	{
 		name:  "a failed batch comes back in pieces",
-		edits: []edit{{"stream/assembler.go", "return !u.running && n > 0 && u.arrived == n", "return !u.running && n > 0 && u.arrived > 0"}},
+		edits: []edit{{"stream/internal/batch/assembler.go", "return !u.running && n > 0 && u.arrived == n", "return !u.running && n > 0 && u.arrived > 0"}},
 		tests: []tests{{inStream, "TestBatchesAgainstAModel|TestMembersLeaveAFailedBatch"}},
 	},
 	{
 		name:  "a batch waits for a member that was lost",
-		edits: []edit{{"stream/pending.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.unloadLocked(it)\n", "\t\tw.unloadLocked(it)\n"}},
+		edits: []edit{{"stream/internal/window/leases.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.unloadLocked(it)\n", "\t\tw.unloadLocked(it)\n"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{
 		name:  "a batch waits for a dead letter that cannot be written",
-		edits: []edit{{"stream/letters.go", "if !w.serial { // else", "if w.parked < 0 { // else"}},
+		edits: []edit{{"stream/internal/window/writing.go", "if !w.Serial { // else", "if w.budget.parked < 0 { // else"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{
 		name:  "units wait for each other's workers",
-		edits: []edit{{"stream/assembler.go", "return a.size + a.bound }", "return a.size }"}},
+		edits: []edit{{"stream/internal/batch/assembler.go", "return a.Size + a.bound }", "return a.Size }"}},
 		tests: []tests{{inStream, "TestBatchesAgainstAModel|TestBatchesAfterAnOutage"}},
 	},
 	{
 		name:  "a stop lets messages wait for the rest of their batch",
-		edits: []edit{{"stream/window.go", "\tif w.assembler != nil {\n\t\tw.assembler.stopLocked()\n\t}\n", ""}},
+		edits: []edit{{"stream/internal/window/window.go", "\tif w.assembler != nil {\n\t\tw.assembler.StopLocked()\n\t}\n", ""}},
 		tests: []tests{{inStream, "TestStopWhileABatchWaitsForItsRest"}},
 	},
 	{
 		name:  "log mode goes on behind a dead letter that is not written",
-		edits: []edit{{"stream/window.go", " || w.serial && w.writing > 0 {", " {"}},
+		edits: []edit{{"stream/internal/window/window.go", " || w.Serial && w.writing > 0 {", " {"}},
 		tests: []tests{{inStream, "TestEntryIsHeldWhileItsDeadLetterFails"}},
 	},
 	{
@@ -436,7 +441,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "the letters of entries that were claimed are kept",
-		edits: []edit{{"stream/pending.go", "\t\t\tw.letterTaken() // which lets its fields go\n", ""}},
+		edits: []edit{{"stream/internal/window/leases.go", "\t\t\tw.LetterTaken() // which lets its fields go\n", ""}},
 		tests: []tests{{inStream, "TestClaimedEntriesWaitForNoServerOfDeadLetters"}},
 	},
 }

@@ -113,7 +113,11 @@ func (c *Client) send(next redis.ProcessHook) redis.ProcessHook {
 		case s.places <- struct{}{}:
 			defer func() {
 				<-s.places
-				s.moved.Note()
+				if err == nil || Classify(err).Answered() {
+					s.moved.NoteAnswer()
+				} else {
+					s.moved.Note()
+				}
 			}()
 		case <-ctx.Done():
 			return ctx.Err()

@@ -1,5 +1,5 @@
 // Package feed is where the entries of one stream come from: a connection of the consumer's
-// own ([Own]), or connections that the consumers of a Runner share ([Shared]). [Open] decides.
+// own, or connections that the consumers of a Runner share ([Shared]). [Open] decides.
 //
 // Contract: [Feed.Fetch] gives entries behind a place to a [Sink], in the order of the stream,
 // and returns when the sink wants no more, after the block time, or with the error of a read.
@@ -14,7 +14,8 @@
 //
 // Locks: Shared.mu guards the hubs, and may be held when hub.mu is taken. hub.mu guards the
 // members, the lanes and their waiters; it is not held while a server is asked, nor while a
-// sink takes entries. gate.mu is held alone. Turns (a channel) are the connections on which
+// sink takes entries. A lane that has to end a read returns that as a readEnd, which is
+// carried out without the lock. gate.mu is held alone. Turns (a channel) are the connections on which
 // members read by themselves, one batch at a time.
 //
 // Invariants: a stream waits in one lane at most, and no stream with a full window waits in

@@ -139,7 +139,7 @@ func Open(ctx context.Context, s Settings) (Feed, error) {
 		return nil, err
 	}
 	reader.Commands = s.Commands
-	f := &Own{asker: a, stream: s.Stream, conn: s.Commands, reader: reader, every: every, pace: p, eager: true, guard: s.Guard}
+	f := &own{asker: a, stream: s.Stream, conn: s.Commands, reader: reader, every: every, pace: p, eager: true, guard: s.Guard}
 	f.end = f.reader.Sockets.Close
 	if s.Group == "" {
 		f.reader.Sockets.Eager = s.HasRoomAhead
@@ -150,8 +150,8 @@ func Open(ctx context.Context, s Settings) (Feed, error) {
 	return f, nil
 }
 
-// Own reads one stream on a connection of its own.
-type Own struct {
+// own reads one stream on a connection of its own.
+type own struct {
 	asker
 	stream string
 	conn   *conn.Client
@@ -179,9 +179,7 @@ type Own struct {
 	looked time.Time
 }
 
-// Fetch reads at once when the stream may have a batch ready, or may have lost entries, and
-// else waits for entries.
-func (f *Own) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) (err error) {
+func (f *own) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) (err error) {
 	f.reading.Store(true)
 	defer f.reading.Store(false)
 	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
@@ -239,17 +237,13 @@ func (f *Own) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) 
 // need no guard.
 const soon = time.Millisecond
 
-// Failed has the next fetch read at once.
-func (f *Own) Failed() { f.eager = true }
+func (f *own) Failed() { f.eager = true }
 
-// Schedule has renewer requested at its interval.
-func (f *Own) Schedule(renewer *task.Task) { renewer.Every(f.every.renew) }
+func (f *own) Schedule(renewer *task.Task) { renewer.Every(f.every.renew) }
 
-// MayBeHandedBack is always true: only a hub looks for streams with such entries.
-func (f *Own) MayBeHandedBack() bool { return true }
+func (f *own) MayBeHandedBack() bool { return true }
 
-// IsDue reports whether the interval of checks is over.
-func (f *Own) IsDue() bool {
+func (f *own) IsDue() bool {
 	now := time.Now()
 	if now.Sub(f.due) < f.every.check {
 		return false
@@ -258,11 +252,9 @@ func (f *Own) IsDue() bool {
 	return true
 }
 
-// Interrupt ends the read that waits, and those to come.
-func (f *Own) Interrupt() { f.end() }
+func (f *own) Interrupt() { f.end() }
 
-// Close closes the connection.
-func (f *Own) Close() error {
+func (f *own) Close() error {
 	f.forget()
 	return f.reader.Close()
 }
@@ -273,7 +265,7 @@ const unblockTimeout = 100 * time.Millisecond
 // unblock ends a read of a group in a way that loses nothing. Closing the socket
 // under it, the last resort, would leave the entries that it may have got at that
 // very moment pending on us without anybody knowing.
-func (f *Own) unblock() {
+func (f *own) unblock() {
 	defer f.reader.Sockets.Close()
 	unblock(f.conn, f.reader, f.stream, f.reading.Load)
 }

@@ -12,7 +12,7 @@ import (
 
 // waiter is a stream that waits in a lane for entries behind a place. Its fields
 // are guarded by the hub's lock, but for those that never change, and for the
-// place, which is the lane's.
+// place and since, which are the lane's.
 type waiter struct {
 	stream string
 	intake resp.Budget
@@ -26,10 +26,10 @@ type waiter struct {
 	out chan struct{}
 	err error
 
-	lane      *lane
 	since     time.Time // when something came for the last time
-	asked     bool      // it is in the read that is on its way
-	taking    bool      // its take is being called
+	lane      *lane
+	asked     bool // it is in the read that is on its way
+	taking    bool // it is being told how a read has ended
 	withdrawn bool
 }
 
@@ -48,12 +48,12 @@ type lane struct {
 	// once somebody is ending it, and dropped once its connection was closed for that.
 	reads                         int
 	reading, interrupted, dropped bool
-	demoted                       time.Time // when that was looked at
 
 	// The fields below are used by run only.
 
-	looked time.Time // when the server's role was looked at
-	limit  replyLimit
+	looked  time.Time // when the server's role was looked at
+	demoted time.Time // when it was looked who is to wait in the cold lane
+	limit   replyLimit
 }
 
 func newLane(h *hub, r *conn.Reader) *lane {
@@ -65,16 +65,19 @@ func newLane(h *hub, r *conn.Reader) *lane {
 // a read whose connection is closed may have brought something.
 func (l *lane) join(w *waiter) {
 	l.hub.mu.Lock()
-	l.joinAndUnlock([]*waiter{w})
+	end := l.joinLocked([]*waiter{w})
+	l.hub.mu.Unlock()
+	end.carryOut()
 }
 
-func (l *lane) joinAndUnlock(list []*waiter) {
+// joinLocked takes waiters in, and returns the end of the read that is on its way.
+func (l *lane) joinLocked(list []*waiter) *readEnd {
 	for _, w := range list {
 		w.lane = l
 		l.waiters[w.stream] = w
 	}
 	signal(l.joined)
-	l.interruptAndUnlock(list[0].stream)
+	return l.interruptLocked(list[0].stream)
 }
 
 // signal puts something into a channel that only tells that there is something.
@@ -85,31 +88,46 @@ func signal(c chan<- struct{}) {
 	}
 }
 
-// interruptAndUnlock ends the read that is on its way, if there is one. Where the server
-// cannot do that, it closes the connection, in group mode only for somebody who leaves.
-func (l *lane) interruptAndUnlock(stream string) {
+// readEnd is the end of a read that is on its way. It takes a command, so that it is
+// carried out without the hub's lock.
+type readEnd struct {
+	lane   *lane
+	read   int    // its number
+	stream string // one of those that it is for
+}
+
+// interruptLocked returns the end of the read that is on its way, nil if there is none, or
+// another goroutine is ending it.
+func (l *lane) interruptLocked(stream string) *readEnd {
 	if !l.reading || l.interrupted {
-		l.hub.mu.Unlock()
-		return
+		return nil
 	}
 	l.interrupted = true
-	read := l.reads
-	l.hub.mu.Unlock()
+	return &readEnd{l, l.reads, stream}
+}
+
+// carryOut ends the read. Where the server cannot do that, it closes the connection, in
+// group mode only for a stream that leaves.
+func (e *readEnd) carryOut() {
+	if e == nil {
+		return
+	}
+	l := e.lane
 	_ = contain.Isolated(func() error {
-		gaveUp := unblock(l.hub.conn, l.reader, stream, func() bool {
+		gaveUp := unblock(l.hub.conn, l.reader, e.stream, func() bool {
 			l.hub.mu.Lock()
 			defer l.hub.mu.Unlock()
-			return l.reading && l.reads == read
+			return l.reading && l.reads == e.read
 		})
 		l.hub.mu.Lock()
 		defer l.hub.mu.Unlock()
 		switch {
-		case !gaveUp || !l.reading || l.reads != read:
+		case !gaveUp || !l.reading || l.reads != e.read:
 		case l.hub.group == "" || l.isLeftLocked():
 			l.dropped = true
-			l.reader.Sockets.EndRead(read)
+			l.reader.Sockets.EndRead(e.read)
 		default:
-			l.interrupted = false // somebody may leave yet
+			l.interrupted = false // a stream may leave yet
 		}
 		return nil
 	})
@@ -129,21 +147,28 @@ func (l *lane) isLeftLocked() bool {
 // that asks for it has come back: what that brought is in the window then.
 func (h *hub) withdraw(w *waiter) {
 	h.mu.Lock()
+	end, comesOut := h.withdrawLocked(w)
+	h.mu.Unlock()
+	end.carryOut()
+	if comesOut {
+		<-w.out
+	}
+}
+
+// withdrawLocked returns the read that is to be ended for it, and whether the waiter is
+// answered yet.
+func (h *hub) withdrawLocked(w *waiter) (end *readEnd, comesOut bool) {
 	w.withdrawn = true
 	switch {
 	case w.taking:
-		h.mu.Unlock()
-		<-w.out
+		return nil, true
 	case !w.asked:
 		delete(w.lane.waiters, w.stream)
-		h.mu.Unlock()
+		return nil, false
 	case h.group == "":
-		// The read may take as long as it likes: what it brings is not taken.
-		h.mu.Unlock()
-	default:
-		w.lane.interruptAndUnlock(w.stream)
-		<-w.out
+		return nil, false // the read may take as long as it likes: its entries are not taken
 	}
+	return w.lane.interruptLocked(w.stream), true
 }
 
 // run reads for the waiters until ctx is done.
@@ -317,55 +342,70 @@ func (l *lane) answer(asked []*waiter, batches []resp.Batch, err error, at time.
 	for _, b := range batches {
 		brought[b.Stream] = b
 	}
-	h := l.hub
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	var idle, busy []*waiter
 	now := time.Now()
-	failed := err != nil && err != errDropped //nolint:errorlint // our own, never wrapped
 	for _, w := range asked {
-		w.asked = false
-		if err == nil {
-			w.worked()
-		}
-		more := true
-		if got := brought[w.stream]; got.Len() > 0 && (!w.withdrawn || h.group != "") {
-			w.taking = true
-			h.mu.Unlock()
-			from := w.from
-			if h.group == "" {
-				from = resp.PlaceAfter(got.Entries) // before its memory may be used again
-			}
-			more = w.take(got, at) && !got.More
-			h.mu.Lock()
-			w.taking = false
-			w.from, w.since = from, now
+		if l.give(w, brought[w.stream], err, at, now) {
 			busy = append(busy, w)
 		} else if now.Sub(w.since) > coldAfter {
 			idle = append(idle, w)
 		}
-		if failed || w.withdrawn || !more {
-			l.dismissLocked(w, err)
-		}
 	}
-	move := func(list []*waiter, to *lane) {
-		list = l.stayingLocked(list)
-		if to == nil || len(list) == 0 {
-			return
-		}
-		for _, w := range list {
-			delete(l.waiters, w.stream)
-		}
-		to.joinAndUnlock(list)
-		h.mu.Lock()
-	}
-	move(busy, l.promote)
+	l.move(busy, l.promote)
 	if l.demote != nil && now.Sub(l.demoted) > coldAfter {
 		l.demoted = now
 		if len(idle) > minHot {
-			move(idle, l.demote)
+			l.move(idle, l.demote)
 		}
 	}
+}
+
+// give tells a waiter how its read has ended, and reports whether it has taken entries.
+// Its fields are in use meanwhile without the lock: taking keeps it here.
+func (l *lane) give(w *waiter, got resp.Batch, err error, at, now time.Time) (taken bool) {
+	h := l.hub
+	h.mu.Lock()
+	w.asked = false
+	w.taking = !w.withdrawn || h.group != "" // else it has left without waiting for the read
+	here := w.taking
+	h.mu.Unlock()
+	more := true
+	if here && err == nil {
+		w.worked()
+	}
+	if taken = here && got.Len() > 0; taken {
+		from := w.from
+		if h.group == "" {
+			from = resp.PlaceAfter(got.Entries) // before its memory may be used again
+		}
+		more = w.take(got, at) && !got.More
+		w.from, w.since = from, now
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	w.taking = false
+	failed := err != nil && err != errDropped //nolint:errorlint // our own, never wrapped
+	if failed || w.withdrawn || !more {
+		l.dismissLocked(w, err)
+	}
+	return taken
+}
+
+// move has those that still wait here wait in another lane, if there is one.
+func (l *lane) move(list []*waiter, to *lane) {
+	if to == nil {
+		return
+	}
+	l.hub.mu.Lock()
+	var end *readEnd
+	if list = l.stayingLocked(list); len(list) > 0 {
+		for _, w := range list {
+			delete(l.waiters, w.stream)
+		}
+		end = to.joinLocked(list)
+	}
+	l.hub.mu.Unlock()
+	end.carryOut()
 }
 
 // dismissLocked ends the waiting of one.

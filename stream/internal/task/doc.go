@@ -1,7 +1,7 @@
 // Package task has the engine's tools for work that goes on beside a consumer's reader and
 // workers: a function that runs on request ([Task]), a lock that a context can give up
 // ([Lock]), a wait that a context ends ([Sleep]), and the watch over tries that may not come
-// back ([Watchdog], [Movement]).
+// back ([Watchdog], [Movement], [Patience]).
 //
 // Contract: the package knows nothing of Redis, of entries or of consumers.
 //

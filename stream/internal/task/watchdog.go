@@ -20,11 +20,13 @@ type Watchdog struct {
 	mu     sync.Mutex
 	since  time.Time // when the try began, or made progress; zero is no try
 	behind moving    // the queue, or the other try, that the try waits for; nil is none
+	// answered has only those turns count as movement that were answered.
+	answered bool
 }
 
 // moving tells when a queue, or another try that may wait in a queue, has moved for the
-// last time.
-type moving interface{ last() time.Time }
+// last time, or has moved by an answer.
+type moving interface{ last(answered bool) time.Time }
 
 // Begin notes that a try begins.
 func (w *Watchdog) Begin() { w.set(time.Now(), nil) }
@@ -56,7 +58,7 @@ func (w *Watchdog) Progress() {
 
 // Still returns for how long nothing has moved, zero if no try is on its way.
 func (w *Watchdog) Still(now time.Time) time.Duration {
-	last := w.last()
+	last := w.last(w.answered)
 	if last.IsZero() {
 		return 0
 	}
@@ -65,12 +67,12 @@ func (w *Watchdog) Still(now time.Time) time.Duration {
 
 // last returns when the try, or the queue or the other try that it waits for, has moved
 // for the last time, zero if no try is on its way.
-func (w *Watchdog) last() time.Time {
+func (w *Watchdog) last(answered bool) time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	last := w.since
 	if !last.IsZero() && w.behind != nil {
-		if moved := w.behind.last(); moved.After(last) {
+		if moved := w.behind.last(answered); moved.After(last) {
 			last = moved
 		}
 	}
@@ -94,8 +96,8 @@ func WatchdogOf(ctx context.Context) *Watchdog {
 // Movement is when a queue has moved for the last time: a turn has begun or ended. The zero
 // value is ready, and its methods are safe for concurrent use.
 type Movement struct {
-	mu sync.Mutex
-	at time.Time
+	mu           sync.Mutex
+	at, answered time.Time
 }
 
 // Note notes that the queue moves now.
@@ -105,8 +107,19 @@ func (m *Movement) Note() {
 	m.at = time.Now()
 }
 
-func (m *Movement) last() time.Time {
+// NoteAnswer notes that a turn ends now, with an answer.
+func (m *Movement) NoteAnswer() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.at = time.Now()
+	m.answered = m.at
+}
+
+func (m *Movement) last(answered bool) time.Time {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if answered {
+		return m.answered
+	}
 	return m.at
 }

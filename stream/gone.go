@@ -1,11 +1,5 @@
 package stream
 
-import (
-	"slices"
-
-	"millrace/stream/internal/resp"
-)
-
 // A claim drops the note of each pending entry that it names and that the stream no
 // longer has, however short it has been idle: XCLAIM and XAUTOCLAIM look at the idle
 // time only afterwards, on every server (Redis 7.0 to 8.0, Valkey 8.1 and 9.1). A live
@@ -15,7 +9,7 @@ import (
 // noteGone takes note of entries that were pending, and that a claim has found gone from
 // the stream. It tells of those that no consumer handles any more.
 func (s *groupSource) noteGone(ids []string) {
-	for _, id := range s.window.passGone(ids) {
+	for _, id := range s.leases.PassGone(ids) {
 		s.tellGone(id)
 	}
 }
@@ -28,34 +22,7 @@ func (s *groupSource) tellGone(id string) {
 // tellUnhandled tells, at a stop, of the entries that are held and not handled, and that
 // a renewal has found gone from the stream: these cannot be handed back.
 func (s *groupSource) tellUnhandled() {
-	for _, id := range s.window.unhandledGone() {
+	for _, id := range s.leases.UnhandledGone() {
 		s.tellGone(id)
 	}
-}
-
-func (w *window) unhandledGone() (ids []string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for id, it := range w.byID {
-		if it.gone && !it.taken && it.state != done {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, resp.CompareIDs)
-	return ids
-}
-
-// passGone marks those of the entries that are held, and returns the others, without
-// those that have left the window since it is watched.
-func (w *window) passGone(ids []string) (others []string) {
-	w.doubtGone(ids)
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, id := range ids {
-		it := w.byID[id]
-		if _, left := w.left[id]; !left && (it == nil || it.taken) {
-			others = append(others, id)
-		}
-	}
-	return others
 }

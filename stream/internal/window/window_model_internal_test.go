@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"context"
@@ -104,7 +104,7 @@ const modelInterval = 300 * time.Millisecond
 type modelItem struct {
 	id, key                        string
 	bytes                          int64
-	state                          state
+	state                          State
 	due                            time.Time
 	told                           time.Time // when Redis was told of it
 	again                          bool      // it is not new: it failed before, or was taken over
@@ -117,7 +117,7 @@ type modelItem struct {
 
 // windowJob is an entry that a worker has.
 type windowJob struct {
-	item *item
+	item *Item
 	id   string
 	lost atomic.Bool
 	do   chan func()
@@ -126,7 +126,9 @@ type windowJob struct {
 // windowModel is the model, and the driver of the window.
 type windowModel struct {
 	plan    windowPlan
-	w       *window
+	w       *Window
+	leases  *Leases  // in group mode
+	mark    *LowMark // in log mode
 	history string
 	problem string
 
@@ -168,17 +170,24 @@ type windowEvent struct {
 }
 
 func newWindowModel(p windowPlan) *windowModel {
-	l := limits{size: p.size, batch: p.batch, every: p.every, interval: modelInterval, maxWorkers: p.workers, bytes: p.bytes, serial: p.serial()}
+	l := Limits{Size: p.size, Batch: p.batch, Every: p.every, Interval: modelInterval, MaxWorkers: p.workers, Bytes: p.bytes, Serial: p.serial()}
 	if p.keys > 0 {
-		l.key = testKeys(func(e *resp.Entry) string {
+		l.Key = testKeys(func(e *resp.Entry) string {
 			text, _ := e.Fields["key"].(string)
 			return text
 		})
 	}
-	m := &windowModel{plan: p, w: newWindow(l, p.group), lines: make(map[string][]*modelItem)}
-	m.w.settle = func() { m.asked.Add(1) }
-	m.w.letterTaken = func() { m.letters.Add(1) }
-	m.w.startWorker = func() { go m.work() }
+	m := &windowModel{plan: p, lines: make(map[string][]*modelItem)}
+	h := Hooks{
+		Settle:      func() { m.asked.Add(1) },
+		LetterTaken: func() { m.letters.Add(1) },
+		StartWorker: func() { go m.work() },
+	}
+	if p.group {
+		m.w, m.leases = NewLeased(l, h)
+	} else {
+		m.w, m.mark = NewMarked(l, h)
+	}
 	return m
 }
 
@@ -192,11 +201,11 @@ func (m *windowModel) wrong(format string, args ...any) {
 func (m *windowModel) work() {
 	for {
 		job := &windowJob{do: make(chan func())}
-		job.item = m.w.next(func(error) { job.lost.Store(true) })
+		job.item = m.w.Next(func(error) { job.lost.Store(true) })
 		if job.item == nil {
 			return
 		}
-		job.id = job.item.id
+		job.id = job.item.ID
 		if !m.begin(job) {
 			continue
 		}
@@ -209,10 +218,10 @@ func (m *windowModel) begin(job *windowJob) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.plan.group {
-		if job.item.entry == nil {
-			m.w.load(job.item, modelEntryOf(job.id, m.plan.keys), 1)
+		if job.item.Entry == nil {
+			m.leases.Load(job.item, modelEntryOf(job.id, m.plan.keys), 1)
 		}
-		if !m.w.queueUp(job.item) {
+		if !m.leases.QueueUp(job.item) {
 			m.events = append(m.events, windowEvent{id: job.id})
 			return false
 		}
@@ -254,12 +263,12 @@ func (m *windowModel) step(s windowStep) {
 	case "read":
 		if m.reader == nil {
 			m.wanted = 1 + s.n%m.plan.batch
-			m.await(m.w.awaitRoom)
+			m.await(m.w.AwaitRoom)
 		}
 	case "drain":
 		if m.reader == nil && !group {
 			m.draining = true
-			m.await(func(ctx context.Context, _ func(string, state, int64)) bool { return m.w.drain(ctx) == nil })
+			m.await(func(ctx context.Context, _ func(string, State, int64)) bool { return m.mark.Drain(ctx) == nil })
 		}
 	case "reader leaves":
 		if m.reader != nil {
@@ -273,11 +282,11 @@ func (m *windowModel) step(s windowStep) {
 	case "time":
 		m.pass([]time.Duration{time.Millisecond, 50 * time.Millisecond, modelInterval, 3 * time.Second}[s.n%4])
 	case "end", "hold", "letter", "park":
-		if it := m.pick(working, s.pick); it != nil && (group || s.what != "park") {
+		if it := m.pick(Working, s.pick); it != nil && (group || s.what != "park") {
 			m.end(it, s)
 		}
 	case "letter ends", "letter fails":
-		if it := m.pick(writing, s.pick); it != nil {
+		if it := m.pick(Writing, s.pick); it != nil {
 			m.endLetter(it, s)
 		}
 	case "settle":
@@ -286,13 +295,13 @@ func (m *windowModel) step(s windowStep) {
 		}
 	case "settled":
 		if m.flight > 0 {
-			m.w.settled(m.flight)
+			m.w.Settled(m.flight)
 			m.leaves(m.ended[:m.flight]...)
 			m.ended, m.flight, m.stalled = m.ended[m.flight:], 0, false
 		}
 	case "settling fails":
 		if m.flight > 0 {
-			m.w.stall()
+			m.w.Stall()
 			m.stalled = true
 		}
 	case "take over", "lose", "suspect", "renew", "orphans", "room to take", "watch":
@@ -315,16 +324,16 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 			it := m.newItem(ids[len(ids)-1])
 			it.again, it.free = true, s.pick%2 == 0
 		}
-		if n := m.w.addClaimed(ids, s.pick%2 == 0, now); n != want {
+		if n := m.leases.AddClaimed(ids, s.pick%2 == 0, now); n != want {
 			m.wrong("%d of %v were taken in, want %d", n, ids, want)
 		}
 	case "lose":
-		given := m.w.giveUp(some, ErrClaimed)
+		given := m.leases.GiveUp(some, errTaken)
 		if want := m.lose(some); !slices.Equal(given, want) {
 			m.wrong("given up were %v, want %v", given, want)
 		}
 	case "suspect":
-		m.w.doubtGone(some)
+		m.leases.DoubtGone(some)
 		for _, it := range m.named(some) {
 			it.suspect = true
 		}
@@ -332,19 +341,19 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 		limit := now.Add(-time.Duration(s.n) * 100 * time.Millisecond)
 		var want []string
 		for _, it := range m.items {
-			if it.state != done && !it.lost && it.told.Before(limit) {
+			if it.state != Done && !it.lost && it.told.Before(limit) {
 				want = append(want, it.id)
 			}
 		}
 		slices.SortFunc(want, resp.CompareIDs)
 		var list []string
-		for _, one := range m.w.toRenew(limit) {
-			list = append(list, one.id)
+		for _, one := range m.leases.ToRenew(limit) {
+			list = append(list, one.ID)
 		}
 		if !slices.Equal(list, want) {
 			m.wrong("to be renewed are %v, want %v", list, want)
 		}
-		m.w.noteRenewed(some, now)
+		m.leases.NoteRenewed(some, now)
 		for _, it := range m.named(some) {
 			it.told, it.dropped = now, false
 		}
@@ -353,10 +362,10 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 	case "room to take":
 		m.armed = 1 + s.n
 		m.told.Store(0)
-		m.w.whenRoomToClaim(m.armed, func() { m.told.Add(1) })
+		m.leases.WhenRoomToClaim(m.armed, func() { m.told.Add(1) })
 	case "watch":
 		if m.over == nil {
-			m.over = m.w.watchLeaving()
+			m.over = m.leases.WatchLeaving()
 		} else {
 			m.over()
 			m.over, m.settled = nil, nil
@@ -365,14 +374,14 @@ func (m *windowModel) stepOfGroup(s windowStep, now time.Time) {
 }
 
 // await has the reader wait, as far as it has to.
-func (m *windowModel) await(wait func(context.Context, func(string, state, int64)) bool) {
+func (m *windowModel) await(wait func(context.Context, func(string, State, int64)) bool) {
 	ctx, leave := context.WithCancel(context.Background())
 	m.leave = leave
 	m.reader = make(chan bool, 1)
 	reader := m.reader
 	go func() {
 		defer leave()
-		reader <- wait(ctx, func(string, state, int64) {})
+		reader <- wait(ctx, func(string, State, int64) {})
 	}()
 }
 
@@ -388,7 +397,7 @@ func (m *windowModel) read() {
 	}
 	if m.plan.group && m.wanted%3 == 0 {
 		for _, it := range m.items {
-			if !it.lost && it.state != done {
+			if !it.lost && it.state != Done {
 				b.Entries = append(b.Entries, *modelEntryOf(it.id, m.plan.keys))
 				break
 			}
@@ -407,11 +416,14 @@ func (m *windowModel) read() {
 		it.loaded = true
 		b.Entries = append(b.Entries, *modelEntryOf(it.id, m.plan.keys))
 	}
-	m.w.addRead(b, time.Now())
-	if at := m.w.at(); at != b.LastID() {
+	m.w.AddRead(b, time.Now())
+	if at := m.w.Position(); at != b.LastID() {
 		m.wrong("the position is %s behind a read up to %s", at, b.LastID())
 	}
-	if ids := m.w.takeDoubles(); len(ids) > 0 {
+	if !m.plan.group {
+		return
+	}
+	if ids := m.leases.TakeDoubles(); len(ids) > 0 {
 		m.wrong("%v of a read that brought %d once more are other entries", ids, double)
 	}
 }
@@ -424,40 +436,40 @@ func (m *windowModel) end(it *modelItem, s windowStep) {
 		m.wrong("%s: its context has ended is %t, it is lost is %t", it.id, !lost, lost)
 	}
 	m.jobs = slices.DeleteFunc(m.jobs, func(job *windowJob) bool { return job == it.job })
-	to := map[string]state{"end": done, "hold": waiting, "park": parked, "letter": writing, "break off": interrupted}[s.what]
+	to := map[string]State{"end": Done, "hold": Waiting, "park": Parked, "letter": Writing, "break off": Interrupted}[s.what]
 	it.job.do <- func() {
 		switch to {
-		case writing:
-			if m.w.hold(item) == lost {
+		case Writing:
+			if m.w.Hold(item) == lost {
 				m.wrong("%s: its dead letter is to be written is %t", it.id, lost)
 			}
 			if lost {
-				m.w.forget(item)
+				m.w.Forget(item)
 			}
 			return
-		case waiting:
-			item.due, item.outcome = due, OutcomeHeld
-		case parked:
-			item.outcome = OutcomeParked
+		case Waiting:
+			item.Due, item.Outcome = due, Outcome(6)
+		case Parked:
+			item.Outcome = Outcome(7)
 		default:
-			item.outcome = OutcomeSkipped
+			item.Outcome = Outcome(3)
 		}
-		m.w.end(item, to)
+		m.w.End(item, to)
 	}
 	if lost {
 		m.leaves(it)
 		return
 	}
-	it.state, it.due, it.failed = to, due, it.failed || to == waiting
-	m.held = to == waiting
-	it.again = it.again || to == waiting
+	it.state, it.due, it.failed = to, due, it.failed || to == Waiting
+	m.held = to == Waiting
+	it.again = it.again || to == Waiting
 	switch {
-	case to == done:
+	case to == Done:
 		m.endsWell(it)
-	case m.plan.group && to != writing:
+	case m.plan.group && to != Writing:
 		it.loaded = false // they are fetched anew
 	}
-	if to == parked {
+	if to == Parked {
 		m.release(it)
 	}
 }
@@ -466,15 +478,15 @@ func (m *windowModel) end(it *modelItem, s windowStep) {
 func (m *windowModel) endLetter(it *modelItem, s windowStep) {
 	switch {
 	case s.what == "letter fails":
-		m.w.writeFailed(it.job.item)
+		m.w.WriteFailed(it.job.item)
 		m.held = !it.failed
 		it.failed = true
 	case m.plan.group && s.n%2 == 0: // which acks the entry
-		m.w.forgetWritten(it.job.item)
+		m.w.ForgetWritten(it.job.item)
 		m.leaves(it)
 	default:
-		m.w.written(it.job.item, done)
-		it.state = done
+		m.w.Written(it.job.item, Done)
+		it.state = Done
 		m.endsWell(it)
 	}
 }
@@ -489,7 +501,7 @@ func (m *windowModel) endsWell(it *modelItem) {
 	}
 	m.ended = nil
 	for _, it := range m.items {
-		if it.state != done {
+		if it.state != Done {
 			break
 		}
 		m.ended = append(m.ended, it)
@@ -517,20 +529,20 @@ func (m *windowModel) leaves(list ...*modelItem) {
 // keep the line of their key to the end of the delivery.
 func (m *windowModel) lose(ids []string) (given []string) {
 	for _, it := range m.named(ids) {
-		if it.suspect || it.state == done {
+		if it.suspect || it.state == Done {
 			continue
 		}
 		given = append(given, it.id)
 		it.lost = true
-		if it.state == working {
+		if it.state == Working {
 			continue
 		}
-		m.shadow = m.shadow || it.state == unread
-		if it.state == writing {
+		m.shadow = m.shadow || it.state == Unread
+		if it.state == Writing {
 			if m.letters.Add(-1) < 0 {
 				m.wrong("%s is lost, and its dead letter is still to be written", it.id)
 			}
-			m.w.forgetWritten(it.job.item) // as the sweeper does
+			m.w.ForgetWritten(it.job.item) // as the sweeper does
 		}
 		m.leaves(it)
 	}
@@ -540,10 +552,10 @@ func (m *windowModel) lose(ids []string) (given []string) {
 // settle asks for what may be settled.
 func (m *windowModel) settle(since time.Time) {
 	m.asked.Store(0)
-	list := m.w.settleable()
+	list := m.w.Settleable()
 	var ids, want, late, wantLate []string
 	for _, it := range list {
-		ids = append(ids, it.id)
+		ids = append(ids, it.ID)
 	}
 	for _, it := range m.ended {
 		want = append(want, it.id)
@@ -556,7 +568,7 @@ func (m *windowModel) settle(since time.Time) {
 		return
 	}
 	if m.flight = len(list); m.plan.group {
-		if _, late = m.w.split(list, since); !slices.Equal(late, wantLate) {
+		if _, late = m.leases.Split(list, since); !slices.Equal(late, wantLate) {
 			m.wrong("somebody may have claimed %v, want %v", late, wantLate)
 		}
 	}
@@ -567,7 +579,7 @@ func (m *windowModel) orphans(ids []string, limit time.Time) {
 	var want, wantEnded []string
 	for _, it := range m.named(ids) {
 		switch {
-		case it.suspect || it.state == done:
+		case it.suspect || it.state == Done:
 		case !it.dropped && it.told.Before(limit):
 			wantEnded = append(wantEnded, it.id)
 		default:
@@ -576,9 +588,9 @@ func (m *windowModel) orphans(ids []string, limit time.Time) {
 		}
 	}
 	var removed []string
-	list, ended := m.w.orphans(ids, time.Time{}, limit)
+	list, ended := m.leases.Orphans(ids, time.Time{}, limit)
 	for _, one := range list {
-		removed = append(removed, one.id)
+		removed = append(removed, one.ID)
 	}
 	if !slices.Equal(removed, want) || !slices.Equal(ended, wantEnded) {
 		m.wrong("to be taken back are %v, want %v, ended are %v, want %v", removed, want, ended, wantEnded)

@@ -1,4 +1,4 @@
-package stream
+package window
 
 import (
 	"container/heap"
@@ -45,27 +45,27 @@ const (
 	probeInterval = 1500 * time.Millisecond
 )
 
-// beginLocked notes that a delivery begins.
-func (w *window) beginLocked(it *item) {
-	w.streak.begun++
-	it.begun = w.streak.begun
+// begin notes that a delivery begins.
+func (s *streak) begin(it *Item) {
+	s.begun++
+	it.begun = s.begun
 }
 
 // learnLocked notes how a delivery has ended, before the entry goes where that leads.
-func (w *window) learnLocked(it *item, to state) {
+func (w *Window) learnLocked(it *Item, to State) {
 	s := &w.streak
 	switch {
-	case to == waiting:
+	case to == Waiting:
 		w.failedLocked(it)
-	case to != interrupted:
-		w.clearCauseLocked(it, it.outcome == OutcomeHandled)
-		if s.on && it.outcome == OutcomeHandled && it.begun > s.first {
+	case to != Interrupted:
+		w.causes.clear(it, it.Outcome == Handled)
+		if s.on && it.Outcome == Handled && it.begun > s.first {
 			w.endStreakLocked()
 		}
 	}
 }
 
-func (w *window) failedLocked(it *item) {
+func (w *Window) failedLocked(it *Item) {
 	s, now := &w.streak, time.Now()
 	late := it.begun <= s.ended // and the streak that it belongs to is over
 	if !s.on && !late {
@@ -86,44 +86,44 @@ func (w *window) failedLocked(it *item) {
 }
 
 // endStreakLocked makes the entries due that began to fail in the streak.
-func (w *window) endStreakLocked() {
+func (w *Window) endStreakLocked() {
 	s, now := &w.streak, time.Now()
 	s.on, s.ended, s.long = false, s.begun, now.Sub(s.since) >= outageTime
 	if !s.long {
 		return // no wait can have grown much
 	}
 	outage := s.entries >= manyFailed
-	for _, it := range w.waiting {
+	for _, it := range w.order.waiting {
 		if it.lastStreak == s.number && (outage || it.firstStreak == s.number) {
 			w.bringForwardLocked(it, now)
 		}
 	}
-	heap.Init(&w.waiting)
+	heap.Init(&w.order.waiting)
 	w.becomeDueLocked()
-	w.wakeLocked(w.redeliver.len())
+	w.wakeLocked(w.order.redeliver.len())
 }
 
-func (w *window) bringForwardLocked(it *item, now time.Time) {
+func (w *Window) bringForwardLocked(it *Item, now time.Time) {
 	soon := now.Add(rand.N(redeliverySpread))
-	if first := it.failedAt.Add(w.pause / 2); soon.Before(first) {
+	if first := it.failedAt.Add(w.Pause / 2); soon.Before(first) {
 		soon = first
 	}
-	if soon.Before(it.due) {
-		it.due = soon
+	if soon.Before(it.Due) {
+		it.Due = soon
 	}
 	w.bringUnitForwardLocked(it)
 }
 
 // bringUnitForwardLocked has the entries of a failed batch wait for the same time, as one of
 // them is due sooner: they come back together. The order of waiting is to be made anew.
-func (w *window) bringUnitForwardLocked(it *item) {
-	if w.assembler == nil || it.piece == nil || it.piece.unit == nil {
+func (w *Window) bringUnitForwardLocked(it *Item) {
+	if w.assembler == nil || !it.Member.InUnitLocked() {
 		return
 	}
-	w.assembler.hastenLocked(it)
-	for _, other := range w.waiting {
-		if other.piece != nil && other.piece.unit == it.piece.unit {
-			other.due = it.due
+	it.Due = w.assembler.HastenLocked(it.Member, it.Due)
+	for _, other := range w.order.waiting {
+		if other.Member.WithLocked(it.Member) {
+			other.Due = it.Due
 		}
 	}
 }
@@ -131,16 +131,16 @@ func (w *window) bringUnitForwardLocked(it *item) {
 // probeLocked returns which of the entries that wait is to be tried before its time,
 // and when: while nothing succeeds, one that holds up others, because only by that
 // would it be known that all goes well again. It returns nil if there is none.
-func (w *window) probeLocked() (it *item, at time.Time) {
+func (w *Window) probeLocked() (it *Item, at time.Time) {
 	s := &w.streak
-	if at = s.failed.Add(s.probeIn); !w.probing || !s.on || w.working > 0 || w.redeliver.len() > 0 || !at.Before(w.waiting[0].due) {
+	if at = s.failed.Add(s.probeIn); !w.Probing || !s.on || w.workers.working > 0 || w.order.redeliver.len() > 0 || !at.Before(w.order.waiting[0].Due) {
 		return nil, at
 	}
-	if w.readerWaits || w.serial && len(w.line) > 1 {
-		return w.waiting[0], at
+	if w.budget.readerWaits || w.Serial && w.ledger.len() > 1 {
+		return w.order.waiting[0], at
 	}
-	for _, other := range w.waiting {
-		if other.behind != nil && (it == nil || other.due.Before(it.due)) {
+	for _, other := range w.order.waiting {
+		if other.behind != nil && (it == nil || other.Due.Before(it.Due)) {
 			it = other
 		}
 	}

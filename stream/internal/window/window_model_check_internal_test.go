@@ -1,8 +1,7 @@
-package stream
+package window
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 	"testing/synctest"
 	"time"
@@ -17,21 +16,21 @@ func (m *windowModel) pass(d time.Duration) {
 	for until := time.Now().Add(d); time.Now().Before(until) && m.problem == ""; {
 		next := until
 		for _, it := range m.items {
-			if it.state == waiting && it.due.Before(next) && it.due.After(time.Now()) {
+			if it.state == Waiting && it.due.Before(next) && it.due.After(time.Now()) {
 				next = it.due
 			}
 		}
 		time.Sleep(time.Until(next))
 		m.rest()
 	}
-	if m.count(working) == 0 && len(m.ended) > m.flight && m.flight == 0 && m.asked.Load() == 0 {
+	if m.count(Working) == 0 && len(m.ended) > m.flight && m.flight == 0 && m.asked.Load() == 0 {
 		m.wrong("nothing is at work, %d entries have ended, and no settling was requested", len(m.ended))
 	}
 	if d < 3*time.Second {
 		return
 	}
-	if m.w.mu.Lock(); m.w.workers != m.w.working && len(m.w.waiting) == 0 {
-		m.wrong("%d workers are employed for %d entries when nothing has come for long", m.w.workers, m.w.working)
+	if m.w.mu.Lock(); m.w.workers.started != m.w.workers.working && len(m.w.order.waiting) == 0 {
+		m.wrong("%d workers are employed for %d entries when nothing has come for long", m.w.workers.started, m.w.workers.working)
 	}
 	m.w.mu.Unlock()
 }
@@ -56,8 +55,8 @@ func (m *windowModel) rest() {
 func (m *windowModel) takeEvents() {
 	now := time.Now()
 	for _, it := range m.items {
-		if it.state == waiting && !it.due.After(now) && !m.stopped {
-			it.state = unread
+		if it.state == Waiting && !it.due.After(now) && !m.stopped {
+			it.state = Unread
 		}
 	}
 	m.mu.Lock()
@@ -87,7 +86,7 @@ func (m *windowModel) takeEvents() {
 			it.again = false
 			continue
 		}
-		it.state, it.job = working, e.job
+		it.state, it.job = Working, e.job
 		m.jobs = append(m.jobs, e.job)
 	}
 	m.events = nil
@@ -95,16 +94,16 @@ func (m *windowModel) takeEvents() {
 
 // gated reports whether nothing may be begun.
 func (m *windowModel) gated() bool {
-	return m.stalled || len(m.ended) >= 2*m.plan.every-1 || m.plan.serial() && m.count(writing) > 0
+	return m.stalled || len(m.ended) >= 2*m.plan.every-1 || m.plan.serial() && m.count(Writing) > 0
 }
 
 func (m *windowModel) mayBegin(it *modelItem) bool {
 	switch {
-	case it.state != unread || it.lost:
+	case it.state != Unread || it.lost:
 		return false
 	case it.again:
 		return true
-	case m.plan.serial() && m.count(waiting) > 0:
+	case m.plan.serial() && m.count(Waiting) > 0:
 		return false
 	}
 	return m.plan.keys == 0 || m.lines[it.key][0] == it
@@ -113,11 +112,11 @@ func (m *windowModel) mayBegin(it *modelItem) bool {
 // checkWorkers finds entries that should have been begun, and those that were begun in
 // the place of another one.
 func (m *windowModel) checkWorkers() {
-	free := m.plan.workers - m.count(working)
+	free := m.plan.workers - m.count(Working)
 	if free < 0 {
-		m.wrong("%d entries are at work", m.count(working))
+		m.wrong("%d entries are at work", m.count(Working))
 	}
-	if free > 0 && !m.gated() && !m.stopped && (m.plan.keys == 0 || m.count(working, waiting, writing) == 0) {
+	if free > 0 && !m.gated() && !m.stopped && (m.plan.keys == 0 || m.count(Working, Waiting, Writing) == 0) {
 		m.shadow = false
 	}
 	var kept *modelItem
@@ -131,17 +130,17 @@ func (m *windowModel) checkWorkers() {
 			kept = it
 		}
 		// New entries are begun in the order in which they were read.
-		if it.state == working && !it.again && m.plan.keys == 0 && kept != nil && !kept.again {
+		if it.state == Working && !it.again && m.plan.keys == 0 && kept != nil && !kept.again {
 			m.wrong("%s was begun before %s", it.id, kept.id)
 		}
 	}
 }
 
-func (m *windowModel) room() int { return m.plan.size - (len(m.items) - m.count(parked)) }
+func (m *windowModel) room() int { return m.plan.size - (len(m.items) - m.count(Parked)) }
 
 func (m *windowModel) countAgain() (n int) {
 	for _, it := range m.items {
-		if it.state == unread && it.again {
+		if it.state == Unread && it.again {
 			n++
 		}
 	}
@@ -218,25 +217,23 @@ func (m *windowModel) checkTaker() {
 
 // checkNumbers compares what the window tells of itself.
 func (m *windowModel) checkNumbers() {
-	if err := m.w.recount(); err != nil {
+	if err := m.w.Check(); err != nil {
 		m.wrong("%v", err)
 	}
-	var s Stats
-	m.w.inHand(&s)
-	want := Stats{
-		Working: m.count(working), Held: m.count(waiting, writing), Parked: m.count(parked),
-		Window: m.plan.size - m.room(), WindowSize: m.plan.size, WindowBytes: m.loaded(), WindowSizeBytes: int64(m.plan.bytes),
+	want := InHand{
+		Working: m.count(Working), Held: m.count(Waiting, Writing), Parked: m.count(Parked),
+		Entries: m.plan.size - m.room(), Size: m.plan.size, Bytes: m.loaded(), SizeBytes: int64(m.plan.bytes),
 	}
-	if fmt.Sprint(s) != fmt.Sprint(want) {
-		m.wrong("in hand are %+v\nwant %+v", s, want)
+	if in := m.w.InHand(); in != want {
+		m.wrong("in hand are %+v\nwant %+v", in, want)
 	}
 	oldest := ""
 	for _, it := range m.items {
-		if it.state != done && it.state != parked && !it.lost && (oldest == "" || resp.CompareIDs(it.id, oldest) < 0) {
+		if it.state != Done && it.state != Parked && !it.lost && (oldest == "" || resp.CompareIDs(it.id, oldest) < 0) {
 			oldest = it.id
 		}
 	}
-	if at := m.w.tallied().oldest; at != oldest {
+	if at := m.w.Counted().Oldest; at != oldest {
 		m.wrong("the oldest entry is %q, want %q", at, oldest)
 	}
 }
@@ -250,37 +247,37 @@ func (m *windowModel) stop() {
 	if m.stopped = true; m.over != nil {
 		m.over()
 	}
-	m.w.stop()
+	m.w.Stop()
 	m.rest()
 	for i := 0; m.problem == ""; i++ {
-		it := m.pick(working, 0)
+		it := m.pick(Working, 0)
 		if it == nil {
 			break
 		}
 		m.end(it, windowStep{what: []string{"break off", "end"}[i%2]})
 		m.rest()
 	}
-	for it := m.pick(writing, 0); it != nil && m.problem == ""; it = m.pick(writing, 0) {
-		m.w.written(it.job.item, interrupted)
-		it.state = interrupted
+	for it := m.pick(Writing, 0); it != nil && m.problem == ""; it = m.pick(Writing, 0) {
+		m.w.Written(it.job.item, Interrupted)
+		it.state = Interrupted
 		m.rest()
 	}
 	for _, job := range m.jobs { // after a problem
-		job.do <- func() { m.w.end(job.item, interrupted) }
+		job.do <- func() { m.w.End(job.item, Interrupted) }
 	}
 	synctest.Wait()
-	m.w.close()
+	m.w.Close()
 	if m.problem != "" {
 		return
 	}
 	if m.settle(time.Time{}); m.flight > 0 && m.problem == "" {
-		m.w.settled(m.flight)
+		m.w.Settled(m.flight)
 		m.leaves(m.ended[:m.flight]...)
 	}
 	m.ended, m.flight = nil, 0
 	m.rest()
-	if m.w.workers > 0 {
-		m.wrong("%d workers are employed after the stop", m.w.workers)
+	if m.w.workers.started > 0 {
+		m.wrong("%d workers are employed after the stop", m.w.workers.started)
 	}
 	if m.plan.group {
 		m.checkReturned()
@@ -290,13 +287,13 @@ func (m *windowModel) stop() {
 // checkReturned compares the entries that are handed back: all that are left, with the
 // attempt given back that the server counts and no handler has used.
 func (m *windowModel) checkReturned() {
-	var want []returned
+	var want []Returned
 	for _, it := range m.items {
-		used := it.state == waiting || it.state == parked || it.state == unread && !it.loaded && !it.free
-		want = append(want, returned{it.id, !used})
+		used := it.state == Waiting || it.state == Parked || it.state == Unread && !it.loaded && !it.free
+		want = append(want, Returned{it.id, !used})
 	}
-	slices.SortFunc(want, func(a, b returned) int { return resp.CompareIDs(a.id, b.id) })
-	if list := m.w.toReturn(); !slices.Equal(list, want) {
+	slices.SortFunc(want, func(a, b Returned) int { return resp.CompareIDs(a.ID, b.ID) })
+	if list := m.leases.ToReturn(); !slices.Equal(list, want) {
 		m.wrong("handed back are %v, want %v", list, want)
 	}
 }
@@ -321,10 +318,10 @@ func (m *windowModel) some(s windowStep) (ids []string) {
 }
 
 // pick returns an entry in a state, nil if there is none.
-func (m *windowModel) pick(in state, n int) *modelItem {
+func (m *windowModel) pick(in State, n int) *modelItem {
 	var list []*modelItem
 	for _, it := range m.items {
-		if it.state == in && (in != working || it.job != nil) {
+		if it.state == in && (in != Working || it.job != nil) {
 			list = append(list, it)
 		}
 	}
@@ -335,7 +332,7 @@ func (m *windowModel) pick(in state, n int) *modelItem {
 	return list[n%len(list)]
 }
 
-func (m *windowModel) count(in ...state) (n int) {
+func (m *windowModel) count(in ...State) (n int) {
 	for _, it := range m.items {
 		if slices.Contains(in, it.state) {
 			n++

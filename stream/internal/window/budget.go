@@ -1,0 +1,152 @@
+package window
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// budget is the room in the window, in entries and in bytes, and those that wait for it:
+// the reader, and the claimer of group mode. The window's lock guards it.
+type budget struct {
+	ledger ledger
+	size   int
+	bytes  int
+	room   sync.Cond // the reader waits for room
+
+	loaded int64 // bytes of the entries whose fields are here
+	parked int   // entries that do not count, or nothing would ever be read again
+
+	readerWaits bool // the reader waits for room, since since
+	since       time.Time
+	// draining is set while the reader waits for everything to be settled.
+	draining bool
+	// onRoomToClaim is called once when there is room to claim, of claimLimit; it may be nil.
+	onRoomToClaim func()
+	claimLimit    int
+}
+
+// left returns how many more entries may be held.
+func (b *budget) left() int { return b.size - (b.ledger.len() - b.parked) }
+
+// isLoaded reports whether there is no room for the bytes that another read may bring.
+func (b *budget) isLoaded() bool { return b.loaded > int64(b.bytes/2) }
+
+// unload notes that the fields of an entry are let go.
+func (b *budget) unload(bytes int64) {
+	was := b.isLoaded()
+	b.loaded -= bytes
+	if was && b.readerWaits && !b.isLoaded() {
+		b.room.Broadcast()
+	}
+}
+
+// toClaim returns how many entries may be claimed, a hundred at the most: no more than
+// limit wait to be begun, and the window has no more than limit beyond its size. Entries
+// that were read do not count: a consumer with a backlog must claim too.
+func (b *budget) toClaim(limit, waiting int) int {
+	return max(0, min(limit-waiting, limit+b.left(), 100))
+}
+
+// tellClaimer tells the claimer, once, that every claimed entry has been begun, or claimed
+// away, and that there is room for at least half of a claim: with less, entries would be
+// claimed one by one while most of them fail.
+func (b *budget) tellClaimer(waiting int) {
+	if b.onRoomToClaim == nil || waiting > 0 || b.toClaim(b.claimLimit, 0) < (min(b.claimLimit, 100)+1)/2 {
+		return
+	}
+	tell := b.onRoomToClaim
+	b.onRoomToClaim = nil
+	tell()
+}
+
+// roomMadeLocked has those look who wait for room.
+func (w *Window) roomMadeLocked() {
+	w.budget.room.Broadcast()
+	w.budget.tellClaimer(w.order.redeliver.len())
+}
+
+// AwaitRoom waits until a batch more may be held and everything that is to be
+// delivered again now has been begun; it reports false if ctx is done before.
+// full is called from time to time while the window is.
+func (w *Window) AwaitRoom(ctx context.Context, full func(oldest string, stands State, bytes int64)) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.hasRoomLocked() {
+		return ctx.Err() == nil
+	}
+	defer context.AfterFunc(ctx, w.wakeReader)()
+	b := &w.budget
+	b.since = time.Now()
+	complaint := w.reportFullLocked(full)
+	defer func() { complaint.Stop() }()
+	for !w.hasRoomLocked() {
+		if ctx.Err() != nil {
+			b.readerWaits = false
+			return false
+		}
+		b.readerWaits = true
+		w.settleForRoomLocked()
+		b.room.Wait()
+	}
+	b.readerWaits = false
+	return ctx.Err() == nil
+}
+
+// wakeReader has the reader look again, at a context that is done.
+func (w *Window) wakeReader() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.budget.room.Broadcast()
+}
+
+func (w *Window) hasRoomLocked() bool {
+	return w.budget.left() >= w.Batch && w.order.redeliver.len() == 0 && !w.budget.isLoaded()
+}
+
+// HasRoomAhead reports whether there will be room behind the batch that is being read.
+func (w *Window) HasRoomAhead() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.budget.left() >= 2*w.Batch
+}
+
+// fullLogInterval is how often a full window that does not move is reported.
+const fullLogInterval = 10 * time.Second
+
+// reportFullLocked calls full, now and then, while the oldest entry stays the same.
+func (w *Window) reportFullLocked(full func(oldest string, stands State, bytes int64)) *time.Timer {
+	blocking := func() *Item { return w.ledger.blocking(w.budget.isLoaded()) }
+	oldest := blocking()
+	var timer *time.Timer
+	timer = time.AfterFunc(fullLogInterval, func() {
+		w.mu.Lock()
+		if !w.budget.readerWaits {
+			w.mu.Unlock()
+			return
+		}
+		now, id, stands := blocking(), "", Unread
+		if now == oldest && now != nil {
+			id, stands = now.ID, now.state
+		}
+		oldest = now
+		bytes := w.budget.loaded
+		timer.Reset(fullLogInterval)
+		w.mu.Unlock()
+		if id != "" {
+			full(id, stands, bytes) // it may ask the window something
+		}
+	})
+	return timer
+}
+
+// unloadLocked lets the fields of an entry go, which has ended or is not to be
+// processed now.
+func (w *Window) unloadLocked(it *Item) {
+	if it.Entry == nil {
+		return
+	}
+	it.Entry.Fields, it.Entry = nil, nil
+	w.budget.unload(it.bytes)
+	it.bytes = 0
+}
