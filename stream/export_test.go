@@ -9,6 +9,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/feed"
+	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
 	"millrace/stream/internal/window"
@@ -19,7 +20,9 @@ import (
 func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
 	c.engine.store = store
 	c.engine.open = func(_ context.Context, r *run) (source, error) {
-		return fakeSource{&logSource{run: r, feed: &fakeFeed{next: next}, from: resp.Place{ID: resp.Beginning}, looked: time.Now()}}, nil
+		losses := loss.NewLogFinder(loss.Stream{})
+		losses.SetPlace(resp.Place{ID: resp.Beginning})
+		return fakeSource{&logSource{run: r, feed: &fakeFeed{next: next}, losses: losses, looked: time.Now()}}, nil
 	}
 }
 
@@ -55,7 +58,7 @@ type fakeFeed struct {
 	next func() []Entry
 }
 
-func (f *fakeFeed) Fetch(ctx context.Context, _ resp.Place, take feed.Sink, _ func(context.Context) error) error {
+func (f *fakeFeed) Fetch(ctx context.Context, _ resp.Place, take feed.Sink, _ feed.Idle) error {
 	entries := f.next()
 	if len(entries) == 0 {
 		<-ctx.Done()

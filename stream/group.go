@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync/atomic"
@@ -10,6 +9,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/feed"
+	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
 	"millrace/stream/internal/task"
@@ -25,6 +25,7 @@ type groupSource struct {
 	name    string // of the consumer
 	release func()
 	feed    feed.Feed
+	losses  *loss.GroupFinder
 
 	// alone is held while entries are taken over or taken up.
 	alone task.Lock
@@ -42,23 +43,8 @@ type groupSource struct {
 	made bool
 	// last is the ID of the last entry that was read.
 	last string
-	// lastRead is the same, once something was read, with what tells the entry from
-	// another one of that ID.
-	lastRead resp.Place
 
-	// troubled is set when a read has failed: another server may answer, or the same
-	// one after a restart. remade is set when the group was made again, or the stream
-	// has gone back. toldBack is set when a look around has told that the stream has gone
-	// back, until something is read: the reader would tell it again.
-	troubled, remade, toldBack atomic.Bool
-	// checking is held while the group is looked at; it guards view, and orders its reports.
-	checking task.Lock
-	view     groupView
-	account  account
-	// unguarded is set once reads cannot be guarded, unloaded when the server does not have
-	// the script yet.
-	unguarded, unloaded atomic.Bool
-	renewal             task.Lock // held while pending entries are renewed
+	renewal task.Lock // held while pending entries are renewed
 
 	renewTrouble *outage // tend's own; made when there is some
 
@@ -79,15 +65,15 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 		s := &groupSource{
 			run: r, group: group, name: r.consumerName, release: func() {},
 			alone: task.NewLock(), renewal: task.NewLock(), unsure: true, cursor: resp.Beginning,
-			checking: task.NewLock(),
-			own:      ownPending{listed: ownListed}, reaper: reaper{idle: r.claimIdle * reapFactor},
+			own: ownPending{listed: ownListed}, reaper: reaper{idle: r.claimIdle * reapFactor},
 		}
-		r.guard, r.round = s.guardRead, s.noteRound
 		if s.name == "" {
 			s.name, s.release = takeName(r.stream, group)
 		} else {
 			s.namesake.probe = probePrefix + s.name
 		}
+		s.losses = loss.NewGroupFinder(s.watched())
+		r.guard, r.round = s.losses.Guard, s.noteRound
 		feed, err := r.newFeed(ctx, group, s.name)
 		if err != nil {
 			s.release()
@@ -98,8 +84,35 @@ func openGroup(group string) func(context.Context, *run) (source, error) {
 	}
 }
 
+// watched returns the group for the finder of losses.
+func (s *groupSource) watched() loss.Group {
+	g := loss.Group{
+		Stream: loss.Stream{Client: s.client, Name: s.stream, MaxEntry: s.maxEntry}, Group: s.group, Consumer: s.name,
+		Position: s.window.Position, Tell: s.tellLoss,
+	}
+	if s.config.start.after != nil {
+		g.Start = *s.config.start.after
+	}
+	return g
+}
+
 func (s *groupSource) log() *slog.Logger {
 	return s.run.log().With("consumer", s.name)
+}
+
+// tellLoss tells a loss, and takes note that reading goes on further back, if it does.
+func (s *groupSource) tellLoss(found loss.Finding) {
+	if found.Back != "" {
+		s.window.MoveBack(found.Back)
+	}
+	s.reportLoss(s.log(), found)
+}
+
+// noteRound is called when a read has come back.
+func (s *groupSource) noteRound() {
+	if s.losses.ReadDone() {
+		s.claimer.Request() // the caller may hold a lock
+	}
 }
 
 // start makes the group if it is missing.
@@ -124,7 +137,7 @@ func (s *groupSource) start(ctx context.Context) error {
 		if group.Name == s.group {
 			s.last = group.LastDeliveredID
 			s.window.StartAt(s.last)
-			if err := s.checkAtStart(ctx, s.made); err != nil {
+			if err := s.losses.Begin(ctx, s.made); err != nil {
 				return err
 			}
 			s.log().Info("consumer started", "made_group", s.made, "last_delivered", s.last) // once: a start that fails is tried again
@@ -150,32 +163,18 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 		return ctx.Err()
 	}
 	err = s.feed.Fetch(ctx, resp.Place{ID: ">"}, func(b resp.Batch, at time.Time) bool {
-		if len(b.Left) == 0 {
-			s.lastRead = resp.PlaceAfter(b.Entries)
-		} else {
-			s.lastRead = resp.Place{ID: b.LastID(), Seen: true}
-		}
-		s.last = s.lastRead.ID
-		s.toldBack.Store(false)
-		s.account.read(b.FirstID(), b.Len())
+		s.last = s.losses.Read(b)
 		more := s.take(b, at)
 		if ids := s.leases.TakeDoubles(); len(ids) > 0 {
-			s.reportLoss(s.log(), &LossError{Cause: LossReplaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
+			s.tellLoss(loss.Finding{Cause: loss.Replaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
 		}
 		return more
-	}, func(context.Context) error {
-		if s.unanswered.Load() {
-			return errUnanswered
-		}
-		return nil
+	}, func(context.Context) (wait bool, err error) {
+		return !s.unanswered.Load(), nil // the next fetch takes up what has been claimed
 	})
-	if err == errUnanswered { //nolint:errorlint // our own, never wrapped
-		return nil // the next one takes it up
-	}
 	if err != nil {
-		s.account.void() // it may have brought entries that never arrived
+		s.losses.ReadFailed()
 		s.unsure = true
-		s.troubled.Store(true)
 		return s.mend(ctx, err)
 	}
 	return nil
@@ -183,16 +182,13 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 
 // catchUp finds out what has happened while nothing was read.
 func (s *groupSource) catchUp(ctx context.Context) error {
-	if err := s.compareHistory(ctx); err != nil {
+	if err := s.losses.Compare(ctx); err != nil {
 		return err
 	}
 	s.own.reopen(s.unanswered.Swap(false))
 	s.unsure = false
 	return s.takeUp(ctx)
 }
-
-// errUnanswered ends a read that waits, for what has been taken over to be taken up.
-var errUnanswered = errors.New("entries that were taken over have not arrived")
 
 // byItself returns do, for what takes over or takes up: of what the one was given and
 // has not put into the window yet, the other would think that nobody knows of it.
@@ -222,11 +218,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if s.last != resp.Beginning {
 		// In a stream that was made again within a millisecond, another entry can have
 		// its ID.
-		last := resp.Place{ID: s.last}
-		if s.lastRead.ID == s.last {
-			last = s.lastRead
-		}
-		there, err := conn.HasEntry(ctx, s.client, s.stream, last, s.maxEntry)
+		there, err := conn.HasEntry(ctx, s.client, s.stream, s.losses.PlaceOf(s.last), s.maxEntry)
 		if err != nil {
 			return err
 		}
@@ -241,17 +233,17 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	if made != nil {
 		return fmt.Errorf("making the group %q again: %w", s.group, made)
 	}
-	s.remade.Store(true)
-	loss := &LossError{Stream: s.stream, Group: s.group, Cause: LossGroup, From: s.last, Count: -1}
+	s.losses.Remade(from != s.last)
+	found := loss.Finding{Cause: loss.GroupDeleted, From: s.last, Count: -1}
 	if from != s.last {
-		loss.Cause = LossRecreated
+		found.Cause = loss.Recreated
 	}
 	if next, err := conn.FirstOf(ctx, s.client, "xrange", s.stream, resp.After(from), "+"); err == nil {
-		loss.To = next
+		found.To = next
 	}
-	s.noteLoss(1, loss)
+	s.noteLoss(1, found)
 	if from != s.last {
-		s.last, s.lastRead = from, resp.Place{}
+		s.last = from
 		s.window.MoveBack(from)
 	}
 	s.log().Warn("the group was gone and has been made again: what was pending on consumers that do not run any more is lost", "from", from, "err", err)

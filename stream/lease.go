@@ -22,7 +22,7 @@ func (s *groupSource) maintain(ctx context.Context) {
 }
 
 func (s *groupSource) claimOthers(ctx context.Context) {
-	s.tellSkipped()
+	s.losses.TellSkipped()
 	s.note(ctx, &s.claimTrouble, "taking over what others have left", caught(func() error { return s.claimOrReap(ctx) }))
 	s.checkNamesake(ctx)
 }
@@ -33,7 +33,7 @@ func (s *groupSource) claimOrReap(ctx context.Context) (err error) {
 		// Entries that are pending on this consumer already come first.
 		if s.feed.IsDue() {
 			s.due = true
-			err = s.checkGroup(ctx)
+			err = s.losses.Check(ctx)
 		}
 	} else {
 		err = s.claimFromOthers(ctx)
@@ -56,7 +56,7 @@ func (s *groupSource) claimFromOthers(ctx context.Context) (err error) {
 		s.given = err != nil // or the next round would do nothing, and tell that it works
 	}
 	if s.due && err == nil {
-		if err = s.checkGroup(ctx); err == nil {
+		if err = s.losses.Check(ctx); err == nil {
 			err = s.byItself(func(ctx context.Context) error { return s.claim(ctx, &full) })(ctx)
 			s.due = err != nil
 		}

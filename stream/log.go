@@ -5,12 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync"
 	"time"
 
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/feed"
+	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
 	"millrace/stream/internal/window"
@@ -19,22 +19,16 @@ import (
 // logSource is log mode: XREAD from an offset that the store keeps.
 type logSource struct {
 	*run
-	feed feed.Feed
-
-	mu    sync.Mutex // because a shared reader takes, while this one looks around
-	from  resp.Place // behind the last entry that was read
-	known history
-	count count
-	// missing is what was found to be lost, until the reading goroutine tells it.
-	missing *LossError
+	feed   feed.Feed
+	losses *loss.LogFinder
 
 	// The reading goroutine's own.
 
 	// looked is when it was looked whether all is as it should be.
 	looked time.Time
 	stored stored
-	// lost is what was told, until the reader has gone on behind it.
-	lost *LossError
+	// lost is the loss that was told, until the reader has gone on behind it.
+	lost loss.Finding
 }
 
 func openLog(ctx context.Context, r *run) (source, error) {
@@ -42,7 +36,8 @@ func openLog(ctx context.Context, r *run) (source, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &logSource{run: r, feed: feed, count: count{ordinal: -1}, looked: time.Now()}, nil
+	losses := loss.NewLogFinder(loss.Stream{Client: r.client, Name: r.stream, MaxEntry: r.maxEntry})
+	return &logSource{run: r, feed: feed, losses: losses, looked: time.Now()}, nil
 }
 
 // start loads the offset, or finds the configured start if there is none. A
@@ -53,9 +48,9 @@ func (s *logSource) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.survey(ctx, s.place(), resumed)
+	err = s.losses.Begin(ctx, resumed)
 	if err == nil {
-		s.log().Info("consumer started", "offset", s.place().ID) // once: a start that fails is tried again
+		s.log().Info("consumer started", "offset", s.losses.Place().ID) // once: a start that fails is tried again
 	}
 	return err
 }
@@ -91,17 +86,8 @@ func (s *logSource) find(ctx context.Context) (resumed bool, err error) {
 }
 
 func (s *logSource) setPlace(from resp.Place) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.from = from
-	s.count = count{ordinal: -1, sound: from.ID}
+	s.losses.SetPlace(from)
 	s.window.StartAt(from.ID)
-}
-
-func (s *logSource) place() resp.Place {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.from
 }
 
 func (s *logSource) fetch(ctx context.Context) (err error) {
@@ -110,7 +96,7 @@ func (s *logSource) fetch(ctx context.Context) (err error) {
 			s.feed.Failed()
 		}
 	}()
-	if s.lost != nil {
+	if s.lost.Cause != loss.None {
 		if err := s.goOn(ctx); err != nil {
 			return err
 		}
@@ -118,31 +104,39 @@ func (s *logSource) fetch(ctx context.Context) (err error) {
 	if !s.awaitRoom(ctx) {
 		return ctx.Err()
 	}
-	err = s.feed.Fetch(ctx, s.place(), s.take, s.lookAround)
+	err = s.feed.Fetch(ctx, s.losses.Place(), s.take, s.lookAround)
 	if err == nil && time.Since(s.looked) >= s.inspectEvery {
-		err = s.lookAround(ctx)
+		_, err = s.lookAround(ctx)
 	}
+	find := s.losses.Find
 	if errors.Is(err, feed.ErrNoWitness) {
-		return s.inspect(ctx)
+		find, err = s.losses.Inspect, nil
 	}
-	if err == nil || errors.Is(err, errMissing) {
-		return s.tellMissing(ctx)
+	if err != nil {
+		s.losses.ReadFailed()
+		return err
 	}
-	s.distrust()
-	return err
+	found, err := find(ctx)
+	if err != nil || found.Cause == loss.None {
+		return err
+	}
+	s.lost = found
+	s.reportLoss(s.log(), found)
+	return s.goOn(ctx)
+}
+
+// lookAround looks for losses, now and then, while nothing comes.
+func (s *logSource) lookAround(ctx context.Context) (wait bool, err error) {
+	s.looked = time.Now()
+	return s.losses.Look(ctx)
 }
 
 // take puts entries that were read into the window. Those that are left are read
 // again.
 func (s *logSource) take(b resp.Batch, at time.Time) (more bool) {
 	b.Left = nil
-	s.mu.Lock()
-	s.from = resp.PlaceAfter(b.Entries)
-	s.known.add(s.from)
-	s.lack(s.count.read(b.Entries))
-	missing := s.missing != nil
-	s.mu.Unlock()
-	return s.run.take(b, at) && !missing
+	sound := s.losses.Read(b.Entries)
+	return s.run.take(b, at) && sound
 }
 
 func (s *logSource) begin(_ context.Context, it *window.Item) bool {

@@ -3,7 +3,10 @@ package stream
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
+
+	"millrace/stream/internal/loss"
 )
 
 // LossError tells of entries that a consumer will never see, or of a place in a
@@ -86,6 +89,44 @@ func orNone(id string) string {
 		return "the end"
 	}
 	return id
+}
+
+// lossCauses are the public names of the causes.
+var lossCauses = [...]LossCause{
+	loss.Trimmed:         LossTrimmed,
+	loss.Recreated:       LossRecreated,
+	loss.Ahead:           LossAhead,
+	loss.Replaced:        LossReplaced,
+	loss.GroupDeleted:    LossGroup,
+	loss.GroupMoved:      LossMoved,
+	loss.ConsumerRemoved: LossConsumer,
+	loss.PendingDeleted:  LossPending,
+}
+
+// lossError returns a loss as the consumer tells it.
+func (e *engine) lossError(found loss.Finding) *LossError {
+	return &LossError{
+		Stream: e.stream, Label: e.identity.Label, Group: e.identity.Group,
+		Cause: lossCauses[found.Cause], From: found.From, To: found.To, Count: found.Count, Exact: found.Exact,
+	}
+}
+
+// reportLoss logs a loss, and tells the observers.
+func (r *run) reportLoss(log *slog.Logger, found loss.Finding) {
+	log.Error("entries lost", "cause", string(lossCauses[found.Cause]), "from", found.From, "to", found.To, "count", found.Count, "exact", found.Exact)
+	r.noteLoss(max(1, found.Count), found)
+}
+
+// noteLoss counts entries that are lost, and tells the observers. The caller writes the log.
+func (r *run) noteLoss(entries int64, found loss.Finding) {
+	err := r.lossError(found)
+	r.meter.update(func(m *meter) { m.lost += entries })
+	tell(r.engine, r.observers.loss, func(o LossObserver) { o.OnLoss(r.identity, err) })
+}
+
+// loseEntry is noteLoss for a pending entry that has gone.
+func (r *run) loseEntry(id string) {
+	r.noteLoss(1, loss.Finding{Cause: loss.PendingDeleted, From: id, To: id, Count: 1, Exact: true})
 }
 
 // LossPolicy decides where a consumer in log mode goes on after a loss. An error

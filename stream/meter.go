@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/loss"
 	"millrace/stream/internal/window"
 )
 
@@ -21,9 +22,10 @@ type meter struct {
 	exited   atomic.Bool  // an observer has ended a worker's goroutine
 
 	mu sync.Mutex
-	// run is the one at work, nil while there is none. ended is the error of the
-	// last one.
+	// run is the one at work, nil while there is none, runs its number. ended is the error
+	// of the last one.
 	run     *run
+	runs    int64
 	since   time.Time
 	ended   error
 	started bool // the place to start has been found
@@ -37,8 +39,9 @@ type meter struct {
 	unreadable        bool // the last read failed
 	outages           []*outage
 	lastError
-	rival  rival
-	anchor anchor
+	rival rival
+
+	lag loss.LagCounter // has a lock of its own
 }
 
 // lastError is the last thing that went wrong: something that was tried again, or an
@@ -66,6 +69,7 @@ func (m *meter) begin(r *run) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.run, m.since, m.ended, m.started = r, time.Now(), nil, false
+	m.runs++
 	m.unreadable = false
 	m.reading = time.Time{}
 	m.rival = rival{}
@@ -79,9 +83,6 @@ func (m *meter) end(err error) {
 		m.Oldest = "" // it was handed back
 	}
 	m.run, m.since, m.ended = nil, time.Time{}, err
-	if m.anchor.run != nil {
-		m.anchor = anchor{} // it counts what that run has read
-	}
 }
 
 // update changes what is in m.
@@ -113,24 +114,6 @@ func (r *run) noteClaimed(entries int, handedBack bool) {
 		event := Claim{Identity: r.identity, Entries: entries, HandedBack: handedBack}
 		tell(r.engine, r.observers.claim, func(o ClaimObserver) { o.OnClaim(event) })
 	}
-}
-
-// noteLoss notes entries that are lost. Whoever calls it writes the log.
-func (r *run) noteLoss(entries int64, err error) {
-	r.meter.update(func(m *meter) { m.lost += entries })
-	tell(r.engine, r.observers.loss, func(o LossObserver) { o.OnLoss(r.identity, err) })
-}
-
-// reportLoss is lose for what is not one entry, with a line in the log.
-func (r *run) reportLoss(log *slog.Logger, loss *LossError) {
-	loss.Stream, loss.Label, loss.Group = r.stream, r.identity.Label, r.identity.Group
-	log.Error("entries lost", "cause", string(loss.Cause), "from", loss.From, "to", loss.To, "count", loss.Count, "exact", loss.Exact)
-	r.noteLoss(max(1, loss.Count), loss)
-}
-
-// loseEntry is lose for one that is known.
-func (r *run) loseEntry(id string) {
-	r.noteLoss(1, &LossError{Stream: r.stream, Label: r.identity.Label, Group: r.identity.Group, Cause: LossPending, From: id, To: id, Count: 1, Exact: true})
 }
 
 // outage is an incident that Stats, Health and the observers know of.

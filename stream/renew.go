@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
 	"millrace/stream/internal/window"
@@ -113,7 +114,7 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (r renewal, err e
 // what the stream does not have, it is told when it would be delivered again.
 func (s *groupSource) reclaim(ctx context.Context, list []window.Orphan) error {
 	at := time.Now()
-	loss := &LossError{Cause: LossConsumer, Count: -1}
+	found := loss.Finding{Cause: loss.ConsumerRemoved, Count: -1}
 	for chunk := range slices.Chunk(list, 200) {
 		args := []any{s.group, s.name}
 		ids := make([]string, len(chunk))
@@ -129,16 +130,16 @@ func (s *groupSource) reclaim(ctx context.Context, list []window.Orphan) error {
 		ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(gone, id) })
 		s.leases.NoteRenewed(ids, at)
 		for _, id := range ids {
-			if loss.From == "" || resp.CompareIDs(id, loss.From) < 0 {
-				loss.From = id
+			if found.From == "" || resp.CompareIDs(id, found.From) < 0 {
+				found.From = id
 			}
-			if resp.CompareIDs(id, loss.To) > 0 {
-				loss.To = id
+			if resp.CompareIDs(id, found.To) > 0 {
+				found.To = id
 			}
 		}
 	}
-	if loss.From != "" {
-		s.reportLoss(s.log(), loss)
+	if found.From != "" {
+		s.tellLoss(found)
 	}
 	return nil
 }

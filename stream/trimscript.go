@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"millrace/offset"
+	"millrace/stream/internal/script"
 )
 
 const (
@@ -33,7 +34,7 @@ func parseTrimReply(reply []any) (trimReply, error) {
 		more      int64
 		positions []any
 	)
-	if !scan(reply, &r.Trimmed, &r.Capped, &r.Remaining, &more, &r.Floor, &positions) ||
+	if !script.Scan(reply, &r.Trimmed, &r.Capped, &r.Remaining, &more, &r.Floor, &positions) ||
 		r.Capped < 0 || r.Trimmed < r.Capped || r.Remaining < 0 || r.Floor != "" && !isID(r.Floor) {
 		return trimReply{}, errors.New("the server's reply is not that of the script")
 	}
@@ -45,7 +46,7 @@ func parseTrimReply(reply []any) (trimReply, error) {
 			loss        TrimLoss
 		)
 		fields, ok := each.([]any)
-		ok = ok && scan(fields, &kind, &p.Owner, &p.ID, &state, &loss.Count, &loss.From, &loss.To) &&
+		ok = ok && script.Scan(fields, &kind, &p.Owner, &p.ID, &state, &loss.Count, &loss.From, &loss.To) &&
 			(kind == "group" || kind == "label") && isID(p.ID) && loss.Count >= 0 &&
 			(loss.Count == 0 || isID(loss.From) && isID(loss.To))
 		p.State = PositionState(state)
@@ -85,28 +86,6 @@ func (r *trimReply) addLoss(loss TrimLoss) {
 		}
 	}
 	r.Losses = append(r.Losses, loss)
-}
-
-// scan stores the parts of a reply, and reports whether they are of those types.
-func scan(reply []any, into ...any) bool {
-	if len(reply) != len(into) {
-		return false
-	}
-	for i, target := range into {
-		ok := false
-		switch target := target.(type) {
-		case *int64:
-			*target, ok = reply[i].(int64)
-		case *string:
-			*target, ok = reply[i].(string)
-		case *[]any:
-			*target, ok = reply[i].([]any)
-		}
-		if !ok {
-			return false
-		}
-	}
-	return true
 }
 
 func isID(text string) bool {

@@ -1,8 +1,8 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, resp, batch, window, conn, script, feed and publish. They
-// import only rooms that come earlier in that list, and nothing of package stream, which has the rest of
-// the engine.
+// page of its own: task, contain, resp, batch, window, conn, script, loss, feed and publish.
+// They import only rooms that come earlier in that list, and nothing of package stream, which
+// has the rest of the engine.
 //
 // # One consumer
 //
@@ -80,8 +80,7 @@
 //	letterbox.telling -> meter.mu
 //	meter.mu -> the lock of a watchdog -> that of the queue in which its try waits
 //
-// All other mutexes are held alone: Runner.mu, logSource.mu, account.mu, names, and those of
-// the rooms.
+// All other mutexes are held alone: Runner.mu, names, and those of the rooms.
 //
 // No mutex is held while a server is asked, and none but letterbox.telling while code of
 // the user runs (log handlers, observers). A lock that is held meanwhile is a task.Lock,
@@ -95,7 +94,7 @@
 //     that the server has given to one of them is not in the window yet, and the other
 //     would take it for one that nobody knows of.
 //   - groupSource.renewal: one renewal of pending entries at a time.
-//   - groupSource.checking: one look at the group. A guarded read holds it to its reply.
+//   - loss.GroupFinder.checking: one look at the group. A guarded read holds it to its reply.
 //   - the places of a server (a channel, in conn): commands at work on it. A place is taken
 //     last, and given back with the reply.
 //
@@ -158,9 +157,9 @@
 //	the run loop, judging       engine, worker, outcome, usercode
 //	the window                  internal/window; settle, intake, cause
 //	batches                     internal/batch; batch
-//	log mode                    log, resume, stored, history, count, start
+//	log mode                    log, resume, stored, start
 //	group mode                  group, entry, own, gone, lease, renew, reap, name, namesake
-//	losses                      inspect, unread, account, guard, loss
+//	losses, the lag             internal/loss; loss, lag
 //	dead letters                letters, deadletter
 //	feeds, shared reads         internal/feed
 //	connections                 internal/conn
@@ -171,5 +170,5 @@
 //	publishing                  producer, publishing, retention; internal/publish
 //	trimming                    trim, trimmer, mirror, position
 //	options                     option_consumer, option_group, option_producer, option_trimmer
-//	what it tells               meter, incident, stats, health, lag, observer
+//	what it tells               meter, incident, stats, health, observer
 package internal

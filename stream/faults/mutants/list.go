@@ -21,6 +21,7 @@ const (
 	inWindow     = "./stream/internal/window"
 	inPublish    = "./stream/internal/publish"
 	inScript     = "./stream/internal/script"
+	inLoss       = "./stream/internal/loss"
 	inFaults     = "./stream/faults"
 	inOffset     = "./offset"
 	inCodec      = "./codec"
@@ -61,8 +62,8 @@ var mutants = []mutant{
 		name: "what a lost reply had brought is not taken up",
 		edits: []edit{{
 			"stream/group.go",
-			"\t\ts.unsure = true\n\t\ts.troubled.Store(true)\n\t\treturn s.mend(ctx, err)\n",
-			"\t\ts.troubled.Store(true)\n\t\treturn s.mend(ctx, err)\n",
+			"\t\ts.losses.ReadFailed()\n\t\ts.unsure = true\n\t\treturn s.mend(ctx, err)\n",
+			"\t\ts.losses.ReadFailed()\n\t\treturn s.mend(ctx, err)\n",
 		}},
 		tests: []tests{{inFaults, "TestSingleServer"}, {inStream, "TestGroupRepliesCut"}},
 	},
@@ -104,9 +105,9 @@ var mutants = []mutant{
 	{
 		name: "a group does not tell what a failover has taken away",
 		edits: []edit{{
-			"stream/unread.go",
-			"\tif s.lastRead.ID == \"\" {\n\t\treturn nil\n\t}\n",
-			"\tif s.group != \"\" {\n\t\treturn nil\n\t}\n",
+			"stream/internal/loss/group.go",
+			"\tif f.last.ID == \"\" {\n\t\treturn nil\n\t}\n",
+			"\tif f.of.Group != \"\" {\n\t\treturn nil\n\t}\n",
 		}},
 		tests: []tests{{inFaults, "TestFailovers"}},
 	},
@@ -193,32 +194,37 @@ var mutants = []mutant{
 	},
 	{
 		name:  "takes the place of a failover for a trim",
-		edits: []edit{{"stream/inspect.go", "case resp.CompareIDs(s.last, position) < 0:", "case s.last == \"\":"}},
+		edits: []edit{{"stream/internal/loss/survey.go", "case resp.CompareIDs(s.last, position) < 0:", "case s.last == \"\":"}},
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{
 		name:  "sends no guard in front of a read",
-		edits: []edit{{"stream/guard.go", "if s.unguarded.Load() ||", "if true ||"}},
+		edits: []edit{{"stream/internal/loss/group.go", "if f.unguarded.Load() ||", "if true ||"}},
 		tests: []tests{{inStream, "TestGroupIsSetFurtherOnWhileEntriesCome"}},
 	},
 	{
 		name:  "does not count what it was given next to its group",
-		edits: []edit{{"stream/account.go", "a.to == nil || a.reads < a.due {", "a.to == nil || a.reads >= 0 {"}},
+		edits: []edit{{"stream/internal/loss/account.go", "a.to == nil || a.reads < a.due {", "a.to == nil || a.reads >= 0 {"}},
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{
 		name:  "counts what was read before the look twice",
-		edits: []edit{{"stream/account.go", "a.from == nil || resp.CompareIDs(one.first, a.from.place) <= 0:", "a.from == nil:"}},
-		tests: []tests{{inStream, "TestAccount"}},
+		edits: []edit{{"stream/internal/loss/account.go", "a.from == nil || resp.CompareIDs(one.first, a.from.place) <= 0:", "a.from == nil:"}},
+		tests: []tests{{inLoss, "TestAccount"}},
 	},
 	{
 		name:  "takes an ID for the entry",
-		edits: []edit{{"stream/resume.go", "(seen.last != from.ID || seen.other)", "seen.last != from.ID"}},
+		edits: []edit{{"stream/internal/loss/log.go", "seen.last != from.ID || seen.other", "seen.last != from.ID"}},
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{
+		name:  "sets a group back that begins in the future",
+		edits: []edit{{"stream/internal/script/unread.lua", " and not string.find(last, '-18446744073709551615', 1, true)", ""}},
+		tests: []tests{{inScript, "TestUnreadLeavesAGroupThatBeginsInTheFuture"}},
+	},
+	{
 		name:  "does not notice that a stream has had fewer entries than before",
-		edits: []edit{{"stream/unread.go", "case at.added > 0 && at.added < before.added:", "case at.added < 0:"}},
+		edits: []edit{{"stream/internal/loss/state.go", "case at.added > 0 && at.added < before.added:", "case at.added < 0:"}},
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{

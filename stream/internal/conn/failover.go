@@ -180,3 +180,16 @@ func (r *Reader) DropIfStale(err error) {
 
 // errStale is what a read fails with on a server that is not the master any more.
 var errStale = errors.New("the server has become a replica, and is cut off from its master; connecting anew")
+
+// PrimaryOf returns a client that asks the primary that has the key: a client of a cluster
+// may be one that asks replicas.
+func PrimaryOf(ctx context.Context, client redis.UniversalClient, key string) (redis.UniversalClient, error) {
+	cluster, ok := client.(*redis.ClusterClient)
+	if !ok {
+		return client, nil
+	}
+	if opts := cluster.Options(); !opts.ReadOnly && !opts.RouteByLatency && !opts.RouteRandomly {
+		return client, nil
+	}
+	return cluster.MasterForKey(ctx, key)
+}

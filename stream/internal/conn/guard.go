@@ -8,7 +8,7 @@ package conn
 // is seen by the one whose read comes next.
 //
 // A read that waits for entries is not guarded: there was nothing to lose when it was
-// sent. account finds losses meanwhile.
+// sent. The account of package loss covers those reads.
 type guard struct {
 	Command []byte
 	// Answer takes in the reply to the command, nil for null.

@@ -23,8 +23,8 @@ type Feed interface {
 	// Fetch waits for entries behind a place and gives them to take. It returns
 	// after the block time, or when take wants no more; with ErrNoWitness if it
 	// finds that the entry at the place is gone. Now and then, when nothing comes,
-	// it calls idle, and returns its error.
-	Fetch(ctx context.Context, from resp.Place, take Sink, idle func(context.Context) error) error
+	// it calls idle, and returns if that says so, with its error.
+	Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) error
 	// Failed has the next fetch come back at once, and so tell that reading works again: a
 	// step before or behind a fetch has failed.
 	Failed()
@@ -47,6 +47,9 @@ type Feed interface {
 // reports whether there is room for more now. It is called by one goroutine at a
 // time, in log mode perhaps at the same time as idle.
 type Sink func(b resp.Batch, at time.Time) (more bool)
+
+// Idle is called now and then while nothing comes, and reports whether to go on waiting.
+type Idle func(ctx context.Context) (wait bool, err error)
 
 // asker is who reads, and how much at a time. Those that are equal, and use one
 // client, may read together.
@@ -176,7 +179,7 @@ type own struct {
 	looked time.Time
 }
 
-func (f *own) Fetch(ctx context.Context, from resp.Place, take Sink, idle func(context.Context) error) (err error) {
+func (f *own) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) (err error) {
 	f.reading.Store(true)
 	defer f.reading.Store(false)
 	if ctx.Err() != nil { // after reading was set, or unblock could miss this read
@@ -223,7 +226,9 @@ func (f *own) Fetch(ctx context.Context, from resp.Place, take Sink, idle func(c
 		if err := conn.CheckRole(ctx, f.reader); err != nil {
 			return err
 		}
-		return idle(ctx)
+		wait, err := idle(ctx)
+		f.eager = f.eager || !wait
+		return err
 	}
 	return nil
 }

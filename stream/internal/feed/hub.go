@@ -168,7 +168,7 @@ type member struct {
 	scheduled
 }
 
-func (m *member) Fetch(ctx context.Context, from resp.Place, take Sink, idle func(context.Context) error) error {
+func (m *member) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) error {
 	if m.eager {
 		more := false
 		var g conn.Guards
@@ -203,7 +203,7 @@ func (m *member) Fetch(ctx context.Context, from resp.Place, take Sink, idle fun
 			m.hub.withdraw(w)
 			return ctx.Err()
 		case <-look.C:
-			if err := idle(ctx); err != nil {
+			if wait, err := idle(ctx); !wait || err != nil {
 				m.hub.withdraw(w)
 				m.eager = true
 				return err

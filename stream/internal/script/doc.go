@@ -1,7 +1,7 @@
 // Package script has the Lua scripts of the engine, one file each, and what each takes and
-// returns. A script looks at the server's state and acts on it in one step: neither XCLAIM
-// nor XACK asks whose an entry is, so that two commands would leave a moment in which it
-// changes hands in between.
+// returns; [Scan] reads a reply. A script looks at the server's state and acts on it in one
+// step: neither XCLAIM nor XACK asks whose an entry is, so that two commands would leave a
+// moment in which it changes hands in between.
 //
 // Contract: in scripts of group mode KEYS[1] is the stream, ARGV[1] the group and ARGV[2] the
 // consumer, where nothing else is said. A script takes no more than 2 ms of the server, on

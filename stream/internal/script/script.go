@@ -131,7 +131,7 @@ var Info = redis.NewScript(source("prelude_named", "info"))
 // stream, the counter is therefore behind the number of entries that have gone, and the
 // difference was lost. Redis 8 and Valkey correct the counter when the group reads on,
 // so that the script has to run between the trim and the next read: it is sent with the
-// read itself, see guard.go. Redis 7 does not, so that there the counter is also behind
+// read itself, see conn.Guards. Redis 7 does not, so that there the counter is also behind
 // once all that is left is read.
 // The counter is corrected, and with that Redis' own lag, so that of all consumers
 // one finds each loss ('unread'). But no server writes the counter to its

@@ -33,3 +33,24 @@ func TestLeaveKeepsAConsumerWithPendingEntries(t *testing.T) {
 		}
 	}
 }
+
+// A group that begins at a time in the future (FromTime) is ahead of its stream, and is not
+// set back, whichever consumer looks at it. At any other place ahead of it, entries were read
+// that have gone.
+func TestUnreadLeavesAGroupThatBeginsInTheFuture(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	ctx := t.Context()
+	if err := client.XAdd(ctx, &redis.XAddArgs{Stream: "s", ID: "5-0", Values: []string{"a", "1"}}).Err(); err != nil {
+		t.Fatal(err)
+	}
+	for place, want := range map[string]string{"9-18446744073709551615": "", "9-1844674407370955161": "ahead"} {
+		if err := client.XGroupCreate(ctx, "s", place, place).Err(); err != nil {
+			t.Fatal(err)
+		}
+		reply, err := script.Unread.Run(ctx, client, []string{"s"}, place, "", "", -1, 0, "").Slice()
+		if err != nil || reply[0] != want {
+			t.Errorf("of a group at %s was found %q, %v; want %q", place, reply[0], err, want)
+		}
+	}
+}

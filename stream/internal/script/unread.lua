@@ -14,7 +14,7 @@ local function behind(place)
   return first[1] and first[1][1] or ''
 end
 
-if above(last, generated) and last ~= ARGV[3] and not string.find(last, '-` + maxSeq + `', 1, true) then
+if above(last, generated) and last ~= ARGV[3] and not string.find(last, '-18446744073709551615', 1, true) then
   found, now = 'ahead', ARGV[2]
   if now == '' or above(now, generated) then now = '0-0' end
   redis.call('XGROUP', 'SETID', KEYS[1], ARGV[1], now)

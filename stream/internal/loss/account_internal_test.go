@@ -1,4 +1,4 @@
-package stream
+package loss
 
 import (
 	"fmt"
@@ -42,47 +42,47 @@ func TestAccount(t *testing.T) {
 	}
 	rounds := func(a *account) { a.round(); a.round() }
 	void := func(a *account) { a.void() }
-	trimmed := &LossError{Cause: LossTrimmed, From: "20-0", To: "50-0", Count: 25, Exact: true}
+	trimmed := Finding{Cause: Trimmed, From: "20-0", To: "50-0", Count: 25, Exact: true}
 	before := look(lookedAt(20, 0, never, "a"))
 	for name, row := range map[string]struct {
 		steps []func(*account)
-		want  *LossError
+		want  Finding
 	}{
-		"all of it":                       {[]func(*account){before, read("21-0", 30), look(lookedAt(50, 45, never, "a")), rounds}, nil},
+		"all of it":                       {[]func(*account){before, read("21-0", 30), look(lookedAt(50, 45, never, "a")), rounds}, Finding{}},
 		"some trimmed":                    {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, never, "a")), rounds}, trimmed},
-		"some left out":                   {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 0, never, "a")), rounds}, &LossError{Cause: LossMoved, From: "20-0", To: "50-0", Count: 25, Exact: true}},
+		"some left out":                   {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 0, never, "a")), rounds}, Finding{Cause: GroupMoved, From: "20-0", To: "50-0", Count: 25, Exact: true}},
 		"on its way during the look":      {[]func(*account){before, look(lookedAt(50, 45, never, "a")), read("46-0", 5), rounds}, trimmed},
 		"taken in during the look":        {[]func(*account){before, look(lookedAt(50, 45, never, "a"), "46-0"), rounds}, trimmed},
-		"all on its way":                  {[]func(*account){before, look(lookedAt(50, 45, never, "a")), read("21-0", 30), rounds}, nil},
+		"all on its way":                  {[]func(*account){before, look(lookedAt(50, 45, never, "a")), read("21-0", 30), rounds}, Finding{}},
 		"read before it begins":           {[]func(*account){look(lookedAt(20, 0, never, "a"), "16-0"), read("46-0", 5), look(lookedAt(50, 45, never, "a")), rounds}, trimmed},
-		"read after it begins":            {[]func(*account){look(lookedAt(20, 0, never, "a"), "21-0"), read("46-0", 5), look(lookedAt(50, 40, never, "a")), rounds}, &LossError{Cause: LossTrimmed, From: "20-0", To: "50-0", Count: 20, Exact: true}},
+		"read after it begins":            {[]func(*account){look(lookedAt(20, 0, never, "a"), "21-0"), read("46-0", 5), look(lookedAt(50, 40, never, "a")), rounds}, Finding{Cause: Trimmed, From: "20-0", To: "50-0", Count: 20, Exact: true}},
 		"behind the second look":          {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, never, "a"), "51-0"), read("56-0", 5), rounds}, trimmed},
-		"and that is not forgotten":       {[]func(*account){before, read("21-0", 30), look(lookedAt(50, 45, never, "a"), "51-0"), read("56-0", 5), rounds, look(lookedAt(60, 55, never, "a")), rounds}, nil},
-		"too early to say":                {[]func(*account){before, look(lookedAt(50, 45, never, "a")), func(a *account) { a.round() }}, nil},
+		"and that is not forgotten":       {[]func(*account){before, read("21-0", 30), look(lookedAt(50, 45, never, "a"), "51-0"), read("56-0", 5), rounds, look(lookedAt(60, 55, never, "a")), rounds}, Finding{}},
+		"too early to say":                {[]func(*account){before, look(lookedAt(50, 45, never, "a")), func(a *account) { a.round() }}, Finding{}},
 		"a look between":                  {[]func(*account){before, look(lookedAt(50, 45, never, "a")), look(lookedAt(60, 45, never, "a")), read("46-0", 5), rounds}, trimmed},
-		"another has read":                {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, 0, "a")), rounds}, nil},
+		"another has read":                {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, 0, "a")), rounds}, Finding{}},
 		"another has read, long ago":      {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, time.Hour, "a")), rounds}, trimmed},
-		"another has come, or gone":       {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, never, "b")), rounds}, nil},
-		"a read has failed":               {[]func(*account){before, void, look(lookedAt(50, 45, never, "a")), rounds}, nil},
-		"a read has failed in the look":   {[]func(*account){before, func(a *account) { look := a.begin(); a.void(); a.end(look, lookedAt(50, 45, never, "a")) }, rounds}, nil},
-		"the look has found it":           {[]func(*account){before, func(a *account) { at := lookedAt(50, 45, never, "a"); at.found = "unread"; a.end(a.begin(), at) }, rounds}, nil},
-		"the group was set back":          {[]func(*account){look(lookedAt(50, 0, never, "a")), look(lookedAt(20, 0, never, "a")), rounds}, nil},
-		"its counter tells what was lost": {[]func(*account){before, read("46-0", 5), func(a *account) { at := lookedAt(50, 45, never, "a"); at.timed = 0; a.end(a.begin(), at) }, rounds}, nil},
+		"another has come, or gone":       {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, never, "b")), rounds}, Finding{}},
+		"a read has failed":               {[]func(*account){before, void, look(lookedAt(50, 45, never, "a")), rounds}, Finding{}},
+		"a read has failed in the look":   {[]func(*account){before, func(a *account) { look := a.begin(); a.void(); a.end(look, lookedAt(50, 45, never, "a")) }, rounds}, Finding{}},
+		"the look has found it":           {[]func(*account){before, func(a *account) { at := lookedAt(50, 45, never, "a"); at.found = "unread"; a.end(a.begin(), at) }, rounds}, Finding{}},
+		"the group was set back":          {[]func(*account){look(lookedAt(50, 0, never, "a")), look(lookedAt(20, 0, never, "a")), rounds}, Finding{}},
+		"its counter tells what was lost": {[]func(*account){before, read("46-0", 5), func(a *account) { at := lookedAt(50, 45, never, "a"); at.timed = 0; a.end(a.begin(), at) }, rounds}, Finding{}},
 		"it is not known where it stands": {[]func(*account){before, func(a *account) {
 			at := lookedAt(50, 45, never, "a")
 			at.generated, at.sure = "60-0", 0
 			a.end(a.begin(), at)
-		}, rounds}, nil},
+		}, rounds}, Finding{}},
 	} {
 		a := &account{}
 		for _, step := range row.steps {
 			step(a)
 		}
 		got := a.takeSkipped()
-		if (got == nil) != (row.want == nil) || got != nil && *got != *row.want {
-			t.Errorf("%s: told %v, want %v", name, got, row.want)
+		if got != row.want {
+			t.Errorf("%s: told %+v, want %+v", name, got, row.want)
 		}
-		if a.takeSkipped() != nil {
+		if a.takeSkipped().Cause != None {
 			t.Errorf("%s: told twice", name)
 		}
 	}

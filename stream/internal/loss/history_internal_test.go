@@ -1,4 +1,4 @@
-package stream
+package loss
 
 import (
 	"strconv"
@@ -8,7 +8,7 @@ import (
 )
 
 // However many places there were, few are kept, all of the last and, the further back,
-// the fewer: between two of them there are no more than a quarter of what has followed.
+// the fewer: between two of them there are no more than a quarter of those that have followed.
 func TestHistoryIsSparse(t *testing.T) {
 	t.Parallel()
 	var h history

@@ -1,4 +1,4 @@
-package stream
+package loss
 
 import (
 	"math/bits"
@@ -8,8 +8,8 @@ import (
 )
 
 // history is some of the places that were read up to, the newest last: to find, after a
-// failover, the last that the stream still has. The further back, the fewer are kept, so
-// that what is handled again is of the order of what has vanished, however much that is.
+// failover, the last that the stream still has. The further back, the fewer are kept: as many
+// entries are handled again as have vanished, in the order of magnitude.
 type history struct {
 	places []ordinal
 	added  int
@@ -22,7 +22,7 @@ type ordinal struct {
 }
 
 // denseFor is how many of the last places are all kept; of those up to twice as far back
-// it is every second one, and so on.
+// every second one is kept, and so on.
 const denseFor = 16
 
 func (h *history) add(p resp.Place) {

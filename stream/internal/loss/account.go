@@ -1,4 +1,4 @@
-package stream
+package loss
 
 import (
 	"sync"
@@ -8,7 +8,7 @@ import (
 )
 
 // account compares how far a group has come with how many entries this consumer was
-// given. A read that waits for entries cannot be guarded (see guard.go): entries that were
+// given. A read that waits for entries cannot be guarded (see GroupFinder.Guard): entries that were
 // added and trimmed in one step while it waited, or left out because the group was set
 // further on, are not in the state of the server afterwards. But as long as no other
 // consumer of the group was given any, this consumer has to have had all of them.
@@ -17,7 +17,7 @@ import (
 // An entry that was given out before the second look may still be on its way after it,
 // so that they are compared once two more reads have come back.
 //
-// Its lock, mu, guards all fields, and is the last one to be taken.
+// Its lock, mu, guards all fields. No other lock is taken under it.
 type account struct {
 	mu sync.Mutex
 	// from is where the count begins, to where it ends; nil is not known.
@@ -32,15 +32,7 @@ type account struct {
 	look    int // is another one once a read may have been lost
 	reads   int64
 	due     int64 // is the number of reads at which the two are compared
-	skipped *LossError
-}
-
-// standpoint is where a group stands when it is looked at.
-type standpoint struct {
-	place, deleted, others string
-	nth, gone              int64 // of the entry at the place; of those that were ever added
-	timed                  bool
-	begun                  time.Time // before the look
+	skipped Finding
 }
 
 // portion is the entries of one read.
@@ -60,6 +52,7 @@ func (a *account) read(first string, n int) {
 	a.countLocked(one)
 }
 
+// countLocked counts entries that were read. a.mu must be held.
 func (a *account) countLocked(one portion) {
 	switch {
 	case a.from == nil || resp.CompareIDs(one.first, a.from.place) <= 0:
@@ -102,38 +95,12 @@ func (a *account) end(look int, at *groupState) {
 	}
 }
 
+// beginLocked begins the count at a standpoint. a.mu must be held.
 func (a *account) beginLocked(at *standpoint) {
 	a.from, a.to, a.own = at, nil, 0
 	for _, one := range a.during {
 		a.countLocked(one)
 	}
-}
-
-// standpoint returns where the group stood, nil if that is not known.
-func (o *groupState) standpoint(begun time.Time) *standpoint {
-	if o == nil || o.quiet == 0 || o.found != "" {
-		return nil
-	}
-	at := &standpoint{
-		place: o.last, deleted: o.deleted, others: o.others, nth: o.read, gone: o.added - o.length,
-		timed: o.timed == 1 || o.others == nobodyElse, begun: begun,
-	}
-	if o.last == o.generated {
-		at.nth = o.added
-	} else if o.sure == 0 {
-		return nil
-	}
-	return at
-}
-
-// nobodyElse is the script's hash of no names.
-const nobodyElse = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
-
-// alone reports whether no other consumer was given anything since an earlier look.
-func (s *standpoint) alone(since *standpoint, quiet int64) bool {
-	const slack = 100 * time.Millisecond // a server's clock stands still during a command
-	return s.others == since.others && resp.CompareIDs(s.place, since.place) >= 0 &&
-		(quiet < 0 || time.Duration(quiet)*time.Millisecond > time.Since(since.begun)+slack)
 }
 
 // void begins anew: something was read that is not counted, or told already.
@@ -151,46 +118,33 @@ func (a *account) round() bool {
 	if a.reads++; a.to == nil || a.reads < a.due {
 		return false
 	}
-	if loss := a.compareLocked(); loss != nil {
-		a.skipped = loss
+	if found := a.compareLocked(); found.Cause != None {
+		a.skipped = found
 	}
 	a.from, a.to, a.own, a.behind = a.to, nil, a.behind, 0
-	return a.skipped != nil
+	return a.skipped.Cause != None
 }
 
 // compareLocked returns the loss of entries that the group has passed without giving them
-// to a consumer.
-func (a *account) compareLocked() *LossError {
+// to a consumer. a.mu must be held.
+func (a *account) compareLocked() Finding {
 	missing := a.to.nth - a.from.nth - a.own
 	trimmed := a.to.gone > a.from.nth
 	if missing <= 0 || trimmed && !a.to.timed {
-		return nil // the counter of such a server shows trimmed entries
+		return Finding{} // the counter of such a server shows trimmed entries
 	}
-	loss := &LossError{Cause: LossMoved, From: a.from.place, To: a.to.place, Count: missing, Exact: true}
+	found := Finding{Cause: GroupMoved, From: a.from.place, To: a.to.place, Count: missing, Exact: true}
 	if trimmed || resp.CompareIDs(a.to.deleted, a.from.place) > 0 {
-		loss.Cause = LossTrimmed
+		found.Cause = Trimmed
 	}
-	return loss
+	return found
 }
 
 // takeSkipped returns a loss that was found, once.
-func (a *account) takeSkipped() *LossError {
+func (a *account) takeSkipped() Finding {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	loss := a.skipped
-	a.skipped = nil
-	return loss
-}
-
-// noteRound is called when a read has come back.
-func (s *groupSource) noteRound() {
-	if s.account.round() {
-		s.claimer.Request() // the caller may hold a lock
-	}
-}
-
-func (s *groupSource) tellSkipped() {
-	if loss := s.account.takeSkipped(); loss != nil {
-		s.reportLoss(s.log(), loss)
-	}
+	found := a.skipped
+	a.skipped = Finding{}
+	return found
 }
