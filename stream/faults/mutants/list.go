@@ -188,8 +188,11 @@ var mutants = []mutant{
 		tests: []tests{{inStream, "TestADemotedMasterIsLeft"}, {inFaults, "TestSilentLosses"}},
 	},
 	{
-		name:  "reads on without looking for the last entry",
-		edits: []edit{{"stream/internal/feed/feed.go", "\tif !from.Seen || p.alone {", "\tif from.ID != \"\" {"}},
+		name: "reads on without looking for the last entry",
+		edits: []edit{
+			{"stream/internal/feed/feed.go", "\tif !from.Seen || p.alone {", "\tif from.ID != \"\" {"},
+			{"stream/internal/feed/feed.go", "\t\tif err != nil || !from.Seen {\n", "\t\tif err != nil || from.ID != \"\" {\n"},
+		},
 		tests: []tests{{inStream, "TestLossesInARunner|TestLossPolicies"}, {inFaults, "TestSilentLosses"}},
 	},
 	{
