@@ -66,7 +66,7 @@ func TestReadyAgainWithoutANewEntry(t *testing.T) {
 		}
 		told := &recorded{silent: true}
 		consumer := mode.make(t, failingClient(t, client, looks, claims), orders.Name, rec.Handle, stream.WithObserver(told),
-			stream.WithBlock(10*long), stream.WithWindow(2), stream.WithBatchSize(2), stream.WithConcurrency(2), stream.WithInspection(time.Second))
+			stream.WithBlock(10*long), stream.WithWindow(2), stream.WithReadCount(2), stream.WithConcurrency(2), stream.WithInspection(time.Second))
 		add(t, client, "a")
 		add(t, client, "b")
 		var r stream.Runner

@@ -63,7 +63,7 @@ func NewGroupBatchConsumer[T any](client redis.UniversalClient, topic Topic[T], 
 // The wait is a part of what middleware.Timeout measures. A unit that failed comes back
 // as it was, and does not grow.
 //
-// It has nothing to do with [WithBatchSize], which is how much is read at a time,
+// It has nothing to do with [WithReadCount], which is how much is read at a time,
 // but for this: no batch is larger than the window ([WithWindow]), nor than what that
 // may have in bytes ([WithWindowBytes]).
 func WithBatch(size int, wait time.Duration) Option {

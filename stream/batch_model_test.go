@@ -183,7 +183,7 @@ func (m *batchModel) consumer(t *testing.T) *stream.Consumer[order] {
 	}
 	opts := quietly([]stream.Option{
 		stream.WithMiddleware(append(stack, m.disturb)...), stream.WithBatch(m.plan.size, 20*time.Millisecond),
-		stream.WithConcurrency(m.plan.atOnce), stream.WithBatchSize(50), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: 200 * time.Millisecond}),
+		stream.WithConcurrency(m.plan.atOnce), stream.WithReadCount(50), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: 200 * time.Millisecond}),
 	})
 	if m.plan.mode == "keyed" {
 		opts = append(opts, stream.WithOrderKey(stream.Field("id")))

@@ -95,7 +95,7 @@ func consume(b *testing.B, client *redis.Client, entries int, label string) {
 	}
 	handleAll(b, entries, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
 		return stream.NewConsumer(client, trades, store, handle,
-			stream.WithLabel(label), stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
+			stream.WithLabel(label), stream.WithReadCount(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
 	})
 }
 

@@ -30,7 +30,7 @@ func TestConsumerDeliversAllInOrderAndResumes(t *testing.T) {
 		last = add(t, client, fmt.Sprint(i))
 	}
 	first := newRecorder()
-	stop := start(t, newConsumer(t, client, store, first.Handle, stream.WithBatchSize(7)))
+	stop := start(t, newConsumer(t, client, store, first.Handle, stream.WithReadCount(7)))
 	if seen := first.await(t, 50); !slices.Equal(seen, want) {
 		t.Errorf("delivered %v, want %v", seen, want)
 	}
@@ -118,7 +118,7 @@ func TestNewConsumerReportsEveryProblemAtOnce(t *testing.T) {
 	var noClient *redis.Client
 	var noStore *offset.Memory
 	_, err := stream.NewConsumer[unfit](noClient, stream.Topic[unfit]{Name: " "}, noStore, nil,
-		stream.WithLabel("\t"), stream.WithBlock(0), stream.WithBatchSize(0),
+		stream.WithLabel("\t"), stream.WithBlock(0), stream.WithReadCount(0),
 		stream.WithStart(stream.FromID("$")), stream.WithBackoff(stream.Backoff{Min: -1}),
 		stream.WithMiddleware(nil, func(stream.EntryHandler) stream.EntryHandler { return nil }),
 	)
@@ -127,7 +127,7 @@ func TestNewConsumerReportsEveryProblemAtOnce(t *testing.T) {
 	}
 	for _, name := range []string{
 		"client", "Topic.Name", "Topic.Codec", "store", "handler",
-		`WithLabel("\t")`, "WithBlock(0s)", "WithBatchSize(0)", `FromID("$")`, "WithBackoff(-1ns", "WithMiddleware: number 2",
+		`WithLabel("\t")`, "WithBlock(0s)", "WithReadCount(0)", `FromID("$")`, "WithBackoff(-1ns", "WithMiddleware: number 2",
 	} {
 		if !strings.Contains(err.Error(), name) {
 			t.Errorf("%s is not in the error:\n%v", name, err)

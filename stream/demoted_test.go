@@ -72,7 +72,7 @@ func TestADemotedMasterIsLeft(t *testing.T) {
 			release := make(chan struct{})
 			rec.handle = func(context.Context, *stream.Message[order]) error { <-release; return nil }
 			// A read that blocks would be ended, and its connection closed.
-			stop := start(t, mode.make(t, client.Client, orders.Name, rec.Handle, stream.WithBatchSize(1), stream.WithWindow(1),
+			stop := start(t, mode.make(t, client.Client, orders.Name, rec.Handle, stream.WithReadCount(1), stream.WithWindow(1),
 				stream.WithBlock(20*time.Millisecond), stream.WithInspection(50*time.Millisecond)))
 			add(t, client.old, "before")
 			rec.await(t, 1)

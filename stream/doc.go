@@ -237,7 +237,7 @@
 //
 // The consumers of a [Runner] read together where they can, so that a thousand
 // topics on a server take no more than about eight connections: consumers with the
-// same client, batch size and block time, in group mode also the same group and
+// same client, read count and block time, in group mode also the same group and
 // consumer name, in a cluster the same hash tag. A topic with a backlog is read by
 // itself, in turns with others that have one; those that wait do so in one blocking
 // read. A slow topic leaves that while its window is full.

@@ -299,7 +299,7 @@ const fewEntries = 16
 func (r *run) take(b resp.Batch, at time.Time) (more bool) {
 	n := b.Len() // before the memory of the entries may be used again
 	if len(r.observers.read) > 0 {
-		event := Read{Identity: r.identity, Entries: n, LastID: b.LastID()}
+		event := EntriesRead{Identity: r.identity, Entries: n, LastID: b.LastID()}
 		tell(r.engine, r.observers.read, func(o ReadObserver) { o.OnRead(event) })
 	}
 	more = r.window.AddRead(b, at)
@@ -341,7 +341,7 @@ func (r *run) reportFull(id string, stands window.State, bytes int64) {
 	}
 	r.log().Warn("reading paused: "+what+" behind an entry that "+how, "entry_id", id, "window", r.window.Size, "bytes", bytes, "window_bytes", r.window.Bytes)
 	if len(r.observers.full) > 0 {
-		event := Full{Identity: r.identity, EntryID: id, Size: r.window.Size, Bytes: bytes, SizeBytes: int64(r.window.Bytes)}
+		event := WindowFull{Identity: r.identity, EntryID: id, Size: r.window.Size, Bytes: bytes, SizeBytes: int64(r.window.Bytes)}
 		tell(r.engine, r.observers.full, func(o FullObserver) { o.OnFull(event) })
 	}
 }

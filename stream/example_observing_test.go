@@ -74,7 +74,7 @@ func ExampleConsumer_Stats() {
 	if err := json.Unmarshal([]byte(expvar.Get(consumer.String()).String()), &published); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(published.Handled, "handled,", published.Behind, "behind")
+	fmt.Println(published.Handled, "handled,", published.LagTime, "behind")
 	// Output: 0 handled, 0s behind
 }
 
@@ -84,7 +84,7 @@ type counter struct {
 	time atomic.Int64
 }
 
-func (c *counter) OnEnd(e stream.End) {
+func (c *counter) OnEnd(e stream.DeliveryEnded) {
 	c.ends[e.Outcome].Add(1)
 	c.time.Add(int64(e.Duration))
 }

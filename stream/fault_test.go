@@ -32,7 +32,7 @@ func TestRedisKilledAndRestarted(t *testing.T) {
 	}
 	rec := newRecorder()
 	var out logs
-	stop := start(t, newConsumer(t, client, store, rec.Handle, stream.WithBatchSize(5), stream.WithLogger(out.Logger())))
+	stop := start(t, newConsumer(t, client, store, rec.Handle, stream.WithReadCount(5), stream.WithLogger(out.Logger())))
 	var want []string
 	var last string
 	for round := range 5 {
@@ -234,7 +234,7 @@ func TestAFailingSaveStopsDelivery(t *testing.T) {
 		store.fail(nil, errors.New("down"))
 		var out logs
 		rec := newRecorder()
-		stop := start(t, newConsumer(t, client, store, rec.Handle, stream.WithBatchSize(5), stream.WithLogger(out.Logger())))
+		stop := start(t, newConsumer(t, client, store, rec.Handle, stream.WithReadCount(5), stream.WithLogger(out.Logger())))
 		time.Sleep(time.Hour)
 		// What has ended when the first save is tried, which is at once, and what is
 		// processed until it has failed: at the most what ends before a save is due,
@@ -318,7 +318,7 @@ func TestCancelAtAnyMoment(t *testing.T) {
 		next++
 		return nil
 	}
-	consumer := newConsumer(t, client, store, rec.Handle, stream.WithBatchSize(10))
+	consumer := newConsumer(t, client, store, rec.Handle, stream.WithReadCount(10))
 	for runs := 0; next < total; runs++ {
 		ctx, cancel := context.WithTimeout(t.Context(), rand.N(10*time.Millisecond))
 		begun := time.Now()

@@ -57,7 +57,7 @@ func consumeGroup(b *testing.B, client *redis.Client, entries int, group string)
 	b.Helper()
 	handleAll(b, entries, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
 		return stream.NewGroupConsumer(client, trades, group, handle,
-			stream.WithBatchSize(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
+			stream.WithReadCount(500), stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())
 	})
 	if left := client.XPending(context.Background(), trades.Name, group).Val(); left.Count != 0 {
 		b.Fatalf("%d entries are pending afterwards", left.Count)

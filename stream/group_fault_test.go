@@ -356,7 +356,7 @@ func TestGroupRollingRestart(t *testing.T) {
 	rec := newRecorder()
 	rec.handle = func(context.Context, *stream.Message[order]) error { return nil }
 	run := func() func() error {
-		return start(t, newGroup(t, client, rec.Handle, stream.WithBatchSize(50), stream.WithConcurrency(4),
+		return start(t, newGroup(t, client, rec.Handle, stream.WithReadCount(50), stream.WithConcurrency(4),
 			stream.WithClaimIdle(time.Hour), stream.WithDrainTimeout(time.Minute)))
 	}
 	stops := []func() error{run(), run(), run()}
@@ -426,7 +426,7 @@ func TestGroupCancelAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
 	rec := newRecorder()
-	consumer := newGroup(t, client, rec.Handle, stream.WithBatchSize(20), stream.WithClaimIdle(time.Hour))
+	consumer := newGroup(t, client, rec.Handle, stream.WithReadCount(20), stream.WithClaimIdle(time.Hour))
 	var took []time.Duration
 	for i := range 1000 {
 		add(t, client, fmt.Sprint(i))
@@ -528,7 +528,7 @@ func TestGroupRepliesCut(t *testing.T) {
 		}
 		return nil
 	}
-	stop := start(t, newGroup(t, client, rec.Handle, stream.WithBatchSize(40), stream.WithClaimIdle(time.Hour), stream.WithLogger(out.Logger())))
+	stop := start(t, newGroup(t, client, rec.Handle, stream.WithReadCount(40), stream.WithClaimIdle(time.Hour), stream.WithLogger(out.Logger())))
 	settled(t, direct)
 	eventually(t, "all were handled", func() bool {
 		mu.Lock()

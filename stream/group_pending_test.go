@@ -27,7 +27,7 @@ func TestWhatIsPendingOnADeadConsumerIsNotRemoved(t *testing.T) {
 	leave(t, client, "millrace:host:1:a", names...)
 	<-time.After(50 * claimIdle) // so long that the name may be removed
 	rec := newRecorder()
-	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(claimIdle), stream.WithBatchSize(10)))
+	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(claimIdle), stream.WithReadCount(10)))
 	seen := rec.await(t, total)
 	settled(t, client)
 	slices.Sort(seen)

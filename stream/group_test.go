@@ -84,7 +84,7 @@ func TestGroupHandlesAllOnce(t *testing.T) {
 			recs := []*recorder{newRecorder(), newRecorder(), newRecorder()}
 			stops := make([]func() error, len(recs))
 			for i, rec := range recs {
-				stops[i] = start(t, newGroup(t, client, rec.Handle, stream.WithConcurrency(concurrency), stream.WithBatchSize(10)))
+				stops[i] = start(t, newGroup(t, client, rec.Handle, stream.WithConcurrency(concurrency), stream.WithReadCount(10)))
 			}
 			streamtest.Await(t, "all are handled", func() bool {
 				return len(recs[0].Seen())+len(recs[1].Seen())+len(recs[2].Seen()) >= len(want)
@@ -311,7 +311,7 @@ func TestGroupClaimsFromTheDead(t *testing.T) {
 		}
 		return nil
 	}
-	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(50*time.Millisecond), stream.WithBatchSize(10), stream.WithLogger(out.Logger())))
+	start(t, newGroup(t, client, rec.Handle, stream.WithClaimIdle(50*time.Millisecond), stream.WithReadCount(10), stream.WithLogger(out.Logger())))
 	seen := rec.await(t, len(want))
 	slices.Sort(seen)
 	if !slices.Equal(seen, want) {
@@ -372,7 +372,7 @@ func TestGroupMaxDeliveries(t *testing.T) {
 			}
 			start(t, newGroup(t, client, rec.Handle, append(test.opts,
 				stream.WithMaxDeliveries(3), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}),
-				stream.WithClaimIdle(50*time.Millisecond), stream.WithBatchSize(1), stream.WithLogger(out.Logger()))...))
+				stream.WithClaimIdle(50*time.Millisecond), stream.WithReadCount(1), stream.WithLogger(out.Logger()))...))
 			streamtest.Await(t, "the limit is reached", func() bool { return len(out.lines(test.says)) > 0 })
 			for i := range 5 { // a parked entry takes no room
 				add(t, client, fmt.Sprint(i))
@@ -564,7 +564,7 @@ func TestGroupExhaustedEntriesTakeNoRoom(t *testing.T) {
 		}
 		return nil
 	}
-	start(t, newGroup(t, client, rec.Handle, stream.WithMaxDeliveries(1), stream.WithBatchSize(1),
+	start(t, newGroup(t, client, rec.Handle, stream.WithMaxDeliveries(1), stream.WithReadCount(1),
 		stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond})))
 	if seen := rec.await(t, 11); seen[10] != "good" {
 		t.Errorf("delivered %v", seen)
@@ -583,7 +583,7 @@ func TestGroupReadsNoMoreThanTheWindow(t *testing.T) {
 		rec := newRecorder()
 		release := make(chan struct{})
 		rec.handle = func(context.Context, *stream.Message[order]) error { <-release; return nil }
-		start(t, newGroup(t, client, rec.Handle, stream.WithBatchSize(10)))
+		start(t, newGroup(t, client, rec.Handle, stream.WithReadCount(10)))
 		time.Sleep(time.Hour)
 		if n := len(pending(t, client)); n != 20 {
 			t.Errorf("%d entries are pending while the first is processed, want 20", n)

@@ -245,7 +245,7 @@ func TestReadsNoMoreThanTheWindow(t *testing.T) {
 		release := make(chan struct{})
 		rec.handle = func(context.Context, *stream.Message[order]) error { <-release; return nil }
 		counter := &readCounter{}
-		start(t, newConsumer(t, withReadsCounted(client, counter), &offset.Memory{}, rec.Handle, stream.WithBatchSize(10)))
+		start(t, newConsumer(t, withReadsCounted(client, counter), &offset.Memory{}, rec.Handle, stream.WithReadCount(10)))
 		time.Sleep(time.Hour)
 		if n := counter.reads.Load(); n != 4 {
 			t.Errorf("%d reads while the first entry is processed, want 4", n)

@@ -433,15 +433,15 @@ func TestHostileLossPolicy(t *testing.T) {
 // hostileObserver fails in each of its methods.
 type hostileObserver struct{ fail func() }
 
-func (o hostileObserver) OnDelivery(stream.Delivery)    { o.fail() }
-func (o hostileObserver) OnEnd(stream.End)              { o.fail() }
-func (o hostileObserver) OnRead(stream.Read)            { o.fail() }
-func (o hostileObserver) OnSettle(stream.Settlement)    { o.fail() }
-func (o hostileObserver) OnClaim(stream.Claim)          { o.fail() }
-func (o hostileObserver) OnLoss(stream.Identity, error) { o.fail() }
-func (o hostileObserver) OnTrouble(stream.Trouble)      { o.fail() }
-func (o hostileObserver) OnRecovery(stream.Trouble)     { o.fail() }
-func (o hostileObserver) OnFull(stream.Full)            { o.fail() }
+func (o hostileObserver) OnDelivery(stream.DeliveryBegun) { o.fail() }
+func (o hostileObserver) OnEnd(stream.DeliveryEnded)      { o.fail() }
+func (o hostileObserver) OnRead(stream.EntriesRead)       { o.fail() }
+func (o hostileObserver) OnSettle(stream.EntriesSettled)  { o.fail() }
+func (o hostileObserver) OnClaim(stream.EntriesClaimed)   { o.fail() }
+func (o hostileObserver) OnLoss(stream.Identity, error)   { o.fail() }
+func (o hostileObserver) OnTrouble(stream.Outage)         { o.fail() }
+func (o hostileObserver) OnRecovery(stream.Outage)        { o.fail() }
+func (o hostileObserver) OnFull(stream.WindowFull)        { o.fail() }
 func (o hostileObserver) Enabled(context.Context, slog.Level) bool {
 	return true
 }

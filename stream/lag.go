@@ -15,7 +15,7 @@ import (
 // Lag is how far a consumer in log mode, or the whole group in group mode, is behind
 // its stream.
 type Lag struct {
-	// Time is the age of the oldest entry that is not done, by the clock here and the
+	// Time is how far behind that is, in time: the age of the oldest entry that is not done, by the clock here and the
 	// entry's ID; zero when there is none. IDs that publishers chose make it
 	// meaningless.
 	Time time.Duration

@@ -49,7 +49,7 @@ func TestLagInLogMode(t *testing.T) {
 	ctx := context.Background()
 	store := &offset.Memory{}
 	mend := make(chan struct{})
-	consumer := newConsumer(t, client, store, stubbornOn("stuck", mend), stream.WithBatchSize(2), stream.WithWindow(3),
+	consumer := newConsumer(t, client, store, stubbornOn("stuck", mend), stream.WithReadCount(2), stream.WithWindow(3),
 		stream.WithBlock(20*time.Millisecond), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: 5 * time.Millisecond}))
 
 	if lag := wantLag(t, "no stream", consumer, 0); lag.Time != 0 {

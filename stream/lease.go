@@ -63,7 +63,7 @@ func (s *groupSource) claimFromOthers(ctx context.Context) (err error) {
 	}
 	if err == nil && full {
 		s.more = true
-		s.leases.WhenRoomToClaim(s.batchSize, s.claimer.Request)
+		s.leases.WhenRoomToClaim(s.readCount, s.claimer.Request)
 	}
 	return err
 }
@@ -87,7 +87,7 @@ func (s *groupSource) note(ctx context.Context, trouble **outage, what string, e
 // claimHandedBack takes over what consumers gave back when they stopped, and notes
 // if there may be more.
 func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
-	room := s.leases.RoomToClaim(s.batchSize)
+	room := s.leases.RoomToClaim(s.readCount)
 	if room == 0 {
 		*full = true
 		return nil
@@ -122,7 +122,7 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 	}()
 	defer s.leases.WatchLeaving()()
 	for {
-		room := s.leases.RoomToClaim(s.batchSize)
+		room := s.leases.RoomToClaim(s.readCount)
 		if room == 0 {
 			*full = true
 			return nil

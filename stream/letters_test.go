@@ -422,7 +422,7 @@ func TestDeadLettersFillTheWindow(t *testing.T) {
 		}
 		rec := newRefuser()
 		var out logs
-		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithWindow(20), stream.WithBatchSize(10), stream.WithLogger(out.Logger()))
+		consumer := newGroup(t, client, rec.Handle, toDeadLetters(middleware.DeadLetterConfig{}), stream.WithWindow(20), stream.WithReadCount(10), stream.WithLogger(out.Logger()))
 		start(t, consumer)
 		time.Sleep(time.Minute)
 		if s := consumer.Stats(); s.Window > 20 || s.Held != 20 || s.Read != 20 {

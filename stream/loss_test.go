@@ -144,7 +144,7 @@ func TestLossesInARunner(t *testing.T) {
 				run := func() (stop func() error) {
 					var r stream.Runner
 					r.Add(newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithLogger(out.Logger()),
-						stream.WithBatchSize(10), stream.WithWindow(10), stream.WithBlock(20*time.Millisecond), stream.WithInspection(30*time.Millisecond)))
+						stream.WithReadCount(10), stream.WithWindow(10), stream.WithBlock(20*time.Millisecond), stream.WithInspection(30*time.Millisecond)))
 					return start(t, &r)
 				}
 				stop := run()
@@ -301,7 +301,7 @@ func TestResumeAtKnownAfterAFailover(t *testing.T) {
 	var told losses
 	rec := newRecorder()
 	store := &offset.Memory{}
-	start(t, newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithBatchSize(4),
+	start(t, newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithReadCount(4),
 		stream.WithBlock(20*time.Millisecond), stream.WithInspection(30*time.Millisecond)))
 	rec.await(t, 40)
 	// The new master has the first 30 of them, and two others.
@@ -346,7 +346,7 @@ func TestNoLossInCleanSteps(t *testing.T) {
 		steps = 1000
 	}
 	run := func() func() error {
-		return start(t, newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithBatchSize(10),
+		return start(t, newConsumer(t, client, store, rec.Handle, told.policy(stream.ResumeAtKnown), stream.WithReadCount(10),
 			stream.WithBlock(5*time.Millisecond), stream.WithInspection(time.Millisecond)))
 	}
 	stop := run()

@@ -111,7 +111,7 @@ func (m *meter) silence(e *engine, now time.Time) time.Duration {
 func (r *run) noteClaimed(entries int, handedBack bool) {
 	r.meter.update(func(m *meter) { m.claimed += int64(entries) })
 	if len(r.observers.claim) > 0 {
-		event := Claim{Identity: r.identity, Entries: entries, HandedBack: handedBack}
+		event := EntriesClaimed{Identity: r.identity, Entries: entries, HandedBack: handedBack}
 		tell(r.engine, r.observers.claim, func(o ClaimObserver) { o.OnClaim(event) })
 	}
 }
@@ -177,6 +177,6 @@ func (o *outage) abandon() {
 	o.incident = incident{}
 }
 
-func (o *outage) event() Trouble {
-	return Trouble{Identity: o.identity, What: o.what, Err: o.err, Failures: o.Failures, Since: o.Since}
+func (o *outage) event() Outage {
+	return Outage{Identity: o.identity, What: o.what, Err: o.err, Failures: o.Failures, Since: o.Since}
 }

@@ -26,19 +26,19 @@ import (
 type Observer interface{}
 
 // DeliveryObserver is an [Observer] of deliveries, as they begin.
-type DeliveryObserver interface{ OnDelivery(Delivery) }
+type DeliveryObserver interface{ OnDelivery(DeliveryBegun) }
 
 // EndObserver is an [Observer] of deliveries, as they end.
-type EndObserver interface{ OnEnd(End) }
+type EndObserver interface{ OnEnd(DeliveryEnded) }
 
 // ReadObserver is an [Observer] of reads that brought something.
-type ReadObserver interface{ OnRead(Read) }
+type ReadObserver interface{ OnRead(EntriesRead) }
 
 // SettleObserver is an [Observer] of offsets saved and entries acked.
-type SettleObserver interface{ OnSettle(Settlement) }
+type SettleObserver interface{ OnSettle(EntriesSettled) }
 
 // ClaimObserver is an [Observer] of entries that are taken over, in group mode.
-type ClaimObserver interface{ OnClaim(Claim) }
+type ClaimObserver interface{ OnClaim(EntriesClaimed) }
 
 // LossObserver is an [Observer] of entries that Redis no longer has. The error is a
 // [*LossError].
@@ -46,14 +46,14 @@ type LossObserver interface{ OnLoss(Identity, error) }
 
 // TroubleObserver is an [Observer] of something that begins to fail. While it goes
 // on failing, nothing more is told.
-type TroubleObserver interface{ OnTrouble(Trouble) }
+type TroubleObserver interface{ OnTrouble(Outage) }
 
 // RecoveryObserver is an [Observer] of trouble that is over.
-type RecoveryObserver interface{ OnRecovery(Trouble) }
+type RecoveryObserver interface{ OnRecovery(Outage) }
 
 // FullObserver is an [Observer] of windows that are full, and have not moved for
 // ten seconds; it is told again every ten seconds while that lasts.
-type FullObserver interface{ OnFull(Full) }
+type FullObserver interface{ OnFull(WindowFull) }
 
 // Identity says which consumer it is.
 type Identity struct {
@@ -63,16 +63,16 @@ type Identity struct {
 	Label, Group string
 }
 
-// Delivery is an entry that is about to be processed.
-type Delivery struct {
+// DeliveryBegun is an entry that is about to be processed.
+type DeliveryBegun struct {
 	Identity
 	EntryID string
 	Attempt int64 // 1 is the first; see [Entry]
 }
 
-// End is what became of a [Delivery].
-type End struct {
-	Delivery
+// DeliveryEnded is what became of a delivery, with the event of its beginning.
+type DeliveryEnded struct {
+	DeliveryBegun
 	Outcome Outcome
 	// Duration is how long the middleware and the handler took.
 	Duration time.Duration
@@ -81,17 +81,17 @@ type End struct {
 	Err error
 }
 
-// Read is a read that brought entries.
-type Read struct {
+// EntriesRead is a read that brought entries.
+type EntriesRead struct {
 	Identity
 	Entries int
 	LastID  string
 }
 
-// Settlement is a number of entries whose processing has ended, and that it was
+// EntriesSettled is a number of entries whose processing has ended, and that it was
 // recorded: by an offset in log mode, by acks in group mode. In group mode an entry
 // whose dead letter was written and acked in one step is in none.
-type Settlement struct {
+type EntriesSettled struct {
 	Identity
 	Entries int
 	// LastID is the offset that was saved; empty in group mode.
@@ -100,8 +100,8 @@ type Settlement struct {
 	Duration time.Duration
 }
 
-// Claim is a number of entries that became this consumer's.
-type Claim struct {
+// EntriesClaimed is a number of entries that became this consumer's.
+type EntriesClaimed struct {
 	Identity
 	Entries int
 	// HandedBack says that their consumer gave them back when it stopped; if it is
@@ -109,8 +109,8 @@ type Claim struct {
 	HandedBack bool
 }
 
-// Trouble is something that fails and is tried again until it works.
-type Trouble struct {
+// Outage is something that fails and is tried again until it works.
+type Outage struct {
 	Identity
 	// What fails: "reading", "saving the offset", "acking entries", "writing to
 	// the dead letters" and others, for people.
@@ -123,8 +123,8 @@ type Trouble struct {
 	Since    time.Time
 }
 
-// Full is a window that is full and does not move.
-type Full struct {
+// WindowFull is a window that is full and does not move.
+type WindowFull struct {
 	Identity
 	// EntryID is the entry in the way, the oldest that is not settled.
 	EntryID string

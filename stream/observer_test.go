@@ -53,42 +53,42 @@ func (r *recorded) of(word string) (found []string) {
 	return found
 }
 
-func (r *recorded) OnDelivery(d stream.Delivery) {
+func (r *recorded) OnDelivery(d stream.DeliveryBegun) {
 	if !r.silent {
 		r.note("delivery %s%s/%s %s %d", d.Stream, d.Label, d.Group, d.EntryID, d.Attempt)
 	}
 }
 
-func (r *recorded) OnEnd(e stream.End) {
+func (r *recorded) OnEnd(e stream.DeliveryEnded) {
 	if !r.silent {
 		r.note("end %s %d %v %v %v", e.EntryID, e.Attempt, e.Outcome, e.Duration, e.Err != nil)
 	}
 }
 
-func (r *recorded) OnRead(read stream.Read) {
+func (r *recorded) OnRead(read stream.EntriesRead) {
 	if !r.silent {
 		r.note("read %d %s", read.Entries, read.LastID)
 	}
 }
 
-func (r *recorded) OnSettle(s stream.Settlement) {
+func (r *recorded) OnSettle(s stream.EntriesSettled) {
 	if !r.silent {
 		r.note("settle %d %s", s.Entries, s.LastID)
 	}
 }
-func (r *recorded) OnClaim(c stream.Claim) { r.note("claim %d %v", c.Entries, c.HandedBack) }
+func (r *recorded) OnClaim(c stream.EntriesClaimed) { r.note("claim %d %v", c.Entries, c.HandedBack) }
 func (r *recorded) OnLoss(of stream.Identity, err error) {
 	r.note("loss %s/%s %v", of.Stream, of.Group, err)
 }
 
-func (r *recorded) OnTrouble(t stream.Trouble) {
+func (r *recorded) OnTrouble(t stream.Outage) {
 	r.note("trouble %s %d %v", t.What, t.Failures, t.Err)
 }
 
-func (r *recorded) OnRecovery(t stream.Trouble) {
+func (r *recorded) OnRecovery(t stream.Outage) {
 	r.note("recovery %s %d %v", t.What, t.Failures, time.Since(t.Since))
 }
-func (r *recorded) OnFull(f stream.Full) { r.note("full %s %d", f.EntryID, f.Size) }
+func (r *recorded) OnFull(f stream.WindowFull) { r.note("full %s %d", f.EntryID, f.Size) }
 
 // fixed adds orders with the IDs 1-0, 2-0 and so on.
 func fixed(t testing.TB, client redis.UniversalClient, ids ...string) {
@@ -227,7 +227,7 @@ func TestObserverSeesAFullWindow(t *testing.T) {
 		var consumer *stream.Consumer[order]
 		seen.then = func() { _, _ = consumer.Stats(), consumer.Health() } // with no lock held
 		consumer = newConsumer(t, client, &offset.Memory{}, r.Handle,
-			stream.WithObserver(seen), stream.WithWindow(2), stream.WithBatchSize(2))
+			stream.WithObserver(seen), stream.WithWindow(2), stream.WithReadCount(2))
 		stop := start(t, consumer)
 		time.Sleep(25 * time.Second)
 		if got := seen.of("full"); !slices.Equal(got, []string{"full 1-0 2", "full 1-0 2"}) {
@@ -243,10 +243,10 @@ func TestObserverSeesAFullWindow(t *testing.T) {
 
 type clumsy struct{}
 
-func (clumsy) OnDelivery(stream.Delivery) { panic("observer's mistake") }
-func (clumsy) OnEnd(stream.End)           { panic("observer's mistake") }
-func (clumsy) OnRead(stream.Read)         { panic("observer's mistake") }
-func (clumsy) OnSettle(stream.Settlement) { panic("observer's mistake") }
+func (clumsy) OnDelivery(stream.DeliveryBegun) { panic("observer's mistake") }
+func (clumsy) OnEnd(stream.DeliveryEnded)      { panic("observer's mistake") }
+func (clumsy) OnRead(stream.EntriesRead)       { panic("observer's mistake") }
+func (clumsy) OnSettle(stream.EntriesSettled)  { panic("observer's mistake") }
 
 func TestObserverThatPanicsChangesNothing(t *testing.T) {
 	t.Parallel()
@@ -311,19 +311,19 @@ func TestObserverWithAWrongMethodIsRefused(t *testing.T) {
 
 type halfRight struct{}
 
-func (halfRight) OnEnd(stream.End)    {}
-func (halfRight) OnRead(*stream.Read) {}
+func (halfRight) OnEnd(stream.DeliveryEnded) {}
+func (halfRight) OnRead(*stream.EntriesRead) {}
 
 type allWrong struct{}
 
-func (allWrong) OnLoss(error)              {}
-func (*allWrong) OnEnd(stream.End) error   { return nil }
-func (allWrong) OnSomethingElse(time.Time) {}
+func (allWrong) OnLoss(error)                      {}
+func (*allWrong) OnEnd(stream.DeliveryEnded) error { return nil }
+func (allWrong) OnSomethingElse(time.Time)         {}
 
 type mixed struct{}
 
-func (mixed) OnRead(stream.Read) {}
-func (*mixed) OnEnd(stream.End)  {}
+func (mixed) OnRead(stream.EntriesRead)   {}
+func (*mixed) OnEnd(stream.DeliveryEnded) {}
 
 // What group mode adds: claims, what was handed back, losses, and the limit of
 // deliveries.
@@ -391,7 +391,7 @@ func TestObserverAndStatsInGroupMode(t *testing.T) {
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if s := consumer.Stats(); s.HandedBack != 1 || s.Working != 0 || s.Handled != 2 || s.Behind < 0 {
+	if s := consumer.Stats(); s.HandedBack != 1 || s.Working != 0 || s.Handled != 2 || s.LagTime < 0 {
 		t.Errorf("stats after the stop: %+v", s)
 	}
 	stop = start(t, consumer)

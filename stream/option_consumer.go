@@ -13,7 +13,7 @@ import (
 // Option changes how a consumer works from its default. The functions that begin with
 // With make them; there are no others.
 //
-//   - Where to begin, and how to read: [WithStart], [WithBlock], [WithBatchSize].
+//   - Where to begin, and how to read: [WithStart], [WithBlock], [WithReadCount].
 //   - Bounds of memory: [WithWindow], [WithWindowBytes], [WithMaxEntryBytes].
 //   - Processing: [WithMiddleware], [WithConcurrency], [WithOrderKey], [WithBackoff],
 //     [WithDrainTimeout]; of batches, [WithBatch].
@@ -88,7 +88,7 @@ type config struct {
 	observers  observers
 	logger     *slog.Logger
 	block      time.Duration
-	batchSize  int
+	readCount  int
 	start      Start
 	backoff    Backoff
 	patient    bool // the longest wait was given
@@ -130,7 +130,7 @@ func defaults(r role, stream string) config {
 		label:     stream,
 		logger:    slog.Default(),
 		block:     2 * time.Second,
-		batchSize: 500,
+		readCount: 500,
 		start:     FromBeginning(),
 		backoff:   Backoff{Min: 100 * time.Millisecond, Max: 30 * time.Second},
 
@@ -153,9 +153,9 @@ func (c *config) limits(group bool) window.Limits {
 		// Batches that are processed, being settled, and read ahead, one more because
 		// they do not end at the same time (with two in all, reading waits for the
 		// settling, and a fast consumer loses a twentieth), and what the workers have.
-		Size:       4*c.batchSize + c.concurrency,
+		Size:       4*c.readCount + c.concurrency,
 		Bytes:      c.windowBytes,
-		Every:      c.batchSize,
+		Every:      c.readCount,
 		MaxWorkers: c.concurrency,
 		Interval:   c.interval,
 		Serial:     !group && !c.ordered && (c.concurrency == 1 || c.role&batchConsumer != 0),
@@ -164,7 +164,7 @@ func (c *config) limits(group bool) window.Limits {
 	}
 	if group {
 		// What one consumer of a group holds, the others do not get.
-		l.Size -= 2 * c.batchSize
+		l.Size -= 2 * c.readCount
 	}
 	if c.window != nil {
 		l.Size = *c.window
@@ -172,7 +172,7 @@ func (c *config) limits(group bool) window.Limits {
 	if c.every != nil {
 		l.Every = *c.every
 	}
-	l.Batch = min(c.batchSize, l.Size)
+	l.Batch = min(c.readCount, l.Size)
 	return l
 }
 
@@ -210,8 +210,8 @@ func (c *config) validate() error {
 		// never comes back cannot notice a server that has gone.
 		problems = append(problems, invalid("WithBlock(%v): give at least 1ms", c.block))
 	}
-	if c.batchSize < 1 {
-		problems = append(problems, invalid("WithBatchSize(%d): give at least 1", c.batchSize))
+	if c.readCount < 1 {
+		problems = append(problems, invalid("WithReadCount(%d): give at least 1", c.readCount))
 	}
 	if err := c.start.problem(); err != nil {
 		problems = append(problems, invalid("%w", err))
@@ -304,12 +304,12 @@ func WithBlock(d time.Duration) Option {
 	return option{"WithBlock", anyConsumer, func(c *config) { c.block = d }}
 }
 
-// WithBatchSize sets how many entries one read fetches at the most. Default:
+// WithReadCount sets how many entries one read fetches at the most. Default:
 // 500. Less than 1 is refused. One batch is read ahead while another is processed;
 // how much that is in all, [WithWindow] says, and [WithCheckpoint] how often what
 // has been processed is recorded: by default after as many entries.
-func WithBatchSize(n int) Option {
-	return option{"WithBatchSize", anyConsumer, func(c *config) { c.batchSize = n }}
+func WithReadCount(n int) Option {
+	return option{"WithReadCount", anyConsumer, func(c *config) { c.readCount = n }}
 }
 
 // WithStart sets where to begin when no offset is stored. Default:
@@ -369,7 +369,7 @@ func WithConcurrency(n int) Option {
 // name, and the number of entries that can be delivered again after a crash. Entries that
 // are claimed from other consumers may exceed it by one batch. When it is full, nothing
 // more is read; if that lasts, the log says which entry is in the way. A window below the
-// batch size makes batches as small. Entries over the limit of [WithMaxDeliveries] do not
+// read count makes batches as small. Entries over the limit of [WithMaxDeliveries] do not
 // count.
 func WithWindow(n int) Option {
 	return option{"WithWindow", anyConsumer, func(c *config) { c.window = &n }}
@@ -415,7 +415,7 @@ func WithMaxEntryBytes(n int) Option {
 // offset or by acking: as soon as that many entries have been processed since the
 // last time, or after that interval, whichever comes first; and soon after the
 // consumer has run out of work, before an entry is held, and when Run returns.
-// Default: the batch size, and a second. Less than 1, and no or a negative
+// Default: the read count, and a second. Less than 1, and no or a negative
 // interval, are refused.
 //
 // While one checkpoint is on its way the next entries are processed, but never as

@@ -41,7 +41,7 @@ var (
 var options = map[string][]string{
 	"WithStart(stream.FromEnd())":                       ofConsumers,
 	"WithBlock(time.Second)":                            ofConsumers,
-	"WithBatchSize(1)":                                  ofConsumers,
+	"WithReadCount(1)":                                  ofConsumers,
 	"WithWindow(1)":                                     ofConsumers,
 	"WithWindowBytes(1)":                                ofConsumers,
 	"WithMaxEntryBytes(1)":                              ofConsumers,

@@ -151,10 +151,10 @@ func TestOwnPendingEntriesComeFirst(t *testing.T) {
 	}
 	want = append(want, "new")
 	rec := newRecorder()
-	consumer := newGroup(t, client, rec.Handle, stream.WithConsumerName("me"), stream.WithBatchSize(7), stream.WithWindow(7))
+	consumer := newGroup(t, client, rec.Handle, stream.WithConsumerName("me"), stream.WithReadCount(7), stream.WithWindow(7))
 	rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
-		if s := consumer.Stats(); s.Window > 7 || s.Behind == 0 {
-			t.Errorf("%d entries in the window, behind by %v", s.Window, s.Behind)
+		if s := consumer.Stats(); s.Window > 7 || s.LagTime == 0 {
+			t.Errorf("%d entries in the window, behind by %v", s.Window, s.LagTime)
 		}
 		if h := consumer.Health(); msg.Value.ID == "600" && !h.Ready {
 			t.Errorf("in the middle of them: %+v", h)
@@ -194,7 +194,7 @@ func TestOwnPendingEntriesAreNotClaimed(t *testing.T) {
 			time.Sleep(time.Second)
 			return nil
 		}
-		consumer := newGroup(t, client, rec.Handle, stream.WithConsumerName("me"), stream.WithBatchSize(5), stream.WithClaimIdle(10*time.Second))
+		consumer := newGroup(t, client, rec.Handle, stream.WithConsumerName("me"), stream.WithReadCount(5), stream.WithClaimIdle(10*time.Second))
 		start(t, consumer)
 		time.Sleep(total*time.Second + time.Minute)
 		if s := consumer.Stats(); s.Handled != total || s.Claimed != 0 {
@@ -238,7 +238,7 @@ func TestOthersClaimWhatWaitsOutsideOfTheWindow(t *testing.T) {
 
 		slow, other := newRecorder(), newRecorder()
 		slow.handle = block
-		opts := []stream.Option{stream.WithBatchSize(10), stream.WithWindow(window), stream.WithClaimIdle(idle)}
+		opts := []stream.Option{stream.WithReadCount(10), stream.WithWindow(window), stream.WithClaimIdle(idle)}
 		keeps := newGroup(t, client, slow.Handle, append(opts, stream.WithConsumerName("slow"))...)
 		stop := start(t, keeps)
 		start(t, newGroup(t, client, other.Handle, append(opts, stream.WithConsumerName("other"))...))
@@ -274,7 +274,7 @@ func TestClaimedEntriesThatFailKeepTheBound(t *testing.T) {
 		dead.Start(newGroup(t, dead.Client, func(ctx context.Context, _ *stream.Message[order]) error {
 			<-ctx.Done()
 			return ctx.Err()
-		}, stream.WithConsumerName("dead"), stream.WithWindow(total), stream.WithBatchSize(total), stream.WithClaimIdle(time.Second)))
+		}, stream.WithConsumerName("dead"), stream.WithWindow(total), stream.WithReadCount(total), stream.WithClaimIdle(time.Second)))
 		time.Sleep(time.Second)
 		dead.Crash()
 
@@ -286,7 +286,7 @@ func TestClaimedEntriesThatFailKeepTheBound(t *testing.T) {
 			}
 			return errors.New("not yet")
 		}
-		consumer := newGroup(t, client, rec.Handle, stream.WithBatchSize(batch), stream.WithClaimIdle(time.Second),
+		consumer := newGroup(t, client, rec.Handle, stream.WithReadCount(batch), stream.WithClaimIdle(time.Second),
 			stream.WithBackoff(stream.Backoff{Min: time.Minute, Max: time.Minute}))
 		start(t, consumer)
 		time.Sleep(50 * time.Second)
@@ -313,7 +313,7 @@ func TestStopHandsBackWhatIsNotInTheWindow(t *testing.T) {
 		begun <- struct{}{}
 		<-ctx.Done()
 		return ctx.Err()
-	}, stream.WithConsumerName("me"), stream.WithBatchSize(10), stream.WithClaimIdle(time.Hour))
+	}, stream.WithConsumerName("me"), stream.WithReadCount(10), stream.WithClaimIdle(time.Hour))
 	stop := start(t, consumer)
 	<-begun
 	if err := stop(); err != nil {
@@ -348,7 +348,7 @@ func TestStopLeavesWhatItCannotHandBackInTime(t *testing.T) {
 		begun <- struct{}{}
 		<-ctx.Done()
 		return ctx.Err()
-	}, stream.WithConsumerName("me"), stream.WithBatchSize(10), stream.WithClaimIdle(time.Hour), stream.WithLogger(out.Logger())))
+	}, stream.WithConsumerName("me"), stream.WithReadCount(10), stream.WithClaimIdle(time.Hour), stream.WithLogger(out.Logger())))
 	<-begun
 	proxy.OnRequest("xpending", func() { <-time.After(100 * time.Millisecond) })
 	stopping := time.Now()
@@ -383,7 +383,7 @@ func TestOwnPendingEntriesAndRepliesCut(t *testing.T) {
 	var mu sync.Mutex
 	seen := make(map[string]int)
 	rec := newRecorder()
-	consumer := newGroup(t, client, rec.Handle, stream.WithConsumerName("me"), stream.WithBatchSize(20), stream.WithClaimIdle(time.Hour))
+	consumer := newGroup(t, client, rec.Handle, stream.WithConsumerName("me"), stream.WithReadCount(20), stream.WithClaimIdle(time.Hour))
 	rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
 		mu.Lock()
 		defer mu.Unlock()

@@ -288,7 +288,7 @@ func TestConsumersOutlastRefusals(t *testing.T) {
 					<-release
 					return nil
 				}
-				one.Consumer = mode.make(t, client, orders.Name, one.Handle, stream.WithBatchSize(2),
+				one.Consumer = mode.make(t, client, orders.Name, one.Handle, stream.WithReadCount(2),
 					stream.WithBlock(50*time.Millisecond), stream.WithLogger(one.out.Logger()))
 				one.stop = start(t, one.Consumer)
 				one.await(t, 1)

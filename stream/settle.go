@@ -48,7 +48,7 @@ func (r *run) settled(list []*window.Item, begun time.Time) {
 	if len(r.observers.settle) == 0 {
 		return
 	}
-	event := Settlement{Identity: r.identity, Entries: n, Duration: time.Since(begun)}
+	event := EntriesSettled{Identity: r.identity, Entries: n, Duration: time.Since(begun)}
 	if !r.group {
 		event.LastID = last
 	}

@@ -307,10 +307,10 @@ func TestASlowTopicHoldsNobodyUp(t *testing.T) {
 		r.Add(mode.make(t, client, "slow", func(ctx context.Context, msg *stream.Message[order]) error {
 			<-release
 			return slow.Handle(ctx, msg)
-		}, stream.WithBatchSize(10)))
+		}, stream.WithReadCount(10)))
 		names := topicNames(20)
 		for _, name := range names {
-			r.Add(mode.make(t, client, name, others.Handle, stream.WithBatchSize(10)))
+			r.Add(mode.make(t, client, name, others.Handle, stream.WithReadCount(10)))
 		}
 		start(t, &r)
 		for range 10 {

@@ -41,18 +41,18 @@ type Stats struct {
 	// then, and else when it was recorded. Empty and zero before the first.
 	LastHandled   string
 	LastHandledAt time.Time
-	// Behind is how far the consumer is behind, in time: the age of the oldest entry
-	// that it has read and not done, by the clock here and the entry's ID; zero when
-	// there is none and the last read has shown that no more is there. While it
-	// cannot read, or does not run, it is the time since it last did, when entries
-	// may have come that it does not know of: the worst case. It is zero before the
-	// first Run. IDs that publishers chose make it meaningless. Entries over the
+	// LagTime is how far the consumer is behind, in time, as [Lag].Time is: the age of
+	// the oldest entry that it has read and not done, by the clock here and the entry's
+	// ID; zero when there is none and the last read has shown that no more is there.
+	// While it cannot read, or does not run, it is the time since it last did, when
+	// entries may have come that it does not know of: the worst case. It is zero before
+	// the first Run. IDs that publishers chose make it meaningless. Entries over the
 	// limit of deliveries do not count. [Consumer.Lag] asks Redis.
-	Behind time.Duration
+	LagTime time.Duration
 
 	// Working is how many handlers are at work, Held how many entries have failed
-	// and wait to be delivered again, or for their dead letter to be written, Parked how many are over the limit of
-	// deliveries and left pending.
+	// and wait to be delivered again, or for their dead letter to be written, Parked
+	// how many are over the limit of deliveries and left pending.
 	Working, Held, Parked int
 	// Window is how many entries are read and not settled, without those that are
 	// parked, and WindowSize how many that may be; see [WithWindow]. WindowBytes is
@@ -122,7 +122,7 @@ func (e *engine) stats() Stats {
 	if !e.group {
 		s.Settled = t.SettledAt
 	}
-	s.Behind = m.behind(e, t, time.Now())
+	s.LagTime = m.behind(e, t, time.Now())
 	s.Read, s.Redelivered = t.Read, t.Redelivered
 	s.Handled = t.Ends[OutcomeHandled]
 	s.Absorbed = t.Ends[OutcomeAbsorbed]

@@ -51,7 +51,7 @@ func TestStatsCountWhatBecameOfEntries(t *testing.T) {
 		// After Run nothing is in hand, and all that was counted is still there.
 		want.Since, want.WindowSize, want.WindowSizeBytes = time.Time{}, 0, 0
 		got = consumer.Stats()
-		got.LastHandledAt, got.LastErrorAt, got.Behind = time.Time{}, time.Time{}, 0
+		got.LastHandledAt, got.LastErrorAt, got.LagTime = time.Time{}, time.Time{}, 0
 		if got != want {
 			t.Errorf("after Run: got  %+v\nwant %+v", got, want)
 		}
@@ -92,7 +92,7 @@ func TestStatsTellWhatIsInHandAndHowFarBehind(t *testing.T) {
 		consumer := newConsumer(t, client, store, r.Handle, stream.WithConcurrency(2), stream.WithBackoff(stream.Backoff{Min: time.Hour, Max: time.Hour}))
 		stop := start(t, consumer)
 		time.Sleep(3 * time.Second)
-		if got := consumer.Stats(); got.Behind != 0 || got.Position != "0-0" {
+		if got := consumer.Stats(); got.LagTime != 0 || got.Position != "0-0" {
 			t.Errorf("idle: %+v", got)
 		}
 		for _, id := range []string{"a", "slow", "bad", "b"} {
@@ -103,22 +103,22 @@ func TestStatsTellWhatIsInHandAndHowFarBehind(t *testing.T) {
 		if got.Working != 1 || got.Held != 1 || got.Window != 3 || got.WindowSize != 2002 || got.Handled != 2 || got.Failed != 1 {
 			t.Errorf("two in hand: %+v", got)
 		}
-		if got.Behind != 7*time.Second {
-			t.Errorf("behind %v, want 7s", got.Behind)
+		if got.LagTime != 7*time.Second {
+			t.Errorf("behind %v, want 7s", got.LagTime)
 		}
 		if strings.Contains(fmt.Sprintf("%+v", got), "secret") {
 			t.Errorf("the handler's error is in %+v", got)
 		}
 		close(release)
 		time.Sleep(time.Second)
-		if got := consumer.Stats(); got.Working != 0 || got.Held != 1 || got.Window != 2 || got.Behind != 8*time.Second {
+		if got := consumer.Stats(); got.Working != 0 || got.Held != 1 || got.Window != 2 || got.LagTime != 8*time.Second {
 			t.Errorf("one in hand: %+v", got)
 		}
 		if err := stop(); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(time.Minute)
-		if got := consumer.Stats(); got.Behind != 68*time.Second || got.Held != 0 {
+		if got := consumer.Stats(); got.LagTime != 68*time.Second || got.Held != 0 {
 			t.Errorf("stopped: %+v", got)
 		}
 	})
@@ -149,15 +149,15 @@ func TestStatsGrowOlderWhileNothingCanBeRead(t *testing.T) {
 		server.SetError("LOADING Redis is loading the dataset in memory")
 		time.Sleep(time.Minute)
 		got := consumer.Stats()
-		if got.Behind < 58*time.Second || got.Behind > time.Minute+2*time.Second {
-			t.Errorf("behind %v after a minute", got.Behind)
+		if got.LagTime < 58*time.Second || got.LagTime > time.Minute+2*time.Second {
+			t.Errorf("behind %v after a minute", got.LagTime)
 		}
 		if !strings.HasPrefix(got.LastError, "reading failed: LOADING") || time.Since(got.LastErrorAt) > 2*time.Second || got.Reconnects != 0 {
 			t.Errorf("away: %+v", got)
 		}
 		server.SetError("")
 		time.Sleep(5 * time.Second)
-		if got := consumer.Stats(); got.Behind != 0 || got.Reconnects != 1 {
+		if got := consumer.Stats(); got.LagTime != 0 || got.Reconnects != 1 {
 			t.Errorf("back: %+v", got)
 		}
 		if err := stop(); err != nil {
@@ -212,7 +212,7 @@ func TestStatsUnderLoad(t *testing.T) {
 			}
 			return nil
 		}
-		consumer := newConsumer(t, client, &offset.Memory{}, r.Handle, stream.WithConcurrency(8), stream.WithBatchSize(50),
+		consumer := newConsumer(t, client, &offset.Memory{}, r.Handle, stream.WithConcurrency(8), stream.WithReadCount(50),
 			stream.WithObserver(&recorded{silent: true}), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}))
 		stop := start(t, consumer)
 		var watchers sync.WaitGroup
@@ -279,7 +279,7 @@ func TestStatsOfAGroupAreBehindWhatIsNotDone(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Second)
-		if got := consumer.Stats(); got.Behind != 7*time.Second || got.Window != 2 || got.Handled != 2 {
+		if got := consumer.Stats(); got.LagTime != 7*time.Second || got.Window != 2 || got.Handled != 2 {
 			t.Errorf("stats: %+v", got)
 		}
 		if err := stop(); err != nil {

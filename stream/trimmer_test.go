@@ -47,7 +47,7 @@ func TestTrimmerLosesNothing(t *testing.T) {
 	}
 	logHandle, logComplete := newCount()
 	groupHandle, groupComplete := newCount()
-	options := []stream.Option{stream.WithBatchSize(50), stream.WithCheckpoint(20, 20*time.Millisecond), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: 2 * time.Millisecond})}
+	options := []stream.Option{stream.WithReadCount(50), stream.WithCheckpoint(20, 20*time.Millisecond), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: 2 * time.Millisecond})}
 	var mu sync.Mutex
 	var trimmed, longest int64
 	var losses []stream.TrimLoss

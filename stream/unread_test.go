@@ -40,7 +40,7 @@ func startFleet(t *testing.T, client redis.UniversalClient, consumers int, share
 	}
 	for i := range consumers {
 		consumer := newGroup(t, client, f.rec.Handle, append([]stream.Option{
-			stream.WithObserver(&f.told), stream.WithConsumerName(fmt.Sprint("c", i)), stream.WithBatchSize(20), stream.WithWindow(40),
+			stream.WithObserver(&f.told), stream.WithConsumerName(fmt.Sprint("c", i)), stream.WithReadCount(20), stream.WithWindow(40),
 			stream.WithBlock(20 * time.Millisecond), stream.WithClaimIdle(time.Minute), // nothing is looked at between reads
 		}, opts...)...)
 		f.all = append(f.all, consumer)

@@ -42,7 +42,7 @@ func TestHandlersRunAtOnce(t *testing.T) {
 			working.Add(-1)
 			return nil
 		}
-		start(t, mode.make(t, client, "orders", rec.Handle, stream.WithConcurrency(8), stream.WithBatchSize(10)))
+		start(t, mode.make(t, client, "orders", rec.Handle, stream.WithConcurrency(8), stream.WithReadCount(10)))
 		begun := time.Now()
 		for len(rec.Seen()) < 40 {
 			time.Sleep(time.Millisecond)
@@ -117,7 +117,7 @@ func TestOrderKey(t *testing.T) {
 			return nil
 		}
 		start(t, mode.make(t, client, "orders", handle, stream.WithConcurrency(16), stream.WithOrderKey(stream.Field("id")),
-			stream.WithBatchSize(50), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: 20 * time.Millisecond})))
+			stream.WithReadCount(50), stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: 20 * time.Millisecond})))
 		time.Sleep(time.Hour)
 		mu.Lock()
 		defer mu.Unlock()
@@ -149,7 +149,7 @@ func TestStuckKey(t *testing.T) {
 			return nil
 		}
 		stop := start(t, mode.make(t, client, "orders", rec.Handle, stream.WithLogger(out.Logger()), stream.WithConcurrency(4),
-			stream.WithOrderKey(stream.Field("id")), stream.WithBatchSize(10), stream.WithWindow(30)))
+			stream.WithOrderKey(stream.Field("id")), stream.WithReadCount(10), stream.WithWindow(30)))
 		time.Sleep(time.Minute)
 		seen := len(rec.Seen())
 		full := out.lines("WARN", "reading paused", "entry_id="+stuckID)
@@ -216,7 +216,7 @@ func TestOffsetIsTheLowMark(t *testing.T) {
 				}
 				highest = max(highest, n)
 				return nil
-			}, stream.WithConcurrency(16), stream.WithBatchSize(32), stream.WithWindow(window), stream.WithCheckpoint(10, time.Second))
+			}, stream.WithConcurrency(16), stream.WithReadCount(32), stream.WithWindow(window), stream.WithCheckpoint(10, time.Second))
 			go func() {
 				defer close(run)
 				_ = consumer.Run(ctx) // it cannot save its last offset, and says so

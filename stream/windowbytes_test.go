@@ -89,16 +89,16 @@ func TestWindowBytes(t *testing.T) {
 // fullKeeper keeps what it is told of full windows.
 type fullKeeper struct {
 	mu  sync.Mutex
-	all []stream.Full
+	all []stream.WindowFull
 }
 
-func (f *fullKeeper) OnFull(event stream.Full) {
+func (f *fullKeeper) OnFull(event stream.WindowFull) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.all = append(f.all, event)
 }
 
-func (f *fullKeeper) first() (event stream.Full) {
+func (f *fullKeeper) first() (event stream.WindowFull) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if len(f.all) > 0 {
@@ -193,7 +193,7 @@ func TestEndedEntriesHaveNoBytes(t *testing.T) {
 			return nil
 		}
 		consumer := newConsumer(t, client, &checkedStore{save: func(string) {}}, rec.Handle, stream.WithConcurrency(2), stream.WithOrderKey(stream.Field("id")),
-			stream.WithWindowBytes(50_000), stream.WithBatchSize(20), stream.WithWindow(100), stream.WithCheckpoint(1000, time.Hour))
+			stream.WithWindowBytes(50_000), stream.WithReadCount(20), stream.WithWindow(100), stream.WithCheckpoint(1000, time.Hour))
 		stop := start(t, consumer)
 		time.Sleep(time.Minute)
 		if s := consumer.Stats(); len(rec.Seen()) < 80 || s.Window < 80 || s.WindowBytes > 11_000 {
@@ -333,7 +333,7 @@ func TestCountFollowsTheSizeOfEntries(t *testing.T) {
 				consumer := mode.make(t, client, "orders", func(context.Context, *stream.Message[order]) error {
 					handled.Add(1)
 					return nil
-				}, stream.WithWindowBytes(budget), stream.WithBatchSize(batch), stream.WithBlock(50*time.Millisecond))
+				}, stream.WithWindowBytes(budget), stream.WithReadCount(batch), stream.WithBlock(50*time.Millisecond))
 				addLarge(t, server, 60)
 				var running runner = consumer
 				if how == "in a Runner" {
@@ -347,7 +347,7 @@ func TestCountFollowsTheSizeOfEntries(t *testing.T) {
 				if first[0] < batch || first[0] > batch+1 {
 					t.Errorf("the first read has COUNT %d, want %d", first[0], batch)
 				}
-				alone := func(reads []int) []int { // those that wait in a Runner have the batch size
+				alone := func(reads []int) []int { // those that wait in a Runner have the read count
 					return slices.DeleteFunc(reads, func(n int) bool { return how == "in a Runner" && n == batch })
 				}
 				if mode.name == "log" { // in group mode that read has brought them all

@@ -107,8 +107,8 @@ func (r *run) sinceBegun(begun time.Time) time.Duration {
 	return time.Since(begun)
 }
 
-func (r *run) delivery(it *window.Item) Delivery {
-	return Delivery{Identity: r.identity, EntryID: it.ID, Attempt: it.Deliveries}
+func (r *run) delivery(it *window.Item) DeliveryBegun {
+	return DeliveryBegun{Identity: r.identity, EntryID: it.ID, Attempt: it.Deliveries}
 }
 
 // end takes an entry back from its worker after a delivery.
@@ -122,7 +122,7 @@ func (r *run) end(it *window.Item, outcome Outcome, failure error, took time.Dur
 func (r *run) noteEnd(it *window.Item, outcome Outcome, failure error, took time.Duration) {
 	it.Outcome = window.Outcome(outcome)
 	if len(r.observers.end) > 0 {
-		event := End{Delivery: r.delivery(it), Outcome: outcome, Duration: took, Err: failure}
+		event := DeliveryEnded{DeliveryBegun: r.delivery(it), Outcome: outcome, Duration: took, Err: failure}
 		tellHere(r.engine, r.observers.end, event, EndObserver.OnEnd)
 	}
 	switch outcome {

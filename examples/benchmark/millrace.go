@@ -27,7 +27,7 @@ const stallLimit = 5 * time.Minute
 func usual(more ...stream.Option) []stream.Option {
 	logger := slog.New(slog.NewTextHandler(io.Discard, nil)) //nolint:sloglint // a DiscardHandler is enabled at no level, and would spare us what a user pays
 	return append([]stream.Option{
-		stream.WithBatchSize(batch),
+		stream.WithReadCount(batch),
 		stream.WithLogger(logger),
 		stream.WithMiddleware(middleware.Standard(logger)),
 	}, more...)

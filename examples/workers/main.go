@@ -184,7 +184,7 @@ func work(ctx context.Context, url, key, name string) error {
 		return client.HSet(ctx, booksOf(key), msg.Value.ID, msg.Value.Amount).Err()
 	}
 	consumer, err := stream.NewGroupConsumer(client, topic(key), group, book,
-		stream.WithConsumerName(name), stream.WithBatchSize(20), stream.WithClaimIdle(time.Second), stream.WithDrainTimeout(time.Second))
+		stream.WithConsumerName(name), stream.WithReadCount(20), stream.WithClaimIdle(time.Second), stream.WithDrainTimeout(time.Second))
 	if err != nil {
 		return err
 	}

@@ -155,7 +155,7 @@ func newChanging(t *testing.T, m mode, servers topology) *changing {
 	c.source, c.stop = c.startSource(c.client("producer"))
 	consumers, slow := 1, time.Millisecond
 	opts := []stream.Option{
-		stream.WithBatchSize(standBatch), stream.WithBackoff(stream.Backoff{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}),
+		stream.WithReadCount(standBatch), stream.WithBackoff(stream.Backoff{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}),
 		// A read that waits is not to be what brings a consumer back.
 		stream.WithBlock(time.Minute),
 	}

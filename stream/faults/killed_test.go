@@ -51,7 +51,7 @@ func (f killedForm) window() int {
 
 func (f killedForm) options() []stream.Option {
 	opts := []stream.Option{
-		stream.WithBatchSize(killedBatch), stream.WithConcurrency(f.concurrency),
+		stream.WithReadCount(killedBatch), stream.WithConcurrency(f.concurrency),
 		stream.WithBackoff(stream.Backoff{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}),
 	}
 	if f.mode == groupMode {
@@ -269,14 +269,14 @@ type killingObserver struct {
 	stop    func(handled int)
 }
 
-func (o *killingObserver) OnEnd(end stream.End) {
+func (o *killingObserver) OnEnd(end stream.DeliveryEnded) {
 	if end.Outcome <= stream.OutcomeDiscarded {
 		o.kill.Pass(afterHandler)
 		o.stop(int(o.handled.Add(1)))
 	}
 }
 
-func (o *killingObserver) OnClaim(stream.Claim) { o.kill.Pass(takenOver) }
+func (o *killingObserver) OnClaim(stream.EntriesClaimed) { o.kill.Pass(takenOver) }
 
 // stopHook passes the points around the commands that are sent after a stop.
 type stopHook struct {

@@ -205,7 +205,7 @@ func (p *party) heard(s *stage) bool {
 	if s.scenario.trouble == "" {
 		return len(p.losses) > 0
 	}
-	return slices.ContainsFunc(p.troubles, func(one stream.Trouble) bool {
+	return slices.ContainsFunc(p.troubles, func(one stream.Outage) bool {
 		return strings.Contains(one.Err.Error(), s.scenario.trouble)
 	})
 }

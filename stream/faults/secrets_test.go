@@ -99,15 +99,15 @@ type loud struct{ log *slog.Logger }
 
 func (l loud) tell(event any) { l.log.Info("told", "event", fmt.Sprintf("%+v", event)) }
 
-func (l loud) OnDelivery(event stream.Delivery)              { l.tell(event) }
-func (l loud) OnEnd(event stream.End)                        { l.tell(event) }
-func (l loud) OnRead(event stream.Read)                      { l.tell(event) }
-func (l loud) OnSettle(event stream.Settlement)              { l.tell(event) }
-func (l loud) OnClaim(event stream.Claim)                    { l.tell(event) }
+func (l loud) OnDelivery(event stream.DeliveryBegun)         { l.tell(event) }
+func (l loud) OnEnd(event stream.DeliveryEnded)              { l.tell(event) }
+func (l loud) OnRead(event stream.EntriesRead)               { l.tell(event) }
+func (l loud) OnSettle(event stream.EntriesSettled)          { l.tell(event) }
+func (l loud) OnClaim(event stream.EntriesClaimed)           { l.tell(event) }
 func (l loud) OnLoss(of stream.Identity, err error)          { l.tell(of); l.explain(err) }
-func (l loud) OnTrouble(event stream.Trouble)                { l.tell(event); l.explain(event.Err) }
-func (l loud) OnRecovery(event stream.Trouble)               { l.tell(event) }
-func (l loud) OnFull(event stream.Full)                      { l.tell(event) }
+func (l loud) OnTrouble(event stream.Outage)                 { l.tell(event); l.explain(event.Err) }
+func (l loud) OnRecovery(event stream.Outage)                { l.tell(event) }
+func (l loud) OnFull(event stream.WindowFull)                { l.tell(event) }
 func (l loud) explain(err error)                             { explain(l.log, err) }
 func (l loud) watch(c interface{ Stats() stream.Stats })     { l.tell(c.Stats()) }
 func (l loud) examine(c interface{ Health() stream.Health }) { l.tell(c.Health()) }
@@ -521,7 +521,7 @@ func consumeSecrets(t *testing.T, client *redis.Client, observer loud) {
 // counting counts trouble.
 type counting struct{ n *atomic.Int64 }
 
-func (c counting) OnTrouble(stream.Trouble) { c.n.Add(1) }
+func (c counting) OnTrouble(stream.Outage) { c.n.Add(1) }
 
 // What a handler puts into its errors and panics, and a codec of one's own into those
 // of its making, is theirs, and is told as it is. It is found in all of the places that

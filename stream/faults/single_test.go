@@ -55,7 +55,7 @@ func newStand(t *testing.T, m mode) *stand {
 
 	consumers, slow := 1, 4*time.Millisecond
 	opts := []stream.Option{
-		stream.WithBatchSize(standBatch), stream.WithBlock(100 * time.Millisecond),
+		stream.WithReadCount(standBatch), stream.WithBlock(100 * time.Millisecond),
 		stream.WithBackoff(stream.Backoff{Min: 5 * time.Millisecond, Max: 20 * time.Millisecond}),
 	}
 	if m == groupMode {

@@ -62,7 +62,7 @@ type trial struct {
 	// every consumer had something from the server, and handled it.
 	back     map[string]time.Duration
 	losses   []*stream.LossError
-	troubles []stream.Trouble
+	troubles []stream.Outage
 	number   int
 	// ended tells when the processing of an entry has come to its end, claimed how many
 	// were taken over from another consumer.
@@ -157,7 +157,7 @@ func (w *witness) OnLoss(_ stream.Identity, err error) {
 }
 
 // OnEnd sees to it that errors are looked through for canaries, too.
-func (w *witness) OnEnd(end stream.End) {
+func (w *witness) OnEnd(end stream.DeliveryEnded) {
 	w.trial.journal.note(end.Err)
 	if end.Outcome > stream.OutcomeDiscarded {
 		return
@@ -170,7 +170,7 @@ func (w *witness) OnEnd(end stream.End) {
 }
 
 // OnRead counts.
-func (w *witness) OnRead(read stream.Read) {
+func (w *witness) OnRead(read stream.EntriesRead) {
 	w.reads.Add(1)
 	w.trial.mu.Lock()
 	if compare(read.LastID, w.read) > 0 { // it may be brought something again
@@ -180,14 +180,14 @@ func (w *witness) OnRead(read stream.Read) {
 }
 
 // OnClaim counts.
-func (w *witness) OnClaim(claim stream.Claim) {
+func (w *witness) OnClaim(claim stream.EntriesClaimed) {
 	w.trial.mu.Lock()
 	w.trial.claimed += claim.Entries
 	w.trial.mu.Unlock()
 }
 
 // OnTrouble keeps it.
-func (w *witness) OnTrouble(trouble stream.Trouble) {
+func (w *witness) OnTrouble(trouble stream.Outage) {
 	w.trial.journal.note(trouble.Err)
 	w.trial.mu.Lock()
 	w.trial.troubles = append(w.trial.troubles, trouble)

@@ -90,7 +90,7 @@ func consumeInChild(t *testing.T, addr string) {
 		func(context.Context, *stream.Message[order]) error {
 			point.Pass("handling")
 			return nil
-		}, quietly, stream.WithBatchSize(10), stream.WithMiddleware(recorder.Middleware(name))))
+		}, quietly, stream.WithReadCount(10), stream.WithMiddleware(recorder.Middleware(name))))
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // should nobody kill it
 	defer cancel()
 	if err := consumer.Run(ctx); err != nil {
