@@ -12,7 +12,7 @@ import (
 // one before has brought, before that is made into entries: the server then looks for
 // the next batch while this one is taken in, where each used to wait for the other
 // (a twentieth more throughput with two processors). Only XREAD can be sent ahead: it changes nothing, so
-// that a reply nobody wants is dropped.
+// that a reply which is not wanted is dropped.
 
 // fieldsPerByte is how much more a reply can take in memory than on its way.
 const fieldsPerByte = 6 // of the shortest field there are twelve bytes

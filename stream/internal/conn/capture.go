@@ -29,7 +29,7 @@ type capture struct {
 	askedAt atomic.Int64 // as of time.UnixNano
 	// begun is set once some of the reply has come.
 	begun bool
-	// first is what go-redis gets before anything else.
+	// first is for go-redis, before anything else.
 	first bytes.Buffer
 	// failed is why a reply was not read to its end. It stays: go-redis, which
 	// looks for notifications first, reads once more after an error, and that
@@ -51,7 +51,7 @@ type capture struct {
 type exchange struct {
 	// wanted is how much may be taken out of the reply to the current read.
 	wanted atomic.Pointer[resp.Budgets]
-	caught atomic.Pointer[[]resp.Batch] // what was
+	caught atomic.Pointer[[]resp.Batch] // the entries
 	// guards are to be sent in front of the next read.
 	guards atomic.Pointer[Guards]
 	cut    atomic.Pointer[CutError] // a reply broke off
@@ -127,8 +127,8 @@ func (c *capture) Read(p []byte) (int, error) {
 			return n, nil
 		}
 	}
-	// What has arrived beyond the reply. go-redis drops a connection with bytes
-	// that nobody asked for; but a notification that is not complete is kept
+	// The bytes beyond the reply. go-redis drops a connection with bytes
+	// that were not asked for; but a notification that is not complete is kept
 	// back, for it would end in the next reply.
 	if rest := c.reply.Unread(); len(rest) > 0 && (n == 0 || rest[0] != '>') {
 		copied := copy(p[n:], rest)
@@ -141,7 +141,7 @@ func (c *capture) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// take reads what comes next. It takes entries, and lets everything else pass.
+// take reads the next values. It takes entries, and lets everything else pass.
 func (c *capture) take() error {
 	c.begun = false
 	if err := c.reply.Need(1); err != nil {

@@ -145,7 +145,7 @@ func peerOf(conn net.Conn, addr string) string {
 	return addr
 }
 
-// ErrOtherServer is what a read fails with when it has found less than the server
+// ErrOtherServer is the error of a read when it has found less than the server
 // has that the client asks: after a failover, connections to the old master can be
 // left over.
 var ErrOtherServer = errors.New("the last entry that was read is not on the server that is read from, and is on the one that the client asks: one is not the master; if this lasts, have the client connect anew")
@@ -159,7 +159,7 @@ func CheckRole(ctx context.Context, r *Reader) error {
 	reply, err := r.Do(ctx, "ROLE").Slice()
 	if err != nil {
 		if Classify(err).Answered() {
-			return nil // no right to ask; what can be found out without is
+			return nil // no right to ask; all that can be found out without is
 		}
 		return err
 	}
@@ -178,7 +178,7 @@ func (r *Reader) DropIfStale(err error) {
 	}
 }
 
-// errStale is what a read fails with on a server that is not the master any more.
+// errStale is the error of a read on a server that is not the master any more.
 var errStale = errors.New("the server has become a replica, and is cut off from its master; connecting anew")
 
 // PrimaryOf returns a client that asks the primary that has the key: a client of a cluster

@@ -102,8 +102,8 @@ func (r *Reader) ReadGroup(ctx context.Context, args *redis.XReadGroupArgs, want
 	return r.brought(reply, err, want)
 }
 
-// brought returns what a read has brought: what a socket has caught, of which
-// go-redis knows nothing, or what go-redis has read itself, see [capture].
+// brought returns the entries of a read: those that a socket has caught, of which
+// go-redis knows nothing, or those that go-redis has read itself, see [capture].
 func (r *Reader) brought(reply []redis.XStream, err error, want resp.Budgets) ([]resp.Batch, error) {
 	caught := r.Sockets.caught.Swap(nil)
 	if errors.Is(err, redis.Nil) {
@@ -135,7 +135,7 @@ func readsOnce(next redis.ProcessHook) redis.ProcessHook {
 	}
 }
 
-// Only returns what was read of the one stream that was asked for.
+// Only returns the batch of the one stream that was asked for.
 func Only(batches []resp.Batch, err error) (resp.Batch, error) {
 	if err != nil || len(batches) == 0 {
 		return resp.Batch{}, err
@@ -212,7 +212,7 @@ type sockets struct {
 	exchange
 }
 
-// dialer returns dial, with what it opens kept in s. Both contexts can end the
+// dialer returns dial, whose connections are kept in s. Both contexts can end the
 // dialling: go-redis gives one of its own, which knows nothing of ours.
 func (s *sockets) dialer(run context.Context, dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {

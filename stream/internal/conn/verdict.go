@@ -10,12 +10,12 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// Class is what an error of Redis or of a store comes to, and with that what is done
+// Class is the kind of an error of Redis or of a store, and with that what is done
 // about it.
 type Class int
 
 const (
-	// Transient is what passes, and everything that is not known: it is tried again.
+	// Transient errors pass; all that are not known are among them. They are tried again.
 	Transient Class = iota
 	// stale is that the server is not the master, or not any more. The connection is
 	// dropped, which go-redis does not always do, so that the master is found anew.
@@ -26,11 +26,11 @@ const (
 	// start. Later the same words may come from an operator's mistake or a failover,
 	// and a consumer that has worked once should outlast that.
 	misconfigured
-	// Final is what no waiting can mend, whenever it comes.
+	// Final errors can be mended by no waiting, whenever they come.
 	Final
 )
 
-// Verdict is what is known of an error.
+// Verdict has all that is known of an error.
 type Verdict struct {
 	Class
 	// Code is the word with which the answer of a server begins, ERR if it has none
@@ -44,7 +44,7 @@ type Verdict struct {
 	Withheld bool
 }
 
-// Answered reports whether the error is what a server has said, so that it is there.
+// Answered reports whether the error is an answer of a server, so that it is there.
 func (v Verdict) Answered() bool { return v.Code != "" }
 
 // Ends reports whether there is no use in trying again.
@@ -63,7 +63,7 @@ var (
 	noCluster = Verdict{Class: misconfigured, Advice: "the server is no node of a cluster; make the client with redis.NewClient"}
 )
 
-// answers says what the answers of servers come to, by how they begin behind an ERR.
+// answers has the kinds of the answers of servers, by how they begin behind an ERR.
 // The words differ between the versions, and between a command and the same one in
 // a script. What is not here is transient.
 var answers = []struct {
@@ -93,7 +93,7 @@ var answers = []struct {
 	{"This instance has cluster support disabled", noCluster},
 }
 
-// Classify says what an error comes to. It is the one place that knows the words of
+// Classify returns the verdict on an error. It is the one place that knows the words of
 // servers.
 func Classify(err error) (v Verdict) {
 	if err == nil {

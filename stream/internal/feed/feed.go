@@ -64,7 +64,7 @@ const noWait = -1
 
 // read reads streams from positions: first all names, then all positions. If there
 // is nothing yet it waits for the block time. Of each stream it asks for as many
-// entries as count says, and takes in what is wanted.
+// entries as count says, and takes in as much as its budget says.
 func (a asker) read(ctx context.Context, r *conn.Reader, streams []string, block time.Duration, count int, want resp.Budgets) (batches []resp.Batch, err error) {
 	if a.group == "" {
 		batches, err = r.Read(ctx, &redis.XReadArgs{Streams: streams, Count: int64(count), Block: block}, want)
@@ -109,7 +109,7 @@ func (a asker) readNow(ctx context.Context, r *conn.Reader, stream string, from 
 	return b, nil
 }
 
-// Settings are what a feed needs.
+// Settings are those of a feed.
 type Settings struct {
 	Client          redis.UniversalClient // the user's
 	Commands        *conn.Client
@@ -311,7 +311,7 @@ func nodeOf(ctx context.Context, client redis.UniversalClient, key string) (redi
 	return client, nil
 }
 
-// ErrNoWitness is what a feed returns when the entry that was read last is not in
+// ErrNoWitness is the error of a feed when the entry that was read last is not in
 // the stream any more, so that there may be a gap behind it.
 var ErrNoWitness = errors.New("the last entry that was read is not in the stream any more")
 

@@ -9,7 +9,7 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// gate keeps many from trying, all of them, what has just failed for one: while a
+// gate keeps many from trying, all of them, a read that has just failed for one: while a
 // server cannot be reached one at a time does, after a wait that grows. A thousand
 // consumers that each dial once a second are a flood, of connections and of what
 // go-redis logs about them.
@@ -17,8 +17,8 @@ type gate struct {
 	mu       sync.Mutex
 	failures int64
 	next     time.Time     // when to try again
-	trying   bool          // somebody is about to
-	changed  chan struct{} // closed when one of these has changed; nil is nobody waits
+	trying   bool          // a member is about to
+	changed  chan struct{} // closed when one of these has changed; nil is none waits
 	moved    task.Movement // when a try was over
 }
 
@@ -57,7 +57,7 @@ func (g *gate) enter(ctx context.Context) bool {
 	}
 }
 
-// leave tells how the try went. An answer of the server, whatever it says, is a
+// leave tells how the try went. Any answer of the server is a
 // success, and a try that ctx has ended is none at all.
 func (g *gate) leave(ctx context.Context, err error) {
 	g.mu.Lock()

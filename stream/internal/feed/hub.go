@@ -16,7 +16,7 @@ import (
 
 // hub reads many streams on few connections. A stream that has more to bring than
 // one read is read on its own, on a connection that the members take in turns; so
-// a busy one holds nobody up for longer than one batch. Those that have nothing
+// a busy one holds up no other for longer than one batch. Those that have nothing
 // wait together in one blocking read, the hot lane, or in a second one, the cold
 // lane, where they end up when nothing has come for a while: so that a stream with
 // something now and then does not have all names of the idle ones sent each time.
@@ -31,7 +31,7 @@ type hub struct {
 	turns   chan *conn.Reader
 	moved   task.Movement // when a turn has begun or ended
 
-	mu        sync.Mutex         // for what follows, the lanes and their waiters
+	mu        sync.Mutex         // guards the fields below, the lanes and their waiters
 	members   map[string]*member // by stream
 	hot, cold *lane
 }
@@ -72,7 +72,7 @@ func newHub(client redis.UniversalClient, commands *conn.Client, a asker) (*hub,
 	return h, nil
 }
 
-// close ends the lanes and their connections. Nobody is waiting in them any more.
+// close ends the lanes and their connections. No stream waits in them any more.
 func (h *hub) close() {
 	h.end()
 	for _, r := range h.readers {
@@ -138,7 +138,7 @@ func (h *hub) readNow(ctx context.Context, stream string, from resp.Place, p pac
 func (h *hub) readOn(ctx context.Context, r *conn.Reader, stream string, from resp.Place, p pace, g conn.Guards) (resp.Batch, error) {
 	defer g.With(r)()
 	// It comes back at once, unless the server stands still. In group mode it is
-	// given a moment, for what it may bring.
+	// given a moment, because it may bring entries.
 	read := r.Sockets.BeginRead()
 	defer context.AfterFunc(ctx, func() {
 		if h.group == "" {

@@ -43,9 +43,9 @@ type lane struct {
 	demote, promote *lane
 
 	waiters map[string]*waiter // by stream
-	joined  chan struct{}      // has something in it when there is somebody new
+	joined  chan struct{}      // has something in it when a waiter is new
 	// reads is the number of the last read; reading is set while it is on its way, interrupted
-	// once somebody is ending it, and dropped once its connection was closed for that.
+	// once a goroutine is ending it, and dropped once its connection was closed for that.
 	reads                         int
 	reading, interrupted, dropped bool
 
@@ -133,7 +133,7 @@ func (e *readEnd) carryOut() {
 	})
 }
 
-// isLeftLocked reports whether somebody is to leave who is waiting here.
+// isLeftLocked reports whether a stream is to leave that waits here.
 func (l *lane) isLeftLocked() bool {
 	for _, w := range l.waiters {
 		if w.withdrawn {
@@ -144,7 +144,7 @@ func (l *lane) isLeftLocked() bool {
 }
 
 // withdraw takes a waiter out of its lane. In group mode it returns when the read
-// that asks for it has come back: what that brought is in the window then.
+// that asks for it has come back: its entries are in the window then.
 func (h *hub) withdraw(w *waiter) {
 	h.mu.Lock()
 	end, comesOut := h.withdrawLocked(w)
@@ -236,11 +236,11 @@ func (l *lane) limited(count int, err error) error {
 }
 
 // errDropped is the failure of a read in log mode whose connection was closed for
-// somebody who has joined. To those who wait it is none: each of them would join again,
+// a stream that has joined. To those that wait it is none: each of them would join again,
 // and end the read of the others in turn.
 var errDropped = errors.New("the read was ended")
 
-// ask returns whom to read for, and notes that it is being done.
+// ask returns the waiters to read for, and notes that it is being done.
 func (l *lane) ask() []*waiter {
 	l.hub.mu.Lock()
 	defer l.hub.mu.Unlock()
@@ -283,7 +283,7 @@ func intakesOf(asked []*waiter) resp.Budgets {
 		if w := byStream[stream]; w != nil {
 			return w.intake
 		}
-		return resp.Budget{} // nobody has asked for it
+		return resp.Budget{} // no waiter has asked for it
 	}
 }
 
@@ -336,7 +336,7 @@ func (l *lane) endRead() (dropped bool) {
 	return l.dropped
 }
 
-// answer gives those who were asked for what there is for them.
+// answer gives the waiters of a read their entries, or its error.
 func (l *lane) answer(asked []*waiter, batches []resp.Batch, err error, at time.Time) {
 	brought := make(map[string]resp.Batch, len(batches))
 	for _, b := range batches {

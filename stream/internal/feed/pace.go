@@ -20,7 +20,7 @@ type pace struct {
 	alone bool
 }
 
-// learn looks at what a read has brought. It goes down at once, and up slowly:
+// learn looks at the entries of a read. It goes down at once, and up slowly:
 // where large entries come between small ones it would go up and down otherwise,
 // and each time read half of them for nothing.
 func (p *pace) learn(b resp.Batch) {

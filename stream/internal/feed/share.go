@@ -9,9 +9,9 @@ import (
 	"millrace/stream/internal/conn"
 )
 
-// Shared is what the consumers that one Runner runs have in common, so that a
+// Shared has the connections that the consumers of one Runner share, so that a
 // thousand topics need no thousand connections. It travels in their context,
-// because what a Runner runs may be a wrapper around a consumer.
+// because a Runner may run a wrapper around a consumer.
 type Shared struct {
 	mu   sync.Mutex
 	hubs map[hubKey]*hub
@@ -19,7 +19,7 @@ type Shared struct {
 	conns *conn.Clients
 }
 
-// hubKey is what consumers that read together have in common.
+// hubKey is equal for consumers that read together.
 type hubKey struct {
 	client redis.UniversalClient
 	tag    string // in a cluster, the hash tag of the streams

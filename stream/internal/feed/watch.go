@@ -11,15 +11,15 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// intervals is how often, in group mode, a consumer is to tend what it holds, and how
-// often it is to be looked whether others have left something, or something has gone.
+// intervals is how often, in group mode, a consumer is to renew its leases, and how often
+// it is to be looked whether others have left something, or something has gone.
 type intervals struct{ renew, check time.Duration }
 
 func intervalsOf(claimIdle time.Duration) intervals {
 	return intervals{renew: min(time.Second, max(claimIdle/4, time.Millisecond)), check: claimIdle / 2}
 }
 
-// scheduled is what a hub in group mode knows of a member. It looks for all of them
+// scheduled is the state of a member for a hub in group mode. That looks for all of them
 // together, and wakes them at the same time: a thousand of which each asks for itself,
 // at times of its own, are what would keep an idle process, and its server, busy.
 type scheduled struct {
@@ -29,7 +29,7 @@ type scheduled struct {
 	// consumer is to look around.
 	handedBack, due atomic.Bool
 
-	// What follows is checkStreams's own.
+	// The fields below are checkStreams's own.
 
 	looked time.Time
 	state  string // of the stream and the group, "" is not known
@@ -47,7 +47,7 @@ func (m *scheduled) MayBeHandedBack() bool { return m.handedBack.Swap(false) }
 
 func (m *scheduled) IsDue() bool { return m.due.Swap(false) }
 
-// tick has the members tend what they hold, until ctx is done.
+// tick has the members renew their leases, until ctx is done.
 func (h *hub) tick(ctx context.Context) {
 	for task.Sleep(ctx, h.tendInterval()) {
 		h.mu.Lock()
@@ -69,7 +69,7 @@ func (h *hub) tendInterval() time.Duration {
 	return shortest
 }
 
-// checkStreams looks for what the members have to do, until ctx is done.
+// checkStreams looks for work of the members, until ctx is done.
 func (h *hub) checkStreams(ctx context.Context) {
 	for task.Sleep(ctx, h.tendInterval()) {
 		h.mu.Lock()

@@ -9,11 +9,11 @@ import (
 type Budget struct {
 	// MaxEntry is how large an entry may be, of names and values together.
 	MaxEntry int64
-	// Room is what all entries may take in memory. The first one that does not fit
-	// is left, with all that follow; but for the first few, which are kept whatever
+	// Room is the memory that all entries may take. The first one that does not fit
+	// is left, with all that follow; but for the first few, which are kept whichever
 	// their size, or nothing would ever move.
 	Room int64
-	// Least is how many entries are kept, whatever their size.
+	// Least is how many entries are kept, large or not.
 	Least int
 	// Key tells the order key of entries that are left, while the fields are there; nil is
 	// none. It does not panic.

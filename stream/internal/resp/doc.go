@@ -1,4 +1,4 @@
-// Package resp reads what Redis sends: RESP values ([Reader]), the replies of XREAD,
+// Package resp reads the replies of Redis: RESP values ([Reader]), the replies of XREAD,
 // XREADGROUP and XINFO ([Parser]), and the entries in them ([Batch], [Entry], [Leftover]).
 // It also has the arithmetic of entry IDs, and tells an entry from another one of the same
 // ID ([Place]).

@@ -21,10 +21,10 @@ type Entry struct {
 	Size uint32
 }
 
-// fieldBytes is what a field takes in memory besides its name and value, about.
+// fieldBytes is the memory of a field besides its name and value, about.
 const fieldBytes = 64
 
-// Bytes is what the fields of the entry take in memory, about.
+// Bytes returns the memory that the fields of the entry take, about.
 func (e *Entry) Bytes() int64 {
 	if e.Fields == nil {
 		return 0
@@ -53,7 +53,7 @@ type Batch struct {
 	Entries []Entry // in the order of the stream
 	// Left are the entries behind those for which there was no room.
 	Left []Leftover
-	// Bytes is what all of them would take in memory, those that are left included.
+	// Bytes is the memory that all of them would take, those that are left included.
 	Bytes int64
 	// More says that the stream may have more to be read at once.
 	More bool

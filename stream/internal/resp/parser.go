@@ -9,16 +9,16 @@ import (
 
 // Parser reads the replies of XREAD and XREADGROUP from one connection, in six
 // tenths of the CPU time that go-redis takes: the texts of an entry share one
-// string, and what most entries of a stream have in common is made once. Most of
-// what is left goes into the maps of fields.
+// string, and texts that most entries of a stream have in common are made once. Most of
+// the memory that is left goes into the maps of fields.
 type Parser struct {
 	Reader
-	// Budgets tells how much is kept of what comes; nil is everything.
+	// Budgets tells how much is kept of the entries that come; nil is everything.
 	Budgets Budgets
 	// known are names of fields that were read before. They are few: names can be
 	// whatever a publisher likes.
 	known map[string]string
-	// places has what the last entry had, by its place in the entry: most entries
+	// places has the texts of the last entry, by their place in it: most entries
 	// have the same names in the same order, and some of the same values.
 	places []fieldPlace
 
@@ -48,7 +48,7 @@ const (
 
 const (
 	// maxShared is the size of the largest value that shares a string with the
-	// entry's ID and other values. Whoever keeps one of them keeps them all: no
+	// entry's ID and other values. One that is kept keeps them all: no
 	// more than maxText and a value.
 	maxShared = 1 << 10
 	maxText   = 4 << 10
@@ -133,7 +133,7 @@ func (r *Parser) batch() (Batch, error) {
 	return all, nil
 }
 
-// Entry reads an ID and its fields, and tells what the fields take in memory. They
+// Entry reads an ID and its fields, and tells the memory that the fields take. They
 // are dropped if they are larger than most, or than fits. What newer servers add
 // (XREADGROUP CLAIM has the idle time and the deliveries behind the fields) is
 // passed over.
@@ -176,7 +176,7 @@ func (r *Parser) Entry(most, fits int64) (one Entry, bytes int64, err error) {
 	return one, bytes + r.size, nil
 }
 
-// made makes the entry of what was read.
+// made makes the entry of the fields that were read.
 func (r *Parser) made(at int) Entry {
 	text := string(r.text)
 	made := Entry{ID: text[:at], Fields: make(codec.Fields, len(r.ends))}

@@ -32,7 +32,7 @@ func (p Place) Is(entry Entry) bool {
 
 var sumSeed = maphash.MakeSeed()
 
-// SumOf returns a hash of fields, whatever their order.
+// SumOf returns a hash of fields, in any order.
 func SumOf(fields codec.Fields) (sum uint64) {
 	for name, value := range fields {
 		text, _ := value.(string)

@@ -10,20 +10,20 @@ import (
 // WireSize is as much as is read at once, and the longest line.
 const WireSize = 64 << 10
 
-// Reader reads the values of RESP, the protocol of Redis, out of what a connection
-// brings. It trusts no length: nothing is allocated for what has not arrived.
+// Reader reads the values of RESP, the protocol of Redis, out of the bytes of a
+// connection. It trusts no length: nothing is allocated for bytes that have not arrived.
 type Reader struct {
 	Conn io.Reader
 	// Buf is made when it is first needed, if it is not there; buf[at:end] has arrived
 	// and is unread.
 	Buf     []byte
 	At, end int
-	// failed is what the last read has failed with, if nobody was told.
+	// failed is the error of the last read, if it was not returned yet.
 	failed error
 }
 
-// Malformed is the error of a reply that is not what it has to be. It says
-// nothing of what is in the reply: values are personal data.
+// Malformed is the error of a reply that is not as it has to be. It shows
+// nothing of the reply: values are personal data.
 func Malformed(what string) error {
 	return fmt.Errorf("stream: the server's reply to XREAD is malformed: %s", what)
 }
@@ -67,8 +67,8 @@ func (w *Reader) fill() error {
 	return io.ErrNoProgress
 }
 
-// extend reads more behind what is unread, for which it makes room. It reports false
-// if there is too much already, or if nothing comes: whoever reads next is told why.
+// extend reads more behind the bytes that are unread, for which it makes room. It reports false
+// if there is too much already, or if nothing comes: the next read returns the error.
 func (w *Reader) extend() bool {
 	if w.end == len(w.Buf) {
 		unread := w.Unread()
@@ -139,8 +139,8 @@ func (w *Reader) Head() (kind byte, length int, err error) {
 	}
 }
 
-// typeOf returns what the first line of a value says: its type, and its length if
-// the type has one. Null, of whatever type, has the length -1.
+// typeOf returns the meaning of the first line of a value: its type, and its length if
+// the type has one. Null, of any type, has the length -1.
 func typeOf(line []byte) (kind byte, length int, err error) {
 	switch kind = line[0]; kind {
 	case '_':
@@ -234,7 +234,7 @@ func (w *Reader) text(n int) (string, error) {
 		return string(text), err
 	}
 	// The builder makes the string where the bytes are. It is given room for
-	// eight times of what has arrived, so that a length that lies costs little,
+	// eight times of the bytes that have arrived, so that a length that lies costs little,
 	// and the last of a few that grow is of the very size.
 	text := &strings.Builder{}
 	for text.Len() < n {

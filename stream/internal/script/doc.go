@@ -6,7 +6,7 @@
 // Contract: in scripts of group mode KEYS[1] is the stream, ARGV[1] the group and ARGV[2] the
 // consumer, where nothing else is said. A script takes no more than 2 ms of the server, on
 // a hundred thousand of anything. Scripts of the type conn.OnceScript are not sent again by
-// the client: whoever runs one has to know whether it may have run.
+// the client: the caller has to know whether it may have run.
 //
 // The files whose names begin with prelude_ are functions that scripts share:
 //   - named(pairs): a reply of names and values, by the names.

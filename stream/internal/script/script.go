@@ -33,18 +33,18 @@ const HandedBackTo = "millrace/handed-back"
 
 // Renew sets the idle time of entries (ARGV[3] and on) to zero, without
 // counting a delivery, as far as they are the consumer's. It returns those that are
-// another's, those that are nobody's, and those that have gone from the stream, which
+// another's, those of no consumer, and those that have gone from the stream, which
 // XCLAIM takes out of the pending ones, or with it.
 var Renew = redis.NewScript(source("prelude_named", "prelude_replaced", "prelude_owners", "renew"))
 
 // Reclaim makes entries (ARGV[3], and so on, each followed by its delivery
-// count) pending on the consumer that are on nobody. It returns those that the stream
+// count) pending on the consumer that are on none. It returns those that the stream
 // does not have.
 var Reclaim = redis.NewScript(source("reclaim"))
 
 // Begin begins to deliver an entry (ARGV[3]) again: it adds ARGV[4] to its
 // delivery count, and returns the count and the content, as far as ARGV[5] allows.
-// It returns 'lost' if the entry is another consumer's, 'dropped' if it is nobody's,
+// It returns 'lost' if the entry is another consumer's, 'dropped' if it is no consumer's,
 // and 'gone' if the stream does not have it.
 var Begin = redis.NewScript(source("prelude_named", "prelude_replaced", "prelude_content", "begin"))
 
@@ -89,7 +89,7 @@ var Reap = redis.NewScript(source("reap"))
 
 // MoveAndAck is Move in group mode: the entry (ARGV[3]) goes to the
 // dead-letter stream in KEYS[2], with the fields in ARGV[4] and on, and is acked.
-// It returns 'lost' if it is another consumer's, 'dropped' if it is nobody's, and
+// It returns 'lost' if it is another consumer's, 'dropped' if it is no consumer's, and
 // false if it is no longer there. The ack comes last, because a script that fails is not undone.
 var MoveAndAck = conn.NewOnceScript(source("move_and_ack"))
 
@@ -139,7 +139,7 @@ var Info = redis.NewScript(source("prelude_named", "info"))
 // it is an old one, or none. So it counts only if it is not below the one that was
 // seen before, in ARGV[4], or else, if nothing that was read is left, as a bound
 // ('bound'); and it is written once if ARGV[5] says so: that it is unknown later
-// means then that somebody has set the group to another place.
+// means then that the group was set to another place.
 //
 // A group can have been set beyond the end of the stream: it would leave out whatever
 // is added below it. It is set back to the place in ARGV[2], or to the beginning if that
@@ -159,7 +159,7 @@ var Info = redis.NewScript(source("prelude_named", "info"))
 // other consumers. A count that is not known is -1.
 var Unread = redis.NewScript(source("prelude_named", "prelude_above", "unread"))
 
-// Trim looks at who has passed what, and trims, in one step: between two
+// Trim looks how far each reader is, and trims, in one step: between two
 // commands an entry could be claimed, or a group be made at the beginning.
 //
 // KEYS[1] is the stream; ARGV are trimStep, trimWalk, the hard limits of length

@@ -15,8 +15,8 @@ type Incident struct {
 // LogInterval is how often one that lasts is logged.
 const LogInterval = 30 * time.Second
 
-// Note counts a failure, and reports whether it is to be logged now. advice says what people
-// have to do, "" for nothing.
+// Note counts a failure, and reports whether it is to be logged now. advice is for people
+// who have to do something, "" for nothing.
 func (i *Incident) Note(now time.Time, advice string) bool {
 	if i.Failures == 0 {
 		i.Since = now

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// checkpoint is when what has ended is settled. The window's lock, mu, guards it.
+// checkpoint is when entries that have ended are settled. The window's lock, mu, guards it.
 type checkpoint struct {
 	mu       *sync.Mutex
 	ledger   ledger
@@ -65,7 +65,7 @@ func (w *Window) endedLocked(it *Item) {
 	it.state = Done
 	w.leaveBatchLocked(it)
 	w.releaseLocked(it)
-	w.unloadLocked(it) // it may be long until what is before it has ended as well
+	w.unloadLocked(it) // it may be long until the entries before it have ended as well
 	w.ledger.end(it)
 	switch n := w.checkpoint.newly(); {
 	case n >= w.Every:
@@ -90,8 +90,8 @@ func (w *Window) settleForRoomLocked() {
 	}
 }
 
-// Settleable returns what may be settled now: in log mode in the order of the
-// stream. It stays in the window until settled is called.
+// Settleable returns the entries that may be settled now: in log mode in the order of the
+// stream. They stay in the window until Settled is called.
 func (w *Window) Settleable() []*Item {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -101,7 +101,7 @@ func (w *Window) Settleable() []*Item {
 	return list
 }
 
-// Settled takes out the first n of what was settleable.
+// Settled takes out the first n of those that were settleable.
 func (w *Window) Settled(n int) {
 	w.mu.Lock()
 	defer w.mu.Unlock()

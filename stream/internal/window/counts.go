@@ -15,7 +15,7 @@ const Handled Outcome = 1
 
 const outcomes = 16
 
-// Counts is what a window counts, and where it is. The window's lock guards it there.
+// Counts are the counts of a window, and its place in the stream. The window's lock guards it there.
 type Counts struct {
 	Ends              [outcomes]int64
 	Read, Redelivered int64
@@ -71,7 +71,7 @@ func (t Counts) Plus(next Counts) Counts {
 	return next
 }
 
-// Counted returns what the window has counted so far.
+// Counted returns the counts so far.
 func (w *Window) Counted() Counts {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -24,7 +24,7 @@ type Item struct {
 
 	slab  *slab // the memory that it is a part of
 	state State
-	bytes int64 // what its fields take in memory
+	bytes int64 // of its fields in memory
 	// Outcome is that of the delivery that is ending, repeated whether it was not
 	// the first: its worker sets them before it gives the entry back.
 	Outcome  Outcome
@@ -158,7 +158,7 @@ const (
 	Interrupted              // broken off by a stop
 	Waiting                  // it failed, and is to be delivered again when due
 	Writing                  // its dead letter is to be written
-	Parked                   // over the limit of deliveries, and nobody takes it
+	Parked                   // over the limit of deliveries, and no middleware takes it
 	Done                     // its processing has ended, it is to be settled
 )
 
@@ -176,7 +176,7 @@ func (d *dueHeap) Pop() any {
 	return it
 }
 
-// queue gives out what was put in first. It uses its memory again when it has run
+// queue gives out the items in the order in which they were put in. It uses its memory again when it has run
 // empty, which most do all the time.
 type queue struct {
 	list []*Item

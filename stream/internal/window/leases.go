@@ -168,7 +168,7 @@ func (l *Leases) QueueUp(it *Item) bool {
 }
 
 // Split tells the entries that Redis was told of since the given time, which
-// nobody can have claimed, from those that somebody may.
+// no other consumer can have claimed, from those that another may have.
 func (l *Leases) Split(list []*Item, since time.Time) (safe, late []string) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
@@ -388,16 +388,16 @@ type Renewable struct {
 	At time.Time
 }
 
-// Orphan is an entry that is pending on nobody, and how often it was delivered, 0 is
+// Orphan is an entry that is pending on no consumer, and how often it was delivered, 0 is
 // unknown.
 type Orphan struct {
 	ID         string
 	Deliveries int64
 }
 
-// Orphans tells why entries are pending on nobody. They have ended if another
+// Orphans tells why entries are pending on no consumer. They have ended if another
 // consumer may have claimed them since the limit, or if what was ours no later, as
-// Redis was told, is so still: then somebody has acked them by hand. Otherwise all
+// Redis was told, is so still: then they were acked by hand. Otherwise all
 // went together: this consumer was removed.
 func (l *Leases) Orphans(ids []string, kept, limit time.Time) (removed []Orphan, ended []string) {
 	l.w.mu.Lock()

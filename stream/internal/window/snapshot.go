@@ -2,14 +2,14 @@ package window
 
 import "time"
 
-// InHand is what the window holds at a moment.
+// InHand are the numbers of a window at a moment.
 type InHand struct {
 	Working, Held, Parked int
 	Entries, Size         int
 	Bytes, SizeBytes      int64
 }
 
-// InHand returns what the window holds.
+// InHand returns the numbers of the window.
 func (w *Window) InHand() InHand {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -45,10 +45,10 @@ type Window struct {
 // Limits are the settings of a window: its size and its order.
 type Limits struct {
 	Size       int           // entries in the window
-	Bytes      int           // what the fields of entries in the window may take in memory
+	Bytes      int           // of memory that the fields of entries in the window may take
 	Batch      int           // entries that one read may bring
 	Every      int           // entries that are settled together
-	Interval   time.Duration // how long what has ended waits to be settled
+	Interval   time.Duration // how long an entry that has ended waits to be settled
 	MaxWorkers int           // workers
 	// Serial keeps everything behind an entry that is delivered again, or whose dead
 	// letter is not written.
@@ -229,7 +229,7 @@ func (w *Window) releaseLocked(it *Item) {
 	}
 }
 
-// becomeDueLocked moves what is due to the queue, and sets the timer for the rest.
+// becomeDueLocked moves the entries that are due to the queue, and sets the timer for the rest.
 func (w *Window) becomeDueLocked() {
 	o := &w.order
 	if len(o.waiting) == 0 || w.stopped { // the former is the usual case, once for every entry
@@ -370,7 +370,7 @@ func (w *Window) Stop() {
 	w.workers.releaseAll()
 }
 
-// Close stops what would go off later.
+// Close stops the timers.
 func (w *Window) Close() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
