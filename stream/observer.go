@@ -190,7 +190,7 @@ func (o *observers) add(observer Observer) error {
 }
 
 func noObserver(observer Observer) error {
-	return invalid("WithObserver: a %T has none of the methods of an observer; give one, such as OnEnd(stream.End)", observer)
+	return invalid("WithObserver: a %T has none of the methods of an observer; give one, such as OnEnd(stream.DeliveryEnded)", observer)
 }
 
 // methods is the result of the search for an observer's methods.

@@ -293,11 +293,11 @@ func TestObserverWithAWrongMethodIsRefused(t *testing.T) {
 		observer stream.Observer
 		want     []string
 	}{
-		{halfRight{}, []string{"a stream_test.halfRight has the method OnRead(*stream.Read), which would never be called; make it OnRead(stream.Read)"}},
-		{&halfRight{}, []string{"a *stream_test.halfRight has the method OnRead(*stream.Read)"}},
-		{allWrong{}, []string{"OnLoss(error), which would never be called; make it OnLoss(stream.Identity, error)", "OnEnd(stream.End) error, which"}},
-		{recorded{}, []string{"a stream_test.recorded lacks methods that a pointer to it has: OnDelivery(stream.Delivery), OnEnd(stream.End), ", "give a *stream_test.recorded"}},
-		{mixed{}, []string{"a stream_test.mixed lacks methods that a pointer to it has: OnEnd(stream.End); give"}},
+		{halfRight{}, []string{"a stream_test.halfRight has the method OnRead(*stream.EntriesRead), which would never be called; make it OnRead(stream.EntriesRead)"}},
+		{&halfRight{}, []string{"a *stream_test.halfRight has the method OnRead(*stream.EntriesRead)"}},
+		{allWrong{}, []string{"OnLoss(error), which would never be called; make it OnLoss(stream.Identity, error)", "OnEnd(stream.DeliveryEnded) error, which"}},
+		{recorded{}, []string{"a stream_test.recorded lacks methods that a pointer to it has: OnDelivery(stream.DeliveryBegun), OnEnd(stream.DeliveryEnded), ", "give a *stream_test.recorded"}},
+		{mixed{}, []string{"a stream_test.mixed lacks methods that a pointer to it has: OnEnd(stream.DeliveryEnded); give"}},
 	} {
 		_, err := stream.NewConsumer(client, orders, &offset.Memory{}, newRecorder().Handle, stream.WithObserver(test.observer))
 		for _, want := range test.want {
