@@ -21,7 +21,7 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// engine runs one consumer, whatever its type. What changes is in a run, but for the
+// engine runs one consumer of any type. All that changes is in a run, but for the
 // meter, which outlives it.
 type engine struct {
 	config
@@ -42,7 +42,7 @@ type engine struct {
 }
 
 // run is one Run of a consumer. The goroutine of Run reads ahead into the window,
-// workers process what is in there, and the settler settles what has ended.
+// workers process the entries in there, and the settler settles those that have ended.
 type run struct {
 	*engine
 	// client sends the commands, in the place of the user's client, and store is the
@@ -94,12 +94,12 @@ type source interface {
 	writeLetter(ctx context.Context, letter *deadLetter) (settled bool, err error)
 	// settle records, once, that the processing of entries has ended.
 	settle(ctx context.Context, ended []*window.Item) error
-	// maintain does what there is to do from time to time while the consumer runs; attend
-	// has it asked for. claimOthers takes over what others have left.
+	// maintain does the work that comes up from time to time while the consumer runs;
+	// schedule has it requested. claimOthers claims the entries that others have left.
 	maintain(ctx context.Context)
 	schedule(renewer *task.Task)
 	claimOthers(ctx context.Context)
-	// stop settles what is left, when everything else is over.
+	// stop settles the entries that are left, when everything else is over.
 	stop(ctx context.Context) error
 	// interrupt ends a fetch that waits, and keeps another one from waiting. It
 	// may be called at any time, and more than once.
@@ -110,8 +110,8 @@ type source interface {
 
 const startingWhat = "finding the place to start"
 
-// stopTimeout is how long the server may be silent while what is left is settled and handed
-// back, once the handlers have returned.
+// stopTimeout is how long the server may be silent while the entries that are left are
+// settled and handed back, once the handlers have returned.
 const stopTimeout = time.Second
 
 func (e *engine) run(parent context.Context) (err error) {
@@ -142,7 +142,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	defer func() { e.log().Info("consumer stopped") }()
 	ended := r.consume(ctx, fail)
 	if parent.Err() == nil {
-		return context.Cause(ctx) // what no waiting can mend
+		return context.Cause(ctx) // which no waiting can mend
 	}
 	return r.stop(ctx, ended)
 }
@@ -183,7 +183,7 @@ func (r *run) connect() (err error) {
 	return err
 }
 
-// stop settles what is left. What stopped the consumer must not stop this too. Many
+// stop settles the entries that are left. The end of the context must not stop this too. Many
 // consumers of a Runner that stop together wait for each other's commands, and a server that
 // stands still is waited for no longer by many than by one.
 func (r *run) stop(ctx context.Context, ended time.Time) error {
@@ -204,7 +204,7 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (ended 
 	defer context.AfterFunc(ctx, r.window.Stop)() // nothing more is begun
 	handling, endHandling := r.handling(ctx)
 	defer endHandling()
-	// What has ended is settled, and what is held is kept, for as long as a
+	// Entries that have ended are settled, and leases are renewed, for as long as a
 	// handler outlasts the stop.
 	tending, stopTending := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTending()
@@ -257,7 +257,7 @@ func (e *engine) handling(ctx context.Context) (context.Context, context.CancelF
 }
 
 // read fetches until ctx is done, and returns nil then. It returns an error only if
-// the first read shows what no waiting can mend.
+// the first read shows an error that no waiting can mend.
 func (r *run) read(ctx context.Context) error {
 	ctx = task.WithWatchdog(ctx, &r.reads)
 	fetch := func(ctx context.Context) error {
@@ -361,7 +361,7 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcom
 	case isLetter && ctx.Err() == nil:
 		return OutcomeDeadLettered, letter
 	case isLetter:
-		// What failed may have failed because of the stop.
+		// The failure may come from the stop.
 	case isSkip:
 		if !entry.logged {
 			log.Info("entry passed: skipped", "reason", skip.Reason)
@@ -383,7 +383,7 @@ func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcom
 }
 
 // persist does something until it works. It gives up when ctx is done, and on
-// what no waiting can mend; of the server's answers only those at the start
+// errors that no waiting can mend; of the server's answers only those at the start
 // count as such, because later the same words may come from an operator's
 // mistake or a failover, and a consumer that has worked once should outlast it.
 func (r *run) persist(ctx context.Context, what string, do func(context.Context) error, starting bool) error {

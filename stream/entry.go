@@ -18,8 +18,8 @@ import (
 func (s *groupSource) begin(ctx context.Context, it *window.Item) bool {
 	if it.Entry == nil {
 		if !it.Uncounted {
-			// It may be what made a consumer crash: what is done is acked before, or
-			// it would be charged with that crash as well, and in the end be over the
+			// It may have made a consumer crash: entries that are done are acked before, or
+			// each of them would be charged with that crash as well, and in the end be over the
 			// limit without a fault of its own.
 			_ = s.settleNow(ctx) // the only error is that ctx is done: then the stop acks
 		}
@@ -89,7 +89,7 @@ func (s *groupSource) beginAgain(ctx context.Context, it *window.Item, charge in
 }
 
 // fetchUnowned fetches an entry whose group has gone, and with it the note that
-// the entry is ours. Nobody else knows of it either, so it is processed as long
+// the entry is ours. No other consumer knows of it either, so it is processed as long
 // as the stream has it.
 func (s *groupSource) fetchUnowned(ctx context.Context, it *window.Item) bool {
 	var found []any
@@ -120,7 +120,7 @@ func (s *groupSource) most() int {
 	return *s.maxEntry
 }
 
-// fetched makes an entry of what a script has found: its size and, if it is not too
+// fetched makes an entry of the reply of a script: its size and, if it is not too
 // large, its names and values.
 func fetched(id string, found []any) *resp.Entry {
 	size, _ := found[0].(int64)
@@ -187,7 +187,7 @@ func (s *groupSource) settle(ctx context.Context, list []*window.Item) error {
 	if len(late) > 0 {
 		limit := time.Now().Add(-s.claimIdle)
 		r, err := s.renew(ctx, late)
-		if err != nil && classify(err).Class != conn.Gone { // without a group there is nobody to take anything from
+		if err != nil && classify(err).Class != conn.Gone { // without a group there is no consumer to take anything from
 			return err
 		}
 		r.lost = append(r.lost, s.leases.Claimable(r.dropped, limit)...)

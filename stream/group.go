@@ -29,8 +29,8 @@ type groupSource struct {
 
 	// alone is held while entries are taken over or taken up.
 	alone task.Lock
-	// unanswered is set when a command that takes over has had no answer: what it has
-	// brought is pending on this consumer, for the reader to take up.
+	// unanswered is set when a command that takes over has had no answer: the entries
+	// that it has brought are pending on this consumer, for the reader to take up.
 	unanswered atomic.Bool
 
 	// The reading goroutine's own.
@@ -48,7 +48,7 @@ type groupSource struct {
 
 	renewTrouble *outage // tend's own; made when there is some
 
-	// What follows is claimOthers's own.
+	// The fields below are claimOthers's own.
 
 	claimTrouble *outage // made when there is some
 	reaper       reaper
@@ -170,7 +170,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 		}
 		return more
 	}, func(context.Context) (wait bool, err error) {
-		return !s.unanswered.Load(), nil // the next fetch takes up what has been claimed
+		return !s.unanswered.Load(), nil // the next fetch takes up the entries that were claimed
 	})
 	if err != nil {
 		s.losses.ReadFailed()
@@ -180,7 +180,7 @@ func (s *groupSource) fetch(ctx context.Context) (err error) {
 	return nil
 }
 
-// catchUp finds out what has happened while nothing was read.
+// catchUp looks for changes that came while nothing was read.
 func (s *groupSource) catchUp(ctx context.Context) error {
 	if err := s.losses.Compare(ctx); err != nil {
 		return err
@@ -190,8 +190,8 @@ func (s *groupSource) catchUp(ctx context.Context) error {
 	return s.takeUp(ctx)
 }
 
-// byItself returns do, for what takes over or takes up: of what the one was given and
-// has not put into the window yet, the other would think that nobody knows of it.
+// byItself returns do, for claiming and for taking up: entries that the one was given, and
+// has not put into the window yet, would be unknown to the other.
 func (s *groupSource) byItself(do func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		if err := s.alone.Lock(ctx); err != nil {
@@ -228,7 +228,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	}
 	made := s.client.XGroupCreateMkStream(ctx, s.stream, s.group, from).Err()
 	if classify(made).Code == "BUSYGROUP" {
-		return err // somebody was faster, or it had only moved: the next read works
+		return err // another consumer was faster, or it had only moved: the next read works
 	}
 	if made != nil {
 		return fmt.Errorf("making the group %q again: %w", s.group, made)
@@ -250,7 +250,7 @@ func (s *groupSource) mend(ctx context.Context, err error) error {
 	return nil
 }
 
-// stop acks what is done, hands back what is not, and leaves the group.
+// stop acks the entries that are done, hands back the others, and leaves the group.
 func (s *groupSource) stop(ctx context.Context) error {
 	fail := func(err error) error {
 		return fmt.Errorf("stream: stopped, but what is pending on consumer %q of group %q could not be settled or handed back; it will be claimed when it has been idle for %v: %w", s.name, s.group, s.claimIdle, explain(err))

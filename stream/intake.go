@@ -7,7 +7,7 @@ import (
 	"millrace/stream/internal/resp"
 )
 
-// intake returns what one read may bring: half of what the window may hold. The
+// intake returns the budget of one read: half of that of the window. The
 // other half is being processed meanwhile.
 func (r *run) intake() resp.Budget {
 	in := resp.Budget{MaxEntry: resp.SizeLimit(r.maxEntry), Room: int64(r.window.Bytes - r.window.Bytes/2), Least: 1}

@@ -13,12 +13,12 @@ import (
 
 func (s *groupSource) schedule(renewer *task.Task) { s.feed.Schedule(renewer) }
 
-// maintain does what has to be done from time to time while a consumer in group mode
-// runs: it renews the idle time of what is held, so that nobody claims it, and has
-// what others have left taken over.
+// maintain does the work that comes up from time to time while a consumer in group mode
+// runs: it renews the leases of its entries, so that no other claims them, and has the
+// entries claimed that others have left.
 func (s *groupSource) maintain(ctx context.Context) {
 	s.note(ctx, &s.renewTrouble, "keeping what is pending", caught(func() error { return s.renewAll(ctx) }))
-	s.claimer.Request() // afterwards, so that what another has claimed is noticed before it is claimed back
+	s.claimer.Request() // afterwards, so that an entry that another has claimed is noticed before it is claimed back
 }
 
 func (s *groupSource) claimOthers(ctx context.Context) {
@@ -84,7 +84,7 @@ func (s *groupSource) note(ctx context.Context, trouble **outage, what string, e
 	}
 }
 
-// claimHandedBack takes over what consumers gave back when they stopped, and notes
+// claimHandedBack claims the entries that consumers gave back when they stopped, and notes
 // if there may be more.
 func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
 	room := s.leases.RoomToClaim(s.readCount)
@@ -109,7 +109,7 @@ func (s *groupSource) claimHandedBack(ctx context.Context, full *bool) error {
 	return nil
 }
 
-// claim takes over what has been idle for too long, as far as there is room, and
+// claim claims entries that have been idle for too long, as far as there is room, and
 // notes if there may be more. The cursor tells the end, not an empty reply: the script
 // looks at a bounded number of entries at a time, none of which may be idle.
 func (s *groupSource) claim(ctx context.Context, full *bool) error {
@@ -145,7 +145,7 @@ func (s *groupSource) claim(ctx context.Context, full *bool) error {
 	}
 }
 
-// noteUnanswered has the reader take up what a command may have brought that has
+// noteUnanswered has the reader take up the entries of a command that has
 // failed. The client does not send it again by itself: that would bring nothing, as if
 // there had been nothing.
 func (s *groupSource) noteUnanswered(ctx context.Context, err error) {

@@ -13,8 +13,8 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// meter keeps what the Stats and the Health of a consumer are made of, over all of
-// its runs. What is counted for every entry is in the window of the run, under the
+// meter keeps the numbers of which Stats and Health of a consumer are made, over all of
+// its runs. Those that are counted for every entry are in the window of the run, under the
 // lock that is held there anyway. That lock may be taken under this one, and never
 // the other way round.
 type meter struct {
@@ -34,7 +34,7 @@ type meter struct {
 	claimed, handedBack, lost, reconnects int64
 
 	// lastRead is when a read came back without an error, reading since when one is
-	// on its way, zero while there is no room for what it would bring.
+	// on its way, zero while there is no room for its entries.
 	lastRead, reading time.Time
 	unreadable        bool // the last read failed
 	outages           []*outage
@@ -85,7 +85,7 @@ func (m *meter) end(err error) {
 	m.run, m.since, m.ended = nil, time.Time{}, err
 }
 
-// update changes what is in m.
+// update changes the fields of m.
 func (m *meter) update(do func(m *meter)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -166,7 +166,7 @@ func (o *outage) ends() {
 	}
 }
 
-// abandon is for when nobody tries any more.
+// abandon ends an outage that is not tried any more.
 func (o *outage) abandon() {
 	if o == nil || o.Failures == 0 {
 		return

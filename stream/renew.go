@@ -21,8 +21,8 @@ func (s *groupSource) renewAll(ctx context.Context) error {
 	return s.renewSince(ctx, since)
 }
 
-// renewSince renews everything that was not since the given time, gives up what is
-// another consumer's, and takes back what is nobody's.
+// renewSince renews everything that was not since the given time, gives up those that
+// are another consumer's, and takes back those that are of none.
 func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
 	if err := s.renewal.Lock(ctx); err != nil {
 		return err
@@ -45,7 +45,7 @@ func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
 	return s.reclaim(ctx, removed)
 }
 
-// renewList renews entries. It returns those that are pending on nobody, and when the
+// renewList renews entries. It returns those that are pending on no consumer, and when the
 // first of those that are ours had been renewed before.
 func (s *groupSource) renewList(ctx context.Context, list []window.Renewable) (dropped []string, kept time.Time, err error) {
 	for chunk := range slices.Chunk(list, 200) {
@@ -67,7 +67,7 @@ func (s *groupSource) renewList(ctx context.Context, list []window.Renewable) (d
 	return dropped, kept, nil
 }
 
-// GiveUp gives up entries that are somebody else's.
+// giveUp gives up entries that are another consumer's.
 func (s *groupSource) giveUp(ids []string) {
 	for _, id := range s.leases.GiveUp(ids, ErrClaimed) {
 		s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
@@ -75,7 +75,7 @@ func (s *groupSource) giveUp(ids []string) {
 }
 
 // renewal says which of the entries that were to be renewed were not: they are
-// pending on another consumer, on nobody, or not in the stream any more.
+// pending on another consumer, on none, or not in the stream any more.
 type renewal struct{ lost, dropped, gone []string }
 
 func (r renewal) has(id string) bool {
@@ -110,8 +110,8 @@ func (s *groupSource) renew(ctx context.Context, ids []string) (r renewal, err e
 }
 
 // reclaim makes entries pending on this consumer again, which was removed from the
-// group with all that was, or the group with it. What it did not know of is lost; of
-// what the stream does not have, it is told when it would be delivered again.
+// group with all that was, or the group with it. Entries that it did not know of are lost; a
+// loss in the stream is told when the entry would be delivered again.
 func (s *groupSource) reclaim(ctx context.Context, list []window.Orphan) error {
 	at := time.Now()
 	found := loss.Finding{Cause: loss.ConsumerRemoved, Count: -1}

@@ -7,7 +7,7 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// settleNow settles what may be settled, and tries until that has succeeded or ctx
+// settleNow settles the entries that may be settled, and tries until that has succeeded or ctx
 // is done. Any other error is one that no waiting can mend.
 func (r *run) settleNow(ctx context.Context) error {
 	if err := r.settling.Lock(ctx); err != nil {
@@ -33,7 +33,7 @@ func (r *run) settleNow(ctx context.Context) error {
 	return nil
 }
 
-// settlingWhat says what settling is.
+// settlingWhat names settling in each mode.
 func settlingWhat(group bool) string {
 	if group {
 		return "acking entries"
@@ -41,7 +41,7 @@ func settlingWhat(group bool) string {
 	return "saving the offset"
 }
 
-// settled takes out of the window what was settled.
+// settled takes entries out of the window that were settled.
 func (r *run) settled(list []*window.Item, begun time.Time) {
 	n, last := len(list), list[len(list)-1].ID // before they leave the list
 	r.window.Settled(n)

@@ -91,12 +91,12 @@ func (t *Trimmer) on(conns *conn.Clients) (*Trimmer, error) {
 	return &bound, nil
 }
 
-// trimWatch decides what a trimmer logs, and how often.
+// trimWatch decides about the log lines of a trimmer.
 type trimWatch struct {
 	log      *slog.Logger
 	patience time.Duration
 
-	// What has happened since it was last logged, and when that was.
+	// The events since they were last logged, and when that was.
 	trimmed                int64
 	losses                 []TrimLoss
 	loggedTrim, loggedLoss time.Time
@@ -174,7 +174,7 @@ func (s PositionState) advice() string {
 	}
 }
 
-// end logs what has not been.
+// end logs the rest.
 func (w *trimWatch) end() {
 	if len(w.losses) > 0 {
 		w.tellLosses(time.Time{})

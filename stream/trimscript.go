@@ -20,7 +20,7 @@ const (
 	trimWalk = 1500
 )
 
-// trimReply is what the script returns.
+// trimReply is the result of the script.
 type trimReply struct {
 	TrimResult
 	more bool
@@ -72,9 +72,9 @@ func parseTrimReply(reply []any) (trimReply, error) {
 	return r, nil
 }
 
-// addLoss adds what an owner has lost. One that is there already is the same label,
+// addLoss adds the loss of an owner. One that is there already is the same label,
 // once from a store and once from a mirror: it has not lost the entries twice. If
-// one is behind, nobody can tell here whether it is the same consumer's, and the
+// one is behind, it is not known here whether it is the same consumer's, and the
 // greater loss is told.
 func (r *trimReply) addLoss(loss TrimLoss) {
 	for i, other := range r.Losses {

@@ -88,7 +88,7 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 }
 
 // begun tells that an entry is about to be processed, and returns the time if
-// somebody wants to know how long that takes.
+// an observer is to know how long that takes.
 func (r *run) begun(it *window.Item) (at time.Time) {
 	if len(r.observers.delivery) > 0 {
 		event := r.delivery(it)
@@ -117,7 +117,7 @@ func (r *run) end(it *window.Item, outcome Outcome, failure error, took time.Dur
 	r.noteEnd(it, outcome, failure, took)
 }
 
-// noteEnd comes before the window knows, so that nobody is told that an entry was
+// noteEnd comes before the window knows, so that no observer is told that an entry was
 // settled before its end.
 func (r *run) noteEnd(it *window.Item, outcome Outcome, failure error, took time.Duration) {
 	it.Outcome = window.Outcome(outcome)
@@ -134,7 +134,7 @@ func (r *run) noteEnd(it *window.Item, outcome Outcome, failure error, took time
 	}
 }
 
-// conclude decides what becomes of an entry whose processing failed, or came back
+// conclude decides the outcome of an entry whose processing failed, or came back
 // when its context had ended.
 func (r *run) conclude(ctx context.Context, d *delivery, failure error, begun time.Time) {
 	it, entry, took := d.it, &d.entry, r.sinceBegun(begun)
