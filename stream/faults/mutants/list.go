@@ -440,7 +440,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "each dead letter waits for a server that stands still",
-		edits: []edit{{"stream/letters.go", "\t\tbox.slow = true\n", ""}},
+		edits: []edit{{"stream/letters.go", "\t\tbox.slow = true\n", "\t\t_ = box\n"}},
 		tests: []tests{{inStream, "TestDeadLetterServerThatIsSlow"}},
 	},
 	{
