@@ -312,7 +312,7 @@ func (r *run) take(b resp.Batch, at time.Time) (more bool) {
 	return more
 }
 
-// AwaitRoom waits until a batch fits into the window; it reports false if ctx is
+// awaitRoom waits until a batch fits into the window; it reports false if ctx is
 // done before.
 func (r *run) awaitRoom(ctx context.Context) bool {
 	r.meter.update(func(m *meter) { m.reading = time.Time{} })

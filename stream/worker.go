@@ -9,7 +9,7 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// StartWorker starts a worker, which works until the window releases it. A handler may end
+// startWorker starts a worker, which works until the window releases it. A handler may end
 // its goroutine (runtime.Goexit, as a test's FailNow does): then another one takes
 // its place, or the consumer would go quiet.
 func (r *run) startWorker(stopping, handling context.Context, workers *sync.WaitGroup) {

@@ -8,8 +8,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"millrace/offset"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/resp"
 )
 
 // Settings are those of an assembler.
@@ -383,11 +383,7 @@ func inOrder(ids []string, n int) []int {
 		order[i] = i
 	}
 	if ids != nil {
-		parsed := make([]offset.ID, n)
-		for i, id := range ids {
-			parsed[i], _ = offset.Parse(id)
-		}
-		slices.SortFunc(order, func(i, j int) int { return parsed[i].Compare(parsed[j]) })
+		resp.SortByID(order, func(i int) string { return ids[i] })
 	}
 	return order
 }

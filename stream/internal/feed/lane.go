@@ -327,7 +327,7 @@ func (l *lane) beginReadLocked() {
 	l.reading, l.interrupted, l.dropped = true, false, false
 }
 
-// EndRead notes that a read has come back, and reports whether its connection was closed
+// endRead notes that a read has come back, and reports whether its connection was closed
 // for a stream that joins or leaves.
 func (l *lane) endRead() (dropped bool) {
 	l.hub.mu.Lock()

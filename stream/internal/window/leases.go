@@ -334,25 +334,7 @@ func (l *Leases) ToReturn() (list []Returned) {
 		notBegun := it.state == Unread && it.Entry == nil && !it.Uncounted
 		list = append(list, Returned{id, it.state != Waiting && it.state != Parked && !notBegun})
 	}
-	return sortedByID(list, func(r Returned) string { return r.ID })
-}
-
-// sortedByID sorts a list by the IDs of its elements.
-func sortedByID[E any](list []E, idOf func(E) string) []E {
-	type parsed struct {
-		id offset.ID
-		of E
-	}
-	all := make([]parsed, len(list))
-	for i, one := range list {
-		id, _ := offset.Parse(idOf(one))
-		all[i] = parsed{id, one}
-	}
-	slices.SortFunc(all, func(a, b parsed) int { return a.id.Compare(b.id) })
-	for i, one := range all {
-		list[i] = one.of
-	}
-	return list
+	return resp.SortByID(list, func(r Returned) string { return r.ID })
 }
 
 // ToRenew returns the entries that Redis was told of before the given time,
@@ -366,7 +348,7 @@ func (l *Leases) ToRenew(since time.Time) (list []Renewable) {
 		}
 	}
 	// The script finds those together that follow each other.
-	return sortedByID(list, func(t Renewable) string { return t.ID })
+	return resp.SortByID(list, func(t Renewable) string { return t.ID })
 }
 
 // Claimable returns which of the entries another consumer may have claimed since the
