@@ -63,7 +63,7 @@ func shape(text string) string {
 // Debug, unless a middleware has logged this delivery.
 func (r *run) tellHeld(d *delivery, failure error) {
 	report := r.window.NoteCause(d.it, causeOf(failure))
-	log := r.log()
+	log := r.engine.log
 	if !report.Due {
 		if !d.entry.logged && log.Enabled(context.Background(), slog.LevelDebug) {
 			log.Debug(heldText, "entry_id", d.it.ID, "attempt", d.entry.Deliveries, "err", failure)
@@ -86,6 +86,6 @@ const heldText = "entry held: it failed and will be delivered again"
 // logEndedCauses logs the causes because of which no entry is held any more.
 func (r *run) logEndedCauses() {
 	for _, c := range r.window.TakeEndedCauses() {
-		r.log().Info("delivery works again", "failures", c.Failures, "entries", c.Entries, "lasted", time.Since(c.Since))
+		r.engine.log.Info("delivery works again", "failures", c.Failures, "entries", c.Entries, "lasted", time.Since(c.Since))
 	}
 }

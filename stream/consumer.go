@@ -12,6 +12,9 @@ import (
 	"millrace/codec"
 	"millrace/offset"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/groupmode"
+	"millrace/stream/internal/logmode"
+	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
 )
 
@@ -84,9 +87,9 @@ func newLogConsumer[T any](r role, client redis.UniversalClient, topic Topic[T],
 		return nil, problems
 	}
 	c.engine.store, c.engine.open, c.engine.lag = store, openLog, lagOfLog
-	c.engine.identity = Identity{Stream: topic.Name, Label: c.engine.label}
-	c.engine.name = fmt.Sprintf("%s as %q", topic.Name, c.engine.label)
-	c.engine.attrs = append(c.engine.attrs, "label", c.engine.label)
+	c.engine.identity = Identity{Stream: topic.Name, Label: c.engine.config.label}
+	c.engine.name = fmt.Sprintf("%s as %q", topic.Name, c.engine.config.label)
+	c.engine.log = c.engine.log.With("label", c.engine.config.label)
 	return c, nil
 }
 
@@ -99,12 +102,23 @@ func newGroupConsumer[T any](r role, client redis.UniversalClient, topic Topic[T
 	if problems != nil {
 		return nil, problems
 	}
-	c.engine.open, c.engine.lag = openGroup(group), lagOfGroup(group)
-	c.engine.group = true
+	c.engine.open, c.engine.lag = openGroup, lagOfGroup
 	c.engine.identity = Identity{Stream: topic.Name, Group: group}
 	c.engine.name = fmt.Sprintf("%s in group %q", topic.Name, group)
-	c.engine.attrs = append(c.engine.attrs, "group", group)
+	c.engine.log = c.engine.log.With("group", group)
 	return c, nil
+}
+
+// openLog makes log mode for a run.
+func openLog(ctx context.Context, r *run) (mode.Mode, error) {
+	return logmode.Open(ctx, logmode.Settings{
+		Settings: r.settings(), Store: r.store, Label: r.engine.config.label, Mark: r.mark, Resume: r.engine.resume,
+	})
+}
+
+// openGroup makes group mode for a run.
+func openGroup(ctx context.Context, r *run) (mode.Mode, error) {
+	return groupmode.Open(ctx, groupmode.Settings{Settings: r.settings(), Leases: r.leases, ReadCount: r.engine.config.readCount})
 }
 
 // newConsumer makes what both modes have in common, and finds what is wrong with
@@ -124,10 +138,9 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 	)
 	return &Consumer[T]{engine: engine{
 		config: cfg,
-		stream: topic.Name,
 		client: client,
 		chain:  handler,
-		attrs:  []any{"stream", topic.Name},
+		log:    cfg.logger.With("stream", topic.Name),
 	}}, problems
 }
 

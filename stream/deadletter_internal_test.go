@@ -16,8 +16,8 @@ import (
 
 	"millrace/codec"
 	"millrace/offset"
+	"millrace/stream/internal/commit"
 	"millrace/stream/internal/conn"
-	"millrace/stream/internal/task"
 	"millrace/stream/internal/window"
 	"millrace/stream/streamtest"
 )
@@ -96,19 +96,32 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 	if l.elsewhere {
 		dead.Client = client
 	}
-	e := &engine{stream: l.stream, client: client, group: l.group, identity: Identity{Label: l.owner, Group: l.owner}, config: config{label: l.owner, logger: slog.New(slog.NewTextHandler(&log, nil))}}
-	r := &run{engine: e, client: client, conns: conn.NewClients(1), carrying: task.NewLock()}
-	r.openWindow()
-	defer r.conns.Close()
-	var from source = &logSource{run: r}
+	e := &engine{
+		client: client, identity: Identity{Stream: l.stream, Label: l.owner}, config: config{label: l.owner, claimIdle: time.Minute, logger: slog.Default()},
+		log: slog.New(slog.NewTextHandler(&log, nil)), open: openLog,
+	}
 	if l.group {
-		from = &groupSource{run: r, group: l.owner, name: "me", renewal: task.NewLock()}
+		e.identity = Identity{Stream: l.stream, Group: l.owner}
+		e.config.consumerName, e.open = "me", openGroup
 	}
+	r := e.newRun(ctx, ctx, nil)
+	r.conns = conn.NewClients(1)
+	defer r.conns.Close()
+	if err := r.connect(); err != nil {
+		t.Fatal(err)
+	}
+	from, err := e.open(ctx, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = from.Source.Close() }()
 	begun := time.Now()
-	settled, err := from.writeLetter(ctx, r.newDeadLetter(&delivery{it: &window.Item{ID: l.id}, entry: *entry}, dead, dead, 0))
-	if err != nil || log.Len() > 0 {
-		t.Fatalf("%v, and in the log: %s", err, &log)
+	letter := r.newLetter(&delivery{it: &window.Item{ID: l.id}, entry: *entry}, dead, dead, 0)
+	err = from.Settler.Settle(ctx, &commit.Batch{Letters: []*commit.Letter{letter}})
+	if err != nil || letter.Err != nil || log.Len() > 0 {
+		t.Fatalf("%v, %v, and in the log: %s", err, letter.Err, &log)
 	}
+	settled := letter.Settled
 	if want := l.group && !l.elsewhere && !l.gone; settled != want {
 		t.Errorf("settled: %t, want %t", settled, want)
 	}
@@ -129,7 +142,14 @@ func (l hostileLetter) check(t *testing.T, client *redis.Client) {
 	if len(found) != 1 {
 		t.Fatalf("there are %d dead letters", len(found))
 	}
-	l.readBack(t, texts(found[0].([]any)[1]), entry, begun)
+	l.readBack(t, textsOf(found[0].([]any)[1]), entry, begun)
+}
+
+func textsOf(reply any) (texts []string) {
+	for _, one := range reply.([]any) {
+		texts = append(texts, one.(string))
+	}
+	return texts
 }
 
 // prepare adds the entry, and returns it as it is read.

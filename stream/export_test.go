@@ -9,7 +9,8 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/feed"
-	"millrace/stream/internal/loss"
+	"millrace/stream/internal/logmode"
+	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
 	"millrace/stream/internal/window"
@@ -19,17 +20,19 @@ import (
 // returns nothing.
 func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
 	c.engine.store = store
-	c.engine.open = func(_ context.Context, r *run) (source, error) {
-		losses := loss.NewLogFinder(loss.Stream{})
-		losses.SetPlace(resp.Place{ID: resp.Beginning})
-		return fakeSource{&logSource{run: r, feed: &fakeFeed{next: next}, losses: losses, looked: time.Now()}}, nil
+	c.engine.open = func(_ context.Context, r *run) (mode.Mode, error) {
+		m := logmode.Over(&fakeFeed{next: next}, logmode.Settings{
+			Settings: r.settings(), Store: store, Label: c.engine.config.label, Mark: r.mark, Resume: c.engine.resume,
+		})
+		m.Source = fakeSource{m.Source}
+		return m, nil
 	}
 }
 
 // fakeSource asks no server where to start.
-type fakeSource struct{ *logSource }
+type fakeSource struct{ mode.Source }
 
-func (fakeSource) start(context.Context) error { return nil }
+func (fakeSource) Start(context.Context) error { return nil }
 
 // WithInspection has the place in a stream looked at more often.
 func WithInspection(every time.Duration) Option {

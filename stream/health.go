@@ -88,7 +88,7 @@ func (e *engine) health() Health {
 	if took := m.run.settles.Still(now); took > settlePatience {
 		h.Ready = false
 		h.Live = h.Live && took < stuckAfter
-		say("%s has been on its way for %v", settlingWhat(e.group), took.Round(time.Second))
+		say("%s has been on its way for %v", settlingWhat(e.inGroup()), took.Round(time.Second))
 	}
 	if id, failing, stuck := m.run.window.Stuck(now); stuck > stuckAfter {
 		if failing {
@@ -102,7 +102,7 @@ func (e *engine) health() Health {
 		// A name that is in use twice is a mistake. Of a label, every rolling deployment
 		// has two for a moment: one that waits for the new consumer to be ready, before it
 		// stops the old one, would wait for ever.
-		h.Ready = h.Ready && !e.group
+		h.Ready = h.Ready && !e.inGroup()
 		say("%s", text)
 	}
 	h.Reason = strings.Join(reasons, "; ")
@@ -111,7 +111,7 @@ func (e *engine) health() Health {
 
 // stuckReading is how long a try to read takes that is stuck. Two reads may have to come
 // back: one that is shared, and cannot be ended, comes before one's own.
-func (e *engine) stuckReading() time.Duration { return 2*e.block + stuckAfter }
+func (e *engine) stuckReading() time.Duration { return 2*e.config.block + stuckAfter }
 
 // Health returns whether everything that was added, and has a method Health like
 // this one, is well: live and ready if all are, and the reasons of all that have one,

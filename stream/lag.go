@@ -65,11 +65,11 @@ func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
 	if err != nil {
 		return Lag{}, err
 	}
-	client, err := conn.PrimaryOf(ctx, e.client, e.stream)
+	client, err := conn.PrimaryOf(ctx, e.client, e.identity.Stream)
 	if err != nil {
 		return Lag{}, err
 	}
-	return lagOf(e.meter.lag.OfLog(ctx, client, e.stream, at))
+	return lagOf(e.meter.lag.OfLog(ctx, client, e.identity.Stream, at))
 }
 
 // lagOf returns a lag as users see it.
@@ -91,25 +91,23 @@ func (e *engine) standing(ctx context.Context) (at loss.Standing, err error) {
 	if at.Position != "" {
 		return at, nil
 	}
-	id, found, err := load(ctx, e.store, e.label)
+	id, found, err := load(ctx, e.store, e.config.label)
 	if err == nil && !found {
 		var from resp.Place
 		var client redis.UniversalClient
-		if client, err = conn.PrimaryOf(ctx, e.client, e.stream); err == nil {
-			from, err = e.start.resolve(ctx, client, e.stream)
+		if client, err = conn.PrimaryOf(ctx, e.client, e.identity.Stream); err == nil {
+			from, err = e.config.start.at.Resolve(ctx, client, e.identity.Stream)
 		}
 		id = from.ID
 	}
 	return loss.Standing{Position: id}, err
 }
 
-// lagOfGroup returns what gives the lag in group mode.
-func lagOfGroup(group string) func(context.Context, *engine) (Lag, error) {
-	return func(ctx context.Context, e *engine) (Lag, error) {
-		client, err := conn.PrimaryOf(ctx, e.client, e.stream)
-		if err != nil {
-			return Lag{}, err
-		}
-		return lagOf(e.meter.lag.OfGroup(ctx, client, e.stream, group))
+// lagOfGroup is the lag in group mode.
+func lagOfGroup(ctx context.Context, e *engine) (Lag, error) {
+	client, err := conn.PrimaryOf(ctx, e.client, e.identity.Stream)
+	if err != nil {
+		return Lag{}, err
 	}
+	return lagOf(e.meter.lag.OfGroup(ctx, client, e.identity.Stream, e.identity.Group))
 }

@@ -2,11 +2,12 @@ package stream
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"millrace/stream/internal/loss"
+	"millrace/stream/internal/mode"
 )
 
 // LossError tells of entries that a consumer will never see, or of a place in a
@@ -106,27 +107,23 @@ var lossCauses = [...]LossCause{
 // lossError returns a loss as the consumer tells it.
 func (e *engine) lossError(found loss.Finding) *LossError {
 	return &LossError{
-		Stream: e.stream, Label: e.identity.Label, Group: e.identity.Group,
+		Stream: e.identity.Stream, Label: e.identity.Label, Group: e.identity.Group,
 		Cause: lossCauses[found.Cause], From: found.From, To: found.To, Count: found.Count, Exact: found.Exact,
 	}
 }
 
-// reportLoss logs a loss, and tells the observers.
-func (r *run) reportLoss(log *slog.Logger, found loss.Finding) {
-	log.Error("entries lost", "cause", string(lossCauses[found.Cause]), "from", found.From, "to", found.To, "count", found.Count, "exact", found.Exact)
-	r.noteLoss(max(1, found.Count), found)
-}
-
-// noteLoss counts entries that are lost, and tells the observers. The caller writes the log.
-func (r *run) noteLoss(entries int64, found loss.Finding) {
-	err := r.lossError(found)
-	r.meter.update(func(m *meter) { m.lost += entries })
-	tell(r.engine, r.observers.loss, func(o LossObserver) { o.OnLoss(r.identity, err) })
-}
-
-// loseEntry is noteLoss for a pending entry that has gone.
-func (r *run) loseEntry(id string) {
-	r.noteLoss(1, loss.Finding{Cause: loss.PendingDeleted, From: id, To: id, Count: 1, Exact: true})
+// resume asks the policy where to go on after a loss. An error is the end of the run.
+func (e *engine) resume(ctx context.Context, found loss.Finding) (mode.Start, error) {
+	lost := e.lossError(found)
+	var start Start
+	err := isolated(func() (err error) {
+		start, err = e.config.lossPolicy(ctx, lost)
+		return err
+	})
+	if told := (*LossError)(nil); err != nil && !errors.As(err, &told) {
+		err = fmt.Errorf("%w: %w", lost, err)
+	}
+	return start.at, err
 }
 
 // LossPolicy decides where a consumer in log mode goes on after a loss. An error
@@ -138,7 +135,9 @@ type LossPolicy func(ctx context.Context, loss *LossError) (Start, error)
 // the stream still has; where there is none, or it is not known, with the first entry
 // of the stream. It loses nothing that the stream has, and has entries handled again
 // rather than left out. It is the default.
-func ResumeAtKnown(context.Context, *LossError) (Start, error) { return Start{known: true}, nil }
+func ResumeAtKnown(context.Context, *LossError) (Start, error) {
+	return Start{mode.Start{Known: true}}, nil
+}
 
 // ResumeAtFirst goes on with the first entry that the stream has.
 func ResumeAtFirst(context.Context, *LossError) (Start, error) { return FromBeginning(), nil }
@@ -150,7 +149,7 @@ func ResumeAtEnd(context.Context, *LossError) (Start, error) { return FromEnd(),
 // d older than the last one that was read, or than the end of the stream, whichever
 // is older.
 func ResumeBack(d time.Duration) LossPolicy {
-	return func(context.Context, *LossError) (Start, error) { return Start{back: &d}, nil }
+	return func(context.Context, *LossError) (Start, error) { return Start{mode.Start{Back: &d}}, nil }
 }
 
 // StopOnLoss ends Run.

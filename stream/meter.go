@@ -2,8 +2,6 @@ package stream
 
 import (
 	"fmt"
-	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -79,7 +77,7 @@ func (m *meter) end(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.Counts = m.Plus(m.run.window.Counted())
-	if m.run.group {
+	if m.run.engine.inGroup() {
 		m.Oldest = "" // it was handed back
 	}
 	m.run, m.since, m.ended = nil, time.Time{}, err
@@ -101,82 +99,8 @@ func (m *meter) silence(e *engine, now time.Time) time.Duration {
 	if m.lastRead.After(last) {
 		last = m.lastRead
 	}
-	if d := now.Sub(last); d > e.block+conn.Patience {
+	if d := now.Sub(last); d > e.config.block+conn.Patience {
 		return d
 	}
 	return 0
-}
-
-// noteClaimed notes entries that became ours.
-func (r *run) noteClaimed(entries int, handedBack bool) {
-	r.meter.update(func(m *meter) { m.claimed += int64(entries) })
-	if len(r.observers.claim) > 0 {
-		event := EntriesClaimed{Identity: r.identity, Entries: entries, HandedBack: handedBack}
-		tell(r.engine, r.observers.claim, func(o ClaimObserver) { o.OnClaim(event) })
-	}
-}
-
-// outage is an incident that Stats, Health and the observers know of.
-type outage struct {
-	incident
-	*run
-	log  *slog.Logger
-	what string
-	err  error
-	// elsewhere is set where it is about another server than the topic's.
-	elsewhere bool
-}
-
-// newOutage returns one that has not begun.
-func (r *run) newOutage(what string, log *slog.Logger) *outage {
-	return &outage{run: r, log: log, what: what}
-}
-
-// goesOn notes a failure, and logs it now and then.
-func (o *outage) goesOn(err error) {
-	if !o.elsewhere {
-		o.relocate(err)
-	}
-	err = explain(err)
-	o.add(o.log, o.what, err)
-	begins := o.Failures == 1
-	o.meter.update(func(m *meter) {
-		o.err = err
-		if begins {
-			m.outages = append(m.outages, o)
-		}
-		m.lastError = lastError{at: time.Now(), what: o.what, err: err}
-	})
-	if begins && len(o.observers.trouble) > 0 {
-		event := o.event()
-		tell(o.engine, o.observers.trouble, func(to TroubleObserver) { to.OnTrouble(event) })
-	}
-}
-
-// ends notes that it works, and logs that if it did not before.
-func (o *outage) ends() {
-	if o == nil || o.Failures == 0 {
-		return
-	}
-	o.over(o.log, o.what)
-	event := o.event()
-	o.abandon()
-	if len(o.observers.recovery) > 0 {
-		tell(o.engine, o.observers.recovery, func(to RecoveryObserver) { to.OnRecovery(event) })
-	}
-}
-
-// abandon ends an outage that is not tried any more.
-func (o *outage) abandon() {
-	if o == nil || o.Failures == 0 {
-		return
-	}
-	o.meter.update(func(m *meter) {
-		m.outages = slices.DeleteFunc(m.outages, func(other *outage) bool { return other == o })
-	})
-	o.incident = incident{}
-}
-
-func (o *outage) event() Outage {
-	return Outage{Identity: o.identity, What: o.what, Err: o.err, Failures: o.Failures, Since: o.Since}
 }

@@ -10,7 +10,7 @@ import (
 func TestSilence(t *testing.T) {
 	t.Parallel()
 	e, begun := &engine{}, time.Now()
-	e.block = 2 * time.Second
+	e.config.block = 2 * time.Second
 	for name, test := range map[string]struct {
 		reading, lastRead time.Duration // after the beginning
 		silent            time.Duration

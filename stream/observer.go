@@ -291,7 +291,7 @@ func (e *engine) complain(err error) {
 	if last != 0 && now-last < int64(task.LogInterval) || !e.meter.panicked.CompareAndSwap(last, now) {
 		return
 	}
-	log := e.log()
+	log := e.log
 	if panicked := (*PanicError)(nil); errors.As(err, &panicked) {
 		log = log.With("stack", string(panicked.Stack))
 	}

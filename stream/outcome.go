@@ -1,8 +1,10 @@
 package stream
 
 import (
+	"context"
 	"fmt"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/window"
 )
 
@@ -66,3 +68,39 @@ func (o Outcome) state() window.State {
 
 // The window counts outcomes as numbers, and knows one of them.
 var _ = [1]int{}[OutcomeHandled-Outcome(window.Handled)]
+
+// judge returns the outcome of a failure of the chain, and logs it if the entry is not
+// held. It returns a dead letter that is to be written. The order matters: a dead letter's
+// cause is often one of the others. ctx is the handler's.
+func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcome, *DeadLetterError) {
+	log := e.log.With("entry_id", entry.ID, "attempt", entry.Deliveries)
+	if panicked, is := contain.As[*PanicError](failure); is {
+		log = log.With("stack", string(panicked.Stack))
+	}
+	letter, isLetter := contain.As[*DeadLetterError](failure)
+	skip, isSkip := contain.As[*SkipError](failure)
+	wrong, isWrong := contain.As[*DecodeError](failure)
+	switch {
+	case isLetter && ctx.Err() == nil:
+		return OutcomeDeadLettered, letter
+	case isLetter:
+		// The failure may come from the stop.
+	case isSkip:
+		if !entry.logged {
+			log.Info("entry passed: skipped", "reason", skip.Reason)
+		}
+		return OutcomeSkipped, nil
+	case isWrong && ctx.Err() == nil: // after a stop, no dead letter is made of it
+		if !entry.logged {
+			log.Warn("entry passed: it cannot be decoded", "err", contain.Harmless(wrong.Err))
+		}
+		return OutcomeAbsorbed, nil
+	}
+	if ctx.Err() != nil || isStopping(ctx) && contain.IsErr(failure, ErrStopping) {
+		if !entry.logged {
+			log.Info("entry left: stopped while it was processed")
+		}
+		return OutcomeInterrupted, nil
+	}
+	return OutcomeHeld, nil
+}

@@ -4,12 +4,14 @@ import (
 	"context"
 	"time"
 
+	"millrace/stream/internal/commit"
 	"millrace/stream/internal/window"
 )
 
-// settleNow settles the entries that may be settled, and tries until that has succeeded or ctx
-// is done. Any other error is one that no waiting can mend.
-func (r *run) settleNow(ctx context.Context) error {
+// Settle settles the entries that may be settled, and tries until that has succeeded or ctx
+// is done. Any other error is one that no waiting can mend. A mode calls it before it delivers
+// an entry again.
+func (r *run) Settle(ctx context.Context) error {
 	if err := r.settling.Lock(ctx); err != nil {
 		return err
 	}
@@ -19,8 +21,8 @@ func (r *run) settleNow(ctx context.Context) error {
 		return nil
 	}
 	begun := time.Now()
-	err := r.persist(ctx, settlingWhat(r.group), func(ctx context.Context) error {
-		err := r.source.settle(ctx, list)
+	err := r.persist(ctx, settlingWhat(r.engine.inGroup()), func(ctx context.Context) error {
+		err := r.mode.Settler.Settle(ctx, &commit.Batch{Ended: list})
 		if err != nil {
 			r.window.Stall()
 		}
@@ -45,24 +47,17 @@ func settlingWhat(group bool) string {
 func (r *run) settled(list []*window.Item, begun time.Time) {
 	n, last := len(list), list[len(list)-1].ID // before they leave the list
 	r.window.Settled(n)
-	if len(r.observers.settle) == 0 {
-		return
-	}
-	event := EntriesSettled{Identity: r.identity, Entries: n, Duration: time.Since(begun)}
-	if !r.group {
-		event.LastID = last
-	}
-	tell(r.engine, r.observers.settle, func(o SettleObserver) { o.OnSettle(event) })
+	r.engine.tellSettled(n, last, begun)
 }
 
-// settleLast settles when everything else has stopped, in one try.
-func (r *run) settleLast(ctx context.Context) error {
+// SettleLast settles when everything else has stopped, in one try.
+func (r *run) SettleLast(ctx context.Context) error {
 	list := r.window.Settleable()
 	if len(list) == 0 {
 		return nil
 	}
 	begun := time.Now()
-	if err := r.source.settle(ctx, list); err != nil {
+	if err := r.mode.Settler.Settle(ctx, &commit.Batch{Ended: list}); err != nil {
 		return err
 	}
 	r.settled(list, begun)

@@ -1,30 +1,17 @@
 package stream
 
 import (
-	"context"
-	"errors"
 	"fmt"
-	"math"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"millrace/offset"
-	"millrace/stream/internal/conn"
-	"millrace/stream/internal/resp"
+	"millrace/stream/internal/mode"
 )
 
 // Start says where a consumer begins for which nothing is stored yet. Once an
 // offset is stored, that decides, and Start has no further effect. The zero
 // value is [FromBeginning].
-type Start struct {
-	end   bool
-	after *string // the offset before the first entry to deliver; nil is the beginning
-
-	// After a loss only, see [LossPolicy].
-	known bool
-	back  *time.Duration
-}
+type Start struct{ at mode.Start }
 
 // FromBeginning starts at the first entry that the stream holds.
 func FromBeginning() Start { return Start{} }
@@ -33,7 +20,7 @@ func FromBeginning() Start { return Start{} }
 // looked for the first time. The end is looked up once and stored, so that
 // nothing is missed between that and the first entry, however long that takes
 // and however often the consumer is restarted.
-func FromEnd() Start { return Start{end: true} }
+func FromEnd() Start { return Start{mode.Start{End: true}} }
 
 // FromID starts with the first entry after the given ID, which need not exist.
 // An ID without a sequence number, such as "1700000000000", stands for its
@@ -43,59 +30,20 @@ func FromID(id string) Start {
 	if parsed, err := offset.Parse(id); err == nil {
 		id = parsed.String()
 	}
-	return Start{after: &id}
+	return Start{mode.Start{After: &id}}
 }
 
 // FromTime starts with the first entry that Redis gave an ID at or after t,
 // by the clock of the server that took the entry in. Fractions of a
 // millisecond count as the whole one that they belong to.
-func FromTime(t time.Time) Start {
-	ms := t.UnixMilli()
-	if ms <= 0 {
-		return FromBeginning()
-	}
-	return FromID(offset.ID{Ms: uint64(ms - 1), Seq: math.MaxUint64}.String())
-}
+func FromTime(t time.Time) Start { return Start{mode.StartAt(t)} }
 
 func (s Start) problem() error {
-	if s.after == nil {
+	if s.at.After == nil {
 		return nil
 	}
-	if _, err := offset.Parse(*s.after); err != nil {
-		return fmt.Errorf("WithStart(FromID(%q)): give an entry ID such as 1700000000000-0: %w", *s.after, err)
+	if _, err := offset.Parse(*s.at.After); err != nil {
+		return fmt.Errorf("WithStart(FromID(%q)): give an entry ID such as 1700000000000-0: %w", *s.at.After, err)
 	}
 	return nil
-}
-
-// resolve returns the concrete place to start behind.
-func (s Start) resolve(ctx context.Context, client redis.UniversalClient, stream string) (resp.Place, error) {
-	start, upTo := resp.Place{ID: resp.Beginning}, "+"
-	switch {
-	case s.end:
-	case s.after != nil:
-		start.ID, upTo = *s.after, *s.after
-	default:
-		return start, nil
-	}
-	// An entry, not "$", which would be a new place at every look, and not an ID
-	// that no entry has, which could not be told from one that was lost.
-	last, err := conn.FirstOf(ctx, client, "xrevrange", stream, upTo, "-")
-	if err != nil && !errors.Is(err, redis.Nil) {
-		return start, fmt.Errorf("looking up where to start in %s: %w", stream, err)
-	}
-	if last == "" {
-		return start, nil
-	}
-	if s.after != nil {
-		// Behind the end an ID stays what it is: what is added below it meanwhile is
-		// not wanted.
-		end, err := conn.FirstOf(ctx, client, "xrevrange", stream, "+", "-")
-		if err != nil {
-			return start, fmt.Errorf("looking up the end of %s: %w", stream, err)
-		}
-		if end == last && last != *s.after {
-			return start, nil
-		}
-	}
-	return resp.Place{ID: last, Seen: true}, nil
 }

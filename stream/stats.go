@@ -119,7 +119,7 @@ func (e *engine) stats() Stats {
 		s.Window, s.WindowSize, s.WindowBytes, s.WindowSizeBytes = in.Entries, in.Size, in.Bytes, in.SizeBytes
 	}
 	s.Position, s.LastHandled, s.LastHandledAt = t.Position, t.LastHandled, t.HandledAt
-	if !e.group {
+	if !e.inGroup() {
 		s.Settled = t.SettledAt
 	}
 	s.LagTime = m.behind(e, t, time.Now())

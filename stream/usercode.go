@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"millrace/offset"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 )
 
@@ -73,3 +74,35 @@ func (h safeHandler) with(make func() slog.Handler) slog.Handler {
 	})
 	return h
 }
+
+// classify returns the verdict on an error of a server, of a store, or of this package.
+func classify(err error) conn.Verdict {
+	if loss, is := contain.As[*LossError](err); is && loss != nil {
+		return conn.Verdict{Class: conn.Final, Advice: "the loss policy says stop; look at what was lost, then set the offset, or choose another policy"}
+	}
+	return conn.Classify(err)
+}
+
+// explain returns the error as it is shown to users: with its advice in front, and with
+// a [*PanicError] for a panic that a room has caught. It is safe to log.
+func explain(err error) error {
+	return classify(err).Explain(shown(err))
+}
+
+// shown returns an error in which errors.As finds a [*PanicError] for a panic that a room has
+// caught.
+func shown(err error) error {
+	if panicked, is := contain.As[*contain.PanicError](err); is {
+		public := PanicError(*panicked)
+		return &shownPanicError{err, &public}
+	}
+	return err
+}
+
+// shownPanicError is an error that wraps a panic's, for errors.As to find the public one.
+type shownPanicError struct {
+	error
+	panicked *PanicError
+}
+
+func (e *shownPanicError) Unwrap() []error { return []error{e.error, e.panicked} }

@@ -2,7 +2,6 @@ package stream
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"millrace/stream/internal/contain"
@@ -12,12 +11,12 @@ import (
 // startWorker starts a worker, which works until the window releases it. A handler may end
 // its goroutine (runtime.Goexit, as a test's FailNow does): then another one takes
 // its place, or the consumer would go quiet.
-func (r *run) startWorker(stopping, handling context.Context, workers *sync.WaitGroup) {
-	workers.Go(func() {
+func (r *run) startWorker(stopping, handling context.Context) {
+	r.workers.Go(func() {
 		over := false
 		defer func() {
 			if !over {
-				r.startWorker(stopping, handling, workers)
+				r.startWorker(stopping, handling)
 			}
 		}()
 		for lost := true; lost; {
@@ -58,12 +57,12 @@ type delivery struct {
 // deliver processes one entry, and decides where it goes.
 func (r *run) deliver(ctx context.Context, d *delivery) {
 	it := d.it
-	if !r.source.begin(ctx, it) {
+	if !r.mode.Deliverer.Begin(ctx, it) {
 		return
 	}
 	it.Repeated = it.Deliveries > 1
 	d.entry = Entry{
-		Stream: r.stream, ID: it.ID, Fields: it.Entry.Fields, Deliveries: it.Deliveries,
+		Stream: r.engine.identity.Stream, ID: it.ID, Fields: it.Entry.Fields, Deliveries: it.Deliveries,
 		guarded: it.Exited, size: it.Entry.Size,
 	}
 	var begun time.Time
@@ -78,7 +77,7 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 		ctx = context.WithValue(ctx, memberKey{}, it.Member)
 	}
 	begun = r.begun(it)
-	failure := r.chain(ctx, &d.entry)
+	failure := r.engine.chain(ctx, &d.entry)
 	returned = true
 	if failure == nil && ctx.Err() == nil {
 		r.end(it, OutcomeHandled, nil, r.sinceBegun(begun))
@@ -90,11 +89,11 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 // begun tells that an entry is about to be processed, and returns the time if
 // an observer is to know how long that takes.
 func (r *run) begun(it *window.Item) (at time.Time) {
-	if len(r.observers.delivery) > 0 {
+	if len(r.engine.config.observers.delivery) > 0 {
 		event := r.delivery(it)
-		tellHere(r.engine, r.observers.delivery, event, DeliveryObserver.OnDelivery)
+		tellHere(r.engine, r.engine.config.observers.delivery, event, DeliveryObserver.OnDelivery)
 	}
-	if len(r.observers.end) > 0 {
+	if len(r.engine.config.observers.end) > 0 {
 		at = time.Now()
 	}
 	return at
@@ -108,7 +107,7 @@ func (r *run) sinceBegun(begun time.Time) time.Duration {
 }
 
 func (r *run) delivery(it *window.Item) DeliveryBegun {
-	return DeliveryBegun{Identity: r.identity, EntryID: it.ID, Attempt: it.Deliveries}
+	return DeliveryBegun{Identity: r.engine.identity, EntryID: it.ID, Attempt: it.Deliveries}
 }
 
 // end takes an entry back from its worker after a delivery.
@@ -121,14 +120,14 @@ func (r *run) end(it *window.Item, outcome Outcome, failure error, took time.Dur
 // settled before its end.
 func (r *run) noteEnd(it *window.Item, outcome Outcome, failure error, took time.Duration) {
 	it.Outcome = window.Outcome(outcome)
-	if len(r.observers.end) > 0 {
+	if len(r.engine.config.observers.end) > 0 {
 		event := DeliveryEnded{DeliveryBegun: r.delivery(it), Outcome: outcome, Duration: took, Err: failure}
-		tellHere(r.engine, r.observers.end, event, EndObserver.OnEnd)
+		tellHere(r.engine, r.engine.config.observers.end, event, EndObserver.OnEnd)
 	}
 	switch outcome {
 	case OutcomeAbsorbed, OutcomeDeadLettered, OutcomeDiscarded, OutcomeHeld, OutcomeParked:
 		attempt := it.Deliveries
-		r.meter.update(func(m *meter) {
+		r.engine.meter.update(func(m *meter) {
 			m.lastError = lastError{at: time.Now(), what: it.ID, outcome: outcome, attempt: attempt}
 		})
 	}
@@ -140,28 +139,28 @@ func (r *run) conclude(ctx context.Context, d *delivery, failure error, begun ti
 	it, entry, took := d.it, &d.entry, r.sinceBegun(begun)
 	switch {
 	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
-		r.log().Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", it.ID, "attempt", entry.Deliveries)
+		r.engine.log.Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", it.ID, "attempt", entry.Deliveries)
 		r.end(it, OutcomeClaimed, failure, took)
 		return
 	case failure == nil:
 		r.end(it, OutcomeHandled, nil, took)
 		return
 	}
-	outcome, dead := r.judge(ctx, entry, failure)
+	outcome, dead := r.engine.judge(ctx, entry, failure)
 	switch {
 	case dead != nil:
-		r.letters.post(r.newDeadLetter(d, dead, failure, took))
+		r.postLetter(d, dead, failure, took)
 		return
 	case outcome != OutcomeHeld:
-	case r.isExhausted(entry) && r.discard:
-		r.log().Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.ID, "attempt", entry.Deliveries)
+	case r.engine.config.isExhausted(entry) && r.engine.config.discard:
+		r.engine.log.Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.ID, "attempt", entry.Deliveries)
 		outcome = OutcomeDiscarded
-	case r.isExhausted(entry):
-		r.log().Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.ID, "attempt", entry.Deliveries)
+	case r.engine.config.isExhausted(entry):
+		r.engine.log.Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.ID, "attempt", entry.Deliveries)
 		outcome = OutcomeParked
 	default:
 		r.tellHeld(d, failure)
-		it.Due = time.Now().Add(r.backoff.Delay(entry.Deliveries))
+		it.Due = time.Now().Add(r.engine.config.backoff.Delay(entry.Deliveries))
 	}
 	r.end(it, outcome, failure, took)
 }

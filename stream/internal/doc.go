@@ -1,39 +1,41 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, resp, batch, window, conn, script, loss, feed and publish.
-// They import only rooms that come earlier in that list, and nothing of package stream, which
-// has the rest of the engine.
+// page of its own: task, contain, resp, batch, window, conn, script, loss, feed, commit, mode,
+// logmode, groupmode and publish. They import only rooms that come earlier in that list, and
+// nothing of package stream, which has the run loop and decides what becomes of an entry.
 //
 // # One consumer
 //
 // A consumer is a reader, a window and workers. The mode (log or group) decides where
-// entries come from and how their end is recorded; the rest is shared.
+// entries come from and how their end is recorded; the rest is shared. The run has a
+// mode.Mode: a source, a deliverer, a settler and tasks. The mode knows of the run what
+// mode.Host has.
 //
 //	Run -> reader --batches--> window --entries--> workers: chain(decode -> handler)
 //	          |                  |  ^                  |
 //	     feed: own connection    |  +---- outcome -----+
 //	     or the Runner's hub     |
-//	                             +--ended entries--> settler: offset (log), ack (group)
-//	                             +--dead letters---> letters: XADD, then ended
+//	                             +--ended entries--> settler --commit.Batch--> offset, ack
+//	                             +--dead letters---> letters --commit.Batch--> XADD, and ended
 //
 // The way of one entry in group mode:
 //
-//  1. [reader] groupSource.fetch waits for room in the window (run.awaitRoom) and calls
-//     feed.fetch. The feed sends XREADGROUP on a connection of its own, or joins the read
+//  1. [reader] source.Fetch (groupmode) waits for room in the window (run.AwaitRoom) and calls
+//     Feed.Fetch. The feed sends XREADGROUP on a connection of its own, or joins the read
 //     of the Runner's hub.
 //  2. [reader] conn takes the reply from the connection, resp.Parser makes entries of it
-//     (resp.Batch), run.take puts them into the window, each as an item, and wakes workers.
-//  3. [worker] Window.Next hands out an entry that may be begun. groupSource.begin fetches
+//     (resp.Batch), run.Take puts them into the window, each as an item, and wakes workers.
+//  3. [worker] Window.Next hands out an entry that may be begun. deliverer.Begin fetches
 //     the fields, and counts the delivery, of an entry that is delivered again.
 //  4. [worker] the chain runs on the worker's own Entry, which is filled from the item:
 //     middleware, then decode, then the handler. run.conclude and engine.judge turn its
 //     error into an Outcome.
 //  5. [worker] Window.End puts the entry where the outcome says, see "States".
-//  6. [settler] run.settleNow takes the ended entries from the window, groupSource.settle
-//     acks them, and Window.Settled forgets them.
+//  6. [settler] run.Settle takes the ended entries from the window, settler.Settle acks
+//     them, and Window.Settled forgets them.
 //
-// Log mode is the same with XREAD in step 1, no begin in step 3, and in step 6 one Save of
-// the low mark: the last entry before which all have ended.
+// Log mode is the same with XREAD in step 1, nothing to fetch in step 3, and in step 6 one Save
+// of the low mark: the last entry before which all have ended.
 //
 // # One producer
 //
@@ -53,11 +55,11 @@
 //   - workers (run.startWorker): from none to WithConcurrency, started when entries may be
 //     begun, ended after a second without any. A batch handler has workers for the entries
 //     that wait in its batches, and one goroutine for each batch at work (batch.Assembler).
-//   - settler, renewer and claimer are tasks (task.Task): each has a goroutine only while it
-//     is at work. The settler settles. In group mode the renewer renews the leases of pending
-//     entries, and the claimer looks for losses, claims, and removes names of dead consumers.
-//   - letters.write: up to eight for each server of dead letters, one while that fails; the
-//     sweeper, a task, ends the letters of entries that another consumer has claimed.
+//   - tasks (task.Task), each with a goroutine only while it is at work: the settler and, in
+//     group mode, the renewer, which renews the leases of pending entries, and the claimer,
+//     which looks for losses, claims, and removes names of dead consumers.
+//   - Letters (commit) has up to eight writers for each server of dead letters, one while that
+//     fails; its sweeper, a task, ends the letters of entries that were claimed away.
 //   - timers (time.AfterFunc): of the window, for an entry that is due, for a settling, for
 //     workers that have nothing to do, and for the report that it is full; one for letters that have failed, one a second while a read waits (conn).
 //   - contain.Isolated runs code of the user that may end its goroutine or panic on a
@@ -76,11 +78,11 @@
 //
 //	feed.Shared.mu -> hub.mu -> the lock of a task
 //	meter.mu -> Window.mu -> the lock of a task
-//	letterbox.telling -> letters.mu -> Window.mu
+//	letterbox.telling -> Letters.mu -> Window.mu
 //	letterbox.telling -> meter.mu
 //	meter.mu -> the lock of a watchdog -> that of the queue in which its try waits
 //
-// All other mutexes are held alone: Runner.mu, names, and those of the rooms.
+// All other mutexes are held alone: Runner.mu, and those of the rooms.
 //
 // No mutex is held while a server is asked, and none but letterbox.telling while code of
 // the user runs (log handlers, observers). A lock that is held meanwhile is a task.Lock,
@@ -88,12 +90,12 @@
 //
 //   - run.settling: one settling at a time. A worker of group mode also takes it before it
 //     delivers an entry again, and acks what has ended: a crash must not charge that.
-//   - run.storing: one call of a store of the user's, taken under settling.
-//   - run.carrying: one oversized dead letter in memory at a time.
-//   - groupSource.alone: the reader takes up, or the claimer claims, pending entries. An entry
-//     that the server has given to one of them is not in the window yet, and the other
-//     would take it for one that nobody knows of.
-//   - groupSource.renewal: one renewal of pending entries at a time.
+//   - stored.storing (logmode): one call of a store of the user's, taken under settling.
+//   - LetterWriter.carrying: one oversized dead letter in memory at a time.
+//   - ownPending.alone (groupmode): the reader takes up, or the claimer claims, pending entries.
+//     An entry that the server has given to one of them is not in the window yet, and would be
+//     unknown to the other.
+//   - leases.renewing (groupmode): one renewal of pending entries at a time.
 //   - loss.GroupFinder.checking: one look at the group. A guarded read holds it to its reply.
 //   - the places of a server (a channel, in conn): commands at work on it. A place is taken
 //     last, and given back with the reply.
@@ -130,10 +132,10 @@
 //
 //	any of them -> stopping -> ended
 //
-// starting finds the place to begin (source.start). In trouble, run.persist tries a read, a
-// settling or a claim again until it works; an outage tells of it. stopping begins when
-// the context of Run ends: reads end, nothing more is begun, workers end what they have,
-// letters and settler end, source.stop settles and hands back. None of these is stored:
+// starting finds the place to begin (Source.Start). In trouble, run.persist tries a read or a
+// settling again until it works, and a task at its next request; an outage tells of it.
+// stopping begins when the context of Run ends: reads end, nothing more is begun, workers end
+// what they have, letters and tasks end, Source.Stop settles and hands back. None of these is stored:
 // engine.health derives them from the meter, the watchdogs and the window.
 //
 // # Invariants
@@ -154,21 +156,23 @@
 //
 // # Where to find it
 //
-//	the run loop, judging       engine, worker, outcome, usercode
-//	the window                  internal/window; settle, intake, cause
+//	the run loop                run, worker, settle
+//	what becomes of an entry    outcome, cause; deadletter
+//	the window                  internal/window
 //	batches                     internal/batch; batch
-//	log mode                    log, resume, stored, start
-//	group mode                  group, entry, own, gone, lease, renew, reap, name, namesake
+//	the seam to the modes       internal/mode
+//	log mode                    internal/logmode; start
+//	group mode                  internal/groupmode
+//	recording an end            internal/commit
 //	losses, the lag             internal/loss; loss, lag
-//	dead letters                letters, deadletter
 //	feeds, shared reads         internal/feed
 //	connections                 internal/conn
 //	replies, entries, IDs       internal/resp
-//	panics of the user's code   internal/contain; verdict
+//	panics of the user's code   internal/contain; usercode
 //	tasks, locks, watchdogs     internal/task
 //	scripts                     internal/script
 //	publishing                  producer, publishing, retention; internal/publish
-//	trimming                    trim, trimmer, mirror, position
+//	trimming                    trim, trimmer, mirror
 //	options                     option_consumer, option_group, option_producer, option_trimmer
-//	what it tells               meter, incident, stats, health, observer
+//	what it tells               meter, outage, telling, stats, health, observer
 package internal

@@ -6,7 +6,7 @@ var engineMutants = []mutant{
 	{
 		name: "dead consumers are removed with what is pending on them",
 		edits: []edit{
-			{"stream/reap.go", "one.Pending == 0 && one.Idle", "one.Idle"},
+			{"stream/internal/groupmode/reap.go", "one.Pending == 0 && one.Idle", "one.Idle"},
 			{"stream/internal/script/reap.lua", "'-', '+', 1, ARGV[i]) == 0 then", "'-', '+', 1, ARGV[i]) >= 0 then"},
 		},
 		tests: []tests{{inStream, "TestWhatIsPendingOnADeadConsumerIsNotRemoved"}},
@@ -14,18 +14,18 @@ var engineMutants = []mutant{
 	{
 		name: "a dead letter by a script without an answer counts as written",
 		edits: []edit{{
-			"stream/deadletter.go",
-			"\tdefault:\n\t\treturn \"\", fmt.Errorf(\"moving the entry to %s: %w\", letter.target, err)",
-			"\tcase !v.answered():\n\t\treturn \"moved\", nil\n\tdefault:\n\t\treturn \"\", fmt.Errorf(\"moving the entry to %s: %w\", letter.target, err)",
+			"stream/internal/commit/letter.go",
+			"\tdefault:\n\t\treturn \"\", fmt.Errorf(\"moving the entry to %s: %w\", letter.Target, err)",
+			"\tcase !v.Answered():\n\t\treturn \"moved\", nil\n\tdefault:\n\t\treturn \"\", fmt.Errorf(\"moving the entry to %s: %w\", letter.Target, err)",
 		}},
 		tests: []tests{{inStream, "TestDeadLetterWithoutAnAnswer"}},
 	},
 	{
 		name: "a dead letter without an answer counts as written",
 		edits: []edit{{
-			"stream/deadletter.go",
+			"stream/internal/commit/letter.go",
 			"pairs...)...).Err(); err != nil {",
-			"pairs...)...).Err(); err != nil && classify(err).answered() {",
+			"pairs...)...).Err(); err != nil && conn.Classify(err).Answered() {",
 		}},
 		tests: []tests{{inStream, "TestDeadLetterWithoutAnAnswer"}},
 	},
@@ -50,18 +50,18 @@ var engineMutants = []mutant{
 	{
 		name: "dead letters elsewhere are trimmed",
 		edits: []edit{{
-			"stream/deadletter.go",
-			"append([]any{\"xadd\", letter.target, \"*\"}, pairs...)",
-			"append([]any{\"xadd\", letter.target, \"maxlen\", \"~\", 100000, \"*\"}, pairs...)",
+			"stream/internal/commit/letter.go",
+			"append([]any{\"xadd\", letter.Target, \"*\"}, pairs...)",
+			"append([]any{\"xadd\", letter.Target, \"maxlen\", \"~\", 100000, \"*\"}, pairs...)",
 		}},
 		tests: []tests{{inStream, "TestDeadLettersAreNotTrimmed"}},
 	},
 	{
 		name: "a stop hands back a hundred entries",
 		edits: []edit{{
-			"stream/own.go",
-			"returnPage) {\n\t\tif err := s.handBackPage(ctx, page); err != nil {\n\t\t\treturn err\n\t\t}\n",
-			"returnPage) {\n\t\treturn s.handBackPage(ctx, page)\n",
+			"stream/internal/groupmode/own.go",
+			"script.HandBackMost) {\n\t\tif err := o.handBackPage(ctx, page); err != nil {\n\t\t\treturn err\n\t\t}\n",
+			"script.HandBackMost) {\n\t\treturn o.handBackPage(ctx, page)\n",
 		}},
 		tests: []tests{{inStream, "TestGroupStopHandsBackMoreThanAHundred"}},
 	},
@@ -86,7 +86,7 @@ var engineMutants = []mutant{
 	{
 		name: "default names have no nonce",
 		edits: []edit{{
-			"stream/name.go",
+			"stream/internal/groupmode/name.go",
 			"return strings.ToLower(rand.Text()[:nonceSize])",
 			"_ = rand.Text\n\treturn strings.Repeat(\"a\", nonceSize)",
 		}},
@@ -104,7 +104,7 @@ var engineMutants = []mutant{
 	{
 		name: "a probe is left for ever",
 		edits: []edit{{
-			"stream/namesake.go",
+			"stream/internal/groupmode/namesake.go",
 			"\tcase left == probePresent && n.stayed+1 >= probeStays:\n\t\tleave = \"again\"\n",
 			"",
 		}},
@@ -113,17 +113,17 @@ var engineMutants = []mutant{
 	{
 		name: "a stop leaves its probe",
 		edits: []edit{{
-			"stream/namesake.go",
-			"s.namesake.left == probeAbsent {",
-			"s.namesake.left != \"\" {",
+			"stream/internal/groupmode/namesake.go",
+			"n.left == probeAbsent {",
+			"n.left != \"\" {",
 		}},
 		tests: []tests{{inStream, "TestNoNamesakeWhereThereIsNone"}},
 	},
 	{
 		name: "a frozen consumer trusts the probe that it has left",
 		edits: []edit{{
-			"stream/namesake.go",
-			"\tif since > s.claimIdle || now.Sub(n.probed) > probeAgain*s.claimIdle {\n",
+			"stream/internal/groupmode/namesake.go",
+			"\tif since > c.claimIdle || now.Sub(n.probed) > probeAgain*c.claimIdle {\n",
 			"\tif n.looked.IsZero() {\n",
 		}},
 		tests: []tests{{inStream, "TestNamesakeOfAFrozenConsumer"}},
@@ -131,7 +131,7 @@ var engineMutants = []mutant{
 	{
 		name: "a probe of which nothing is known is taken for a sign",
 		edits: []edit{{
-			"stream/namesake.go",
+			"stream/internal/groupmode/namesake.go",
 			"\tif left == \"\" || left == found {",
 			"\tif left == found {",
 		}},
@@ -141,7 +141,7 @@ var engineMutants = []mutant{
 		name: "ready beside a namesake",
 		edits: []edit{{
 			"stream/health.go",
-			"h.Ready = h.Ready && !e.group\n",
+			"h.Ready = h.Ready && !e.inGroup()\n",
 			"",
 		}},
 		tests: []tests{{inStream, "TestNamesakesNoticeEachOther"}},
@@ -150,7 +150,7 @@ var engineMutants = []mutant{
 		name: "not ready in a rolling deployment",
 		edits: []edit{{
 			"stream/health.go",
-			"h.Ready = h.Ready && !e.group\n",
+			"h.Ready = h.Ready && !e.inGroup()\n",
 			"h.Ready = false\n",
 		}},
 		tests: []tests{{inStream, "TestTwoConsumersOfOneLabel"}},
@@ -158,7 +158,7 @@ var engineMutants = []mutant{
 	{
 		name: "a rival is logged at each save",
 		edits: []edit{{
-			"stream/rival.go",
+			"stream/telling.go",
 			">= task.LogInterval; logs",
 			">= 0; logs",
 		}},
@@ -167,8 +167,8 @@ var engineMutants = []mutant{
 	{
 		name: "own saves without an answer are another writer's",
 		edits: []edit{{
-			"stream/stored.go",
-			"\t\ts.stored.tried = append(s.stored.tried, id)\n",
+			"stream/internal/logmode/stored.go",
+			"\t\ts.tried = append(s.tried, id)\n",
 			"",
 		}},
 		tests: []tests{{inStream, "TestNoOtherWriterWhereThereIsNone"}},
@@ -176,7 +176,7 @@ var engineMutants = []mutant{
 	{
 		name: "the last save of the run before is another writer's",
 		edits: []edit{{
-			"stream/stored.go",
+			"stream/internal/logmode/source.go",
 			"\tcase !known.saved:\n",
 			"\tcase known.id == \"\":\n",
 		}},
@@ -185,7 +185,7 @@ var engineMutants = []mutant{
 	{
 		name: "an offset that went back is another writer's",
 		edits: []edit{{
-			"stream/stored.go",
+			"stream/internal/logmode/source.go",
 			"case resp.CompareIDs(before, known.id) < 0:",
 			"case before == \"\":",
 		}},
@@ -194,7 +194,7 @@ var engineMutants = []mutant{
 	{
 		name: "a consumer forgets the offset that it has found",
 		edits: []edit{{
-			"stream/stored.go",
+			"stream/internal/logmode/source.go",
 			"\ts.stored.is(id)\n\ts.stored.saved",
 			"\ts.stored.saved",
 		}},
@@ -393,8 +393,8 @@ var engineMutants = []mutant{
 		name: "a read that never comes back is well",
 		edits: []edit{{
 			"stream/meter.go",
-			"d > e.block+conn.Patience {",
-			"d > e.block+time.Hour {",
+			"d > e.config.block+conn.Patience {",
+			"d > e.config.block+time.Hour {",
 		}},
 		tests: []tests{{inStream, "TestSilence"}},
 	},
@@ -434,7 +434,7 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "names of the dead whose removal failed wait for the next list",
-		edits: []edit{{"stream/reap.go", "\tr.dead = nil\n\treturn nil\n", "\treturn nil\n"}, {"stream/reap.go", "\tif err != nil {\n\t\treturn fmt.Errorf(\"removing", "\tr.dead = nil\n\tif err != nil {\n\t\treturn fmt.Errorf(\"removing"}},
+		edits: []edit{{"stream/internal/groupmode/reap.go", "\tr.dead = nil\n\treturn nil\n", "\treturn nil\n"}, {"stream/internal/groupmode/reap.go", "\tif err != nil {\n\t\treturn fmt.Errorf(\"removing", "\tr.dead = nil\n\tif err != nil {\n\t\treturn fmt.Errorf(\"removing"}},
 		tests: []tests{{inStream, "TestNamesOfTheDeadAfterAFailure"}},
 	},
 	{
@@ -445,7 +445,7 @@ var engineMutants = []mutant{
 	{
 		name: "a stop has no time to wait for the stops of others",
 		edits: []edit{{
-			"stream/engine.go",
+			"stream/run.go",
 			"task.Patience(context.WithoutCancel(ctx), stopTimeout, ended)",
 			"context.WithDeadline(context.WithoutCancel(ctx), ended.Add(stopTimeout))",
 		}},

@@ -61,7 +61,7 @@ var mutants = []mutant{
 	{
 		name: "what a lost reply had brought is not taken up",
 		edits: []edit{{
-			"stream/group.go",
+			"stream/internal/groupmode/source.go",
 			"\t\ts.losses.ReadFailed()\n\t\ts.unsure = true\n\t\treturn s.mend(ctx, err)\n",
 			"\t\ts.losses.ReadFailed()\n\t\treturn s.mend(ctx, err)\n",
 		}},
@@ -78,9 +78,9 @@ var mutants = []mutant{
 	{
 		name: "what was just claimed is taken for something that nobody knows of",
 		edits: []edit{{
-			"stream/own.go",
-			"s.byItself(func(ctx context.Context) error {\n\t\t\ts.reads.Begin()\n\t\t\treturn s.takeUpPage(ctx)\n\t\t})(ctx)",
-			"s.takeUpPage(ctx)",
+			"stream/internal/groupmode/source.go",
+			"s.own.byItself(ctx, func() error {\n\t\t\treads.Begin()\n\t\t\treturn s.own.takeUpPage(ctx, s.last)\n\t\t})",
+			"s.own.takeUpPage(ctx, s.last)",
 		}},
 		tests: []tests{{inStream, "TestTakenOverWhileLookingForOwn"}},
 	},
@@ -125,9 +125,9 @@ var mutants = []mutant{
 		edits: []edit{
 			{"offset/redis.go", "if above(ms, newms) or ms == newms and not above(newseq, seq) then return stored end", ""},
 			{
-				"stream/log.go",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn nil\n",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.label, err)\n\t}\n\treturn s.store.Save(ctx, s.label, ended[0].ID)\n",
+				"stream/internal/logmode/source.go",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.stored.label, err)\n\t}\n\treturn nil\n",
+				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.stored.label, err)\n\t}\n\treturn s.stored.store.Save(ctx, s.stored.label, b.Ended[0].ID)\n",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},
@@ -135,9 +135,9 @@ var mutants = []mutant{
 	{
 		name: "dead letters are written after the ack",
 		edits: []edit{{
-			"stream/entry.go",
-			"return s.moveOnServer(ctx, script.MoveAndAck, letter, s.group, s.name, it.ID)",
-			"_ = s.client.XAck(ctx, s.stream, s.group, it.ID).Err()\n\t\t\treturn s.moveOnServer(ctx, script.Move, letter, it.ID)",
+			"stream/internal/groupmode/settler.go",
+			"return s.letters.MoveBy(ctx, script.MoveAndAck, letter, s.group, s.name, it.ID)",
+			"_ = s.client.XAck(ctx, s.stream, s.group, it.ID).Err()\n\t\t\treturn s.letters.MoveBy(ctx, script.Move, letter, it.ID)",
 		}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
@@ -238,8 +238,8 @@ var mutants = []mutant{
 	{
 		name: "does not renew what it holds",
 		edits: []edit{{
-			"stream/renew.go",
-			"since := time.Now().Add(-s.claimIdle / 3)",
+			"stream/internal/groupmode/leases.go",
+			"since := time.Now().Add(-l.claimIdle / 3)",
 			"since := time.Now().Add(-time.Hour)",
 		}},
 		tests: []tests{{inStream, "TestGroupLongHandlerKeepsItsEntry"}},
@@ -299,20 +299,20 @@ var mutants = []mutant{
 	{
 		name: "gives an attempt back that an earlier consumer has used",
 		edits: []edit{{
-			"stream/own.go",
-			"page[i] = window.Returned{ID: entry.ID, Refund: s.isBehindRead(entry.ID, entry.RetryCount)}",
+			"stream/internal/groupmode/own.go",
+			"page[i] = window.Returned{ID: entry.ID, Refund: isBehind(last, entry.ID, entry.RetryCount)}",
 			"page[i] = window.Returned{ID: entry.ID, Refund: true}",
 		}},
 		tests: []tests{{inStream, "TestStopHandsBackWhatIsNotInTheWindow"}},
 	},
 	{
 		name:  "a stop hands back only what is in the window",
-		edits: []edit{{"stream/own.go", "\tuntil := time.Now().Add(returnTime)\n", "\tuntil := time.Now().Add(-returnTime)\n"}},
+		edits: []edit{{"stream/internal/groupmode/own.go", "\tuntil := time.Now().Add(returnTime)\n", "\tuntil := time.Now().Add(-returnTime)\n"}},
 		tests: []tests{{inStream, "TestStopHandsBackWhatIsNotInTheWindow"}},
 	},
 	{
 		name:  "a stop hands back a million entries, however long that takes",
-		edits: []edit{{"stream/own.go", "const returnTime = stopTimeout / 4", "const returnTime = stopTimeout * 4"}},
+		edits: []edit{{"stream/internal/groupmode/own.go", "const returnTime = 250 * time.Millisecond", "const returnTime = 4 * time.Second"}},
 		tests: []tests{{inStream, "TestStopLeavesWhatItCannotHandBackInTime"}},
 	},
 	{
@@ -322,12 +322,12 @@ var mutants = []mutant{
 	},
 	{
 		name:  "reads before all that is pending on its name is taken up",
-		edits: []edit{{"stream/own.go", "s.own.open.Load() && !s.unanswered.Load(); first = false {", "first && !s.unanswered.Load(); first = false {"}},
+		edits: []edit{{"stream/internal/groupmode/source.go", "s.own.open.Load() && !s.own.unanswered.Load(); first = false {", "first && !s.own.unanswered.Load(); first = false {"}},
 		tests: []tests{{inStream, "TestOwnPendingEntriesComeFirst"}},
 	},
 	{
 		name:  "claims what is its own and waits for its turn",
-		edits: []edit{{"stream/lease.go", "\tif s.own.open.Load() {\n", "\tif false {\n"}},
+		edits: []edit{{"stream/internal/groupmode/claimer.go", "\tif c.own.open.Load() {\n", "\tif false {\n"}},
 		tests: []tests{{inStream, "TestOwnPendingEntriesAreNotClaimed"}},
 	},
 	{
@@ -342,18 +342,18 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a list that is too long for a connection is asked for again as it is",
-		edits: []edit{{"stream/own.go", "o.listed = max(1, o.listed/2)", "o.listed = max(1, o.listed)"}},
+		edits: []edit{{"stream/internal/groupmode/own.go", "o.listed = max(1, o.listed/2)", "o.listed = max(1, o.listed)"}},
 		tests: []tests{{inStream, "TestListsThatAreCutGetShorter"}},
 	},
 	{
 		name:  "removes the names of dead consumers in one script",
-		edits: []edit{{"stream/reap.go", "const reapBatch = 100", "const reapBatch = 7000"}},
+		edits: []edit{{"stream/internal/script/bounds.go", "ReapMost = 100", "ReapMost = 7000"}},
 		tests: []tests{{inStream, "TestManyNamesOfTheDead"}},
 	},
 	{
 		name:  "looks at each entry of a hard limit in every group",
 		edits: []edit{{"stream/internal/script/trim.lua", "math.floor(walk / (4 + #positions))", "math.floor(walk / 4)"}},
-		tests: []tests{{inStream, "TestScriptsAreShort"}},
+		tests: []tests{{inScript, "TestScriptsAreShort"}},
 	},
 	{
 		name:  "acks what another consumer has claimed",
@@ -363,7 +363,7 @@ var mutants = []mutant{
 	{
 		name: "passes a malformed entry without a word",
 		edits: []edit{{
-			"stream/engine.go",
+			"stream/outcome.go",
 			"\t\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", contain.Harmless(wrong.Err))\n",
 			"",
 		}},
@@ -380,7 +380,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "batches overtake one that failed",
-		edits: []edit{{"stream/engine.go", "Limit: r.batches, Ordered: l.Serial,", "Limit: r.batches,"}},
+		edits: []edit{{"stream/run.go", "Limit: c.batches, Ordered: l.Serial,", "Limit: c.batches,"}},
 		tests: []tests{{inStream, "TestBatchesInATransactionLoseNoRow|TestBatchesAgainstAModel"}},
 	},
 	{
@@ -425,32 +425,32 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a dead letter that could not be written is dropped",
-		edits: []edit{{"stream/letters.go", "\tbox.failed = append(box.failed, letter)\n", "\tbox.failed = append(box.failed[:0], letter)\n"}},
+		edits: []edit{{"stream/internal/commit/letters.go", "\tbox.failed = append(box.failed, letter)\n", "\tbox.failed = append(box.failed[:0], letter)\n"}},
 		tests: []tests{{inStream, "TestDeadLettersThatCannotBeWritten"}},
 	},
 	{
 		name:  "trouble with dead letters is over with the first that is written",
-		edits: []edit{{"stream/letters.go", "return ended && box.late == 0", "return ended"}},
+		edits: []edit{{"stream/internal/commit/letters.go", "return ended && box.late == 0", "return ended"}},
 		tests: []tests{{inStream, "TestDeadLettersOfSeveralKinds"}},
 	},
 	{
 		name:  "the next entry is handled before trouble with a dead letter is told",
-		edits: []edit{{"stream/letters.go", "return box, box.late == 0 && !box.slow", "return box, false"}},
+		edits: []edit{{"stream/internal/commit/letters.go", "return box, box.late == 0 && !box.slow", "return box, false"}},
 		tests: []tests{{inStream, "TestDeadLetterIsToldBeforeTheNextEntry"}},
 	},
 	{
 		name:  "each dead letter waits for a server that stands still",
-		edits: []edit{{"stream/letters.go", "\t\tbox.slow = true\n", "\t\t_ = box\n"}},
+		edits: []edit{{"stream/internal/commit/letters.go", "\t\tbox.slow = true\n", "\t\t_ = box\n"}},
 		tests: []tests{{inStream, "TestDeadLetterServerThatIsSlow"}},
 	},
 	{
 		name:  "dead letters that work wait for those that do not",
-		edits: []edit{{"stream/letters.go", "\tcase len(box.fresh) > 0:\n\tcase len(box.failed) > 0 && (box.due || l.stopped):", "\tcase len(box.failed) == 0 && len(box.fresh) > 0:\n\tcase len(box.failed) > 0 && (box.due || l.stopped):"}},
+		edits: []edit{{"stream/internal/commit/letters.go", "\tcase len(box.fresh) > 0:\n\tcase len(box.failed) > 0 && (box.due || l.stopped):", "\tcase len(box.failed) == 0 && len(box.fresh) > 0:\n\tcase len(box.failed) > 0 && (box.due || l.stopped):"}},
 		tests: []tests{{inStream, "TestDeadLettersOfSeveralKinds"}},
 	},
 	{
 		name:  "a stop waits for dead letters that cannot be written",
-		edits: []edit{{"stream/letters.go", "\tl.stopped = true\n", ""}},
+		edits: []edit{{"stream/internal/commit/letters.go", "\tl.stopped = true\n", ""}},
 		tests: []tests{{inStream, "TestStopWhileDeadLettersCannotBeWritten"}},
 	},
 	{

@@ -162,7 +162,7 @@ var Unread = redis.NewScript(source("prelude_named", "prelude_above", "unread"))
 // Trim looks how far each reader is, and trims, in one step: between two
 // commands an entry could be claimed, or a group be made at the beginning.
 //
-// KEYS[1] is the stream; ARGV are trimStep, trimWalk, the hard limits of length
+// KEYS[1] is the stream; ARGV are TrimStep, TrimWalk, the hard limits of length
 // and of age in milliseconds, 0 for none, and labels with their offsets, empty for
 // none. It returns how many it has trimmed, how many of them beyond the floor, how
 // many remain, whether to go on (1) or not (0), the floor or nothing, and the

@@ -33,3 +33,11 @@ func (i *Incident) Note(now time.Time, advice string) bool {
 func (i *Incident) IsDue(now time.Time) bool {
 	return i.Logged.IsZero() || now.Sub(i.Logged) >= LogInterval
 }
+
+// Outage is told of one thing that fails and is tried again: of each failure, of the time when
+// it works, and when it is not tried any more. It is used by one goroutine at a time.
+type Outage interface {
+	GoesOn(err error)
+	Ends()
+	Abandon()
+}

@@ -1,24 +1,37 @@
 package task
 
 import (
+	"context"
 	"sync"
 	"time"
 )
 
-// Task runs a function each time it is requested, one run at a time. Requests that arrive
-// during a run make one more run. Its goroutine exists only while the function runs: the
+// Task runs a function each time it is requested, one run at a time, between Begin and
+// Stop. Requests that arrive during a run make one more run. Its goroutine exists only while the function runs: the
 // stacks of a thousand goroutines that wait would be held by an idle process.
 //
 // mu guards the fields below it. It may be taken while any other lock is held.
 type Task struct {
-	Do func() // set before the first Request
+	Do func(ctx context.Context) // set before Begin
 
 	mu        sync.Mutex
-	requested bool // since the last run began
+	do        func() // Do with the context of Begin; nil before
+	requested bool   // since the last run began
 	running   bool
 	over      bool        // no run begins any more
 	timer     *time.Timer // nil is none
 	goroutine sync.WaitGroup
+}
+
+// Begin has the function run with the context whenever it is requested, from now on. A
+// request that came before is carried out now.
+func (t *Task) Begin(ctx context.Context) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.do = func() { t.Do(ctx) }
+	if t.requested {
+		t.requestLocked()
+	}
 }
 
 // Request has the function run. It does not wait.
@@ -30,7 +43,7 @@ func (t *Task) Request() {
 
 func (t *Task) requestLocked() {
 	t.requested = true
-	if !t.running && !t.over {
+	if !t.running && !t.over && t.do != nil {
 		t.running = true
 		t.goroutine.Go(t.run)
 	}
@@ -52,7 +65,7 @@ func (t *Task) Every(interval time.Duration) {
 
 func (t *Task) run() {
 	for t.next() {
-		t.Do()
+		t.do()
 	}
 }
 

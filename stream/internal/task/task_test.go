@@ -1,6 +1,7 @@
 package task_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,7 +16,11 @@ func TestTask(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var busy bool
 		done := 0
-		e := task.Task{Do: func() {
+		type key struct{}
+		e := task.Task{Do: func(ctx context.Context) {
+			if ctx.Value(key{}) == nil {
+				t.Error("it has another context than that of Begin")
+			}
 			if busy {
 				t.Error("two do it at once")
 			}
@@ -27,6 +32,11 @@ func TestTask(t *testing.T) {
 		for range 5 {
 			e.Request()
 		}
+		synctest.Wait()
+		if busy {
+			t.Error("it is done before Begin")
+		}
+		e.Begin(context.WithValue(t.Context(), key{}, true))
 		synctest.Wait() // it has begun: nobody who asks now is among those five
 		for range 5 {
 			e.Request()
@@ -55,7 +65,8 @@ func TestTaskAtAnInterval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Duration
 		begun := time.Now()
-		e := task.Task{Do: func() { at = append(at, time.Since(begun)) }}
+		e := task.Task{Do: func(context.Context) { at = append(at, time.Since(begun)) }}
+		e.Begin(t.Context())
 		e.Every(time.Second)
 		time.Sleep(3*time.Second + time.Millisecond)
 		e.Stop()

@@ -1,4 +1,4 @@
-package stream
+package groupmode
 
 import (
 	"crypto/rand"

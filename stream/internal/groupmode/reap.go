@@ -1,4 +1,4 @@
-package stream
+package groupmode
 
 import (
 	"context"
@@ -19,9 +19,6 @@ const reapFactor = 20
 // nothing else, and of that time no more than a ten-thousandth is asked for.
 const reapPace = 10 * time.Millisecond
 
-// reapBatch is how many names one script removes.
-const reapBatch = 100
-
 // reaper knows when to look for consumers that died.
 type reaper struct {
 	idle time.Duration // of a consumer that is taken for dead
@@ -41,26 +38,25 @@ func (r *reaper) listed(names int, now time.Time) {
 // reap removes the names of consumers that died. The list of all consumers is no part of
 // a script, and no more than a hundred names are removed in one, so that other clients of
 // the server wait for neither.
-func (s *groupSource) reap(ctx context.Context) (err error) {
-	r := &s.reaper
+func (r *reaper) reap(ctx context.Context, c *consumer) (err error) {
 	if len(r.dead) == 0 {
-		r.dead, err = s.findDead(ctx)
+		r.dead, err = r.findDead(ctx, c)
 	}
 	removed := 0
 	for len(r.dead) > 0 && err == nil {
-		names := r.dead[:min(reapBatch, len(r.dead))]
-		args := []any{s.group}
+		names := r.dead[:min(script.ReapMost, len(r.dead))]
+		args := []any{c.group}
 		for _, name := range names {
 			args = append(args, name)
 		}
 		var n int
-		if n, err = script.Reap.Run(ctx, s.client, []string{s.stream}, args...).Int(); err == nil {
+		if n, err = script.Reap.Run(ctx, c.client, []string{c.stream}, args...).Int(); err == nil {
 			r.dead = r.dead[len(names):]
 			removed += n
 		}
 	}
 	if removed > 0 {
-		s.log().Info("removed the names of consumers that died", "consumers", removed)
+		c.log.Info("removed the names of consumers that died", "consumers", removed)
 	}
 	if err != nil {
 		return fmt.Errorf("removing the names of dead consumers: %w", err)
@@ -71,11 +67,11 @@ func (s *groupSource) reap(ctx context.Context) (err error) {
 
 // findDead lists the consumers of the group that have nothing pending and have been idle
 // for long, and whose names are of our making.
-func (s *groupSource) findDead(ctx context.Context) (names []string, err error) {
-	list, err := s.client.XInfoConsumers(ctx, s.stream, s.group).Result()
-	s.reaper.listed(len(list), time.Now())
+func (r *reaper) findDead(ctx context.Context, c *consumer) (names []string, err error) {
+	list, err := c.client.XInfoConsumers(ctx, c.stream, c.group).Result()
+	r.listed(len(list), time.Now())
 	for _, one := range list {
-		if one.Pending == 0 && one.Idle >= s.reaper.idle && one.Name != s.name && strings.HasPrefix(one.Name, defaultNamePrefix) {
+		if one.Pending == 0 && one.Idle >= r.idle && one.Name != c.name && strings.HasPrefix(one.Name, defaultNamePrefix) {
 			names = append(names, one.Name)
 		}
 	}

@@ -1,4 +1,4 @@
-package stream
+package script_test
 
 import (
 	"context"
@@ -105,7 +105,7 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		return args
 	}
 	var nobodys, reclaimed []any
-	for i := range 200 {
+	for i := range script.RenewMost {
 		nobodys = append(nobodys, fmt.Sprintf("1-%d", i+1))
 		reclaimed = append(reclaimed, fmt.Sprintf("1-%d", i+1), 1)
 	}
@@ -115,17 +115,21 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		name string
 		do   func(run int) error
 	}{
-		{"renew, 200 of its own", func(int) error { return script.Renew.Run(ctx, client, key, with(me, pendingOn("me", 200))...).Err() }},
-		{"renew, 200 of another's", func(int) error { return script.Renew.Run(ctx, client, key, with(me, pendingOn("other", 200))...).Err() }},
-		{"renew, 200 of nobody's", func(int) error { return script.Renew.Run(ctx, client, key, with(me, nobodys)...).Err() }},
-		{"reclaim, 200", func(int) error { return script.Reclaim.Run(ctx, client, key, with(me, reclaimed)...).Err() }},
+		{"renew, as many of its own", func(int) error {
+			return script.Renew.Run(ctx, client, key, with(me, pendingOn("me", script.RenewMost))...).Err()
+		}},
+		{"renew, as many of another's", func(int) error {
+			return script.Renew.Run(ctx, client, key, with(me, pendingOn("other", script.RenewMost))...).Err()
+		}},
+		{"renew, as many of nobody's", func(int) error { return script.Renew.Run(ctx, client, key, with(me, nobodys)...).Err() }},
+		{"reclaim, as many", func(int) error { return script.Reclaim.Run(ctx, client, key, with(me, reclaimed)...).Err() }},
 		{"begin", func(int) error {
 			return script.Begin.Run(ctx, client, key, with(me, append(pendingOn("me", 1), 1, 0))...).Err()
 		}},
 		{"begin, with many fields", func(int) error { return script.Begin.Run(ctx, client, wide[:1], "g", "me", widest, 1, 0).Err() }},
 		{"fetch, with many fields", func(int) error { return script.Fetch.Run(ctx, client, wide[:1], widest, 0).Err() }},
 		{"hand back, a page", func(int) error {
-			return script.HandBack.Run(ctx, client, key, with([]any{"g", "me", script.HandedBackTo}, pendingOn("me", returnPage, 1))...).Err()
+			return script.HandBack.Run(ctx, client, key, with([]any{"g", "me", script.HandedBackTo}, pendingOn("me", script.HandBackMost, 1))...).Err()
 		}},
 		{"take what was handed back", func(int) error {
 			return script.TakeHandedBack.Run(ctx, client, key, "g", "me", script.HandedBackTo, 100).Err()
@@ -151,8 +155,8 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		{"leave", func(int) error { return script.Leave.Run(ctx, client, key, "g", "millrace:1").Err() }},
 		{"reap, a batch", func(run int) error {
 			args := []any{"g"}
-			for i := range reapBatch {
-				args = append(args, fmt.Sprintf("millrace:%d", 2+run*reapBatch+i))
+			for i := range script.ReapMost {
+				args = append(args, fmt.Sprintf("millrace:%d", 2+run*script.ReapMost+i))
 			}
 			return script.Reap.Run(ctx, client, key, args...).Err()
 		}},
@@ -160,13 +164,19 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		{"unread, with many fields", func(int) error { return script.Unread.Run(ctx, client, wide[:1], "g", "", "", -1, 0, "me").Err() }},
 		{"unread, with many consumers", func(int) error { return script.Unread.Run(ctx, client, waiting[:1], "g", "", "", -1, 0, "me").Err() }},
 		{"probe for a namesake", func(int) error {
-			return script.Probe.Run(ctx, client, key, "g", probePrefix+"me", "never").Err()
+			return script.Probe.Run(ctx, client, key, "g", "millrace:probe:me", "never").Err()
 		}},
-		{"trim", func(int) error { return script.Trim.Run(ctx, client, key, trimStep, trimWalk, 0, 0).Err() }},
-		{"trim, to a hard limit", func(int) error { return script.Trim.Run(ctx, client, key, trimStep, trimWalk, 1000, 0).Err() }},
-		{"trim, to a hard limit, of few groups", func(int) error { return script.Trim.Run(ctx, client, waiting[:1], trimStep, trimWalk, 1, 0).Err() }},
+		{"trim", func(int) error {
+			return script.Trim.Run(ctx, client, key, script.TrimStep, script.TrimWalk, 0, 0).Err()
+		}},
+		{"trim, to a hard limit", func(int) error {
+			return script.Trim.Run(ctx, client, key, script.TrimStep, script.TrimWalk, 1000, 0).Err()
+		}},
+		{"trim, to a hard limit, of few groups", func(int) error {
+			return script.Trim.Run(ctx, client, waiting[:1], script.TrimStep, script.TrimWalk, 1, 0).Err()
+		}},
 		{"trim, with labels", func(int) error {
-			args := []any{trimStep, trimWalk, 0, 0}
+			args := []any{script.TrimStep, script.TrimWalk, 0, 0}
 			for i := range groups {
 				args = append(args, fmt.Sprint("label", i), "1-0")
 			}

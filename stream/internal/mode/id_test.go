@@ -1,4 +1,4 @@
-package stream
+package mode_test
 
 import (
 	"math"
@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
 )
 
@@ -51,12 +52,12 @@ func FuzzIDs(f *testing.F) {
 	})
 }
 
-// sameStart checks that FromTime starts with exactly the entries from a millisecond
+// sameStart checks that StartAt starts with exactly the entries from a millisecond
 // on.
 func sameStart(t *testing.T, ms int64, entry offset.ID) {
 	t.Helper()
-	start := FromTime(time.UnixMilli(ms))
-	reads := start.after == nil || number(entry).Cmp(numberOf(t, *start.after)) > 0
+	start := mode.StartAt(time.UnixMilli(ms))
+	reads := start.After == nil || number(entry).Cmp(numberOf(t, *start.After)) > 0
 	if want := entry.Ms >= uint64(ms); reads != want { //nolint:gosec // ms is not negative
 		t.Errorf("from %d on, %v is read: %t", ms, entry, reads)
 	}

@@ -1,10 +1,11 @@
-package stream
+package groupmode
 
 import (
 	"context"
 	"fmt"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/script"
 )
 
@@ -51,16 +52,16 @@ const (
 	probeAgain = 10
 )
 
-// checkNamesake looks for signs of another consumer with this name, and tells of it at
+// check looks for signs of another consumer with this name, and tells of it at
 // the second. One alone may be the trace of a failover, or of a group that was made
 // again.
-func (s *groupSource) checkNamesake(ctx context.Context) {
-	n, now := &s.namesake, time.Now()
+func (n *namesake) check(ctx context.Context, c *consumer) {
+	now := time.Now()
 	since := now.Sub(n.looked)
-	if n.probe == "" || since < s.claimIdle/probesPerIdle {
+	if n.probe == "" || since < c.claimIdle/probesPerIdle {
 		return
 	}
-	if since > s.claimIdle || now.Sub(n.probed) > probeAgain*s.claimIdle {
+	if since > c.claimIdle || now.Sub(n.probed) > probeAgain*c.claimIdle {
 		n.left = "" // a probe may have come and gone meanwhile
 	}
 	left, leave := n.left, "always"
@@ -71,10 +72,10 @@ func (s *groupSource) checkNamesake(ctx context.Context) {
 		leave = "again"
 	}
 	n.left, n.looked = "", now
-	reply, err := script.Probe.Run(ctx, s.client, []string{s.stream}, s.group, n.probe, leave).StringSlice()
-	if classify(err).Withheld {
+	reply, err := script.Probe.Run(ctx, c.client, []string{c.stream}, c.group, n.probe, leave).StringSlice()
+	if conn.Classify(err).Withheld {
 		n.probe = ""
-		s.log().Info("another live consumer of this name would not be noticed", "err", explain(err))
+		c.log.Info("another live consumer of this name would not be noticed", "err", conn.Classify(err).Explain(err))
 	}
 	if err != nil || len(reply) != 2 {
 		return // the other commands tell of any trouble
@@ -92,15 +93,15 @@ func (s *groupSource) checkNamesake(ctx context.Context) {
 	}
 	last := n.sign
 	n.sign = now
-	if now.Sub(last) <= s.claimIdle {
-		s.noteRival(s.log(), fmt.Sprintf("another live consumer of the group %q has the name %q: each takes the entries of the other for its own, and they are handled twice; give each process a name of its own (WithConsumerName), or none", s.group, s.name), s.claimIdle)
+	if now.Sub(last) <= c.claimIdle {
+		c.host.NoteRival(c.log, fmt.Sprintf("another live consumer of the group %q has the name %q: each takes the entries of the other for its own, and they are handled twice; give each process a name of its own (WithConsumerName), or none", c.group, c.name), c.claimIdle)
 	}
 }
 
 // leaveNoProbe removes the probe, if there may be one of ours.
-func (s *groupSource) leaveNoProbe(ctx context.Context) error {
-	if s.namesake.probe == "" || s.namesake.looked.IsZero() || s.namesake.left == probeAbsent {
+func (n *namesake) leaveNoProbe(ctx context.Context, c *consumer) error {
+	if n.probe == "" || n.looked.IsZero() || n.left == probeAbsent {
 		return nil
 	}
-	return s.client.XGroupDelConsumer(ctx, s.stream, s.group, s.namesake.probe).Err()
+	return c.client.XGroupDelConsumer(ctx, c.stream, c.group, n.probe).Err()
 }

@@ -1,4 +1,4 @@
-package stream
+package groupmode
 
 import (
 	"context"
@@ -6,71 +6,95 @@ import (
 	"slices"
 	"time"
 
+	"millrace/stream/internal/commit"
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/task"
 	"millrace/stream/internal/window"
 )
 
+// leases renews the leases of the entries in the window, so that no other consumer claims
+// them.
+type leases struct {
+	*consumer
+	task task.Task
+	// afterwards is called after each run of the task, so that an entry that another has
+	// claimed is noticed before it is claimed back.
+	afterwards func()
+	trouble    task.Outage
+	renewing   task.Lock // held while pending entries are renewed
+}
+
+func newLeases(c *consumer) *leases {
+	l := &leases{consumer: c, trouble: c.host.NewOutage(c.log, "keeping what is pending"), renewing: task.NewLock()}
+	l.task.Do = func(ctx context.Context) {
+		l.note(ctx, l.trouble, contain.Caught(func() error { return l.renewAll(ctx) }))
+		l.afterwards()
+	}
+	return l
+}
+
 // renewAll renews everything that was not for a third of the claim idle time.
-func (s *groupSource) renewAll(ctx context.Context) error {
-	since := time.Now().Add(-s.claimIdle / 3)
-	if len(s.leases.ToRenew(since)) == 0 {
+func (l *leases) renewAll(ctx context.Context) error {
+	since := time.Now().Add(-l.claimIdle / 3)
+	if len(l.held.ToRenew(since)) == 0 {
 		return nil
 	}
-	return s.renewSince(ctx, since)
+	return l.renewSince(ctx, since)
 }
 
 // renewSince renews everything that was not since the given time, gives up those that
 // are another consumer's, and takes back those that are of none.
-func (s *groupSource) renewSince(ctx context.Context, since time.Time) error {
-	if err := s.renewal.Lock(ctx); err != nil {
+func (l *leases) renewSince(ctx context.Context, since time.Time) error {
+	if err := l.renewing.Lock(ctx); err != nil {
 		return err
 	}
-	defer s.renewal.Unlock()
-	dropped, kept, err := s.renewList(ctx, s.leases.ToRenew(since))
+	defer l.renewing.Unlock()
+	dropped, kept, err := l.renewList(ctx, l.held.ToRenew(since))
 	if err != nil || len(dropped) == 0 {
 		return err
 	}
 	// Why, only all that is held can tell.
-	dropped, keptToo, err := s.renewList(ctx, s.leases.ToRenew(time.Now()))
+	dropped, keptToo, err := l.renewList(ctx, l.held.ToRenew(time.Now()))
 	if err != nil {
 		return err
 	}
 	if kept.IsZero() { // else it is the older one
 		kept = keptToo
 	}
-	removed, ended := s.leases.Orphans(dropped, kept, time.Now().Add(-s.claimIdle))
-	s.giveUp(ended)
-	return s.reclaim(ctx, removed)
+	removed, ended := l.held.Orphans(dropped, kept, time.Now().Add(-l.claimIdle))
+	l.giveUp(ended)
+	return l.reclaim(ctx, removed)
 }
 
 // renewList renews entries. It returns those that are pending on no consumer, and when the
 // first of those that are ours had been renewed before.
-func (s *groupSource) renewList(ctx context.Context, list []window.Renewable) (dropped []string, kept time.Time, err error) {
-	for chunk := range slices.Chunk(list, 200) {
+func (l *leases) renewList(ctx context.Context, list []window.Renewable) (dropped []string, kept time.Time, err error) {
+	for chunk := range slices.Chunk(list, script.RenewMost) {
 		ids := make([]string, len(chunk))
 		for i, one := range chunk {
 			ids[i] = one.ID
 		}
-		r, err := s.renew(ctx, ids)
+		r, err := l.renew(ctx, ids)
 		if err != nil {
 			return nil, kept, err
 		}
 		if at := r.oldest(chunk); kept.IsZero() || !at.IsZero() && at.Before(kept) {
 			kept = at
 		}
-		s.leases.DoubtGone(r.gone)
-		s.giveUp(r.lost)
+		l.held.DoubtGone(r.gone)
+		l.giveUp(r.lost)
 		dropped = append(dropped, r.dropped...)
 	}
 	return dropped, kept, nil
 }
 
 // giveUp gives up entries that are another consumer's.
-func (s *groupSource) giveUp(ids []string) {
-	for _, id := range s.leases.GiveUp(ids, ErrClaimed) {
-		s.log().Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
+func (l *leases) giveUp(ids []string) {
+	for _, id := range l.held.GiveUp(ids, commit.ErrClaimed) {
+		l.log.Warn("entry lost to another consumer, which has claimed it", "entry_id", id)
 	}
 }
 
@@ -93,42 +117,42 @@ func (r renewal) oldest(of []window.Renewable) (at time.Time) {
 }
 
 // renew resets the idle time of entries.
-func (s *groupSource) renew(ctx context.Context, ids []string) (r renewal, err error) {
+func (l *leases) renew(ctx context.Context, ids []string) (r renewal, err error) {
 	at := time.Now()
-	args := []any{s.group, s.name}
+	args := []any{l.group, l.name}
 	for _, id := range ids {
 		args = append(args, id)
 	}
-	reply, err := script.Renew.Run(ctx, s.client, []string{s.stream}, args...).Slice()
+	reply, err := script.Renew.Run(ctx, l.client, []string{l.stream}, args...).Slice()
 	if err != nil {
 		return r, err
 	}
 	r.lost, r.dropped, r.gone = texts(reply[0]), texts(reply[1]), texts(reply[2])
 	// Not the others: one that has ended meanwhile would be acked as if it were ours.
-	s.leases.NoteRenewed(slices.DeleteFunc(slices.Clone(ids), r.has), at)
+	l.held.NoteRenewed(slices.DeleteFunc(slices.Clone(ids), r.has), at)
 	return r, nil
 }
 
 // reclaim makes entries pending on this consumer again, which was removed from the
 // group with all that was, or the group with it. Entries that it did not know of are lost; a
 // loss in the stream is told when the entry would be delivered again.
-func (s *groupSource) reclaim(ctx context.Context, list []window.Orphan) error {
+func (l *leases) reclaim(ctx context.Context, list []window.Orphan) error {
 	at := time.Now()
 	found := loss.Finding{Cause: loss.ConsumerRemoved, Count: -1}
-	for chunk := range slices.Chunk(list, 200) {
-		args := []any{s.group, s.name}
+	for chunk := range slices.Chunk(list, script.RenewMost) {
+		args := []any{l.group, l.name}
 		ids := make([]string, len(chunk))
 		for i, one := range chunk {
 			ids[i] = one.ID
 			args = append(args, one.ID, max(one.Deliveries, 1))
 		}
-		gone, err := script.Reclaim.Run(ctx, s.client, []string{s.stream}, args...).StringSlice()
+		gone, err := script.Reclaim.Run(ctx, l.client, []string{l.stream}, args...).StringSlice()
 		if err != nil {
 			return fmt.Errorf("taking back what was pending on this consumer: %w", err)
 		}
-		s.leases.DoubtGone(gone)
+		l.held.DoubtGone(gone)
 		ids = slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(gone, id) })
-		s.leases.NoteRenewed(ids, at)
+		l.held.NoteRenewed(ids, at)
 		for _, id := range ids {
 			if found.From == "" || resp.CompareIDs(id, found.From) < 0 {
 				found.From = id
@@ -139,7 +163,7 @@ func (s *groupSource) reclaim(ctx context.Context, list []window.Orphan) error {
 		}
 	}
 	if found.From != "" {
-		s.tellLoss(found)
+		l.tellLoss(found)
 	}
 	return nil
 }

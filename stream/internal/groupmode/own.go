@@ -1,4 +1,4 @@
-package stream
+package groupmode
 
 import (
 	"context"
@@ -10,8 +10,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
+	"millrace/stream/internal/task"
 	"millrace/stream/internal/window"
 )
 
@@ -25,8 +27,15 @@ import (
 // for the claim idle time, and no attempt is lost by that. To renew a million entries
 // would take a third of the server's time and of its append-only file.
 //
-// The fields are the reading goroutine's own, but for open.
+// The fields are the reading goroutine's own, but for the first three.
 type ownPending struct {
+	*consumer
+
+	// alone is held while entries are claimed or taken up.
+	alone task.Lock
+	// unanswered is set when a command that claims has had no answer: the entries that it
+	// has brought are pending on this consumer, for the reader to take up.
+	unanswered atomic.Bool
 	// open is set while there may be such entries. Nothing is claimed from other
 	// consumers meanwhile.
 	open atomic.Bool
@@ -57,59 +66,54 @@ func (o *ownPending) reopen(claimed bool) {
 	o.open.Store(true)
 }
 
-// takeUp takes up the entries that are pending on this consumer's own name, and returns
-// when all of them are in the window or ended. It comes after reopen.
-func (s *groupSource) takeUp(ctx context.Context) error {
-	// The first page waits for nothing: if the group is gone, the entries that fill the
-	// window may be waiting for the reader to make it again.
-	for first := true; s.own.open.Load() && !s.unanswered.Load(); first = false {
-		if !first && !s.awaitRoom(ctx) {
-			return ctx.Err()
-		}
-		s.reads.Waits(&s.claims) // the claimer may wait for its turn
-		if err := s.byItself(func(ctx context.Context) error {
-			s.reads.Begin()
-			return s.takeUpPage(ctx)
-		})(ctx); err != nil {
-			return err
-		}
-		s.reads.Progress()
-		if s.own.open.Load() { // else a read follows
-			s.meter.update(func(m *meter) { m.lastRead = time.Now() })
-		}
-		// Entries that have waited for long are claimed by others unless they are renewed
-		// when their turn comes.
-		if err := s.renewAll(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+func newOwnPending(c *consumer) *ownPending {
+	return &ownPending{consumer: c, alone: task.NewLock(), listed: ownListed}
 }
 
-// takeUpPage takes up as many entries as one read may bring, as far as there is room.
-func (s *groupSource) takeUpPage(ctx context.Context) error {
-	if s.unanswered.Load() {
+// byItself does something, for claiming and for taking up: entries that the one was given, and
+// has not put into the window yet, would be unknown to the other.
+func (o *ownPending) byItself(ctx context.Context, do func() error) error {
+	if err := o.alone.Lock(ctx); err != nil {
+		return err
+	}
+	defer o.alone.Unlock()
+	return do()
+}
+
+// noteUnanswered has the reader take up the entries of a command that has
+// failed. The client does not send it again by itself: that would bring nothing, as if
+// there had been nothing.
+func (o *ownPending) noteUnanswered(ctx context.Context, err error) {
+	if !conn.NeverRan(ctx, err) {
+		o.unanswered.Store(true)
+	}
+}
+
+// takeUpPage takes up as many entries as one read may bring, as far as there is room. last is
+// the last entry that was read.
+func (o *ownPending) takeUpPage(ctx context.Context, last string) error {
+	if o.unanswered.Load() {
 		return nil // a claim that was on its way has failed: its losses are told apart
 	}
-	defer s.leases.WatchLeaving()()
-	o, taken := &s.own, 0
+	defer o.held.WatchLeaving()()
+	taken := 0
 	defer func() {
 		if taken > 0 && o.claimed {
-			s.noteClaimed(taken, false)
+			o.host.NoteClaimed(taken, false)
 		}
 	}()
-	room, more := s.leases.RoomForOwn(), true
+	room, more := o.held.RoomForOwn(), true
 	// Some are in the window already. Only where many are, long lists are worth their
 	// bytes.
 	for count := max(room, 20); more; count *= 2 {
 		count = min(count, o.listed)
 		asked := time.Now()
 		at := asked
-		pending, err := s.client.XPendingExt(ctx, &redis.XPendingExtArgs{
-			Stream: s.stream, Group: s.group, Consumer: s.name, Start: o.from, End: "+", Count: int64(count),
+		pending, err := o.client.XPendingExt(ctx, &redis.XPendingExtArgs{
+			Stream: o.stream, Group: o.group, Consumer: o.name, Start: o.from, End: "+", Count: int64(count),
 		}).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
-			if !classify(err).Answered() {
+			if !conn.Classify(err).Answered() {
 				o.listed = max(1, o.listed/2)
 			}
 			return fmt.Errorf("listing what is pending on this consumer: %w", err)
@@ -122,11 +126,11 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 		}
 		seen := 0
 		for _, entry := range pending {
-			if room == 0 && !s.leases.Holds(entry.ID) {
+			if room == 0 && !o.held.Holds(entry.ID) {
 				break
 			}
-			read := s.wasRead(entry.ID, entry.RetryCount)
-			n := s.leases.AddClaimed([]string{entry.ID}, read, at)
+			read := o.wasRead(entry.ID, entry.RetryCount, last)
+			n := o.held.AddClaimed([]string{entry.ID}, read, at)
 			room -= n
 			o.adopted += n
 			if !read {
@@ -136,17 +140,17 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 			seen++
 		}
 		if seen == len(pending) && seen < count {
-			s.tookUp()
+			o.tookUp()
 			break
 		}
 		o.listed = min(2*o.listed, ownListed)
 		more = room > 0
 	}
-	if s.own.open.Load() {
-		s.leases.StartOwn(o.from)
+	if o.open.Load() {
+		o.held.StartOwn(o.from)
 		if !o.paged {
 			o.paged = true
-			s.log().Info("more is pending on this consumer than fits in its window: it is taken up page by page, and nothing new is read before the end of it")
+			o.log.Info("more is pending on this consumer than fits in its window: it is taken up page by page, and nothing new is read before the end of it")
 		}
 	}
 	return nil
@@ -154,46 +158,42 @@ func (s *groupSource) takeUpPage(ctx context.Context) error {
 
 // wasRead reports whether an entry that is pending on this consumer, and not known here,
 // is one of a read whose reply was lost.
-func (s *groupSource) wasRead(id string, deliveries int64) bool {
-	return s.own.read && (!s.own.claimed || s.isBehindRead(id, deliveries))
+func (o *ownPending) wasRead(id string, deliveries int64, last string) bool {
+	return o.read && (!o.claimed || isBehind(last, id, deliveries))
 }
 
-// isBehindRead reports whether an entry can only be one of a read whose reply was lost: a
-// read brings entries behind the last one, and counts their first delivery.
-func (s *groupSource) isBehindRead(id string, deliveries int64) bool {
-	return deliveries == 1 && resp.CompareIDs(id, s.last) > 0
+// isBehind reports whether an entry can only be one of a read whose reply was lost: a read
+// brings entries behind the last one, and counts their first delivery.
+func isBehind(last, id string, deliveries int64) bool {
+	return deliveries == 1 && resp.CompareIDs(id, last) > 0
 }
 
 // tookUp notes that the last page was taken up.
-func (s *groupSource) tookUp() {
-	o := &s.own
+func (o *ownPending) tookUp() {
 	o.read = true
 	o.open.Store(false)
-	s.leases.StartOwn("")
+	o.held.StartOwn("")
 	if o.adopted > 0 {
-		s.log().Info("took up entries that were pending on this consumer", "entries", o.adopted)
+		o.log.Info("took up entries that were pending on this consumer", "entries", o.adopted)
 	}
 }
 
 // returnTime is how long a stop hands back entries that are not in the window.
-const returnTime = stopTimeout / 4
-
-// returnPage is how many entries one script hands back.
-const returnPage = 100
+const returnTime = 250 * time.Millisecond
 
 // handBack hands back the entries that are pending on this consumer: all that are in the
 // window, and of the others as many as there is time for. The rest is claimed by others
 // once it is idle, or taken up by the next consumer of this name.
-func (s *groupSource) handBack(ctx context.Context) error {
-	for page := range slices.Chunk(s.leases.ToReturn(), returnPage) {
-		if err := s.handBackPage(ctx, page); err != nil {
+func (o *ownPending) handBack(ctx context.Context, last string) error {
+	for page := range slices.Chunk(o.held.ToReturn(), script.HandBackMost) {
+		if err := o.handBackPage(ctx, page); err != nil {
 			return err
 		}
 	}
 	until := time.Now().Add(returnTime)
 	for from := "-"; ; {
-		pending, err := s.client.XPendingExt(ctx, &redis.XPendingExtArgs{
-			Stream: s.stream, Group: s.group, Consumer: s.name, Start: from, End: "+", Count: returnPage,
+		pending, err := o.client.XPendingExt(ctx, &redis.XPendingExtArgs{
+			Stream: o.stream, Group: o.group, Consumer: o.name, Start: from, End: "+", Count: script.HandBackMost,
 		}).Result()
 		if err != nil && !errors.Is(err, redis.Nil) {
 			return fmt.Errorf("listing what is pending on this consumer: %w", err)
@@ -202,22 +202,22 @@ func (s *groupSource) handBack(ctx context.Context) error {
 			return nil
 		}
 		if time.Now().After(until) {
-			s.log().Warn("stopped with entries pending on this consumer that it had not taken up, and no time to hand back: a consumer of the same name takes them up, or others claim them when they have been idle for the claim idle time", "first", pending[0].ID, "claim_idle", s.claimIdle)
+			o.log.Warn("stopped with entries pending on this consumer that it had not taken up, and no time to hand back: a consumer of the same name takes them up, or others claim them when they have been idle for the claim idle time", "first", pending[0].ID, "claim_idle", o.claimIdle)
 			return nil
 		}
 		page := make([]window.Returned, len(pending))
 		for i, entry := range pending {
-			page[i] = window.Returned{ID: entry.ID, Refund: s.isBehindRead(entry.ID, entry.RetryCount)}
+			page[i] = window.Returned{ID: entry.ID, Refund: isBehind(last, entry.ID, entry.RetryCount)}
 			from = resp.After(entry.ID)
 		}
-		if err := s.handBackPage(ctx, page); err != nil {
+		if err := o.handBackPage(ctx, page); err != nil {
 			return err
 		}
 	}
 }
 
-func (s *groupSource) handBackPage(ctx context.Context, page []window.Returned) error {
-	args := []any{s.group, s.name, script.HandedBackTo}
+func (o *ownPending) handBackPage(ctx context.Context, page []window.Returned) error {
+	args := []any{o.group, o.name, script.HandedBackTo}
 	for _, one := range page {
 		refund := 0
 		if one.Refund {
@@ -225,14 +225,14 @@ func (s *groupSource) handBackPage(ctx context.Context, page []window.Returned) 
 		}
 		args = append(args, one.ID, refund)
 	}
-	reply, err := script.HandBack.Run(ctx, s.client, []string{s.stream}, args...).Slice()
+	reply, err := script.HandBack.Run(ctx, o.client, []string{o.stream}, args...).Slice()
 	if err != nil {
 		return err
 	}
 	n, _ := reply[0].(int64)
-	s.meter.update(func(m *meter) { m.handedBack += n })
+	o.host.NoteHandedBack(n)
 	for _, id := range texts(reply[1]) {
-		s.tellGone(id)
+		o.tellGone(id)
 	}
 	return nil
 }

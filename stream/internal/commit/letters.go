@@ -1,6 +1,7 @@
-package stream
+package commit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"reflect"
@@ -8,16 +9,38 @@ import (
 	"sync"
 	"time"
 
+	"millrace/stream/internal/contain"
 	"millrace/stream/internal/task"
+	"millrace/stream/internal/window"
 )
 
-// letters writes the dead letters of a run. The entry of a letter is held until that
-// is written, and its worker is free: one letter that cannot be written, or a server
-// for them that does not answer, is in the way of no other entry.
-type letters struct {
-	*run
+// Ending is how a dead letter has ended.
+type Ending int
+
+// The endings.
+const (
+	Written Ending = iota // it is in the dead-letter stream
+	Claimed               // its entry is another consumer's now
+	Gone                  // its entry has gone, and was not kept
+	Stopped               // the consumer stopped before it was written
+)
+
+// state returns where the window has the entry then.
+func (e Ending) state() window.State {
+	if e == Stopped {
+		return window.Interrupted
+	}
+	return window.Done
+}
+
+// Letters writes the dead letters of a run. The entry of a letter is held until that is
+// written, and its worker is free: one letter that cannot be written, or a server for them
+// that does not answer, is in the way of no other entry.
+type Letters struct {
+	window *window.Window
+	outage func(elsewhere bool) task.Outage
 	// try writes a letter, once. It returns an error soon after over is closed.
-	try  func(*deadLetter) (settled bool, err error)
+	try  func(*Letter) (settled bool, err error)
 	over <-chan struct{} // closed when nothing more is to be written
 
 	// sweeper takes out the letters of entries that other consumers have claimed.
@@ -32,14 +55,14 @@ type letters struct {
 // letterbox has the letters for one server. Goroutines write them, which exist only while
 // there are letters: a few as long as that works, and one otherwise.
 type letterbox struct {
-	// telling is held while trouble is told of, and taken before letters.mu.
+	// telling is held while trouble is told of, and taken before Letters.mu.
 	telling sync.Mutex
-	trouble *outage
+	trouble task.Outage
 
-	// The rest is guarded by letters.mu.
+	// The rest is guarded by Letters.mu.
 
-	fresh  []*deadLetter // not tried yet; these come first
-	failed []*deadLetter
+	fresh  []*Letter // not tried yet; these come first
+	failed []*Letter
 	late   int // letters that have failed, and have no end yet
 	// slow is set once a worker has waited in vain, until a letter has its end.
 	slow    bool
@@ -61,14 +84,16 @@ const letterGrace = 250 * time.Millisecond
 // firstTry is how long a worker waits for the first try of its letter.
 const firstTry = 10 * time.Millisecond
 
-const writingLetters = "writing to the dead letters"
-
-func newLetters(handling context.Context, r *run) *letters {
-	l := &letters{
-		run:   r,
-		boxes: make(map[any]*letterbox),
-		over:  handling.Done(),
-		try: func(letter *deadLetter) (bool, error) {
+// NewLetters returns a queue without letters, which are written by the settler as long as
+// handlers may be at work: until handling is done. outage makes what is told of a server
+// for letters, which may be another one than the topic's.
+func NewLetters(handling context.Context, w *window.Window, settler Settler, outage func(elsewhere bool) task.Outage) *Letters {
+	l := &Letters{
+		window: w,
+		outage: outage,
+		boxes:  make(map[any]*letterbox),
+		over:   handling.Done(),
+		try: func(letter *Letter) (bool, error) {
 			type result struct {
 				settled bool
 				err     error
@@ -76,9 +101,10 @@ func newLetters(handling context.Context, r *run) *letters {
 			tried := make(chan result, 1)
 			go func() {
 				var res result
-				res.err = isolated(func() (err error) { // hooks of the client may panic
-					res.settled, err = r.source.writeLetter(handling, letter)
-					return err
+				res.err = contain.Isolated(func() error { // hooks of the client may panic
+					err := settler.Settle(handling, &Batch{Letters: []*Letter{letter}})
+					res.settled = letter.Settled
+					return cmp.Or(letter.Err, err)
 				})
 				tried <- res
 			}()
@@ -95,19 +121,15 @@ func newLetters(handling context.Context, r *run) *letters {
 			}
 		},
 	}
-	l.sweeper.Do = l.sweep
+	l.sweeper.Do = func(context.Context) { l.sweep() }
+	l.sweeper.Begin(handling)
 	return l
 }
 
-// post has a dead letter written, whose entry comes from its worker. It returns when that
-// was tried, or soon: the log usually tells of an entry before the next one is handled,
-// and many failures are no faster than the server of their letters.
-func (l *letters) post(letter *deadLetter) {
-	if !l.window.Hold(letter.one) {
-		defer l.window.Forget(letter.one) // also if an observer ends this goroutine
-		l.noteEnd(letter.one, OutcomeClaimed, letter.failure, letter.took)
-		return
-	}
+// Post has a dead letter written, whose entry the window holds (Window.Hold). It returns
+// when that was tried, or soon: the log usually tells of an entry before the next one is
+// handled, and many failures are no faster than the server of their letters.
+func (l *Letters) Post(letter *Letter) {
 	letter.tried = make(chan struct{})
 	box, waits := l.add(letter)
 	if !waits {
@@ -123,19 +145,22 @@ func (l *letters) post(letter *deadLetter) {
 	}
 }
 
+// Sweep has the letters ended whose entries were claimed away. It does not wait, and may be
+// called with the window's lock held.
+func (l *Letters) Sweep() { l.sweeper.Request() }
+
 // add puts a letter into the box of its server. It reports whether the worker waits for
 // the first try, which it does not while that server makes others wait.
-func (l *letters) add(letter *deadLetter) (box *letterbox, waits bool) {
+func (l *Letters) add(letter *Letter) (box *letterbox, waits bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	key := any(letter.client)
+	key := any(letter.Client)
 	if key != nil && !reflect.TypeOf(key).Comparable() {
 		key = reflect.TypeOf(key)
 	}
 	box = l.boxes[key]
 	if box == nil {
-		box = &letterbox{trouble: l.newOutage(writingLetters, l.log())}
-		box.trouble.elsewhere = letter.client != nil
+		box = &letterbox{trouble: l.outage(letter.Client != nil)}
 		l.boxes[key] = box
 	}
 	l.open.Add(1)
@@ -145,7 +170,7 @@ func (l *letters) add(letter *deadLetter) (box *letterbox, waits bool) {
 }
 
 // employLocked finds writers for the letters that may be written.
-func (l *letters) employLocked(box *letterbox) {
+func (l *Letters) employLocked(box *letterbox) {
 	most, some := maxWriters, len(box.fresh)
 	if len(box.failed) > 0 {
 		most = 1
@@ -160,14 +185,14 @@ func (l *letters) employLocked(box *letterbox) {
 }
 
 // write writes letters as long as there are some that may be written.
-func (l *letters) write(box *letterbox) {
+func (l *Letters) write(box *letterbox) {
 	for {
 		letter := l.next(box)
 		if letter == nil {
 			return
 		}
 		switch {
-		case l.window.IsTaken(letter.one):
+		case l.window.IsTaken(letter.Item):
 			l.tried(box, letter, false, ErrClaimed)
 		case l.isOver(letter):
 			l.tried(box, letter, false, context.Canceled)
@@ -180,7 +205,7 @@ func (l *letters) write(box *letterbox) {
 
 // next returns the letter to be tried next, nil if there is none, or if the writer is
 // to leave.
-func (l *letters) next(box *letterbox) *deadLetter {
+func (l *Letters) next(box *letterbox) *Letter {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	list := &box.fresh
@@ -204,7 +229,7 @@ func (l *letters) next(box *letterbox) *deadLetter {
 }
 
 // isOver reports whether a letter is not tried any more.
-func (l *letters) isOver(letter *deadLetter) bool {
+func (l *Letters) isOver(letter *Letter) bool {
 	select {
 	case <-l.over:
 		return true
@@ -216,37 +241,37 @@ func (l *letters) isOver(letter *deadLetter) bool {
 }
 
 // tried notes how a try went: the letter has its end, or waits for another one.
-func (l *letters) tried(box *letterbox, letter *deadLetter, settled bool, err error) {
+func (l *Letters) tried(box *letterbox, letter *Letter, settled bool, err error) {
 	box.telling.Lock()
 	defer box.telling.Unlock()
 	defer letter.noteTried()
-	ended := err == nil || err == ErrClaimed || errors.Is(err, errGone) //nolint:errorlint // our own, never wrapped
+	ended := err == nil || errors.Is(err, ErrClaimed) || errors.Is(err, ErrGone)
 	if !ended && !l.isOver(letter) {
-		box.trouble.goesOn(err)
-		l.window.WriteFailed(letter.one)
+		box.trouble.GoesOn(err)
+		l.window.WriteFailed(letter.Item)
 		if l.later(box, letter) {
 			return
 		}
 	}
 	l.end(letter, settled, err)
 	if l.strike(box, letter, ended) {
-		box.trouble.ends()
+		box.trouble.Ends()
 	}
 	l.open.Done()
 }
 
 // noteTried lets the worker go that waits for the first try. The caller holds telling.
-func (letter *deadLetter) noteTried() {
+func (l *Letter) noteTried() {
 	select {
-	case <-letter.tried:
+	case <-l.tried:
 	default:
-		close(letter.tried)
+		close(l.tried)
 	}
 }
 
 // later puts a letter back that could not be written. It reports false if it is not to
 // be tried again.
-func (l *letters) later(box *letterbox, letter *deadLetter) bool {
+func (l *Letters) later(box *letterbox, letter *Letter) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !letter.failed {
@@ -271,7 +296,7 @@ func (l *letters) later(box *letterbox, letter *deadLetter) bool {
 
 // strike takes a letter out that has its end. It reports whether all that failed
 // before have been written.
-func (l *letters) strike(box *letterbox, letter *deadLetter, ended bool) bool {
+func (l *Letters) strike(box *letterbox, letter *Letter, ended bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	box.slow = false
@@ -286,41 +311,37 @@ func (l *letters) strike(box *letterbox, letter *deadLetter, ended bool) bool {
 	return ended && box.late == 0
 }
 
-// end settles the entry of a letter, or has the letter written again.
-func (l *letters) end(letter *deadLetter, settled bool, err error) {
-	it := letter.one
-	outcome := OutcomeDeadLettered
+// end tells how a letter has ended, and gives its entry back to the window.
+func (l *Letters) end(letter *Letter, settled bool, err error) {
+	ending := Written
 	switch {
-	case err == ErrClaimed: //nolint:errorlint // our own, never wrapped
-		l.log().Warn("entry given up while its dead letter was to be written: another consumer has it", "entry_id", letter.id, "attempt", letter.attempt)
-		outcome = OutcomeClaimed
-	case errors.Is(err, errGone): // which was told
-		outcome = OutcomeAbsorbed
-	case err != nil:
-		l.log().Info("entry left: stopped before its dead letter was written", "entry_id", letter.id, "attempt", letter.attempt)
-		outcome = OutcomeInterrupted
+	case err == nil:
+	case errors.Is(err, ErrClaimed):
+		ending = Claimed
+	case errors.Is(err, ErrGone):
+		ending = Gone
 	default:
-		l.log().Warn("entry passed: it is in the dead letters now", "entry_id", letter.id, "attempt", letter.attempt, "dead_letter_stream", letter.target, "err", letter.cause)
+		ending = Stopped
 	}
-	_ = isolated(func() error { // an observer may end its goroutine
-		l.noteEnd(it, outcome, letter.failure, letter.took)
+	_ = contain.Isolated(func() error { // an observer may end its goroutine
+		letter.Ended(ending)
 		return nil
 	})
-	if settled || outcome == OutcomeClaimed {
-		l.window.ForgetWritten(it)
+	if settled || ending == Claimed {
+		l.window.ForgetWritten(letter.Item)
 	} else {
-		l.window.Written(it, outcome.state())
+		l.window.Written(letter.Item, ending.state())
 	}
 }
 
 // sweep ends the letters of entries that other consumers have claimed.
-func (l *letters) sweep() {
-	lost := make(map[*letterbox][]*deadLetter)
+func (l *Letters) sweep() {
+	lost := make(map[*letterbox][]*Letter)
 	l.mu.Lock()
 	for _, box := range l.boxes {
-		for _, list := range []*[]*deadLetter{&box.fresh, &box.failed} {
-			*list = slices.DeleteFunc(*list, func(letter *deadLetter) bool {
-				if !l.window.IsTaken(letter.one) {
+		for _, list := range []*[]*Letter{&box.fresh, &box.failed} {
+			*list = slices.DeleteFunc(*list, func(letter *Letter) bool {
+				if !l.window.IsTaken(letter.Item) {
 					return false
 				}
 				lost[box] = append(lost[box], letter)
@@ -336,8 +357,8 @@ func (l *letters) sweep() {
 	}
 }
 
-// stop gives up the letters that have failed, and those that will.
-func (l *letters) stop() {
+// Stop gives up the letters that have failed, and those that will.
+func (l *Letters) Stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.stopped = true
@@ -346,8 +367,8 @@ func (l *letters) stop() {
 	}
 }
 
-// finish waits until each letter has an end; no other may be posted.
-func (l *letters) finish() {
+// Finish waits until each letter has an end; no other may be posted.
+func (l *Letters) Finish() {
 	l.open.Wait()
 	l.sweeper.Stop()
 	l.mu.Lock()
@@ -356,6 +377,6 @@ func (l *letters) finish() {
 		if box.timer != nil {
 			box.timer.Stop()
 		}
-		box.trouble.abandon()
+		box.trouble.Abandon()
 	}
 }

@@ -1,0 +1,12 @@
+// Package mode is the seam between the run of a consumer and its mode, log or group: what a
+// mode gives to the run (Mode), and what it may ask of the run (Host).
+//
+// Contract: the run calls Source.Start until it works, then Source.Fetch again and again,
+// and Source.Stop at the end, all on the goroutine of Run; Source.Close comes last. A
+// Deliverer is called by workers, the Settler by the settler and by the writers of dead
+// letters, the tasks run between the first fetch and Stop. A mode starts no goroutine but
+// those of its tasks, writes the log lines that are about it, and decides nothing about the
+// failures of handlers.
+//
+// Goroutines and locks: none here.
+package mode

@@ -1,0 +1,109 @@
+package mode
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"millrace/stream/internal/commit"
+	"millrace/stream/internal/feed"
+	"millrace/stream/internal/loss"
+	"millrace/stream/internal/resp"
+	"millrace/stream/internal/task"
+	"millrace/stream/internal/window"
+)
+
+// Mode is how a mode reads, delivers and settles in one run.
+type Mode struct {
+	Source    Source
+	Deliverer Deliverer
+	Settler   commit.Settler
+	// Tasks are the work that comes up beside reading. They run while handlers may be at work.
+	Tasks []*task.Task
+}
+
+// Source is where entries come from.
+type Source interface {
+	// Start finds the place to begin at. It comes before everything else.
+	Start(ctx context.Context) error
+	// Fetch waits for room in the window, then for new entries, for at most the block time,
+	// and gives them to Host.Take. No entries and no error is the normal outcome of an idle
+	// stream.
+	Fetch(ctx context.Context) error
+	// Interrupt ends a fetch that waits, and keeps another one from waiting. It may be called
+	// at any time, and more than once.
+	Interrupt()
+	// Stop settles what has ended, and gives up what has not, when all handlers have
+	// returned. It makes one try.
+	Stop(ctx context.Context) error
+	// Close comes after everything else, and ends the connection that was read from. It
+	// may come without Start and Stop.
+	Close() error
+}
+
+// Deliverer makes entries ready for their handler.
+type Deliverer interface {
+	// Begin makes an entry, which a worker has, ready to be delivered once more, and counts
+	// the delivery. It reports false if the entry is not to be delivered now: then the worker
+	// has it no more.
+	Begin(ctx context.Context, it *window.Item) bool
+}
+
+// Host is the run, for its mode.
+type Host interface {
+	Reading
+	Settling
+	Telling
+}
+
+// Reading is for the goroutine that reads.
+type Reading interface {
+	// AwaitRoom waits until a batch fits into the window; it reports false if ctx is done
+	// before.
+	AwaitRoom(ctx context.Context) bool
+	// Take puts entries that were read into the window, and reports whether there is room for
+	// another batch. It is a feed.Sink.
+	Take(b resp.Batch, at time.Time) (more bool)
+	// NoteAnswer notes that the server has answered where a fetch goes on. Fetch itself need
+	// not tell that it has worked.
+	NoteAnswer()
+}
+
+// Settling is for everyone who is about to deliver, or to stop.
+type Settling interface {
+	// Persist does something until it works. Its error is that of ctx, or one that no waiting
+	// can mend. what is for people, as in "reading failed".
+	Persist(ctx context.Context, what string, do func(context.Context) error) error
+	// Settle settles what may be settled, until that works; SettleLast makes one try.
+	Settle(ctx context.Context) error
+	SettleLast(ctx context.Context) error
+}
+
+// Telling is what a mode has to say. No lock may be held: observers are called. The lines that
+// come of it go to the log that is given.
+type Telling interface {
+	// NoteLoss counts and tells entries that are lost. Without a log, they were logged already.
+	NoteLoss(log *slog.Logger, found loss.Finding)
+	// NoteClaimed counts and tells entries that became ours; they were handed back, or their
+	// consumer seems to be dead. NoteHandedBack counts those that were given back.
+	NoteClaimed(entries int, handedBack bool)
+	NoteHandedBack(entries int64)
+	// NoteRival tells that another consumer works under the identity of this one, for so long.
+	NoteRival(log *slog.Logger, text string, lasts time.Duration)
+	// NewOutage returns what is told of something that is tried again and again.
+	NewOutage(log *slog.Logger, what string) task.Outage
+}
+
+// Settings are what both modes need of a run, beside its Host.
+type Settings struct {
+	Host Host
+	// Log is for the lines of the mode.
+	Log *slog.Logger
+	// Feed has the stream, and the clients. Group, Consumer and Guard are the mode's to set.
+	Feed    feed.Settings
+	Letters *commit.LetterWriter
+	Window  *window.Window
+	Start   Start
+	// MaxEntry limits the size of an entry whose fields are kept; nil is no limit.
+	MaxEntry *int
+}

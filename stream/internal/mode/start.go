@@ -1,0 +1,69 @@
+package mode
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+	"millrace/stream/internal/conn"
+	"millrace/stream/internal/resp"
+)
+
+// Start is where a consumer begins to read. The zero value is the beginning of the stream.
+type Start struct {
+	End   bool
+	After *string // the ID before the first entry to deliver; nil is the beginning
+
+	// After a loss only: behind the last entry that was read and is still there; or that long
+	// before the loss.
+	Known bool
+	Back  *time.Duration
+}
+
+// StartAt is behind everything that Redis gave an ID before t, in whole milliseconds.
+func StartAt(t time.Time) Start {
+	ms := t.UnixMilli()
+	if ms <= 0 {
+		return Start{}
+	}
+	id := offset.ID{Ms: uint64(ms - 1), Seq: math.MaxUint64}.String()
+	return Start{After: &id}
+}
+
+// Resolve returns the concrete place to start behind.
+func (s Start) Resolve(ctx context.Context, client redis.UniversalClient, stream string) (resp.Place, error) {
+	start, upTo := resp.Place{ID: resp.Beginning}, "+"
+	switch {
+	case s.End:
+	case s.After != nil:
+		start.ID, upTo = *s.After, *s.After
+	default:
+		return start, nil
+	}
+	// An entry, not "$", which would be a new place at every look, and not an ID
+	// that no entry has, which could not be told from one that was lost.
+	last, err := conn.FirstOf(ctx, client, "xrevrange", stream, upTo, "-")
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return start, fmt.Errorf("looking up where to start in %s: %w", stream, err)
+	}
+	if last == "" {
+		return start, nil
+	}
+	if s.After != nil {
+		// Behind the end an ID stays what it is: what is added below it meanwhile is
+		// not wanted.
+		end, err := conn.FirstOf(ctx, client, "xrevrange", stream, "+", "-")
+		if err != nil {
+			return start, fmt.Errorf("looking up the end of %s: %w", stream, err)
+		}
+		if end == last && last != *s.After {
+			return start, nil
+		}
+	}
+	return resp.Place{ID: last, Seen: true}, nil
+}
