@@ -400,7 +400,7 @@ var mutants = []mutant{
 	},
 	{
 		name:  "a batch waits for a member that was lost",
-		edits: []edit{{"stream/internal/window/leases.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.unloadLocked(it)\n", "\t\tw.unloadLocked(it)\n"}},
+		edits: []edit{{"stream/internal/window/leases.go", "\t\tw.leaveBatchLocked(it)\n\t\tw.budget.unload(it)\n", "\t\tw.budget.unload(it)\n"}},
 		tests: []tests{{inStream, "TestMembersLeaveAFailedBatch"}},
 	},
 	{

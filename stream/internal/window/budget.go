@@ -32,10 +32,15 @@ func (b *budget) left() int { return b.size - (b.ledger.len() - b.parked) }
 // isLoaded reports whether there is no room for the bytes that another read may bring.
 func (b *budget) isLoaded() bool { return b.loaded > int64(b.bytes/2) }
 
-// unload notes that the fields of an entry are let go.
-func (b *budget) unload(bytes int64) {
+// unload lets the fields of an entry go, which has ended or is not to be processed now.
+func (b *budget) unload(it *Item) {
+	if it.Entry == nil {
+		return
+	}
+	it.Entry.Fields, it.Entry = nil, nil
 	was := b.isLoaded()
-	b.loaded -= bytes
+	b.loaded -= it.bytes
+	it.bytes = 0
 	if was && b.readerWaits && !b.isLoaded() {
 		b.room.Broadcast()
 	}
@@ -75,10 +80,10 @@ func (w *Window) AwaitRoom(ctx context.Context, full func(oldest string, stands 
 	if w.hasRoomLocked() {
 		return ctx.Err() == nil
 	}
-	defer context.AfterFunc(ctx, w.wakeReader)()
+	defer context.AfterFunc(ctx, w.budget.wakeReader)()
 	b := &w.budget
 	b.since = time.Now()
-	complaint := w.reportFullLocked(full)
+	complaint := b.reportFull(full)
 	defer func() { complaint.Stop() }()
 	for !w.hasRoomLocked() {
 		if ctx.Err() != nil {
@@ -93,11 +98,11 @@ func (w *Window) AwaitRoom(ctx context.Context, full func(oldest string, stands 
 	return ctx.Err() == nil
 }
 
-// wakeReader has the reader look again, at a context that is done.
-func (w *Window) wakeReader() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.budget.room.Broadcast()
+// wakeReader has the reader look again, at a context that is done. It takes the window's lock.
+func (b *budget) wakeReader() {
+	b.room.L.Lock()
+	defer b.room.L.Unlock()
+	b.room.Broadcast()
 }
 
 func (w *Window) hasRoomLocked() bool {
@@ -114,15 +119,16 @@ func (w *Window) HasRoomAhead() bool {
 // fullLogInterval is how often a full window that does not move is reported.
 const fullLogInterval = 10 * time.Second
 
-// reportFullLocked calls full, now and then, while the oldest entry stays the same.
-func (w *Window) reportFullLocked(full func(oldest string, stands State, bytes int64)) *time.Timer {
-	blocking := func() *Item { return w.ledger.blocking(w.budget.isLoaded()) }
+// reportFull calls full, now and then, while the oldest entry stays the same. Its timer takes
+// the window's lock.
+func (b *budget) reportFull(full func(oldest string, stands State, bytes int64)) *time.Timer {
+	blocking := func() *Item { return b.ledger.blocking(b.isLoaded()) }
 	oldest := blocking()
 	var timer *time.Timer
 	timer = time.AfterFunc(fullLogInterval, func() {
-		w.mu.Lock()
-		if !w.budget.readerWaits {
-			w.mu.Unlock()
+		b.room.L.Lock()
+		if !b.readerWaits {
+			b.room.L.Unlock()
 			return
 		}
 		now, id, stands := blocking(), "", Unread
@@ -130,23 +136,12 @@ func (w *Window) reportFullLocked(full func(oldest string, stands State, bytes i
 			id, stands = now.ID, now.state
 		}
 		oldest = now
-		bytes := w.budget.loaded
+		bytes := b.loaded
 		timer.Reset(fullLogInterval)
-		w.mu.Unlock()
+		b.room.L.Unlock()
 		if id != "" {
 			full(id, stands, bytes) // it may ask the window something
 		}
 	})
 	return timer
-}
-
-// unloadLocked lets the fields of an entry go, which has ended or is not to be
-// processed now.
-func (w *Window) unloadLocked(it *Item) {
-	if it.Entry == nil {
-		return
-	}
-	it.Entry.Fields, it.Entry = nil, nil
-	w.budget.unload(it.bytes)
-	it.bytes = 0
 }

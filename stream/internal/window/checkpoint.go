@@ -65,7 +65,7 @@ func (w *Window) endedLocked(it *Item) {
 	it.state = Done
 	w.leaveBatchLocked(it)
 	w.releaseLocked(it)
-	w.unloadLocked(it) // it may be long until the entries before it have ended as well
+	w.budget.unload(it) // it may be long until the entries before it have ended as well
 	w.ledger.end(it)
 	switch n := w.checkpoint.newly(); {
 	case n >= w.Every:

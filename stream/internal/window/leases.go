@@ -234,7 +234,7 @@ func (l *Leases) GiveUp(ids []string, cause error) (given []string) {
 			w.budget.parked--
 		}
 		w.leaveBatchLocked(it)
-		w.unloadLocked(it)
+		w.budget.unload(it)
 		l.remove(it)
 	}
 	w.roomMadeLocked()

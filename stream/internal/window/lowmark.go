@@ -63,7 +63,7 @@ func (m *LowMark) oldest() string {
 // adds nothing meanwhile.
 func (m *LowMark) Drain(ctx context.Context) error {
 	w := m.w
-	defer context.AfterFunc(ctx, w.wakeReader)()
+	defer context.AfterFunc(ctx, w.budget.wakeReader)()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for len(m.line) > 0 && ctx.Err() == nil {

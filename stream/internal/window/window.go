@@ -71,33 +71,27 @@ type Hooks struct {
 
 // NewMarked returns a window for log mode, and its ledger.
 func NewMarked(l Limits, h Hooks) (*Window, *LowMark) {
-	w := newWindow(l, h)
-	m := &LowMark{w: w}
-	w.setLedger(m)
-	return w, m
+	m := new(LowMark)
+	m.w = newWindow(l, h, m)
+	return m.w, m
 }
 
 // NewLeased returns a window for group mode, and its ledger.
 func NewLeased(l Limits, h Hooks) (*Window, *Leases) {
-	w := newWindow(l, h)
-	w.refetch = true
-	led := &Leases{w: w, byID: make(map[string]*Item)}
-	w.setLedger(led)
-	return w, led
+	owned := &Leases{byID: make(map[string]*Item)}
+	owned.w = newWindow(l, h, owned)
+	owned.w.refetch = true
+	return owned.w, owned
 }
 
-func newWindow(l Limits, h Hooks) *Window {
-	w := &Window{Limits: l, Hooks: h}
+func newWindow(l Limits, h Hooks, of ledger) *Window {
+	w := &Window{Limits: l, Hooks: h, ledger: of}
 	w.order = order{key: l.Key, last: make(map[string]*Item)}
 	w.causes.byKey = make(map[string]*Cause)
 	w.workers.ready.L, w.budget.room.L = &w.mu, &w.mu
+	w.budget.ledger, w.budget.size, w.budget.bytes = of, l.Size, l.Bytes
+	w.checkpoint = checkpoint{mu: &w.mu, ledger: of, settle: h.Settle, interval: l.Interval}
 	return w
-}
-
-func (w *Window) setLedger(l ledger) {
-	w.ledger = l
-	w.budget.ledger, w.budget.size, w.budget.bytes = l, w.Size, w.Bytes
-	w.checkpoint = checkpoint{mu: &w.mu, ledger: l, settle: w.Settle, interval: w.Interval}
 }
 
 // Gather has a batch handler get the messages of entries that are at work at the same time.
@@ -131,7 +125,7 @@ func (w *Window) AddRead(b resp.Batch, at time.Time) (more bool) {
 		it := &slab.list[i]
 		switch {
 		case !w.ledger.add(it):
-			w.unloadLocked(it)
+			w.budget.unload(it)
 			w.slabs.drop(it)
 		case w.order.enqueue(it):
 			w.order.fresh.push(it)
@@ -175,7 +169,7 @@ func (w *Window) Next(lose context.CancelCauseFunc) *Item {
 		if w.workers.releasing {
 			break
 		}
-		w.waitLocked()
+		w.workers.wait(&w.counts.Read)
 	}
 	w.workers.started--
 	return nil
@@ -294,7 +288,7 @@ func (w *Window) End(it *Item, to State) {
 	}
 	it.state = to
 	if w.refetch {
-		w.unloadLocked(it)
+		w.budget.unload(it)
 	}
 	switch to {
 	case Waiting:
@@ -354,7 +348,7 @@ func (w *Window) forgetLocked(it *Item) {
 	w.leaveBatchLocked(it)
 	w.releaseLocked(it)
 	w.ledger.remove(it)
-	w.unloadLocked(it)
+	w.budget.unload(it)
 	w.slabs.drop(it)
 	w.roomMadeLocked()
 }

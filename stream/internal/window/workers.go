@@ -60,25 +60,27 @@ func (w *Window) wakeReadyLocked() { w.wakeLocked(w.order.ready()) }
 // for each entry of a stream that has one now and then.
 const workerIdleTime = time.Second
 
-// waitLocked waits until there may be something to do, or the worker is released.
-func (w *Window) waitLocked() {
-	if w.workers.idleTimer == nil {
-		w.workers.readAtIdle = w.counts.Read
-		w.workers.idleTimer = time.AfterFunc(workerIdleTime, w.releaseWorkers)
+// wait waits until there may be something to do, or the worker is released: read counts what
+// was read.
+func (w *workers) wait(read *int64) {
+	if w.idleTimer == nil {
+		w.readAtIdle = *read
+		w.idleTimer = time.AfterFunc(workerIdleTime, func() { w.release(read) })
 	}
-	w.workers.idle++
-	w.workers.ready.Wait()
+	w.idle++
+	w.ready.Wait()
 }
 
-// releaseWorkers has the workers leave who wait, unless something was read meanwhile.
-func (w *Window) releaseWorkers() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.counts.Read != w.workers.readAtIdle {
-		w.workers.readAtIdle = w.counts.Read
-		w.workers.idleTimer.Reset(workerIdleTime)
+// release has the workers leave who wait, unless something was read meanwhile. It takes the
+// window's lock.
+func (w *workers) release(read *int64) {
+	w.ready.L.Lock()
+	defer w.ready.L.Unlock()
+	if *read != w.readAtIdle {
+		w.readAtIdle = *read
+		w.idleTimer.Reset(workerIdleTime)
 		return
 	}
-	w.workers.idleTimer, w.workers.releasing = nil, true
-	w.workers.releaseAll()
+	w.idleTimer, w.releasing = nil, true
+	w.releaseAll()
 }

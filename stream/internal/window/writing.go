@@ -42,7 +42,9 @@ func (w *Window) Written(it *Item, to State) {
 			w.checkpoint.within(idleSettleTime)
 		}
 	}
-	w.passedLocked()
+	if w.Serial { // those behind it were kept
+		w.wakeReadyLocked()
+	}
 }
 
 // ForgetWritten is written for an entry that is settled already, or another
@@ -52,14 +54,9 @@ func (w *Window) ForgetWritten(it *Item) {
 	defer w.mu.Unlock()
 	if w.endWritingLocked(it) {
 		w.forgetLocked(it)
-		w.passedLocked()
-	}
-}
-
-// passedLocked has the entries begun that were kept behind a dead letter.
-func (w *Window) passedLocked() {
-	if w.Serial {
-		w.wakeReadyLocked()
+		if w.Serial { // those behind it were kept
+			w.wakeReadyLocked()
+		}
 	}
 }
 
@@ -67,7 +64,7 @@ func (w *Window) passedLocked() {
 func (w *Window) endWritingLocked(it *Item) bool {
 	w.counts.count(it)
 	if it.owner == taken {
-		w.unloadLocked(it)
+		w.budget.unload(it)
 		return false
 	}
 	w.writing--
