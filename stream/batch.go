@@ -13,11 +13,10 @@ import (
 	"millrace/stream/internal/contain"
 )
 
-// BatchHandler processes several messages at once, in the order of the stream: a
-// bulk insert, say. Nil means that all of them are done. A [*BatchError], which
-// [Partial] makes, tells of each message what became of it. After any other error
-// all have failed with it. What becomes of a message with an error is as with a
-// [Handler]; the slice and the messages are the handler's own.
+// BatchHandler processes several messages at once, in the order of the stream: a bulk insert,
+// say. Nil means that all of them are done. A [*BatchError], which [Partial] makes, has the
+// result of each message. After any other error all have failed with it. A message with an
+// error ends as with a [Handler]; the slice and the messages are the handler's own.
 //
 // The context ends when that of all its messages has.
 type BatchHandler[T any] func(ctx context.Context, batch []*Message[T]) error
@@ -55,22 +54,21 @@ func NewGroupBatchConsumer[T any](client redis.UniversalClient, topic Topic[T], 
 	return newGroupConsumer(groupConsumer|batchConsumer, client, topic, group, handle, batched(handle), opts)
 }
 
-// WithBatch sets how many messages a batch handler gets at the most, and how long
-// it waits, from the first on, for as many to come. Default: 100 messages and 100
-// milliseconds. Less than 1, and no or a negative wait, are refused. [WithConcurrency]
-// is the number of batches that are handled at once then. While as many are, the next one
-// grows on, up to the size; in log mode without [WithOrderKey] it is gathered afterwards.
-// The wait is a part of what middleware.Timeout measures. A unit that failed comes back
-// as it was, and does not grow.
+// WithBatch sets how many messages a batch handler gets at the most, and how long it waits,
+// from the first on, for as many to come. Default: 100 messages and 100 milliseconds. Less than
+// 1, and no or a negative wait, are refused. [WithConcurrency] is the number of batches that
+// are handled at once then. While as many are, the next one grows on, up to the size; in log
+// mode without [WithOrderKey] it is gathered afterwards. The wait counts for
+// middleware.Timeout. A unit that failed comes back as it was, and does not grow.
 //
-// It has nothing to do with [WithReadCount], which is how much is read at a time,
-// but for this: no batch is larger than the window ([WithWindow]), nor than what that
-// may have in bytes ([WithWindowBytes]).
+// It has nothing to do with [WithReadCount], which is how much is read at a time, but for this:
+// no batch is larger than the window, in entries ([WithWindow]) or in bytes
+// ([WithWindowBytes]).
 func WithBatch(size int, wait time.Duration) Option {
 	return option{"WithBatch", batchConsumer, func(c *config) { c.bulk, c.bulkWait = size, wait }}
 }
 
-// BatchError tells of each message of a batch what became of it.
+// BatchError has the result of each message of a batch.
 type BatchError struct {
 	// Errs has the error of each message at its place in the batch, nil for those
 	// that are done.
@@ -100,9 +98,9 @@ func (e *BatchError) Unwrap() (errs []error) {
 	return errs
 }
 
-// Partial returns an error with which a [BatchHandler] tells of each message what
-// became of it: errs has one error for each, at its place in the batch, nil for
-// those that are done. It returns nil if all are nil.
+// Partial returns an error with which a [BatchHandler] tells the result of each message: errs
+// has one error for each, at its place in the batch, nil for those that are done. It returns
+// nil if all are nil.
 func Partial(errs []error) error {
 	for _, err := range errs {
 		if err != nil {

@@ -34,9 +34,9 @@ type Consumer[T any] struct {
 // own, made from the client's options when it starts. The package's documentation lists
 // under Client the options and hooks that count.
 //
-// The client is a *redis.Client, sentinel-backed ones included, or a
-// *redis.ClusterClient. Everything that is wrong with the arguments and
-// options comes back in one error, each problem wrapping [ErrInvalidOption].
+// The client is a *redis.Client, sentinel-backed ones included, or a *redis.ClusterClient. All
+// mistakes in the arguments and options come back in one error, each problem wrapping
+// [ErrInvalidOption].
 //
 // The client's user needs the Redis rights
 //
@@ -54,11 +54,10 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 	return newLogConsumer(logConsumer, client, topic, store, handle, single(handle), opts)
 }
 
-// NewGroupConsumer makes a consumer in group mode: any number of them, in any
-// number of processes, share the entries of a stream, in no particular order.
-// Redis keeps what each of them has not finished, and others take it over when
-// it dies. The group is made when it is missing. Everything else is as with
-// [NewConsumer].
+// NewGroupConsumer makes a consumer in group mode: any number of them, in any number of
+// processes, share the entries of a stream, in no particular order. Redis keeps the entries
+// that each of them has not finished, and others claim them when it dies. The group is made
+// when it is missing. Everything else is as with [NewConsumer].
 //
 // The client's user needs the Redis rights
 //
@@ -121,8 +120,7 @@ func openGroup(ctx context.Context, r *run) (mode.Mode, error) {
 	return groupmode.Open(ctx, groupmode.Settings{Settings: r.settings(), Leases: r.leases, ReadCount: r.engine.config.readCount})
 }
 
-// newConsumer makes what both modes have in common, and finds what is wrong with
-// it.
+// newConsumer makes the part that both modes have in common, and finds all mistakes in it.
 func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
 	cfg := newConfig(r, topic.Name, opts)
 	if topic.Codec == nil {
@@ -144,17 +142,16 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 	}}, problems
 }
 
-// Run consumes until ctx is done, and returns nil then: at once if no handler
-// is at work, else as soon as it has returned. What was finished is saved
-// before Run returns; if that fails, Run says so with an error, and those
-// entries will be delivered again. A consumer that has stopped may be run
-// again.
+// Run consumes until ctx is done, and returns nil then: at once if no handler is at work, else
+// as soon as it has returned. Finished entries are settled before Run returns; if that fails,
+// Run says so with an error, and those entries will be delivered again. A consumer that has
+// stopped may be run again.
 //
-// Trouble with Redis or the store does not end Run: it is logged, and tried
-// again until it works. What no waiting can mend does: a key that is not a
-// stream, a refused login or a missing right found at the start, and a stored
-// offset that is none ([offset.ErrCorrupt]). The error says what to do.
-// [ErrRunning] comes back while another Run of this consumer is at work.
+// Trouble with Redis or the store does not end Run: it is logged, and tried again until it
+// works. Trouble that no waiting can mend does: a key that is not a stream, a refused login or
+// a missing right found at the start, and a stored offset that is none ([offset.ErrCorrupt]).
+// The error says how to mend it. [ErrRunning] comes back while another Run of this consumer is
+// at work.
 func (c *Consumer[T]) Run(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("stream: Run was given no context; pass the one whose end is to stop the consumer")

@@ -13,11 +13,11 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// The fields that a dead letter has besides those of the original entry, which
-// come first and are as they were, byte for byte; of an entry that the server no
-// longer has they are what was read, sorted by name, and of a name that repeats the
-// last value. These are the last six of every dead letter, in this order, so that the
-// original can be restored even if it had fields of the same names.
+// The fields that a dead letter has besides those of the original entry, which come first and
+// are as they were, byte for byte; of an entry that the server no longer has they are those
+// that were read, sorted by name, and of a name that repeats the last value. These are the last
+// six of every dead letter, in this order, so that the original can be restored even if it had
+// fields of the same names.
 const (
 	// DeadLetterPrefix begins the name of each of them.
 	DeadLetterPrefix = "millrace."
@@ -96,7 +96,7 @@ func (r *run) newLetter(d *delivery, dead *DeadLetterError, failure error, took 
 	return letter
 }
 
-// letterEnded logs how a dead letter has ended, and returns what that is for its entry.
+// letterEnded logs how a dead letter has ended, and returns the outcome of its entry.
 func (r *run) letterEnded(letter *commit.Letter, how commit.Ending, attempt int64, cause error) Outcome {
 	log := r.engine.log.With("entry_id", letter.Item.ID)
 	switch how {

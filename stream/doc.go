@@ -10,8 +10,8 @@
 //   - [NewConsumer], log mode: one consumer handles all entries in the order of
 //     the stream. Its place is an offset in an [millrace/offset.Store].
 //
-//   - [NewGroupConsumer], group mode: any number of consumers share the entries,
-//     in no particular order. Redis keeps what each has not finished.
+//   - [NewGroupConsumer], group mode: any number of consumers share the entries, in no
+//     particular order. Redis keeps the entries that each has not finished.
 //
 // Both are made of the same parts:
 //
@@ -64,16 +64,16 @@
 // No producer ever trims unless [WithMaxLen], [WithExactMaxLen] or
 // [WithMinIDAge] says so; they drop entries whether they were read or not.
 //
-// A [Trimmer] does ask them: it drops what every group and every known offset has
+// A [Trimmer] does ask: it drops the entries that every group and every known offset has
 // passed. A [Mirror] makes offsets known that are kept outside of the stream.
 //
-// What no producer on Redis can promise: that an entry survives a failover. A
-// replica that takes over may lack the last entries that were acknowledged.
+// No producer on Redis can promise that an entry survives a failover. A replica that takes over
+// may lack the last entries that were acknowledged.
 //
 // # Delivery
 //
-// An entry is delivered at least once. What ends its processing is what the
-// handler, or the outermost middleware around it, returns:
+// An entry is delivered at least once. The result of the handler, or of the outermost
+// middleware around it, decides how its processing ends:
 //
 //	nil                  it is done; the offset may advance
 //	Skip(reason)         it is of no concern: logged (Info), passed
@@ -103,9 +103,9 @@
 // While it is being done the next entries are processed. While it fails, nothing
 // more is begun.
 //
-// A handler must be able to see an entry twice. After a crash, the consumer's or
-// that of Redis, what has been processed and not been recorded is delivered again:
-// at most what the window holds ([WithWindow]).
+// A handler must be able to see an entry twice. After a crash, the consumer's or that of Redis,
+// entries that were processed, and not recorded yet, are delivered again: at most as many as
+// the window holds ([WithWindow]).
 //
 // In log mode the offset never passes an entry that is not done. In group mode
 // [Entry.Deliveries] is Redis' own count, which outlives consumers, so that
@@ -129,15 +129,14 @@
 // window wait for their turn, and are not renewed: another consumer that has room may
 // claim them once they are idle for long enough. No attempt is used up by that.
 //
-// A consumer that is stopped hands back what it has not begun or not finished:
-// another takes it within a second, no attempt is used up, and a rolling restart
-// waits for no claim. Entries that had not been taken up into the window are handed back
-// for a quarter of a second; if that is not enough, the log says so, and others claim the
-// rest. The consumer's name is removed from the group once nothing is pending on it. Names
-// of consumers that were killed are removed later, if they were names of our own making:
-// for that the server is asked for a list of all names, which takes it a microsecond for
-// each, with ten names once in ten claim idle times, with a hundred thousand at most once
-// in a quarter of an hour.
+// A consumer that is stopped hands back the entries that it has not begun or not finished:
+// another takes it within a second, no attempt is used up, and a rolling restart waits for no
+// claim. Entries that had not been taken up into the window are handed back for a quarter of a
+// second; if that is not enough, the log says so, and others claim the rest. The consumer's
+// name is removed from the group once nothing is pending on it. Names of consumers that were
+// killed are removed later, if they were names of our own making: for that the server is asked
+// for a list of all names, which takes it a microsecond for each, with ten names once in ten
+// claim idle times, with a hundred thousand at most once in a quarter of an hour.
 //
 // No script keeps the server from other work for more than two milliseconds, however many
 // entries, pending entries and consumers there are. Redis shows a group only in the list
@@ -149,30 +148,28 @@
 // Two live consumers under one name, or under one label in log mode, handle entries
 // twice. They notice it and log a warning: see [WithConsumerName] and [WithLabel].
 //
-// When the group is gone, because the stream was deleted, flushed or evicted, or
-// Redis came back empty, it is made again, behind the last entry that this
-// consumer has read if the stream still has that, else at its beginning. What the
-// consumers hold that live is handled, as long as the stream has it, and told as
-// lost otherwise. What others had pending, and did not live to finish, is lost with
-// the group; the log says so.
+// When the group is gone, because the stream was deleted, flushed or evicted, or Redis came
+// back empty, it is made again, behind the last entry that this consumer has read if the stream
+// still has that, else at its beginning. Entries that live consumers hold are handled, as long
+// as the stream has them, and told as lost otherwise. Entries that were pending on dead
+// consumers are lost with the group; the log says so.
 //
 // # Losses
 //
-// Redis says nothing of entries that are trimmed or deleted before they are read, nor
-// of a stream that is made again, or goes back, while somebody reads it. A consumer
-// finds out, and tells it as a [LossError], with the range, and with the number as far
-// as that can be known: before it reads the first entry, after trouble with the
-// server, and while it runs every half minute in log mode, every half of the claim
-// idle time in group mode.
+// Redis says nothing of entries that are trimmed or deleted before they are read, nor of a
+// stream that is made again, or goes back, while it is read. A consumer finds out, and tells it
+// as a [LossError], with the range, and with the number as far as that can be known: before it
+// reads the first entry, after trouble with the server, and while it runs every half minute in
+// log mode, every half of the claim idle time in group mode.
 //
-// A consumer in log mode knows what it has read, and an offset in a store outlives the
-// stream. In group mode the group's place is in the stream itself, and what several
-// consumers have read is known to none of them. Each read behind which there may be a
-// backlog is therefore sent together with a look at the group: unread entries that were
-// trimmed, and a group that was set to another place, are told by the consumer that reads
-// on, on every server and however many consumers there are. While a consumer waits for
-// entries, a loss is found by comparing the entries that the group has passed with those
-// that this consumer was given, if no other consumer was given any meanwhile.
+// A consumer in log mode knows the entries that it has read, and an offset in a store outlives
+// the stream. In group mode the group's place is in the stream itself, and no consumer knows
+// which entries the others have read. Each read behind which there may be a backlog is
+// therefore sent together with a look at the group: unread entries that were trimmed, and a
+// group that was set to another place, are told by the consumer that reads on, on every server
+// and however many consumers there are. While a consumer waits for entries, a loss is found by
+// comparing the entries that the group has passed with those that this consumer was given, if
+// no other consumer was given any meanwhile.
 //
 // An entry that is trimmed or deleted while it is pending is handled all the same by a
 // consumer that has it in memory. It is told when it is fetched to be delivered and is
@@ -199,25 +196,24 @@
 // meant to run at a time: two handle everything twice. In group mode no order is
 // promised, and others go on while an entry is held.
 //
-// [WithConcurrency] has several handlers run at once, in either mode, and
-// [WithOrderKey] keeps the order of the entries that belong together, such as those
-// of one account: they are processed one at a time, and a held one holds up only
-// what has the same key.
+// [WithConcurrency] has several handlers run at once, in either mode, and [WithOrderKey] keeps
+// the order of the entries that belong together, such as those of one account: they are
+// processed one at a time, and a held one holds up only entries of the same key.
 //
-// What a consumer has read and not settled is its window. It is bounded: by default
-// four batches (two in group mode), which are processed, settled and read ahead, and
-// one entry for each handler. In log mode entries that are done count until the offset has passed
-// them, so that one entry that is stuck, while others go on, fills the window in the
+// The entries that a consumer has read and not settled are its window. It is bounded: by
+// default four batches (two in group mode), which are processed, settled and read ahead, and
+// one entry for each handler. In log mode entries that are done count until the offset has
+// passed them, so that one entry that is stuck, while others go on, fills the window in the
 // end. Nothing is read then, and the log says which entry it is.
 //
 // # Memory
 //
-// A backlog of any length takes no more than the window: so many entries
-// ([WithWindow]), and 64 MiB of names and values ([WithWindowBytes]), or the one entry
-// that is larger than that. What the handlers keep is their own. How many entries a
-// read asks for follows from how large the last ones were, and what comes
-// nevertheless is not kept: log mode reads it again, and group mode, on which it is
-// pending now, fetches it when it is begun.
+// A backlog of any length takes no more than the window: so many entries ([WithWindow]), and 64
+// MiB of names and values ([WithWindowBytes]), or the one entry that is larger than that.
+// Memory of the handlers is their own. How many entries a read asks for follows from how large
+// the last ones were. Entries beyond the bound that come nevertheless are not kept: log mode
+// reads them again, and group mode, on which they are pending now, fetches each when it is
+// begun.
 //
 // [WithMaxEntryBytes] is for topics that others can write to. An entry over it takes
 // no memory, is never decoded, and comes out of the chain as a [DecodeError].
@@ -290,20 +286,19 @@
 //	READONLY, MASTERDOWN, a master that was     the connection is dropped, so that
 //	made a replica                              the master is found
 //	NOGROUP, the stream is gone                 the group is made again
-//	NOAUTH, WRONGPASS, NOPERM, WRONGTYPE,       Run returns at the start, with what
-//	a command that the server lacks             to do; later the log, Stats and
+//	NOAUTH, WRONGPASS, NOPERM, WRONGTYPE,       Run returns at the start, with the
+//	a command that the server lacks             remedy; later the log, Stats and
 //	                                            Health say that, and it is waited for
-//	the loss policy says stop, a stored offset  Run returns, with what to do
+//	the loss policy says stop, a stored offset  Run returns, with the remedy
 //	that is none
 //
-// No field's value is in any error or log line of this module. What a handler, or a
-// codec of your own, puts into its errors and panics is logged, and becomes part of a
-// dead letter.
+// No field's value is in any error or log line of this module. The text of an error or panic of
+// a handler, or of a codec of your own, is logged, and becomes part of a dead letter.
 //
 // # Faults
 //
-// What becomes of entries, and when delivery goes on, in each of them. Package
-// [millrace/stream/faults] injects all of these, and accounts for every entry.
+// This is the fate of the entries in each kind of fault, and the time when delivery goes on.
+// Package [millrace/stream/faults] injects all of these, and accounts for every entry.
 //
 //   - A handler fails, panics, ends its goroutine (runtime.Goexit), or never returns:
 //     its entry is held, and delivered again when the handler has returned. In log mode
@@ -316,11 +311,11 @@
 //   - The consumer's process is killed: nothing is lost, and at most the window is
 //     handled again, in log mode by the next run of it, in group mode by another
 //     consumer after the claim idle time.
-//   - Redis is killed or restarted with all that it had acknowledged, or connections
-//     are cut, anywhere in a reply: nothing is lost. A consumer in log mode that
-//     lives handles nothing again; one in group mode only what was claimed from it,
-//     because the fault lasted longer than the claim idle time. Reading and settling
-//     are tried again after at most half a second.
+//   - Redis is killed or restarted with all that it had acknowledged, or connections are cut,
+//     anywhere in a reply: nothing is lost. A consumer in log mode that lives handles nothing
+//     again; one in group mode only entries that were claimed from it, because the fault lasted
+//     longer than the claim idle time. Reading and settling are tried again after at most half
+//     a second.
 //   - Dead letters cannot be written, on the topic's server or on one of their own:
 //     their entries are held as far as the window reaches, without a handler, and one
 //     of the letters is tried again after at most half a second. In log mode the entries
@@ -329,23 +324,22 @@
 //   - Redis stands still, or a network swallows everything: the same. It is noticed
 //     when nothing has come for two seconds longer than the block time.
 //   - Redis refuses what a consumer needs (out of memory, no disk, no replicas, still
-//     loading, a right that was taken away): delivery goes on until the window is
-//     full of what cannot be settled, and then waits. At the start, what no waiting
-//     mends ends Run.
-//   - Redis comes back empty, or without the last that it had acknowledged; a stream
-//     or group is deleted; entries are trimmed or deleted before they were read; the
-//     clock goes back, so that new entries have lower IDs: what is lost is told, with
-//     what is known of it ([LossError]), and everything that the stream has is
-//     handled. In log mode that is found at the start, at the first read after any
-//     trouble, with every read of a backlog, and after half a minute of idleness; in
-//     group mode by the next read, or within half the claim idle time.
-//   - A failover, by sentinels or in a cluster: delivery goes on within three seconds of
-//     the election, also if the old master stands still. Everything that the new one has
-//     is handled. What it lacks, and was handled, cannot be undone; where this consumer
-//     has read it, that is told. In log mode about as much can be handled again as has
-//     vanished, in group mode what was acked and had not reached the replica. A slot
-//     that moves loses nothing. A command on its way to a master that stands still is
-//     waited for one second at the most.
+//     loading, a right that was taken away): delivery goes on until the window is full of
+//     entries that cannot be settled, and then waits. At the start, a fault that no waiting can
+//     mend ends Run.
+//   - Redis comes back empty, or without the last that it had acknowledged; a stream or group
+//     is deleted; entries are trimmed or deleted before they were read; the clock goes back, so
+//     that new entries have lower IDs: the loss is told, as far as it is known ([LossError]),
+//     and everything that the stream has is handled. In log mode that is found at the start, at
+//     the first read after any trouble, with every read of a backlog, and after half a minute
+//     of idleness; in group mode by the next read, or within half the claim idle time.
+//   - A failover, by sentinels or in a cluster: delivery goes on within three seconds of the
+//     election, also if the old master stands still. Everything that the new one has is
+//     handled. Entries that it lacks, and that were handled, cannot be undone; where this
+//     consumer has read them, that is told. In log mode about as many can be handled again as
+//     have vanished, in group mode those that were acked without the ack having reached the
+//     replica. A slot that moves loses nothing. A command on its way to a master that stands
+//     still is waited for one second at the most.
 //
 // It costs two connections for each Run (a few for a Runner), the last entry of every
 // batch read twice in log mode (it proves that nothing behind it was trimmed away),
@@ -353,28 +347,27 @@
 // second. While a read waits, the sentinels or the cluster are asked once a second who
 // the master is.
 //
-// What nothing on Redis can promise: that the effect of a handler happens only once
-// (keep a key of the event with the effect, or the offset in the same transaction);
-// that Redis keeps what it has acknowledged, in a failover, or without an
-// append-only file that is synced always; an order across the consumers of a group,
-// or across a claim; and that an entry that was trimmed before it was read can be
-// brought back.
+// Nothing on Redis can promise that the effect of a handler happens only once (keep a key of
+// the event with the effect, or the offset in the same transaction); that Redis keeps the
+// writes that it has acknowledged, in a failover, or without an append-only file that is synced
+// always; an order across the consumers of a group, or across a claim; and that an entry that
+// was trimmed before it was read can be brought back.
 //
 // # Shutdown
 //
-// To stop, cancel the context of Run. Nothing new is begun. The context of the
-// handlers ends as well, at once or, with [WithDrainTimeout], after that time.
-// What is returned after its end, other than success, is no failure: the entry is
-// left for the next run or another consumer. Run returns when the handlers at work
-// have returned and everything is settled, however long the block time is.
+// To stop, cancel the context of Run. Nothing new is begun. The context of the handlers ends as
+// well, at once or, with [WithDrainTimeout], after that time. A result after its end, other
+// than success, is no failure: the entry is left for the next run or another consumer. Run
+// returns when the handlers at work have returned and everything is settled, however long the
+// block time is.
 //
 // # Observing
 //
-// [Consumer.Stats] tells what a consumer has done and what it has in hand, without
-// asking Redis: every entry that was absorbed, skipped, dead-lettered, discarded or
-// lost is counted there, besides being logged. Its lag in time grows while nothing can
-// be read. [Consumer.Lag] asks Redis, for a whole group, and for a number of entries;
-// where that cannot be known it says so instead of giving a number.
+// [Consumer.Stats] tells the work that a consumer has done and has in hand, without asking
+// Redis: every entry that was absorbed, skipped, dead-lettered, discarded or lost is counted
+// there, besides being logged. Its lag in time grows while nothing can be read. [Consumer.Lag]
+// asks Redis, for a whole group, and for a number of entries; where that cannot be known it
+// says so instead of giving a number.
 //
 // [Consumer.Health] and [Runner.Health] are for health checks:
 //
@@ -396,7 +389,7 @@
 // A handler is a function: call it with a [Message] literal. Package
 // [millrace/stream/streamtest] starts a redis-server for a test.
 //
-// # What is a bug in your code
+// # Mistakes in your code
 //
 // A handler that changes a message's Entry.Fields; a handler that returns nil before the
 // work is done, such as by starting a goroutine; an observer that waits for something; a

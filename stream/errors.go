@@ -11,9 +11,9 @@ import (
 	"millrace/stream/internal/contain"
 )
 
-// ErrInvalidOption is wrapped by every problem that a constructor finds in its
-// arguments and options, and a [Runner] in what was added to it. All of them
-// are reported at once; nothing was started, and the call is to be corrected.
+// ErrInvalidOption is wrapped by every problem that a constructor finds in its arguments and
+// options, and a [Runner] in its members. All of them are reported at once; nothing was
+// started, and the call is to be corrected.
 var ErrInvalidOption = errors.New("invalid option")
 
 // ErrRunning is returned by Run while another Run of the same consumer, or the
@@ -21,16 +21,15 @@ var ErrInvalidOption = errors.New("invalid option")
 // with a label of its own.
 var ErrRunning = errors.New("stream: running already; construct another one to run twice")
 
-// ErrClaimed is the cause (context.Cause) with which the context of a handler ends
-// when its entry has become another consumer's: it was claimed, by hand or after
-// this process had stood still for longer than the claim idle time. What the
-// handler returns then does not count.
+// ErrClaimed is the cause (context.Cause) with which the context of a handler ends when its
+// entry has become another consumer's: it was claimed, by hand or after this process had stood
+// still for longer than the claim idle time. The handler's result does not count then.
 var ErrClaimed = commit.ErrClaimed
 
-// DecodeError says that an entry's fields could not be made into the topic's
-// type. It comes out of the chain like a handler's error, so that every
-// middleware sees it; if none turns it into something else, the engine logs
-// the entry and passes it. Its text names fields and types, never values.
+// DecodeError says that an entry's fields could not be decoded into the topic's type. It comes
+// out of the chain like a handler's error, so that every middleware sees it; if none turns it
+// into something else, the engine logs the entry and passes it. Its text names fields and
+// types, never values.
 type DecodeError struct {
 	// Stream and ID say which entry it was.
 	Stream, ID string
@@ -51,8 +50,8 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // [WithMaxEntryBytes] allows. Its fields were not kept, and [Entry.Fields] is nil:
 // have middleware.DeadLetter move it out of the way, whole, or allow more.
 type EntrySizeError struct {
-	// Size is that of the entry's field names and values together, in bytes, and
-	// Limit what is allowed.
+	// Size is that of the entry's field names and values together, in bytes, and Limit the one
+	// that is allowed.
 	Size, Limit int64
 }
 
@@ -99,7 +98,7 @@ func (e *UnknownWriteError) Error() string {
 // Unwrap returns why there is no reply.
 func (e *UnknownWriteError) Unwrap() error { return e.Err }
 
-// SkipError is what [Skip] returns.
+// SkipError is the error that [Skip] returns.
 type SkipError struct {
 	// Reason is logged with the entry's ID. It must not hold field values.
 	Reason string
@@ -112,7 +111,7 @@ func (e *SkipError) Error() string { return "skipped: " + e.Reason }
 // reason at level Info and passed. The reason must not hold field values.
 func Skip(reason string) error { return &SkipError{Reason: reason} }
 
-// PermanentError is what [Permanent] returns.
+// PermanentError is the error that [Permanent] returns.
 type PermanentError struct {
 	// Err is why trying again is of no use.
 	Err error
@@ -158,10 +157,9 @@ func (e *DeadLetterError) Error() string { return fmt.Sprintf("dead letter: %v",
 // Unwrap returns why the entry was given up.
 func (e *DeadLetterError) Unwrap() error { return e.Err }
 
-// MaxDeliveriesError comes out of the chain, in place of what the handler would
-// have returned, for an entry that has been delivered as often as
-// [WithMaxDeliveries] allows: it made its consumers crash, say. middleware.DeadLetter
-// takes it.
+// MaxDeliveriesError comes out of the chain, in place of the handler's result, for an entry
+// that has been delivered as often as [WithMaxDeliveries] allows: it made its consumers crash,
+// say. middleware.DeadLetter takes it.
 type MaxDeliveriesError struct {
 	// Deliveries is how often the entry has been delivered, this time included.
 	Deliveries int64
@@ -171,8 +169,8 @@ func (e *MaxDeliveriesError) Error() string {
 	return fmt.Sprintf("delivered %d times without an end, over the limit", e.Deliveries-1)
 }
 
-// PanicError is a panic of a handler, a middleware or a codec. It is treated
-// like any other error: the entry is held, or what the middleware decides.
+// PanicError is a panic of a handler, a middleware or a codec. It is treated like any other
+// error: the entry is held, unless a middleware decides otherwise.
 type PanicError struct {
 	// Err is the panic's value, made into an error if it was none.
 	Err error

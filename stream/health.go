@@ -26,12 +26,11 @@ type Health struct {
 	// whose window is full asks the server nothing until there is something to settle or to
 	// read: an outage shows then.
 	Ready bool
-	// Reason says, for people, what is wrong, and what to do about it where they have
-	// to do something, in one line; empty if nothing is. It can be there although the
-	// consumer is ready: when the window has been full for half a minute behind a
-	// handler that is at work, since how long one may take only you know, and when
-	// another writer has moved the offset of the label in the last five minutes. It
-	// holds no field values.
+	// Reason says for people, in one line, why the consumer is not well, with the remedy where
+	// there is one for them; empty if it is well. It can be there although the consumer is
+	// ready: when the window has been full for half a minute behind a handler that is at work,
+	// since how long one may take only you know, and when another writer has moved the offset
+	// of the label in the last five minutes. It holds no field values.
 	Reason string
 }
 
@@ -42,8 +41,8 @@ const (
 	settlePatience = 4 * time.Second
 )
 
-// Health returns whether the consumer is well. It asks nobody but the consumer
-// itself, never waits, and may be called at any time, before and after Run as well.
+// Health returns whether the consumer is well. It asks no server, never waits, and may be
+// called at any time, before and after Run as well.
 func (c *Consumer[T]) Health() Health { return c.engine.health() }
 
 func (e *engine) health() Health {

@@ -31,12 +31,12 @@ type Lag struct {
 // Entries returns how many entries are not done, those that are pending included,
 // and whether that is known. If it is not, it returns zero, which means nothing.
 //
-// Redis can only subtract counters, which are wrong once entries were trimmed before
-// they were read, or deleted; it does not say so. Here a number is known when it
-// follows from what the stream has: when there is nothing behind the position, or
-// nothing up to it, and from then on for as long as no entry behind it can have been
-// trimmed or deleted. So it is usually known for a consumer that has been caught up
-// once since Lag was first called, and never below Redis 7.
+// Redis can only subtract counters, which are wrong once entries were trimmed before they were
+// read, or deleted; it does not say so. Here a number is known when it follows from the state
+// of the stream: when there is nothing behind the position, or nothing up to it, and from then
+// on for as long as no entry behind it can have been trimmed or deleted. So it is usually known
+// for a consumer that has been caught up once since Lag was first called, and never below Redis
+// 7.
 func (l Lag) Entries() (n int64, known bool) { return l.entries, l.known }
 
 // Lag asks Redis, through the client that the consumer was made with, how far the
@@ -60,7 +60,7 @@ func (c *Consumer[T]) Lag(ctx context.Context) (Lag, error) {
 
 // lagOfLog is the lag in log mode.
 func lagOfLog(ctx context.Context, e *engine) (Lag, error) {
-	// The place first: what is read after that only makes it an older one.
+	// The place comes first: a read after that only makes it an older one.
 	at, err := e.standing(ctx)
 	if err != nil {
 		return Lag{}, err

@@ -19,14 +19,14 @@ import (
 type LossError struct {
 	// Stream is the topic's name, and Label or Group the consumer's.
 	Stream, Label, Group string
-	// Cause is what has happened.
+	// Cause is the reason.
 	Cause LossCause
-	// From is the last entry that the consumer, or the group, had read, To the first
-	// one that the stream has behind it, if any, and what was between them is lost.
-	// Where that is not known so exactly, what is lost is behind From, not behind To,
-	// and not all that was there. For a pending entry that is gone, both are that
-	// entry. With LossAhead, LossReplaced and LossRecreated the entries that were read
-	// last have vanished themselves, From being the last of them.
+	// From is the last entry that the consumer, or the group, had read, To the first one that
+	// the stream has behind it, if any, and the entries between them are lost. Where that is
+	// not known so exactly, the lost entries are some of those behind From and not behind To.
+	// For a pending entry that is gone, both are that entry. With LossAhead, LossReplaced and
+	// LossRecreated the entries that were read last have vanished themselves, From being the
+	// last of them.
 	From, To string
 	// Count is how many entries were lost, if Exact is set; otherwise it is the
 	// most that it can be, and -1 if even that is not known.
@@ -34,7 +34,7 @@ type LossError struct {
 	Exact bool
 }
 
-// LossCause is what has happened to a stream.
+// LossCause is the reason of a loss.
 type LossCause string
 
 const (
@@ -52,16 +52,16 @@ const (
 	// which there are older ones and newer ones: after a failover or a restart
 	// others were added in its place.
 	LossReplaced LossCause = "the stream has other entries in the place of those that were read"
-	// LossGroup is that the group was deleted, and with it the note of what was
+	// LossGroup is that the group was deleted, and with it the note of the entries that were
 	// pending on consumers that do not run any more.
 	LossGroup LossCause = "the group was deleted"
-	// LossMoved is that the group was set to another place further on (XGROUP SETID),
-	// so that it leaves out what nobody had read.
+	// LossMoved is that the group was set to another place further on (XGROUP SETID), so that
+	// it leaves out entries that were not read.
 	LossMoved LossCause = "the group was set to another place"
-	// LossConsumer is that the consumer was removed from the group while entries were
-	// pending on it (XGROUP DELCONSUMER), or that another consumer has made the group
-	// again, and with it the note of them is gone. What it has in hand, from From to To,
-	// it handles all the same.
+	// LossConsumer is that the consumer was removed from the group while entries were pending
+	// on it (XGROUP DELCONSUMER), or that another consumer has made the group again, and with
+	// it the note of them is gone. The entries that it has in hand, from From to To, it handles
+	// all the same.
 	LossConsumer LossCause = "the consumer was removed from the group with entries pending"
 	// LossPending is that an entry was pending, is not in the stream any more, and is not
 	// handled from memory by the consumer that had it; in either mode also, that one over
@@ -142,7 +142,8 @@ func ResumeAtKnown(context.Context, *LossError) (Start, error) {
 // ResumeAtFirst goes on with the first entry that the stream has.
 func ResumeAtFirst(context.Context, *LossError) (Start, error) { return FromBeginning(), nil }
 
-// ResumeAtEnd goes on with what is added from now on, and leaves out what there is.
+// ResumeAtEnd goes on with the entries that are added from now on, and leaves out those that
+// the stream has.
 func ResumeAtEnd(context.Context, *LossError) (Start, error) { return FromEnd(), nil }
 
 // ResumeBack returns the policy that goes on with the first entry whose ID is at most
@@ -158,10 +159,10 @@ func StopOnLoss(_ context.Context, loss *LossError) (Start, error) { return Star
 // WithLossPolicy sets where the consumer goes on when its place in the stream, or
 // entries behind it, are lost. Default, also for nil: [ResumeAtKnown].
 //
-// The default neither stands still nor leaves anything out: what is lost cannot be
-// brought back by waiting, and a consumer that stops for it at night loses the next
-// entries too. Where handling entries again is worse than that, use [StopOnLoss].
-// Whatever the policy, each loss is in the log, as an error.
+// The default neither stands still nor leaves anything out: lost entries cannot be brought back
+// by waiting, and a consumer that stops for it at night loses the next entries too. Where
+// handling entries again is worse than that, use [StopOnLoss]. Whatever the policy, each loss
+// is in the log, as an error.
 //
 // A stored offset is set back when the policy goes back, if the store can do that
 // (offset.Resetter, as those of package offset); otherwise it stays where it is, and

@@ -7,9 +7,8 @@ import (
 	"millrace/stream/internal/contain"
 )
 
-// Topic names a Redis stream and says what its entries mean: the Go type of
-// its events and the codec between the two. It is a plain value, made once per
-// topic, usually as a package variable:
+// Topic names a Redis stream, the Go type of its events and the codec between the two. It is a
+// plain value, made once per topic, usually as a package variable:
 //
 //	var Events = stream.Topic[Event]{Name: "user:lifecycle_events"}
 //
@@ -59,21 +58,20 @@ func (e *Entry) MarkLogged() { e.logged = true }
 // so that a test of a handler can write one as a literal.
 type Message[T any] struct {
 	Entry
-	// Value is what the topic's codec made of the entry's fields.
+	// Value is the event that the topic's codec made of the entry's fields.
 	Value T
 }
 
-// Handler processes one message. Its result decides what becomes of the entry;
-// see the package documentation, "Delivery". The message is the handler's own:
-// it may be kept and changed after the handler has returned.
+// Handler processes one message. Its result decides the fate of the entry; see the package
+// documentation, "Delivery". The message is the handler's own: it may be kept and changed after
+// the handler has returned.
 //
-// The context is cancelled when the consumer stops. What a handler returns
-// after that is not counted as a failure.
+// The context is cancelled when the consumer stops. An error that a handler returns after that
+// is not counted as a failure.
 type Handler[T any] func(ctx context.Context, msg *Message[T]) error
 
-// EntryHandler processes one entry. It is what a [Middleware] wraps: decoding
-// and the user's [Handler] are the innermost EntryHandler. The entry is only
-// valid until the call returns.
+// EntryHandler processes one entry. A [Middleware] wraps it: decoding and the user's [Handler]
+// are the innermost EntryHandler. The entry is only valid until the call returns.
 type EntryHandler func(ctx context.Context, entry *Entry) error
 
 // Middleware wraps the processing of an entry, decoding included. It knows
@@ -82,9 +80,8 @@ type EntryHandler func(ctx context.Context, entry *Entry) error
 // EntryHandler that it returns is called for every delivery, and must be safe
 // for concurrent use.
 //
-// A middleware that calls next more than once, or not at all, decides with
-// that what becomes of the entry; the engine only sees what the outermost one
-// returns.
+// A middleware that calls next more than once, or not at all, decides the fate of the entry by
+// that; the engine only sees the result of the outermost one.
 type Middleware func(next EntryHandler) EntryHandler
 
 // CatchPanic is the [Middleware] that turns a panic into a [*PanicError], so that the

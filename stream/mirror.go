@@ -40,9 +40,9 @@ const (
 	// PositionMissing says that the store has no offset under the label, so that
 	// the consumer may start anywhere: Position.ID is 0-0.
 	PositionMissing PositionState = "missing"
-	// PositionAhead says that the position was beyond everything that the stream
-	// ever held: the stream was made anew, or a failover has lost its end. What
-	// there is now may be unread: Position.ID is 0-0.
+	// PositionAhead says that the position was beyond everything that the stream ever held: the
+	// stream was made anew, or a failover has lost its end. The entries in it may be unread:
+	// Position.ID is 0-0.
 	PositionAhead PositionState = "ahead"
 )
 
@@ -74,21 +74,20 @@ func (p Position) compare(other Position) int {
 
 const positionPrefix = "millrace:position:"
 
-// PositionGroup returns the name of the consumer group, read by nobody, in which
-// a [Mirror] shows the offset of a label. Destroy it (XGROUP DESTROY) when there
-// is no such consumer any more. Do not consume with a group of such a name.
+// PositionGroup returns the name of the consumer group, without consumers, in which a [Mirror]
+// shows the offset of a label. Destroy it (XGROUP DESTROY) when there is no such consumer any
+// more. Do not consume with a group of such a name.
 func PositionGroup(label string) string { return positionPrefix + label }
 
-// Mirror is an [offset.Store] around another one that shows the offsets in the
-// stream itself, where a [Trimmer] in any process, and every tool that lists
-// groups, finds them. [NewMirror] makes one. The store decides; the mirror only
-// says what is not to be trimmed yet. It is safe for concurrent use.
+// Mirror is an [offset.Store] around another one that shows the offsets in the stream itself,
+// where a [Trimmer] in any process, and every tool that lists groups, finds them. [NewMirror]
+// makes one. The store decides; the mirror only keeps entries from being trimmed. It is safe
+// for concurrent use.
 //
-// An offset is shown as the last delivered ID of the consumer group
-// [PositionGroup], which nobody reads. It is never ahead of the store. It may be
-// behind, after a Save that failed halfway, or while two processes save one label; then
-// it holds entries back that are not needed, until the next. The group's lag is unknown
-// (nil) unless it is zero.
+// An offset is shown as the last delivered ID of the consumer group [PositionGroup], which has
+// no consumer. It is never ahead of the store. It may be behind, after a Save that failed
+// halfway, or while two processes save one label; then it holds entries back that are not
+// needed, until the next. The group's lag is unknown (nil) unless it is zero.
 //
 // Each label is a group of the stream, and Redis shows the place of a group only in the
 // list of all: a consumer in group mode or a trimmer that looks at one waits 1 to 2
@@ -142,10 +141,10 @@ func (m *Mirror) Rebind(own func(redis.UniversalClient) (redis.UniversalClient, 
 	return &bound, err
 }
 
-// Load implements [offset.Store]: it returns what the store has, once the mirror
-// is there too, back if need be, or at 0-0 if the store has nothing. So the
-// entries that a consumer is about to read are kept from its start, before there
-// is an offset. It makes the stream if it is missing.
+// Load implements [offset.Store]: it returns the store's offset, once the mirror is there too,
+// back if need be, or at 0-0 if the store has nothing. So the entries that a consumer is about
+// to read are kept from its start, before there is an offset. It makes the stream if it is
+// missing.
 func (m *Mirror) Load(ctx context.Context, label string) (id string, found bool, err error) {
 	id, found, err = load(ctx, m.store, label)
 	if err != nil {

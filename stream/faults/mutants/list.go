@@ -35,18 +35,18 @@ var mutants = []mutant{
 		name: "group mode acks before the handler",
 		edits: []edit{{
 			"stream/worker.go",
-			"\tfailure := r.chain(ctx, &d.entry)\n",
-			"\tif r.group {\n\t\t_ = r.source.settle(ctx, []*window.Item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
-		}},
+			"\tfailure := r.engine.chain(ctx, &d.entry)\n",
+			"\tif r.engine.inGroup() {\n\t\t_ = r.mode.Settler.Settle(ctx, &commit.Batch{Ended: []*window.Item{it}})\n\t}\n\tfailure := r.engine.chain(ctx, &d.entry)\n",
+		}, {"stream/worker.go", "\t\"millrace/stream/internal/contain\"\n", "\t\"millrace/stream/internal/commit\"\n\t\"millrace/stream/internal/contain\"\n"}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
 	{
 		name: "log mode saves the offset before the handler",
 		edits: []edit{{
 			"stream/worker.go",
-			"\tfailure := r.chain(ctx, &d.entry)\n",
-			"\tif !r.group {\n\t\t_ = r.source.settle(ctx, []*window.Item{it})\n\t}\n\tfailure := r.chain(ctx, &d.entry)\n",
-		}},
+			"\tfailure := r.engine.chain(ctx, &d.entry)\n",
+			"\tif !r.engine.inGroup() {\n\t\t_ = r.mode.Settler.Settle(ctx, &commit.Batch{Ended: []*window.Item{it}})\n\t}\n\tfailure := r.engine.chain(ctx, &d.entry)\n",
+		}, {"stream/worker.go", "\t\"millrace/stream/internal/contain\"\n", "\t\"millrace/stream/internal/commit\"\n\t\"millrace/stream/internal/contain\"\n"}},
 		tests: []tests{{inFaults, "TestConsumersKilled"}},
 	},
 	{
