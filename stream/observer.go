@@ -10,11 +10,10 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// Observer is told what happens in a consumer, so that metrics and traces can be
-// made of it. It is a value of any type that has one or more of the methods of
-// [DeliveryObserver], [EndObserver], [ReadObserver], [SettleObserver],
-// [ClaimObserver], [LossObserver], [TroubleObserver], [RecoveryObserver] and
-// [FullObserver]. See [WithObserver].
+// Observer is told the events of a consumer, so that metrics and traces can be made of them. It
+// is a value of any type that has one or more of the methods of [DeliveryObserver],
+// [EndObserver], [ReadObserver], [SettleObserver], [ClaimObserver], [LossObserver],
+// [TroubleObserver], [RecoveryObserver] and [FullObserver]. See [WithObserver].
 //
 // The methods are called where the thing happens, by several goroutines at once,
 // and the consumer waits for them: they must be safe for concurrent use, and quick.
@@ -22,7 +21,7 @@ import (
 // changes nothing; so is runtime.Goexit, but that the first one may have an entry
 // delivered again.
 //
-// What has to be in the context of a handler, such as a span, is for a [Middleware].
+// A value for the context of a handler, such as a span, is for a [Middleware].
 type Observer interface{}
 
 // DeliveryObserver is an [Observer] of deliveries, as they begin.
@@ -70,14 +69,13 @@ type DeliveryBegun struct {
 	Attempt int64 // 1 is the first; see [Entry]
 }
 
-// DeliveryEnded is what became of a delivery, with the event of its beginning.
+// DeliveryEnded is the result of a delivery, with the event of its beginning.
 type DeliveryEnded struct {
 	DeliveryBegun
 	Outcome Outcome
 	// Duration is how long the middleware and the handler took.
 	Duration time.Duration
-	// Err is what they returned. What a handler puts into its own errors is in
-	// there, too.
+	// Err is their error. The text of a handler's own errors is in there, too.
 	Err error
 }
 
@@ -112,11 +110,10 @@ type EntriesClaimed struct {
 // Outage is something that fails and is tried again until it works.
 type Outage struct {
 	Identity
-	// What fails: "reading", "saving the offset", "acking entries", "writing to
-	// the dead letters" and others, for people.
+	// What names the thing that fails: "reading", "saving the offset", "acking entries",
+	// "writing to the dead letters" and others, for people.
 	What string
-	// Err is the last error. Where people have to mend something, its text begins
-	// with what.
+	// Err is the last error. Where people have to mend something, its text begins with that.
 	Err error
 	// Failures is how often it has failed.
 	Failures int64
@@ -130,16 +127,16 @@ type WindowFull struct {
 	EntryID string
 	// Size is the window's; see [WithWindow].
 	Size int
-	// Bytes is what it holds in fields, and SizeBytes what it may; it is full of them
-	// from one half on. See [WithWindowBytes].
+	// Bytes is the size of the fields that it holds, and SizeBytes the limit; it is full of
+	// them from one half on. See [WithWindowBytes].
 	Bytes, SizeBytes int64
 }
 
-// WithObserver has the consumer tell observers what happens in it. Default: none,
-// which costs nothing. An [Observer] with none of the methods is refused, nil
-// included, and so is one that has a method of such a name with other parameters or
-// results, or with a pointer as its receiver where a value is given. Given more than once, all are told, in order. One observer may serve
-// many consumers: what it is told says whose it is.
+// WithObserver has the consumer tell observers its events. Default: none, which costs nothing.
+// An [Observer] with none of the methods is refused, nil included, and so is one that has a
+// method of such a name with other parameters or results, or with a pointer as its receiver
+// where a value is given. Given more than once, all are told, in order. One observer may serve
+// many consumers: each event says whose it is.
 func WithObserver(list ...Observer) Option {
 	return option{"WithObserver", anyConsumer, func(c *config) {
 		for _, observer := range list {
@@ -150,8 +147,8 @@ func WithObserver(list ...Observer) Option {
 	}}
 }
 
-// observers has each observer in the lists of what it is told: whether somebody
-// wants to know is looked up for every entry.
+// observers has each observer in the lists of its events: whether one wants to know is looked
+// up for every entry.
 type observers struct {
 	delivery []DeliveryObserver
 	end      []EndObserver

@@ -122,8 +122,7 @@ type config struct {
 	discard       bool
 }
 
-// defaults returns the configuration, for the given role and stream, of somebody
-// who gives no option.
+// defaults returns the configuration without options, for the given role and stream.
 func defaults(r role, stream string) config {
 	return config{
 		role:      r,
@@ -147,12 +146,12 @@ func defaults(r role, stream string) config {
 	}
 }
 
-// limits returns what the options say about the window.
+// limits returns the settings of the window.
 func (c *config) limits(group bool) window.Limits {
 	l := window.Limits{
-		// Batches that are processed, being settled, and read ahead, one more because
-		// they do not end at the same time (with two in all, reading waits for the
-		// settling, and a fast consumer loses a twentieth), and what the workers have.
+		// Batches that are processed, being settled, and read ahead, one more because they do
+		// not end at the same time (with two in all, reading waits for the settling, and a fast
+		// consumer loses a twentieth), and those of the workers.
 		Size:       4*c.readCount + c.concurrency,
 		Bytes:      c.windowBytes,
 		Every:      c.readCount,
@@ -163,7 +162,7 @@ func (c *config) limits(group bool) window.Limits {
 		Pause:      c.backoff.Min,
 	}
 	if group {
-		// What one consumer of a group holds, the others do not get.
+		// The entries that one consumer of a group holds, the others do not get.
 		l.Size -= 2 * c.readCount
 	}
 	if c.window != nil {
@@ -304,10 +303,10 @@ func WithBlock(d time.Duration) Option {
 	return option{"WithBlock", anyConsumer, func(c *config) { c.block = d }}
 }
 
-// WithReadCount sets how many entries one read fetches at the most. Default:
-// 500. Less than 1 is refused. One batch is read ahead while another is processed;
-// how much that is in all, [WithWindow] says, and [WithCheckpoint] how often what
-// has been processed is recorded: by default after as many entries.
+// WithReadCount sets how many entries one read fetches at the most. Default: 500. Less than 1
+// is refused. One batch is read ahead while another is processed; [WithWindow] bounds all of
+// it. [WithCheckpoint] says how often processed entries are recorded: by default after as many
+// entries.
 func WithReadCount(n int) Option {
 	return option{"WithReadCount", anyConsumer, func(c *config) { c.readCount = n }}
 }
@@ -358,12 +357,11 @@ func WithConcurrency(n int) Option {
 	return option{"WithConcurrency", anyConsumer, func(c *config) { c.concurrency = n }}
 }
 
-// WithWindow sets how many entries a consumer holds at the most: those that were
-// read, and are not settled, be they read ahead, at work, held after a failure, or
-// done and not yet covered by a saved offset or an ack. Default: four batches in log
-// mode, two in group mode, where what one consumer holds the others do not get, and
-// one for each concurrent handler. Less than 1, or than the handlers that run at
-// once ([WithConcurrency]), is refused.
+// WithWindow sets how many entries a consumer holds at the most: those that were read, and are
+// not settled, be they read ahead, at work, held after a failure, or done and not yet covered
+// by a saved offset or an ack. Default: four batches in log mode, two in group mode, where the
+// others do not get the entries that one consumer holds, and one entry for each concurrent
+// handler. Less than 1, or than the handlers that run at once ([WithConcurrency]), is refused.
 //
 // It bounds the memory that a backlog takes, be it unread or pending on the consumer's
 // name, and the number of entries that can be delivered again after a crash. Entries that
@@ -375,19 +373,18 @@ func WithWindow(n int) Option {
 	return option{"WithWindow", anyConsumer, func(c *config) { c.window = &n }}
 }
 
-// WithWindowBytes sets how many bytes of field names and values a consumer holds at
-// the most, with 64 more for each field, which is about what they take in memory.
-// Default: 64 MiB. Less than 1 is refused. It is what bounds memory where entries
-// are large, as [WithWindow] does where they are many; each consumer of a [Runner]
-// has its own.
+// WithWindowBytes sets how many bytes of field names and values a consumer holds at the most,
+// with 64 more for each field, which is about their size in memory. Default: 64 MiB. Less than
+// 1 is refused. It bounds memory where entries are large, as [WithWindow] does where they are
+// many; each consumer of a [Runner] has its own.
 //
-// Half of it is what one read may bring: what it brings beyond that is not kept, but
-// read again in log mode, and in group mode fetched when it is begun, one entry for
-// each handler that has nothing to do. How many entries are asked for follows from
-// their size, so that this happens only when they grow at once. While more than half
-// is held, nothing is read; if that lasts, the log says which entry is in the way. An
-// entry that has ended does not count, nor one that was held in group mode. An entry
-// that is larger than all of this is read when there is nothing much besides it.
+// One read may bring half of it: entries beyond that are not kept, but read again in log mode,
+// and in group mode fetched when it is begun, one entry for each handler that has nothing to
+// do. How many entries are asked for follows from their size, so that this happens only when
+// they grow at once. While more than half is held, nothing is read; if that lasts, the log says
+// which entry is in the way. An entry that has ended does not count, nor one that was held in
+// group mode. An entry that is larger than all of this is read when there is nothing much
+// besides it.
 func WithWindowBytes(n int) Option {
 	return option{"WithWindowBytes", anyConsumer, func(c *config) { c.windowBytes = n }}
 }
@@ -402,21 +399,20 @@ func WithWindowBytes(n int) Option {
 // server or, where that is not possible, one at a time through this process; and if
 // no middleware cares, it is logged and passed.
 //
-// There is no limit by default because none is right for every topic, and an entry
-// that is passed, or a dead letter, for nothing but its size would be a surprise.
-// Memory is bounded without it, by [WithWindowBytes] and the largest entry, for which
-// Redis' own limit is a gigabyte. Give a limit where you know what an entry may have,
-// and somebody else may write to the stream.
+// There is no limit by default because none is right for every topic, and an entry that is
+// passed, or a dead letter, for nothing but its size would be a surprise. Memory is bounded
+// without it, by [WithWindowBytes] and the largest entry, for which Redis' own limit is a
+// gigabyte. Give a limit where you know the size of an entry, and others may write to the
+// stream.
 func WithMaxEntryBytes(n int) Option {
 	return option{"WithMaxEntryBytes", anyConsumer, func(c *config) { c.maxEntry = &n }}
 }
 
-// WithCheckpoint sets when what has been processed is recorded, by saving the
-// offset or by acking: as soon as that many entries have been processed since the
-// last time, or after that interval, whichever comes first; and soon after the
-// consumer has run out of work, before an entry is held, and when Run returns.
-// Default: the read count, and a second. Less than 1, and no or a negative
-// interval, are refused.
+// WithCheckpoint sets when processed entries are recorded, by saving the offset or by acking:
+// as soon as that many entries have been processed since the last time, or after that interval,
+// whichever comes first; and soon after the consumer has run out of work, before an entry is
+// held, and when Run returns. Default: the read count, and a second. Less than 1, and no or a
+// negative interval, are refused.
 //
 // While one checkpoint is on its way the next entries are processed, but never as
 // many again as belong to one. With every 1, each entry is recorded before the next

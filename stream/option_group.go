@@ -19,21 +19,19 @@ func WithConsumerName(name string) Option {
 	return option{"WithConsumerName", groupConsumer, func(c *config) { c.consumerName = name }}
 }
 
-// WithClaimIdle sets after what time an entry that is pending on another consumer
-// is taken over, because that consumer must be dead: one that lives renews what
-// it has three times as often, however long its handlers take. Default: 30
-// seconds. Less than 10 milliseconds is refused. Redis counts in whole
-// milliseconds. All consumers of a group should have the same.
+// WithClaimIdle sets how long an entry that is pending on another consumer is idle when it is
+// claimed, because that consumer must be dead: one that lives renews its entries three times as
+// often, however long its handlers take. Default: 30 seconds. Less than 10 milliseconds is
+// refused. Redis counts in whole milliseconds. All consumers of a group should have the same.
 func WithClaimIdle(d time.Duration) Option {
 	return option{"WithClaimIdle", groupConsumer, func(c *config) { c.claimIdle = d }}
 }
 
-// WithMaxDeliveries sets how often an entry is delivered at the most. Default: no
-// limit; less than 1 is refused. The count is Redis' own, which includes the
-// deliveries of consumers that crashed over the entry. One time more, and the
-// entry comes out of the chain with a [MaxDeliveriesError] instead of being
-// handled: middleware.DeadLetter takes it. Where nobody does, it stays pending,
-// is logged as an error, and is left alone; see [WithDiscard].
+// WithMaxDeliveries sets how often an entry is delivered at the most. Default: no limit; less
+// than 1 is refused. The count is Redis' own, which includes the deliveries of consumers that
+// crashed over the entry. One time more, and the entry comes out of the chain with a
+// [MaxDeliveriesError] instead of being handled: middleware.DeadLetter takes it. Without such a
+// middleware it stays pending, is logged as an error, and is left alone; see [WithDiscard].
 func WithMaxDeliveries(n int64) Option {
 	return option{"WithMaxDeliveries", groupConsumer, func(c *config) {
 		if c.maxDeliveries = n; n == 0 {

@@ -91,11 +91,10 @@ func WithOffsets(store offset.Store, labels ...string) TrimmerOption {
 	})
 }
 
-// WithHardMaxLen has a trimmer keep no more than the newest n entries, whoever has
-// not passed the others. Default: none; such entries are never trimmed. Less than
-// 1 is refused. What somebody loses by it is in [TrimResult].Losses and, with
-// [Trimmer.Run], an error in the log. It is the last defense of the server's
-// memory; between two trims there can be more.
+// WithHardMaxLen has a trimmer keep no more than the newest n entries, also where a reader has
+// not passed the others. Default: none; such entries are never trimmed. Less than 1 is refused.
+// The losses of readers are in [TrimResult].Losses and, with [Trimmer.Run], an error in the
+// log. It is the last defense of the server's memory; between two trims there can be more.
 //
 // Trimming beyond the floor looks at each entry, so that it is slower: the server
 // is busy for about 2 milliseconds per 500 entries, and free in between. If all
@@ -119,9 +118,9 @@ func WithTrimInterval(d time.Duration) TrimmerOption {
 	return trimmerOption(func(c *trimmerConfig) { c.interval = d })
 }
 
-// WithHeldWarning sets after what time [Trimmer.Run] warns of an owner that stands
-// at the same entry, while there are others behind it, and how often. Default: 10
-// minutes. Zero or less is refused.
+// WithHeldWarning sets how long an owner stands at the same entry, while there are others
+// behind it, when [Trimmer.Run] warns of it, and how often it warns. Default: 10 minutes. Zero
+// or less is refused.
 func WithHeldWarning(d time.Duration) TrimmerOption {
 	return trimmerOption(func(c *trimmerConfig) { c.held = d })
 }

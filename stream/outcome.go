@@ -8,8 +8,7 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// Outcome is what became of an entry that was delivered. See the package
-// documentation, "Delivery".
+// Outcome is the result of a delivery for its entry. See the package documentation, "Delivery".
 type Outcome uint8
 
 // The outcomes. After the first five the entry is passed; with all others it is not.

@@ -25,8 +25,8 @@ import (
 //
 //	~<topic> ~{<topic>}:once:* +xadd +get +set +del +eval +evalsha
 type Producer[T any] struct {
-	// T ends at the pairs that the codec returns; what writes them is compiled
-	// once, whatever the number of topics.
+	// T ends at the pairs that the codec returns; the code that writes them is compiled once,
+	// whatever the number of topics.
 	codec     codec.Codec[T]
 	publisher publisher
 }
@@ -51,18 +51,18 @@ func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...Pr
 
 // Publish adds one value to the stream and returns the ID of its entry.
 //
-// After an [*EncodeError] nothing was sent, and the value is to be corrected.
-// After an [*UnknownWriteError] the entry may be in the stream or not: publishing
-// again may add a second one. After any other error nothing was written, and
-// Publish may be called again, unless there is an ID beside the error, which is that of
-// middleware then ([WithPublishMiddleware]). The client's own retries do not apply, because
-// they make a second entry of a lost reply: what to do is the caller's choice, or
-// [Producer.PublishOnce] is called instead, which has no such case.
+// After an [*EncodeError] nothing was sent, and the value is to be corrected. After an
+// [*UnknownWriteError] the entry may be in the stream or not: publishing again may add a second
+// one. After any other error nothing was written, and Publish may be called again, unless there
+// is an ID beside the error, which is that of middleware then ([WithPublishMiddleware]). The
+// client's own retries do not apply, because they make a second entry of a lost reply: the next
+// step is the caller's choice, or [Producer.PublishOnce] is called instead, which has no such
+// case.
 //
-// A ctx that is done keeps a value from being sent, and ends the wait for a
-// connection. It does not end the wait for the reply to what was sent, unless
-// the client's ContextTimeoutEnabled is set and the ctx has a deadline; that wait
-// is bounded by the client's ReadTimeout.
+// A ctx that is done keeps a value from being sent, and ends the wait for a connection. It does
+// not end the wait for the reply to a command that was sent, unless the client's
+// ContextTimeoutEnabled is set and the ctx has a deadline; that wait is bounded by the client's
+// ReadTimeout.
 func (p *Producer[T]) Publish(ctx context.Context, value T) (id string, err error) {
 	if p.publisher.chain != nil {
 		return p.publisher.publishThrough(ctx, p.encoding([]T{value}, nil))
@@ -103,11 +103,11 @@ func (p *Producer[T]) PublishOnce(ctx context.Context, key string, value T) (id 
 	return p.publisher.publish(ctx, nil, entry)
 }
 
-// Published is what became of one of the values given to [Producer.PublishAll].
+// Published is the result of one of the values given to [Producer.PublishAll].
 type Published struct {
 	// ID is the entry's ID, empty if Err is not nil.
 	ID string
-	// Err is what Publish would have returned for the value.
+	// Err is the error that Publish would have returned for the value.
 	Err error
 }
 
@@ -196,7 +196,7 @@ func (p *Producer[T]) encode(value T) (entry publish.Entry, err error) {
 	return publish.Entry{Pairs: pairs}, err
 }
 
-// publisher is what a Producer is without its type.
+// publisher is a Producer without its type.
 type publisher struct {
 	stream  string
 	entries *publish.Publisher

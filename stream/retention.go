@@ -56,10 +56,10 @@ func (r retention) rule() (rule publish.Retention) {
 // with each one that it adds (MAXLEN ~). Default: nothing is ever trimmed. Zero
 // or less is refused, and so is another trimming option beside it.
 //
-// Trimming drops entries that no consumer has read yet, if they are old enough:
-// the server asks nobody. Choose n so that it covers the longest outage of a
-// consumer. Redis drops whole nodes of a stream, 100 entries by default, so that
-// a few more than n remain; that costs almost nothing, see [WithExactMaxLen].
+// Trimming drops entries that no consumer has read yet, if they are old enough: the server asks
+// no reader. Choose n so that it covers the longest outage of a consumer. Redis drops whole
+// nodes of a stream, 100 entries by default, so that a few more than n remain; that costs
+// almost nothing, see [WithExactMaxLen].
 func WithMaxLen(n int64) ProducerOption {
 	return producerOption(func(c *producerConfig) { c.retention.maxLen = &n })
 }

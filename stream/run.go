@@ -159,7 +159,7 @@ func (r *run) connect() (err error) {
 	return err
 }
 
-// settings returns what both modes need of the run.
+// settings returns the part of the run that both modes need.
 func (r *run) settings() mode.Settings {
 	c := &r.engine.config
 	return mode.Settings{

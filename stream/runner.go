@@ -16,10 +16,10 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// Runnable is what a [Runner] runs: a consumer of any type, another Runner, or
-// something of your own, such as an HTTP server for health checks. Run blocks
-// until ctx is done, and then returns promptly. With [KeepOthers] it is called again
-// after it has failed; an error that [Permanent] marks says that this is of no use.
+// Runnable is a member of a [Runner]: a consumer of any type, another Runner, or something of
+// your own, such as an HTTP server for health checks. Run blocks until ctx is done, and then
+// returns promptly. With [KeepOthers] it is called again after it has failed; an error that
+// [Permanent] marks says that this is of no use.
 type Runnable interface {
 	Run(ctx context.Context) error
 }
@@ -111,9 +111,9 @@ var restart = Backoff{Min: time.Second, Max: 30 * time.Second}
 
 const restored = 30 * time.Second
 
-// Add adds consumers, and whatever else is to be run with them. What is added
-// while Run is at work is started at once; what is added after Run has returned
-// takes part in the next.
+// Add adds members: consumers, and anything else that is to be run with them. A member that is
+// added while Run is at work is started at once; one that is added after Run has returned takes
+// part in the next.
 //
 // Nil, and a pointer that was added before, are mistakes: of those that are there at
 // its start [Runner.Run] returns the error, and starts nothing; later they are
@@ -220,8 +220,8 @@ func (r *Runner) Run(ctx context.Context) error {
 		close(m.done)
 		working--
 		if working == 0 {
-			// Under the same lock as the count: what is added from now on is for
-			// the next Run.
+			// Under the same lock as the count: a member that is added from now on is for the
+			// next Run.
 			r.join = nil
 			r.mu.Unlock()
 			return errors.Join(failures...)
@@ -460,7 +460,7 @@ func (r *Runner) healthLocked(m *runnerMember, now time.Time) (h Health, failing
 	return Health{}, false
 }
 
-// nameOf returns what a runnable calls itself, or else its type.
+// nameOf returns the name that a runnable gives itself, or else its type.
 func nameOf(runnable Runnable) string {
 	if named, ok := runnable.(fmt.Stringer); ok {
 		name := ""

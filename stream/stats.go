@@ -7,9 +7,9 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// Stats is what a consumer has done, and what it has in hand, at one moment. Counts
-// are of all Runs of the consumer since it was constructed; nothing sets them back.
-// No field value is in it, so that it may be published.
+// Stats are the numbers of a consumer at one moment: the work that it has done and has in hand.
+// Counts are of all Runs of the consumer since it was constructed; nothing sets them back. No
+// field value is in it, so that it may be published.
 //
 // The words for the outcomes of an entry, with the counter of each and whether the entry
 // is settled, so that it is not delivered again:
@@ -33,8 +33,8 @@ type Stats struct {
 	// Position is the ID of the last entry that was read, or behind which reading
 	// began; empty before that.
 	Position string
-	// Settled is the offset that was saved, or found, last: everything up to there
-	// is done. It is empty in group mode, where Redis keeps what is not.
+	// Settled is the offset that was saved, or found, last: everything up to there is done. It
+	// is empty in group mode, where Redis keeps the entries that are not.
 	Settled string
 	// LastHandled is the ID of the entry whose handling succeeded last, and
 	// LastHandledAt when that was, exactly if the consumer had nothing else to do
@@ -54,10 +54,10 @@ type Stats struct {
 	// and wait to be delivered again, or for their dead letter to be written, Parked
 	// how many are over the limit of deliveries and left pending.
 	Working, Held, Parked int
-	// Window is how many entries are read and not settled, without those that are
-	// parked, and WindowSize how many that may be; see [WithWindow]. WindowBytes is
-	// what those that are not done have in fields, and WindowSizeBytes what that may
-	// be; see [WithWindowBytes]. All seven are zero while no Run is at work.
+	// Window is how many entries are read and not settled, without those that are parked, and
+	// WindowSize how many that may be; see [WithWindow]. WindowBytes is the size of the fields
+	// of those that are not done, and WindowSizeBytes the limit; see [WithWindowBytes]. All
+	// seven are zero while no Run is at work.
 	Window, WindowSize           int
 	WindowBytes, WindowSizeBytes int64
 
@@ -84,17 +84,16 @@ type Stats struct {
 	// Reconnects counts how often reading worked again after it had failed.
 	Reconnects int64
 
-	// LastError says what went wrong last, and what to do about it if people have to,
-	// and LastErrorAt when that was. It may be long over: [Consumer.Health] tells of
-	// now. Of what a handler returned it says only that there was an error.
+	// LastError names the last trouble, with the remedy if people have to do something, and
+	// LastErrorAt when that was. It may be long over: [Consumer.Health] tells of now. Of a
+	// handler's error it says only that there was one.
 	LastError   string
 	LastErrorAt time.Time
 }
 
-// Stats returns what the consumer has done and has in hand. It asks nobody but the
-// consumer itself, and never waits for Redis or a handler. It may be called at any
-// time: before, during, after and between Runs. In group mode it looks at each entry
-// in the window.
+// Stats returns the numbers of the consumer. It asks no server, and never waits for Redis or a
+// handler. It may be called at any time: before, during, after and between Runs. In group mode
+// it looks at each entry in the window.
 func (c *Consumer[T]) Stats() Stats { return c.engine.stats() }
 
 func (e *engine) stats() Stats {
@@ -139,7 +138,7 @@ func (m *meter) behind(e *engine, t window.Counts, now time.Time) time.Duration 
 	case t.Oldest != "":
 		return ageOf(t.Oldest, now)
 	case m.run != nil && t.Full:
-		return ageOf(t.Position, now) // what comes next is younger
+		return ageOf(t.Position, now) // the next entry is younger
 	case m.run != nil && !m.unreadable && m.silence(e, now) == 0 && !m.lastRead.Before(m.since):
 		return 0
 	case !m.lastRead.IsZero():
@@ -156,5 +155,5 @@ func ageOf(id string, now time.Time) time.Duration {
 	if err != nil {
 		return 0
 	}
-	return max(0, now.Sub(time.UnixMilli(int64(parsed.Ms)))) //nolint:gosec // beyond what int64 holds nothing is sensible
+	return max(0, now.Sub(time.UnixMilli(int64(parsed.Ms)))) //nolint:gosec // beyond int64 nothing is sensible
 }

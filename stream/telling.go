@@ -10,8 +10,8 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// What a run tells is counted in the meter, and told to the observers and in the log. Deliveries
-// are told by their worker.
+// The events of a run are counted in the meter, and told to the observers and in the log.
+// Deliveries are told by their worker.
 
 // tellRead tells of entries that were read.
 func (e *engine) tellRead(b resp.Batch) {

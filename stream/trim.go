@@ -20,9 +20,9 @@ import (
 // comes first. That one stays: it is by this entry that a consumer sees that nothing
 // in front of it was lost. [NewTrimmer] makes one.
 //
-// Offsets are known from the groups of a [Mirror], or by [WithOffsets]. It cannot
-// know a consumer in log mode that has neither, and will trim what that has not
-// read. A group that nobody consumes any more holds everything: destroy it.
+// Offsets are known from the groups of a [Mirror], or by [WithOffsets]. It cannot know a
+// consumer in log mode that has neither, and will trim entries that it has not read. A group
+// without consumers holds everything: destroy it.
 //
 // A Trimmer is safe for concurrent use, and any number of them may trim one
 // stream: nothing is remembered from one time to the next.
@@ -54,7 +54,7 @@ func NewTrimmer(client redis.UniversalClient, stream string, opts ...TrimmerOpti
 // String names the trimmer for people: trimmer of orders.
 func (t *Trimmer) String() string { return "trimmer of " + t.stream }
 
-// TrimResult is what a [Trimmer] did and found.
+// TrimResult is the result of one trim.
 type TrimResult struct {
 	// Trimmed is how many entries were removed, and Capped how many of them only
 	// because of a hard limit.
@@ -62,18 +62,18 @@ type TrimResult struct {
 	// Remaining is how many entries the stream still has. The last one that
 	// everybody has passed is among them.
 	Remaining int64
-	// Floor is the ID before which everybody has passed everything. It is empty
-	// when nobody is known.
+	// Floor is the ID before which everybody has passed everything. It is empty when no reader
+	// is known.
 	Floor string
-	// Positions are all groups and all known offsets, those that are furthest
-	// behind first: the first is what holds back the others.
+	// Positions are all groups and all known offsets, those that are furthest behind first: the
+	// first one holds back the others.
 	Positions []Position
 	// Losses says whom a hard limit has taken entries from that they had not
 	// passed. It is empty in all other cases.
 	Losses []TrimLoss
 }
 
-// TrimLoss is what a hard limit has taken from a group or a label.
+// TrimLoss is the entries that a hard limit has taken from a group or a label.
 type TrimLoss struct {
 	// Owner is the name of the group or, if Label is set, the label of the offset.
 	Owner string
@@ -85,14 +85,14 @@ type TrimLoss struct {
 	Count    int64
 }
 
-// String says what was lost, such as group "billing" lost 3 entries, 1-0 to 5-0.
+// String names the loss, such as group "billing" lost 3 entries, 1-0 to 5-0.
 func (l TrimLoss) String() string {
 	return fmt.Sprintf("%s lost %d entries, %s to %s", ownerName(l.Owner, l.Label), l.Count, l.From, l.To)
 }
 
-// ErrNoPosition comes from [Trimmer.Trim] when the stream has entries, but no group
-// and no known offset: nothing was trimmed, because who has read what would be a
-// guess. Give [WithOffsets] or [WithHardMaxLen], use a [Mirror], or make the group.
+// ErrNoPosition comes from [Trimmer.Trim] when the stream has entries, but no group and no
+// known offset: nothing was trimmed, because the places of the readers would be a guess. Give
+// [WithOffsets] or [WithHardMaxLen], use a [Mirror], or make the group.
 var ErrNoPosition = errors.New("nothing was trimmed: the stream has no group and no known offset; give WithOffsets or a hard limit, or mirror the offsets")
 
 // Trim trims the stream once. Everything is decided and done on the server in one
@@ -100,10 +100,10 @@ var ErrNoPosition = errors.New("nothing was trimmed: the stream has no group and
 // entry is lost that is delivered, claimed or added meanwhile. A stream that is
 // missing or empty is nothing to trim, and no error.
 //
-// After an error the result says what was done before it. With a hard limit it is
-// possible, if the connection broke, that entries were trimmed that no result
-// reports: the error says so. Trim may be called again after every error. An
-// offset that cannot be loaded is one, and nothing is trimmed.
+// After an error the result has the work before it. With a hard limit it is possible, if the
+// connection broke, that entries were trimmed that no result reports: the error says so. Trim
+// may be called again after every error. An offset that cannot be loaded is one, and nothing is
+// trimmed.
 func (t *Trimmer) Trim(ctx context.Context) (TrimResult, error) {
 	return t.trim(ctx)
 }
@@ -129,8 +129,8 @@ func (t *Trimmer) trim(ctx context.Context) (result TrimResult, err error) {
 	return result, nil
 }
 
-// args loads the offsets. They are older than what the script sees then, and so at
-// or behind where their owners are.
+// args loads the offsets. They are older than the state that the script sees then, and so at or
+// behind where their owners are.
 func (t *Trimmer) args(ctx context.Context) ([]any, error) {
 	maxLen, maxAge := int64(0), int64(0)
 	if limit := t.config.maxLen; limit != nil {
@@ -159,7 +159,7 @@ func (t *Trimmer) args(ctx context.Context) ([]any, error) {
 }
 
 func (t *Trimmer) step(ctx context.Context, args []any) (trimReply, error) {
-	// Once: a second run would find nothing to do, and what the first had trimmed
+	// Once: a second run would find nothing to do, and the entries that the first had trimmed
 	// beyond the floor would be in no report.
 	reply, err := script.Trim.Run(ctx, t.client, []string{t.stream}, args...).Slice()
 	if err != nil {
@@ -176,7 +176,7 @@ func (t *Trimmer) unknown(ctx context.Context, err error) error {
 	return fmt.Errorf("there is no reply, so that entries may have been lost by the hard limit that no result reports: %w", err)
 }
 
-// add adds what a further step has done.
+// add adds the work of a further step.
 func (r *TrimResult) add(step TrimResult) {
 	step.Trimmed += r.Trimmed
 	step.Capped += r.Capped

@@ -15,16 +15,15 @@ import (
 // Run trims at once and then after each interval ([WithTrimInterval]), until ctx is
 // done, and returns nil then. It may be added to a [Runner].
 //
-// What it does is logged, each kind at most every half minute: what was trimmed
-// (Info), and what somebody has lost by a hard limit (Error, one line for each
-// group and label, sums included). If the same owner has stood at the same entry
-// for longer than [WithHeldWarning], that is logged (Warn), and so is a stream of
-// which nobody's position is known, once each time as long.
+// Its work is logged, each kind at most every half minute: trimmed entries (Info), and losses
+// by a hard limit (Error, one line for each group and label, sums included). If the same owner
+// has stood at the same entry for longer than [WithHeldWarning], that is logged (Warn), and so
+// is a stream of which no position is known, once each time as long.
 //
-// Trouble with Redis and the stores does not end Run: it is logged when it begins,
-// every half minute, and when it is over, and tried again. What no waiting can
-// mend ends it, as with [Consumer.Run]. Run has a connection of its own, as a consumer
-// has, and returns promptly when ctx is done.
+// Trouble with Redis and the stores does not end Run: it is logged when it begins, every half
+// minute, and when it is over, and tried again. Trouble that no waiting can mend ends it, as
+// with [Consumer.Run]. Run has a connection of its own, as a consumer has, and returns promptly
+// when ctx is done.
 func (t *Trimmer) Run(ctx context.Context) error {
 	if ctx == nil {
 		return errors.New("stream: Run was given no context; pass the one whose end is to stop the trimmer")
