@@ -35,9 +35,9 @@ type File struct {
 	sync func(*os.File) error
 }
 
-// fileSlots holds the slot of each absolute path. Save reads, compares and
-// replaces the whole file. Two Saves at once, of different labels even, would
-// lose one of the two, so all Files on one path have one slot, whoever made them.
+// fileSlots holds the slot of each absolute path. Save reads, compares and replaces the whole
+// file. Two Saves at once, of different labels even, would lose one of the two, so all Files on
+// one path have one slot.
 var fileSlots sync.Map
 
 // NewFile returns a store in the file at path, which need not be there yet. A
@@ -194,8 +194,8 @@ func (f *File) replace(offsets map[string]ID) error {
 // writeNew returns once data is on the disk. Without the sync, a machine that
 // stops after the rename may come back with a file that has a name and no bytes.
 func (f *File) writeNew(path string, data []byte) error {
-	// What a killed process left behind goes first: with O_EXCL the new file has
-	// the mode given here, and is no link that somebody laid out.
+	// The file that a killed process left behind goes first: with O_EXCL the new file has the
+	// mode given here, and is no link that an attacker laid out.
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -17,8 +17,8 @@ type Memory struct {
 
 // Load implements [Store]. Its only error is that of a ctx that is done.
 func (m *Memory) Load(ctx context.Context, label string) (id string, found bool, err error) {
-	// Memory has nothing to wait for. It fails all the same, so that a test sees
-	// what a store behind a network would do with this context.
+	// Memory has nothing to wait for. It fails all the same, so that a test sees the same
+	// result as with a store behind a network.
 	if err := ctx.Err(); err != nil {
 		return "", false, fmt.Errorf("offset: load label %q from memory: %w", label, err)
 	}

@@ -20,9 +20,9 @@ type Store interface {
 	// [ErrCorrupt], and never found = false: that would start the stream over.
 	Load(ctx context.Context, label string) (id string, found bool, err error)
 
-	// Save stores id under label, if it is above what is stored there. It never
-	// moves an offset back: saving an ID at or below the stored one does nothing
-	// and returns nil, so that a Save may be repeated.
+	// Save stores id under label, if it is above the stored offset. It never moves an offset
+	// back: saving an ID at or below the stored one does nothing and returns nil, so that a
+	// Save may be repeated.
 	//
 	// When Save returns nil, a Load that starts afterwards returns this ID or a
 	// higher one. When it returns an error, the offset is the old or the new
@@ -62,8 +62,7 @@ type Rebinder interface {
 	Rebind(own func(redis.UniversalClient) (redis.UniversalClient, error)) (Store, error)
 }
 
-// ErrCorrupt is wrapped by the errors of [Store.Load] and [Store.Save] when what
-// is stored is not an entry ID. Waiting does not mend it: look at the stored
-// value, then correct it, or remove it if the consumer shall start as if it had
-// never run.
+// ErrCorrupt is wrapped by the errors of [Store.Load] and [Store.Save] when the stored text is
+// not an entry ID. Waiting does not mend it: look at the stored value, then correct it, or
+// remove it if the consumer shall start as if it had never run.
 var ErrCorrupt = errors.New("the stored offset is corrupt: look at it, then correct or remove it")

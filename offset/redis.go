@@ -42,8 +42,8 @@ type Redis struct {
 // nil client is an error. NewRedis does no I/O, and the store never closes the
 // client.
 func NewRedis(client redis.UniversalClient, key string) (*Redis, error) {
-	// A nil *redis.Client in the interface is what a caller gets who dropped the
-	// error of an own constructor; it would panic at the first Load.
+	// A caller that dropped the error of an own constructor has a nil *redis.Client in the
+	// interface; it would panic at the first Load.
 	if v := reflect.ValueOf(client); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil, errors.New("offset: NewRedis needs a client: pass the one that redis.NewClient or redis.NewUniversalClient returned")
 	}
@@ -87,8 +87,8 @@ var (
 	reset = newScript(`return redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])`)
 )
 
-// save is a script that returns the offset that was stored before, an empty text if none
-// was, and 0 when it left alone what it could not read.
+// save is a script that returns the offset that was stored before, an empty text if none was,
+// and 0 when it left alone a text that is no ID.
 //
 // The parts of an ID stay strings: a Lua number is a double, in which two
 // sequence numbers above 2^53 can be equal. Decimal numbers without leading
@@ -168,9 +168,9 @@ type once struct{ redis.Cmd }
 // NoRetry is asked by go-redis.
 func (*once) NoRetry() bool { return true }
 
-// Relocate implements [Relocator]: it has a client of a cluster look anew who has what.
-// By default that would go on for up to a minute to ask a node that is dead, though
-// another has taken over. The store does so itself when a command has had no answer.
+// Relocate implements [Relocator]: it has a client of a cluster look anew where each slot is.
+// By default that would go on for up to a minute to ask a node that is dead, though another has
+// taken over. The store does so itself when a command has had no answer.
 func (r *Redis) Relocate() {
 	if cluster, ok := r.client.(*redis.ClusterClient); ok {
 		cluster.ReloadState(context.Background()) // it does not wait

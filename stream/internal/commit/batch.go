@@ -7,7 +7,7 @@ import (
 	"millrace/stream/internal/window"
 )
 
-// Batch is entries whose processing has ended, and what is to happen with that.
+// Batch is entries whose processing has ended, and the writes that belong to their end.
 type Batch struct {
 	// Ended are entries that are settled as they are. In log mode they follow each other in
 	// the stream, from the low mark on.
@@ -17,7 +17,7 @@ type Batch struct {
 	Letters []*Letter
 }
 
-// Settler records what is in a batch, in one try. Its error is about Ended alone. It may be
+// Settler records the content of a batch, in one try. Its error is about Ended alone. It may be
 // called by several goroutines, but by one at a time with entries in Ended.
 type Settler interface {
 	Settle(ctx context.Context, b *Batch) error
@@ -26,6 +26,6 @@ type Settler interface {
 // ErrClaimed says that an entry is another consumer's now. It is public: see package stream.
 var ErrClaimed = errors.New("stream: the entry was claimed by another consumer")
 
-// ErrGone is what becomes of a dead letter whose entry is in the stream no more, and was too
-// large to be kept here. Without the fields of its entry it would be none.
+// ErrGone is the result of a dead letter whose entry is in the stream no more, and was too
+// large to be kept here. Without the fields of its entry the letter would be of no use.
 var ErrGone = errors.New("the entry was trimmed or deleted before it could be copied")

@@ -1,7 +1,6 @@
-// Package commit is what is recorded when the processing of entries ends: a Batch of
-// entries, each of which is settled as it is, or goes to a dead-letter stream. A Settler
-// records it; each mode has its own. What else is to happen together with the settling
-// belongs into the Batch, too.
+// Package commit is the end of entries: a Batch of them is recorded, each settled as it is, or
+// moved to a dead-letter stream. A Settler records it; each mode has its own. Any other write
+// that is to happen together with the settling belongs into the Batch, too.
 //
 // Letters is the queue of dead letters, and LetterWriter writes one.
 //

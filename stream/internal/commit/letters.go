@@ -85,8 +85,8 @@ const letterGrace = 250 * time.Millisecond
 const firstTry = 10 * time.Millisecond
 
 // NewLetters returns a queue without letters, which are written by the settler as long as
-// handlers may be at work: until handling is done. outage makes what is told of a server
-// for letters, which may be another one than the topic's.
+// handlers may be at work: until handling is done. outage makes the outage of a server for
+// letters, which may be another one than the topic's.
 func NewLetters(handling context.Context, w *window.Window, settler Settler, outage func(elsewhere bool) task.Outage) *Letters {
 	l := &Letters{
 		window: w,

@@ -1,17 +1,17 @@
 // Package groupmode is group mode: entries are read with XREADGROUP, and settled with XACK.
-// Redis keeps what is pending on each consumer of the group, and others claim it when the
-// consumer dies.
+// Redis keeps the entries that are pending on each consumer of the group, and others claim them
+// when the consumer dies.
 //
 // Contract: Open makes the mode of one run. Everything that is read or claimed is in the
 // window, so that nothing is begun twice, and so that its leases can be renewed and it can be
 // handed back. An entry is settled only if it is still ours, as far as Redis can tell.
 //
 // Parts of it, each a type: source reads, makes the group where it is missing, and stops;
-// ownPending takes up what is pending on this consumer's name and not in the window; leases
-// renews what is in there; claimer claims what others have left, with reaper, which removes
-// names, and namesake, which looks for another consumer of our name; deliverer fetches what
-// is delivered again; settler acks, and moves dead letters. Each has the consumer: the
-// values that say who we are.
+// ownPending takes up the entries that are pending on this consumer's name and not in the
+// window; leases renews those in the window; claimer claims those of other consumers, with
+// reaper, which removes names, and namesake, which looks for another consumer of our name;
+// deliverer fetches entries that are delivered again; settler acks, and moves dead letters.
+// Each has the consumer: its names, clients and limits.
 //
 // Goroutines: two tasks. The renewer renews leases at an interval, and then requests the
 // claimer, so that leases are renewed however long a claim takes. The claimer also looks for

@@ -24,7 +24,7 @@ type Settings struct {
 	ReadCount int
 }
 
-// consumer says who we are, and has what all parts of the mode use.
+// consumer has the identity of this consumer, and the values that all parts of the mode use.
 type consumer struct {
 	host      mode.Host
 	log       *slog.Logger

@@ -31,8 +31,8 @@ var processNonce = sync.OnceValue(func() string { return strings.ToLower(rand.Te
 // nonceSize is the length of the nonce, of five bits each.
 const nonceSize = 10
 
-// takeName returns a default name for a consumer of the group, and what gives it
-// back. The host name and the process ID in it are for people.
+// takeName returns a default name for a consumer of the group, and the function that gives the
+// name back. The host name and the process ID in it are for people.
 func takeName(stream, group string) (name string, release func()) {
 	host, err := os.Hostname()
 	if err != nil {

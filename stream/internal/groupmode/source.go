@@ -14,8 +14,8 @@ import (
 	"millrace/stream/internal/task"
 )
 
-// source reads the group. But for what its parts say, its fields are the reading goroutine's
-// own.
+// source reads the group. Its fields are the reading goroutine's own; its parts say which
+// goroutines use them.
 type source struct {
 	*consumer
 	start   mode.Start
@@ -89,8 +89,8 @@ func (s *source) Start(ctx context.Context) error {
 	return fmt.Errorf("the group %q vanished while it was looked up", s.group)
 }
 
-// Fetch takes up what is pending on this consumer, if there may be something that is not in
-// the window, and reads new entries afterwards.
+// Fetch takes up the entries that are pending on this consumer and may not be in the window,
+// and reads new entries afterwards.
 func (s *source) Fetch(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {

@@ -34,7 +34,7 @@ type Settings struct {
 type source struct {
 	host    mode.Host
 	log     *slog.Logger
-	of      loss.Stream // what is read, and the client that asks
+	of      loss.Stream // with the client that asks
 	start   mode.Start
 	inspect time.Duration
 	resume  func(context.Context, loss.Finding) (mode.Start, error)
@@ -102,7 +102,7 @@ func (s *source) find(ctx context.Context) (resumed bool, err error) {
 			return false, fmt.Errorf("%w: the store's offset %q is no entry ID: %w", offset.ErrCorrupt, s.stored.label, err)
 		}
 		s.stored.is(id)
-		// What FromTime has stored is no entry's.
+		// The offset that FromTime has stored is no entry's.
 		id = parsed.String() // a hand-written consumer may have stored a short form
 		s.setPlace(resp.Place{ID: id, Seen: parsed != offset.ID{} && parsed.Seq != math.MaxUint64})
 		return true, nil
@@ -220,8 +220,8 @@ func (s *source) goOn(ctx context.Context) error {
 		return err
 	}
 	if here := s.losses.Place(); to != here {
-		// What was read before is settled first: its offsets are those of the stream as
-		// it was, and must not come after the new one.
+		// The entries that were read before are settled first: their offsets are those of the
+		// stream as it was, and must not come after the new one.
 		reads := task.WatchdogOf(ctx)
 		reads.End() // handlers take as long as they take
 		if err := s.mark.Drain(ctx); err != nil {
@@ -244,7 +244,7 @@ func (s *source) goOn(ctx context.Context) error {
 func (s *source) resolve(ctx context.Context, start mode.Start, found loss.Finding) (resp.Place, error) {
 	switch {
 	case found.Cause == loss.Trimmed && (start.Known || start == mode.Start{}):
-		// What there is behind it is the next, or was read already.
+		// The entry behind it is the next, or was read already.
 		return s.losses.Place(), nil
 	case start.Known:
 		return s.losses.LastKnown(ctx)

@@ -1,5 +1,5 @@
-// Package mode is the seam between the run of a consumer and its mode, log or group: what a
-// mode gives to the run (Mode), and what it may ask of the run (Host).
+// Package mode is the seam between the run of a consumer and its mode, log or group. A Mode has
+// the parts that a mode gives to the run, and a Host the services that a run gives to its mode.
 //
 // Contract: the run calls Source.Start until it works, then Source.Fetch again and again,
 // and Source.Stop at the end, all on the goroutine of Run; Source.Close comes last. A

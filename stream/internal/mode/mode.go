@@ -33,7 +33,7 @@ type Source interface {
 	// Interrupt ends a fetch that waits, and keeps another one from waiting. It may be called
 	// at any time, and more than once.
 	Interrupt()
-	// Stop settles what has ended, and gives up what has not, when all handlers have
+	// Stop settles the entries that have ended, and gives up the others, when all handlers have
 	// returned. It makes one try.
 	Stop(ctx context.Context) error
 	// Close comes after everything else, and ends the connection that was read from. It
@@ -69,18 +69,19 @@ type Reading interface {
 	NoteAnswer()
 }
 
-// Settling is for everyone who is about to deliver, or to stop.
+// Settling is for workers before a delivery, and for the stop.
 type Settling interface {
 	// Persist does something until it works. Its error is that of ctx, or one that no waiting
-	// can mend. what is for people, as in "reading failed".
+	// can mend. The text names the thing for people, as in "reading failed".
 	Persist(ctx context.Context, what string, do func(context.Context) error) error
-	// Settle settles what may be settled, until that works; SettleLast makes one try.
+	// Settle settles the entries that may be settled, until that works; SettleLast makes one
+	// try.
 	Settle(ctx context.Context) error
 	SettleLast(ctx context.Context) error
 }
 
-// Telling is what a mode has to say. No lock may be held: observers are called. The lines that
-// come of it go to the log that is given.
+// Telling is for the events of a mode. No lock may be held: observers are called. The lines
+// that come of it go to the log that is given.
 type Telling interface {
 	// NoteLoss counts and tells entries that are lost. Without a log, they were logged already.
 	NoteLoss(log *slog.Logger, found loss.Finding)
@@ -90,11 +91,11 @@ type Telling interface {
 	NoteHandedBack(entries int64)
 	// NoteRival tells that another consumer works under the identity of this one, for so long.
 	NoteRival(log *slog.Logger, text string, lasts time.Duration)
-	// NewOutage returns what is told of something that is tried again and again.
+	// NewOutage returns the outage of a thing that is tried again and again. It has not begun.
 	NewOutage(log *slog.Logger, what string) task.Outage
 }
 
-// Settings are what both modes need of a run, beside its Host.
+// Settings are the values that both modes need.
 type Settings struct {
 	Host Host
 	// Log is for the lines of the mode.

@@ -55,7 +55,7 @@ func (s Start) Resolve(ctx context.Context, client redis.UniversalClient, stream
 		return start, nil
 	}
 	if s.After != nil {
-		// Behind the end an ID stays what it is: what is added below it meanwhile is
+		// Behind the end an ID stays as it is: entries that are added below it meanwhile are
 		// not wanted.
 		end, err := conn.FirstOf(ctx, client, "xrevrange", stream, "+", "-")
 		if err != nil {
