@@ -247,9 +247,9 @@ func TestPublishOnceOverKills(t *testing.T) {
 func TestPublishInACluster(t *testing.T) {
 	t.Parallel()
 	server := startClusterNode(t)
-	proxy := startProxy(t, server)
+	proxy := startFates(t, server)
 	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{server.Addr}, ReadOnly: true, Dialer: func(context.Context, string, string) (net.Conn, error) {
-		return net.Dial("tcp", proxy.addr)
+		return net.Dial("tcp", proxy.Addr)
 	}})
 	defer func() { _ = client.Close() }()
 	for i, name := range []string{"orders", "user:{7}:orders", "a{b", "{}x"} {
@@ -257,11 +257,11 @@ func TestPublishInACluster(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		proxy.next(lose)
+		proxy.next(xadd, lose)
 		if _, err := producer.Publish(t.Context(), order{ID: "a"}); err == nil || proxy.left() != 0 {
 			t.Errorf("%s: a lost reply, and the error %v", name, err)
 		}
-		proxy.next(lose)
+		proxy.next(xadd, lose)
 		if results, err := producer.PublishAll(t.Context(), ordersOf(3)); err == nil || proxy.left() != 0 || results[0].Err == nil {
 			t.Errorf("%s: a lost reply, and the error %v", name, err)
 		}
@@ -269,7 +269,7 @@ func TestPublishInACluster(t *testing.T) {
 			t.Errorf("%s has %d entries, %v, want 4: none written twice", name, n, err)
 		}
 		_, once := producer.PublishOnce(t.Context(), "b", order{ID: "a"})
-		proxy.next(lose)
+		proxy.next(scripts, lose)
 		_, all := producer.PublishAllOnce(t.Context(), func(o order) string { return o.ID }, ordersOf(3))
 		if i < 3 {
 			if n, err := client.XLen(t.Context(), name).Result(); n != 8 || err != nil || once != nil || all != nil {

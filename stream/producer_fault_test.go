@@ -29,11 +29,11 @@ func TestALostReplyIsNotSentAgain(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := streamtest.StartRedis(t)
-			proxy := startProxy(t, server)
+			proxy := startFates(t, server)
 			client := proxy.client(t, redis.Options{})
 			producer := newProducer(t, client)
 			for i, value := range ordersOf(20) {
-				proxy.next(fate)
+				proxy.next(xadd, fate)
 				if id, err := producer.Publish(t.Context(), value); !isUnknown(err) || id != "" {
 					t.Errorf("%d: got %q, %v, want an UnknownWriteError", i, id, err)
 				}
@@ -55,8 +55,8 @@ func TestALostReplyIsNotSentAgain(t *testing.T) {
 func TestTheClientByItselfSendsAgain(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t)
-	proxy := startProxy(t, server)
-	proxy.next(lose)
+	proxy := startFates(t, server)
+	proxy.next(xadd, lose)
 	add(t, proxy.client(t, redis.Options{}), "a")
 	if n := len(stored(t, server.Client())); n != 2 {
 		t.Errorf("%d entries: go-redis no longer writes twice, and the NoRetry of package publish may go", n)
@@ -66,10 +66,10 @@ func TestTheClientByItselfSendsAgain(t *testing.T) {
 func TestWithAKeyALostReplyIsHarmless(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t)
-	proxy := startProxy(t, server)
+	proxy := startFates(t, server)
 	producer := newProducer(t, proxy.client(t, redis.Options{}))
 	for _, value := range ordersOf(20) {
-		proxy.next(lose, halve)
+		proxy.next(scripts, lose, halve)
 		if _, err := producer.PublishOnce(t.Context(), value.ID, value); err != nil || proxy.left() != 0 {
 			t.Errorf("the client's own retries do not help: %v", err)
 		}
@@ -79,7 +79,7 @@ func TestWithAKeyALostReplyIsHarmless(t *testing.T) {
 	}
 	// A client that gives up, and a caller that does not.
 	impatient := newProducer(t, proxy.client(t, redis.Options{MaxRetries: -1}))
-	proxy.next(lose)
+	proxy.next(scripts, lose)
 	if _, err := impatient.PublishOnce(t.Context(), "k", order{ID: "k"}); !isUnknown(err) {
 		t.Errorf("got %v, want an UnknownWriteError", err)
 	}
@@ -99,15 +99,15 @@ func TestWithAKeyALostReplyIsHarmless(t *testing.T) {
 func TestWhatWasSentOnceStaysUnknown(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t)
-	proxy := startProxy(t, server)
+	proxy := startFates(t, server)
 	dials := 0
 	client := proxy.client(t, redis.Options{DialerRetries: 1, Dialer: func(context.Context, string, string) (net.Conn, error) {
 		if dials++; dials > 1 {
 			return nil, &net.OpError{Op: "dial", Err: errors.New("refused")}
 		}
-		return net.Dial("tcp", proxy.addr)
+		return net.Dial("tcp", proxy.Addr)
 	}})
-	proxy.next(deliver, lose)
+	proxy.next(scripts, deliver, lose)
 	producer := newProducer(t, client)
 	if _, err := producer.PublishOnce(t.Context(), "a", order{ID: "a"}); !isUnknown(err) {
 		t.Errorf("got %v, want an UnknownWriteError", err)
@@ -133,9 +133,9 @@ func TestNoReplyInTime(t *testing.T) {
 		"the caller's time": {redis.Options{ContextTimeoutEnabled: true}, 50 * time.Millisecond, context.DeadlineExceeded},
 	} {
 		t.Run(name, func(t *testing.T) {
-			proxy := startProxy(t, server)
+			proxy := startFates(t, server)
 			producer := newProducer(t, proxy.client(t, test.opts))
-			proxy.next(swallow)
+			proxy.next(xadd, swallow)
 			ctx, cancel := context.WithTimeout(t.Context(), test.limit)
 			defer cancel()
 			before := len(stored(t, server.Client()))
@@ -156,9 +156,9 @@ func TestWhatIsCertainlyNotWritten(t *testing.T) {
 	if err := admin.Set(t.Context(), "text", "x", 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	gone := startProxy(t, server)
-	gone.refuse()
-	hangsUp := startProxy(t, &streamtest.Redis{Addr: gone.addr}) // accepts, and then has nobody to talk to
+	gone := startFates(t, server)
+	gone.Refuse()
+	hangsUp := startFates(t, &streamtest.Redis{Addr: gone.Addr}) // accepts, and then has nobody to talk to
 	done, cancel := context.WithCancel(t.Context())
 	cancel()
 	contexts := map[string]context.Context{"the ctx is done": done, "there is no ctx": nil}

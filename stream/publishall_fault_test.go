@@ -23,11 +23,11 @@ func TestPublishAllOverABrokenConnection(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := streamtest.StartRedis(t)
-			proxy := startProxy(t, server)
+			proxy := startFates(t, server)
 			producer := newProducer(t, proxy.client(t, redis.Options{}))
 			values := ordersOf(10_000)
 			values[3].ID = ""
-			proxy.next(fates...)
+			proxy.next(xadd, fates...)
 			results, err := producer.PublishAll(t.Context(), values)
 			if !isUnknown(err) {
 				t.Errorf("got %v, want an UnknownWriteError, graver than the EncodeError before it", err)
@@ -38,7 +38,7 @@ func TestPublishAllOverABrokenConnection(t *testing.T) {
 			}
 
 			// With keys, all can be given again, and what is there stays.
-			proxy.next(fates...)
+			proxy.next(scripts, fates...)
 			key := func(o order) string { return "again" + o.ID }
 			if _, err := producer.PublishAllOnce(t.Context(), key, values[4:]); err != nil {
 				t.Errorf("the client's own retries do not help: %v", err)

@@ -214,7 +214,7 @@ func TestPublishMiddlewareSeesFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			server := streamtest.StartRedis(t)
-			proxy := startProxy(t, server)
+			proxy := startFates(t, server)
 			var seen error
 			producer := newProducer(t, proxy.client(t, redis.Options{}), stream.WithPublishMiddleware(func(next stream.PublishHandler) stream.PublishHandler {
 				return func(ctx context.Context, p *stream.Publishing) error {
@@ -236,12 +236,12 @@ func TestPublishMiddlewareSeesFailures(t *testing.T) {
 			}
 			_, err := producer.Publish(t.Context(), order{})
 			check("bad value", err, isEncodeError)
-			proxy.next(lose)
+			proxy.next(xadd, lose)
 			_, err = producer.Publish(t.Context(), order{ID: "a"})
 			check("no reply", err, isUnknown)
 			values := ordersOf(2500)
 			values[3].ID = ""
-			proxy.next(deliver, deliver, lose)
+			proxy.next(xadd, deliver, deliver, lose)
 			results, err := producer.PublishAll(t.Context(), values)
 			check("no reply to a chunk", err, isUnknown)
 			checkAgainst(t, server.Client(), values, results)

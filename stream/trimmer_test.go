@@ -261,14 +261,14 @@ func TestTrimIsSentOnce(t *testing.T) {
 	direct := server.Client()
 	addUpTo(t, direct, 9)
 	makeGroup(t, direct, "billing", "0")
-	p := startProxy(t, server)
+	p := startFates(t, server)
 	client := p.client(t, redis.Options{MaxRetries: 3})
 	trimmer := newTrimmer(t, client, stream.WithHardMaxLen(7))
 	if result, err := trimmer.Trim(t.Context()); err != nil || result.Capped != 2 {
 		t.Fatalf("%+v, %v", result, err)
 	}
 	addIDs(t, direct, "10-0", "11-0")
-	p.next(lose, deliver)
+	p.next(scripts, lose, deliver)
 	result, err := trimmer.Trim(t.Context())
 	if err == nil || !strings.Contains(err.Error(), "no result reports") || result.Trimmed != 0 || p.left() != 1 {
 		t.Errorf("%+v, %v, and %d fates are left", result, err, p.left())
