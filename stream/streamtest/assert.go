@@ -10,17 +10,18 @@ import (
 	"millrace/offset"
 )
 
-// AssertPending fails the test unless exactly the entries with these IDs are
-// pending in a group: delivered, and not acked. The order of the IDs is of no
-// concern.
+// AssertPending fails the test unless exactly the entries with these IDs are pending in a
+// group: delivered, and not acked. The order of the IDs is of no concern. AssertPending is for
+// the test's own goroutine.
 func AssertPending(t testing.TB, client redis.UniversalClient, stream, group string, ids ...string) {
 	t.Helper()
 	assertIDs(t, "pending in group "+group, pendingIDs(t, client, stream, group), ids)
 }
 
-// AssertAcked fails the test unless exactly the entries with these IDs, of those
-// that the stream holds, were delivered to a group and are no longer pending.
-// The order of the IDs is of no concern.
+// AssertAcked fails the test unless the acked entries of a group are exactly the entries with
+// these IDs. An acked entry is an entry in the stream that was delivered to the group and is no
+// longer pending. The order of the IDs is of no concern. AssertAcked is for the test's own
+// goroutine.
 func AssertAcked(t testing.TB, client redis.UniversalClient, stream, group string, ids ...string) {
 	t.Helper()
 	groups, err := client.XInfoGroups(context.Background(), stream).Result()
@@ -43,13 +44,14 @@ func AssertAcked(t testing.TB, client redis.UniversalClient, stream, group strin
 	assertIDs(t, "acked in group "+group, acked, ids)
 }
 
-// deadLetterID is stream.DeadLetterID. This package does not import stream, whose
-// tests in its own package import this one.
+// deadLetterID has the value of stream.DeadLetterID. This package cannot import package stream,
+// because the internal tests of stream import this package.
 const deadLetterID = "millrace.id"
 
 // AssertDeadLettered fails the test unless a dead-letter stream, see
-// [millrace/stream.DeadLetterStream], holds one letter for each of these IDs of
-// entries, and no other. The order of the IDs is of no concern.
+// [millrace/stream.DeadLetterStream], holds one dead letter for each entry with one of these
+// IDs, and no other dead letter. The order of the IDs is of no concern. AssertDeadLettered is
+// for the test's own goroutine.
 func AssertDeadLettered(t testing.TB, client redis.UniversalClient, deadLetters string, ids ...string) {
 	t.Helper()
 	letters, err := client.XRange(context.Background(), deadLetters, "-", "+").Result()
@@ -93,7 +95,8 @@ func assertIDs(t testing.TB, where string, got, want []string) {
 	}
 }
 
-// EntryIDs returns the IDs of all entries that a stream has, in their order.
+// EntryIDs returns the IDs of all entries that a stream has, in their order. The test fails if
+// the stream cannot be read within 30 seconds. EntryIDs is for the test's own goroutine.
 func EntryIDs(t testing.TB, client redis.UniversalClient, stream string) []string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), awaitTimeout)

@@ -12,7 +12,7 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// failing is a test that may fail without failing the one that it is in.
+// failing is a test that may fail without a failure of the test that uses it.
 type failing struct {
 	testing.TB
 	said string
@@ -27,7 +27,7 @@ func (f *failing) Fatalf(format string, args ...any) {
 	panic(f) // in place of the end of the goroutine
 }
 
-// says runs something that has to fail, and returns what it says.
+// says calls a function that has to fail its test, and returns the message of the failure.
 func says(t *testing.T, do func(t testing.TB)) string {
 	t.Helper()
 	f := &failing{TB: t}
@@ -99,7 +99,7 @@ func TestAwaitFailsWhenItsTimeIsOver(t *testing.T) {
 	})
 }
 
-// The IDs of many entries come in more than one page.
+// The IDs of many entries fill more than one page.
 func TestEntryIDsOfALongStream(t *testing.T) {
 	t.Parallel()
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {

@@ -6,14 +6,13 @@ import (
 	"time"
 )
 
-// awaitTimeout is long, as it is only ever waited out by a test that fails:
-// machines that run tests can be busy.
+// awaitTimeout is the limit of a wait. It is long because only a failing test waits for so
+// long, and because the machines that run tests can be busy.
 const awaitTimeout = 30 * time.Second
 
-// Await waits until a condition holds, for which it looks every few
-// milliseconds, and fails the test if that is not the case after 30 seconds,
-// saying what was waited for. In a [Bubble] the time is virtual. It is for the
-// test's own goroutine.
+// Await waits until holds returns true, and calls holds every 5 milliseconds. After 30 seconds
+// it fails the test, with the given text in the message. In a [Bubble] the time is virtual.
+// Await is for the test's own goroutine.
 func Await(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	awaitNil(t, what, func() error {
@@ -24,7 +23,8 @@ func Await(t testing.TB, what string, holds func() bool) {
 	})
 }
 
-// awaitNil is Await for a condition that can say what it lacks.
+// awaitNil is like Await, with a condition that returns an error as long as it does not hold.
+// The last error is in the message of the failed test.
 func awaitNil(t testing.TB, what string, lacks func() error) {
 	t.Helper()
 	tick := time.NewTicker(5 * time.Millisecond)
@@ -43,7 +43,7 @@ func awaitNil(t testing.TB, what string, lacks func() error) {
 	}
 }
 
-// awaitClosed is Await for a channel that is closed.
+// awaitClosed is like Await, and waits until a channel is closed.
 func awaitClosed(t testing.TB, what string, closed <-chan struct{}) {
 	t.Helper()
 	select {

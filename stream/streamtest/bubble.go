@@ -22,41 +22,46 @@ type Bubble struct {
 	server *miniredis.Miniredis
 }
 
-// Run runs a test in virtual time, in a bubble of package testing/synctest, with
-// an empty Redis in memory: waits of hours are over at once, and what happens
-// after a wait does so at exactly that time. What the test has started must end
-// with it; an [Instance] sees to that. In the test there are no sockets, no
-// subtests and no t.Parallel; call that one before Run.
+// Run runs a test in virtual time, in a bubble of package testing/synctest, with an empty Redis
+// in memory. A wait of hours is over at once, and an event after a wait happens at exactly its
+// time. All goroutines that the test starts have to end with the test; an [Instance] ends its
+// own goroutines. The test can have no sockets, no subtests and no t.Parallel. Call t.Parallel
+// before Run.
 //
-// The Redis is miniredis, which is right for how a handler and a consumer work together
-// over time. Deliveries are counted as a server counts them. It differs from a server in
-// these corners; test code that depends on them with [StartRedis]:
+// The Redis in memory is miniredis, which is good enough to test how a handler and a consumer
+// work together over time. It counts deliveries as a server does, see [CountAsRedis]. Miniredis
+// differs from a server in the following points. A test that depends on one of them needs
+// [StartRedis]:
 //
-//   - A blocked read is not told that its stream was deleted.
-//   - The lag of a group and much of XINFO are other numbers: losses are not found.
-//   - XAUTOCLAIM and XCLAIM keep entries pending that the stream does not have, and
-//     XAUTOCLAIM does not tell of them. (The engine uses XCLAIM, and acks them.)
-//   - CLIENT UNBLOCK, XGROUP SETID, XSETID and FUNCTION are missing: a shared read of a
-//     [stream.Runner] in group mode ends by itself only.
-//   - Users have no rights of their own (ACL); memory has no limit; nothing is evicted.
-//   - Claims in a MULTI count a delivery with JUSTID, too.
+//   - A blocked read does not notice that its stream was deleted.
+//   - The lag of a group and many other numbers of XINFO differ, so that a consumer finds no
+//     losses.
+//   - XAUTOCLAIM and XCLAIM leave entries pending that the stream no longer has, and
+//     XAUTOCLAIM does not list such entries. (A consumer of Millrace uses XCLAIM, and acks
+//     them.)
+//   - CLIENT UNBLOCK, XGROUP SETID, XSETID and FUNCTION are missing, so that no command can
+//     end the shared read of a [millrace/stream.Runner] in group mode early.
+//   - Users have no rights of their own (ACL), memory has no limit, and no key is evicted.
+//   - A claim with JUSTID in a MULTI counts as a delivery.
 func Run(t *testing.T, test func(t *testing.T, b *Bubble)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		server := miniredis.NewMiniRedis()
-		// There is a server to tell with the first connection only.
+		// CountAsRedis needs the server of the miniredis, which exists from the first
+		// connection on.
 		count := sync.OnceFunc(func() { CountAsRedis(server) })
 		client := redis.NewClient(&redis.Options{
-			// An IP literal: go-redis looks up a name with the help of a goroutine
-			// that outlives the bubble, and the next bubble is dead.
+			// An IP literal: for a name, go-redis starts a look-up whose goroutine outlives the
+			// bubble, and the next bubble cannot run.
 			Addr: "127.0.0.1:1",
 			Dialer: func(context.Context, string, string) (net.Conn, error) {
 				conn, err := server.Dial()
 				count()
 				return conn, err
 			},
-			// So many that nobody waits for one: go-redis waits with timers that it keeps
-			// for all clients, and one of a bubble ends the process when it is used outside.
+			// The pool is so large that no command waits for a connection. For such a wait
+			// go-redis uses a timer from a pool of all clients, and the process ends when the
+			// timer of a bubble is used outside that bubble.
 			PoolSize: 1 << 12,
 		})
 		t.Cleanup(server.Close)
@@ -72,15 +77,15 @@ func (b *Bubble) NewInstance() *Instance {
 	return NewInstance(b.t, b.Client)
 }
 
-// Advance lets time pass, with all that happens in it, and then waits until
-// everything is done that can be done without more time passing; Advance(0) only
-// does the latter. Keys with an expiry go at hundredths of the time, not in
-// between. An hour of a consumer in group mode takes about a second, as it looks
-// for entries to claim once a second.
+// Advance lets the time d pass in the bubble. It then waits until all goroutines of the bubble
+// are blocked, so that only more time can wake them; Advance(0) does nothing else. Keys with an
+// expiry are removed at multiples of d/100, not in between. An hour with a consumer in group
+// mode takes about a second of real time, because the consumer looks for entries to claim once
+// a second.
 func (b *Bubble) Advance(d time.Duration) {
 	const steps = 100
 	for n := range time.Duration(steps) {
-		step := d*(n+1)/steps - d*n/steps // so that what a division leaves over is not lost
+		step := d*(n+1)/steps - d*n/steps // all steps together are exactly d
 		time.Sleep(step)
 		b.server.FastForward(step)
 	}

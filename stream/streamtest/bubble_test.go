@@ -34,7 +34,7 @@ func add(t *testing.T, client redis.UniversalClient, id string) string {
 	return entryID
 }
 
-// quietly is for consumers of which it is not of interest what they log.
+// quietly is the option of consumers whose log is of no interest.
 var quietly = stream.WithLogger(slog.New(slog.DiscardHandler))
 
 func must[T any](t *testing.T) func(made T, err error) T {
@@ -95,7 +95,7 @@ func TestBubbleKeysExpire(t *testing.T) {
 	})
 }
 
-// An instance crashes in a handler, and another claims what it had.
+// An instance crashes in a handler, and another one claims its pending entries.
 func TestCrashInGroupMode(t *testing.T) {
 	t.Parallel()
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {
@@ -153,8 +153,8 @@ func TestCrashInGroupMode(t *testing.T) {
 	})
 }
 
-// An instance in log mode crashes before it has saved; its store is cut off
-// with it, and the next one does it all again.
+// An instance in log mode crashes before it has saved. The crash cuts its store off, too, and
+// the next instance handles the same entry again.
 func TestCrashInLogMode(t *testing.T) {
 	t.Parallel()
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {

@@ -10,18 +10,18 @@ import (
 	"testing"
 )
 
-// Child is a process that runs the test which started it once more, for example
-// with a consumer that is killed there. Its methods fail the test when something
-// goes wrong, and are for the test's own goroutine.
+// Child is a process that runs the same test as the process that started it, for example with a
+// consumer that the test kills. The methods of a Child fail the test if an operation fails, and
+// are for the test's own goroutine.
 type Child struct {
 	t    testing.TB
 	proc *process
 	out  lockedBuffer
 }
 
-// StartChild runs the calling test, and no other, in a process of its own, with
-// entries of the form "KEY=value" added to its environment. The test has to look
-// for them first, and do there what is the child's part:
+// StartChild runs the calling test, and no other, in a process of its own, with entries of the
+// form "KEY=value" added to the environment of the process. The test has to look for these
+// entries first, and do the work of the child if they are set:
 //
 //	if addr := os.Getenv("CONSUME_FROM"); addr != "" {
 //		consumeUntilKilled(t, addr)
@@ -29,8 +29,7 @@ type Child struct {
 //	}
 //	child := streamtest.StartChild(t, "CONSUME_FROM="+server.Addr)
 //
-// When the test is over the child is killed; on Linux also when the test's
-// process is.
+// The child is killed when the test is over; on Linux also when the process of the test ends.
 func StartChild(t testing.TB, env ...string) *Child {
 	t.Helper()
 	var pattern []string
@@ -50,11 +49,11 @@ func StartChild(t testing.TB, env ...string) *Child {
 	return c
 }
 
-// Kill ends the child as kill -9 does, and waits until it is gone.
+// Kill ends the child as kill -9 does, and waits until its process has ended. A child that has
+// ended already stays as it is.
 func (c *Child) Kill() { c.proc.kill() }
 
-// Freeze halts the child as SIGSTOP does, until Thaw. It fails the test on
-// Windows.
+// Freeze halts the child as SIGSTOP does, until Thaw. On Windows, Freeze fails the test.
 func (c *Child) Freeze() {
 	c.t.Helper()
 	if err := c.proc.freeze(); err != nil {
@@ -70,9 +69,9 @@ func (c *Child) Thaw() {
 	}
 }
 
-// AwaitKilled waits until the child has been killed, by itself at a [KillPoint]
-// for example, and fails the test with the child's output if it ends in another
-// way.
+// AwaitKilled waits until the child has been killed, for example by its own [KillPoint]. The
+// test fails if the child ends in another way, with the child's output, or if the child has not
+// ended after 30 seconds.
 func (c *Child) AwaitKilled() {
 	c.t.Helper()
 	awaitClosed(c.t, "the child is killed", c.proc.gone)
@@ -81,8 +80,8 @@ func (c *Child) AwaitKilled() {
 	}
 }
 
-// AwaitOutput waits until the child has printed a text, and fails the test if
-// it ends before that.
+// AwaitOutput waits until the child has printed a text. The test fails if the child ends before
+// that, or if the text is missing after 30 seconds.
 func (c *Child) AwaitOutput(text string) {
 	c.t.Helper()
 	Await(c.t, "the child prints "+text, func() bool {
@@ -97,10 +96,10 @@ func (c *Child) AwaitOutput(text string) {
 	})
 }
 
-// Output returns what the child has printed so far.
+// Output returns the output of the child so far: its standard output and its standard error.
 func (c *Child) Output() string { return c.out.String() }
 
-// lockedBuffer is a buffer that can be read while it is written to.
+// lockedBuffer is a buffer that can be read and written at the same time.
 type lockedBuffer struct {
 	mu  sync.Mutex
 	buf bytes.Buffer

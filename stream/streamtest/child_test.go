@@ -28,8 +28,8 @@ const (
 	childServes  = "MILLRACE_STREAMTEST_SERVES"
 )
 
-// A consumer process is killed at each kind of point, and what its history and
-// those of its successors say together is in order.
+// A consumer process is killed at each kind of point. The common history of this process and
+// its successors has no violation.
 func TestChildrenKilledAtPoints(t *testing.T) {
 	t.Parallel()
 	if addr := os.Getenv(childAddr); addr != "" {
@@ -91,7 +91,7 @@ func consumeInChild(t *testing.T, addr string) {
 			point.Pass("handling")
 			return nil
 		}, quietly, stream.WithReadCount(10), stream.WithMiddleware(recorder.Middleware(name))))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // should nobody kill it
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second) // without a kill
 	defer cancel()
 	if err := consumer.Run(ctx); err != nil {
 		t.Error(err)
@@ -103,10 +103,10 @@ func TestServersDieWithTheirTest(t *testing.T) {
 	t.Parallel()
 	if os.Getenv(childServes) != "" {
 		fmt.Println("serves at", streamtest.StartRedis(t).Addr, ".")
-		<-t.Context().Done() // it is killed
+		<-t.Context().Done() // until the child is killed
 		return
 	}
-	streamtest.StartRedis(t) // to skip where there is none
+	streamtest.StartRedis(t) // skips the test without a redis-server
 	child := streamtest.StartChild(t, childServes+"=yes")
 	child.AwaitOutput(" .\n")
 	_, rest, _ := strings.Cut(child.Output(), "serves at ")

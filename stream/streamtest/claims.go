@@ -12,28 +12,31 @@ import (
 	"github.com/alicebob/miniredis/v2/server"
 )
 
-// claims has a miniredis claim as Redis does. XCLAIM and XAUTOCLAIM with JUSTID count no
-// delivery there, and miniredis (2.40) counts one: each renewal of a lease would raise
-// the deliveries of its entry, so that limits are reached which a server never reaches.
+// claims makes a miniredis count the deliveries of claims as Redis does. In Redis, XCLAIM and
+// XAUTOCLAIM with JUSTID count no delivery; in miniredis (2.40) they count one. Without this
+// type, each renewal of a lease would add a delivery to its entry, and an entry could reach a
+// limit that it never reaches on a server.
 //
-// In a MULTI it cannot: there, miniredis answers when nothing has been claimed yet.
+// A claim in a MULTI is not corrected, because miniredis answers the command before it is
+// executed.
 type claims struct {
 	server *server.Server
 
 	mu    sync.Mutex
-	asked map[*server.Peer]bool // peers of our own, on which commands go through as they are
+	asked map[*server.Peer]bool // our own peers, whose commands are executed unchanged
 }
 
-// CountAsRedis has a miniredis of your own, which has been started, count deliveries as a
-// server counts them, from now on: claims with JUSTID, such as the renewals of leases, are
-// none. [Run] does so with its own.
+// CountAsRedis makes a miniredis of your own count deliveries as a server counts them, from now
+// on: a claim with JUSTID, such as the renewal of a lease, is no delivery. Claims in a MULTI
+// are the exception. The miniredis has to be started already, and CountAsRedis replaces the
+// pre-hook of its server. [Run] calls CountAsRedis for its own miniredis.
 func CountAsRedis(memory *miniredis.Miniredis) {
 	c := &claims{server: memory.Server(), asked: make(map[*server.Peer]bool)}
 	c.server.SetPreHook(c.handle)
 }
 
-// handle is called before each command, those of scripts included, and reports whether it
-// has answered it.
+// handle is called before each command, also before each command of a script. It reports
+// whether it has answered the command.
 func (c *claims) handle(peer *server.Peer, command string, args ...string) bool {
 	if command != "XCLAIM" && command != "XAUTOCLAIM" || c.isOurs(peer) {
 		return false
@@ -60,8 +63,8 @@ func (c *claims) isOurs(peer *server.Peer) bool {
 	return c.asked[peer]
 }
 
-// ask has a command executed in the place of a peer, in its script if it is in one. An
-// error of miniredis is in the raw reply alone.
+// ask executes a command in the place of a peer, in its script if the peer is in one. An error
+// of miniredis is in the raw reply only.
 func (c *claims) ask(of *server.Peer, command string, args ...string) (raw string, reply any) {
 	var out bytes.Buffer
 	peer := server.NewPeer(bufio.NewWriter(&out))
@@ -82,7 +85,7 @@ func (c *claims) ask(of *server.Peer, command string, args ...string) (raw strin
 	return raw, reply
 }
 
-// claimed returns the IDs in a reply.
+// claimed returns the IDs of the claimed entries in a reply.
 func claimed(command string, reply any) (ids []string) {
 	list, _ := reply.([]any)
 	if command == "XAUTOCLAIM" {
@@ -99,7 +102,8 @@ func claimed(command string, reply any) (ids []string) {
 	return ids
 }
 
-// deliveries returns how often a pending entry was delivered, as miniredis counts.
+// deliveries returns the delivery count that miniredis has for a pending entry, or 0 if the
+// entry is not pending.
 func (c *claims) deliveries(peer *server.Peer, stream, group, id string) int {
 	_, reply := c.ask(peer, "XPENDING", stream, group, id, id, "1")
 	list, _ := reply.([]any)

@@ -14,9 +14,9 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// deliveries runs a consumer that crashes over an entry, and another one that claims it,
-// keeps it for longer than the claim idle time, fails and succeeds. It returns the
-// delivery counts that the handlers were told.
+// deliveries runs a consumer that crashes while it handles an entry, and another consumer that
+// claims the entry, keeps it for longer than the claim idle time, fails and succeeds. It
+// returns the delivery counts that the handlers got.
 func deliveries(t *testing.T, client redis.UniversalClient) []int64 {
 	t.Helper()
 	const claimIdle = 300 * time.Millisecond
@@ -63,8 +63,8 @@ func deliveries(t *testing.T, client redis.UniversalClient) []int64 {
 	return told()
 }
 
-// Deliveries are counted in a bubble as a server counts them: no renewal of a lease, and
-// no claim, is one.
+// Deliveries are counted in a bubble as a server counts them: the renewal of a lease is none,
+// and neither is a claim.
 func TestDeliveriesAreCountedAsByAServer(t *testing.T) {
 	t.Parallel()
 	want := []int64{1, 2, 3}
@@ -86,7 +86,8 @@ func TestDeliveriesAreCountedAsByAServer(t *testing.T) {
 	})
 }
 
-// Claims with JUSTID count nothing, in any form, in a script as well; those without count.
+// Claims with JUSTID count no delivery, in any form, also in a script. Claims without JUSTID
+// count one.
 func TestClaimsCount(t *testing.T) {
 	t.Parallel()
 	streamtest.Run(t, func(t *testing.T, b *streamtest.Bubble) {

@@ -12,39 +12,40 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Cluster is three primaries and a replica of each, which belong to one test.
-// Its methods fail the test when something goes wrong, and are for the test's
-// own goroutine.
+// Cluster is a Redis Cluster of three primaries with one replica each, for one test. Its
+// methods fail the test if an operation fails, and are for the test's own goroutine.
 type Cluster struct {
-	// Nodes are all six. Who is a primary, and of what, changes.
+	// Nodes are all six nodes. Failovers change their roles, and [Cluster.MoveSlot] changes
+	// their slots.
 	Nodes []*Redis
 
 	t testing.TB
-	// elected is when a node was made a primary by a failover.
+	// elected has the time at which a failover made a node a primary.
 	elected map[*Redis]time.Time
 }
 
-// electionMemory is for how long a node remembers an election that it has won, four
-// times the node timeout. Until then it takes the votes of that for those of a new one
-// (Redis 7.0), becomes a primary that nobody has elected, and has to give way again,
-// while clients of the old primary are kept waiting for five seconds.
+// electionMemory is the time for which a node remembers an election that it has won: four times
+// the node timeout. In a new election within this time the node counts the old votes (Redis
+// 7.0). It becomes a primary without being elected, and has to give way again, while clients of
+// the old primary have to wait for five seconds.
 const electionMemory = 4 * time.Second
 
-// StartCluster starts a cluster for the test, and waits until all nodes agree
-// about it. The given arguments are added to the command line of each node.
-// Where there is no redis-server, it does as [StartRedis].
+// StartCluster starts a cluster for the test, and waits until all nodes agree about it. The
+// given arguments are added to the command line of each node. Without a redis-server on the
+// PATH, StartCluster skips or fails the test as [StartRedis] does.
 //
-// The nodes take each other for dead after a second of silence, where it is 15
-// by default.
+// A node takes another node for dead after one second of silence; the default of Redis is 15
+// seconds.
 func StartCluster(t testing.TB, args ...string) *Cluster {
 	t.Helper()
 	c := &Cluster{t: t, elected: make(map[*Redis]time.Time)}
 	args = append([]string{
 		"--cluster-enabled", "yes", "--cluster-node-timeout", "1000",
-		// However old its data, a replica takes over: in a test it is the only one.
+		// A replica takes over however old its data is: in a test, a primary has no other
+		// replica.
 		"--cluster-replica-validity-factor", "0",
-		// A replica counts when it has had a first byte, and before anything is
-		// written that is a ping.
+		// A replica counts when it has received a first byte. Before the first write, that byte
+		// is a ping.
 		"--repl-diskless-sync-delay", "0", "--repl-ping-replica-period", "1",
 	}, args...)
 	for i := range 6 {
@@ -56,14 +57,14 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 		c.do(c.Nodes[i], "CLUSTER", "ADDSLOTSRANGE", i*slots/3, (i+1)*slots/3-1)
 	}
 	for i, node := range c.Nodes {
-		for _, other := range c.Nodes[:i] { // each with each: waiting for gossip takes seconds
+		for _, other := range c.Nodes[:i] { // each with each: gossip alone takes seconds
 			host, port, _ := net.SplitHostPort(other.Addr)
 			c.do(node, "CLUSTER", "MEET", host, port)
 		}
 	}
 	for i := range 3 {
 		primary := c.id(c.Nodes[i])
-		awaitNil(t, "a replica joins its primary", func() error { // of which it has to have heard
+		awaitNil(t, "a replica joins its primary", func() error { // the replica has to know it
 			_, err := c.Nodes[i+3].ask("CLUSTER", "REPLICATE", primary)
 			return err
 		})
@@ -72,18 +73,17 @@ func StartCluster(t testing.TB, args ...string) *Cluster {
 	return c
 }
 
-// Client returns a client of the cluster that is closed when the test is over.
+// Client returns a client of the cluster. The client is closed when the test is over.
 func (c *Cluster) Client() *redis.ClusterClient {
 	client := redis.NewClusterClient(c.Options())
 	c.t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
-// Options returns what [redis.NewClusterClient] needs, for clients that are to
-// differ from [Cluster.Client]. They have the client look at the cluster again
-// once a second. By default go-redis v9.23 does so once a minute, and in between
-// goes on dialling a primary that is dead, though another has long taken over
-// (https://github.com/redis/go-redis/issues/3979).
+// Options returns the options of [Cluster.Client], for a client that differs in some of them.
+// With these options a client loads the state of the cluster once a second. By default go-redis
+// v9.23 loads the state once a minute. Until then the client goes on dialling a dead primary,
+// although another node has long taken over (https://github.com/redis/go-redis/issues/3979).
 func (c *Cluster) Options() *redis.ClusterOptions {
 	opts := &redis.ClusterOptions{ClusterStateReloadInterval: time.Second}
 	for _, node := range c.Nodes {
@@ -108,11 +108,11 @@ func (c *Cluster) Replica(key string) *Redis {
 	return nodes[1]
 }
 
-// Failover makes the primary that serves a key give way to its replica, in the
-// given way, and waits until the nodes that run agree about that. It returns the
-// old primary, for a Start or Thaw. Before the next failover, call
-// [Cluster.AwaitAgreed]: there has to be a replica again. It waits until four seconds
-// have passed since the replica was a primary's successor for the last time.
+// Failover makes the primary that serves a key give way to its replica, in the given way, and
+// waits until the running nodes agree about the new primary. It returns the old primary, for a
+// [Redis.Start] or [Redis.Thaw]. Before the next failover, call [Cluster.AwaitAgreed]: the new
+// primary needs a replica again. If an earlier failover made the replica a primary, Failover
+// first waits until four seconds have passed since then.
 func (c *Cluster) Failover(key string, how Failover) (old *Redis) {
 	c.t.Helper()
 	old, replica := c.Primary(key), c.Replica(key)
@@ -130,7 +130,7 @@ func (c *Cluster) Failover(key string, how Failover) (old *Redis) {
 			err = errors.New("the replica is still a replica")
 		}
 		if err != nil && how == Planned && time.Now().After(again) {
-			again = time.Now().Add(6 * time.Second) // it is given up after five, without a word
+			again = time.Now().Add(6 * time.Second) // a node gives up silently after five
 			if _, err := replica.ask("CLUSTER", "FAILOVER"); err != nil {
 				return err
 			}
@@ -142,9 +142,9 @@ func (c *Cluster) Failover(key string, how Failover) (old *Redis) {
 	return old
 }
 
-// MoveSlot moves the slot of a key, with all that is in it, to the next of the
-// primaries, while clients go on, and waits until the nodes agree. It returns the
-// key's new primary.
+// MoveSlot moves the slot of a key, with all keys in it, to the next primary, and waits until
+// the nodes agree. Clients can go on in the meantime. MoveSlot returns the new primary of the
+// key.
 func (c *Cluster) MoveSlot(key string) *Redis {
 	c.t.Helper()
 	from := c.Primary(key)
@@ -161,7 +161,7 @@ func (c *Cluster) MoveSlot(key string) *Redis {
 		}
 		c.do(from, append([]any{"MIGRATE", host, port, "", 0, 5000, "KEYS"}, keys...)...)
 	}
-	// The new owner first: the other way round, for a moment nobody has the slot.
+	// The new owner comes first: in the other order, the slot would have no owner for a moment.
 	c.do(to, "CLUSTER", "SETSLOT", slot, "NODE", toID)
 	for _, node := range primaries {
 		c.do(node, "CLUSTER", "SETSLOT", slot, "NODE", toID)
@@ -170,9 +170,9 @@ func (c *Cluster) MoveSlot(key string) *Redis {
 	return to
 }
 
-// AwaitAgreed waits until all nodes that run see the same primary and replicas
-// of every slot, each of which runs, and each node that runs among them; and until
-// every replica is in step with its primary.
+// AwaitAgreed waits until all running nodes see the same primary and the same replicas for
+// every slot, and every replica is in step with its primary. All these nodes have to run, and
+// each running node has to be one of them. A frozen node does not count as running.
 func (c *Cluster) AwaitAgreed() {
 	c.t.Helper()
 	awaitNil(c.t, "the nodes agree", func() error {
@@ -210,8 +210,8 @@ func (c *Cluster) AwaitAgreed() {
 	})
 }
 
-// checkNode says what is wrong with a node of which the others believe what is
-// in ranges.
+// checkNode returns an error if the ranges do not cover all slots, if the node is not in the
+// role that the ranges give it, or if a replica is not in step with its primary.
 func (c *Cluster) checkNode(node *Redis, ranges []slotRange) error {
 	role, master, link, err := node.role()
 	if err != nil {
@@ -238,8 +238,7 @@ func (c *Cluster) checkNode(node *Redis, ranges []slotRange) error {
 	return nil
 }
 
-// serving returns the nodes that have a key, the primary first, as a node sees
-// it that runs.
+// serving returns the nodes that have a key, the primary first, in the view of a running node.
 func (c *Cluster) serving(key string) []*Redis {
 	c.t.Helper()
 	slot := c.slot(key)
@@ -257,7 +256,7 @@ func (c *Cluster) serving(key string) []*Redis {
 	return nil
 }
 
-// primaries returns the nodes that have slots.
+// primaries returns the primaries that have slots, in the order of their addresses.
 func (c *Cluster) primaries() []*Redis {
 	c.t.Helper()
 	var primaries []*Redis

@@ -20,7 +20,7 @@ func TestClusterFailsOverAndMovesSlots(t *testing.T) {
 	cluster := streamtest.StartCluster(t)
 	lap("start")
 	opts := cluster.Options()
-	opts.ReadTimeout = 500 * time.Millisecond // what a freeze costs each attempt
+	opts.ReadTimeout = 500 * time.Millisecond // the time that a freeze costs each attempt
 	client := redis.NewClusterClient(opts)
 	t.Cleanup(func() { _ = client.Close() })
 	reader := readInBackground(t, client)

@@ -60,8 +60,8 @@ func crashWithPayment(t *testing.T) {
 	})
 }
 
-// A consumer crashes with a payment in its hands, and another takes that over
-// after the claim idle time, all within milliseconds.
+// A consumer crashes while it handles a payment. Another consumer claims the payment after the
+// claim idle time, all within milliseconds.
 func ExampleRun() {
 	var t *testing.T // your test's
 	crashWithPayment(t)

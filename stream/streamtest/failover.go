@@ -1,22 +1,22 @@
 package streamtest
 
-// Failover is how a primary is made to give way to its replica, for
+// Failover is the way in which a primary is made to give way to its replica, for
 // [Sentinel.Failover] and [Cluster.Failover].
 type Failover int
 
 const (
-	// Planned is a failover by command, while the primary is in good health.
-	// Short as it is, it can lose writes that were acknowledged.
+	// Planned is a failover by command, while the primary is in good health. Although it is
+	// short, a planned failover can lose acknowledged writes.
 	Planned Failover = iota
-	// ByKill kills the primary, as kill -9 does. It can be started again with
-	// [Redis.Start], and becomes a replica then.
+	// ByKill kills the primary, as kill -9 does. [Redis.Start] can start the server again,
+	// which then becomes a replica.
 	ByKill
-	// ByFreeze freezes the primary. With [Redis.Thaw] it goes on, still
-	// believes that it is the primary for a moment, and becomes a replica.
+	// ByFreeze freezes the primary. After [Redis.Thaw] the server goes on, believes for a
+	// moment that it is still the primary, and then becomes a replica.
 	ByFreeze
 )
 
-// String says in one word how, for the names of subtests and faults.
+// String returns the way of the failover in one word, for the names of subtests and faults.
 func (f Failover) String() string {
 	switch f {
 	case Planned:
@@ -29,7 +29,7 @@ func (f Failover) String() string {
 	return "unknown"
 }
 
-// strike does to a primary what f says, other than a command.
+// strike kills or freezes a primary, as f says. It does nothing for a failover by command.
 func (f Failover) strike(primary *Redis) {
 	primary.t.Helper()
 	switch f {

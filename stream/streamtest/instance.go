@@ -14,15 +14,15 @@ import (
 	"millrace/offset"
 )
 
-// Instance stands for one process of a program that consumes: what it has to do
-// with the world goes through its Client and its Store, so that [Instance.Crash]
-// can cut it off as kill -9 does. One thing all instances of a test share: the name
-// that a consumer in group mode has by default. Give each instance's a name with
-// [millrace/stream.WithConsumerName]. The methods of an Instance are safe for
-// concurrent use.
+// Instance stands for one process of a program that consumes. All its traffic goes through its
+// Client and its Store, so that [Instance.Crash] can cut the instance off as kill -9 does.
+// Default names of consumers in group mode are an exception: such a name belongs to the process
+// of the test, so that the consumer of one instance can get the name of a consumer that has
+// crashed, and its entries with it. Give each consumer in group mode a name of its own with
+// [millrace/stream.WithConsumerName]. The methods of an Instance are safe for concurrent use.
 type Instance struct {
-	// Client is the instance's own, like the one that it was made from. It is
-	// closed when the test is over.
+	// Client is the instance's own client, with the options of the client that was given to
+	// [NewInstance]. It is closed when the test is over.
 	Client redis.UniversalClient
 
 	mu      sync.Mutex
@@ -31,18 +31,18 @@ type Instance struct {
 	runs    []run
 }
 
-// run is a Run in the background.
+// run is a call of Run in the background.
 type run struct {
 	cancel context.CancelFunc
 	done   chan error
 }
 
-// errCrashed is what an instance that has crashed is told.
+// errCrashed is the error of each new connection and each call of a store after a crash.
 var errCrashed = errors.New("streamtest: the instance has crashed")
 
-// NewInstance returns an instance whose Client has the options of another one,
-// which has to be a [redis.Client] or [redis.ClusterClient]. What it runs is
-// stopped when the test is over.
+// NewInstance returns an instance whose Client has the options of another client, which has to
+// be a [redis.Client] or [redis.ClusterClient]; any other type fails the test. When the test is
+// over, the instance is stopped, and an error of [Instance.Stop] fails the test.
 func NewInstance(t testing.TB, client redis.UniversalClient) *Instance {
 	t.Helper()
 	i := &Instance{conns: make(map[net.Conn]struct{})}
@@ -50,7 +50,7 @@ func NewInstance(t testing.TB, client redis.UniversalClient) *Instance {
 	case *redis.Client:
 		opts := *client.Options()
 		opts.Dialer = i.dialer(opts.Dialer)
-		opts.PushNotificationProcessor = nil // the one that is there has been set up for that client
+		opts.PushNotificationProcessor = nil // the present one belongs to the given client
 		i.Client = redis.NewClient(&opts)
 	case *redis.ClusterClient:
 		opts := *client.Options()
@@ -72,21 +72,22 @@ func NewInstance(t testing.TB, client redis.UniversalClient) *Instance {
 	return i
 }
 
-// Store returns a store that is the given one until the instance crashes, and
-// fails from then on. A store that lives in the Client is cut off anyway.
+// Store returns a store that passes all calls on to the given one until the instance crashes.
+// After the crash, all calls fail. The optional interfaces of package offset, such as
+// [offset.Resetter], are not passed on. A store that uses the Client needs no such wrapper,
+// because the crash cuts it off anyway.
 func (i *Instance) Store(store offset.Store) offset.Store {
 	return &instanceStore{Store: store, instance: i}
 }
 
-// Runnable is what an [Instance] runs: a consumer, a [millrace/stream.Runner], or
-// anything else that runs until its context is done.
+// Runnable is a consumer, a [millrace/stream.Runner], or any other type whose Run returns when
+// its context is done. An [Instance] runs it.
 type Runnable interface {
 	Run(ctx context.Context) error
 }
 
-// Start runs consumers, or whatever else runs until its context is done, in the
-// background, each until the instance stops or crashes. One that has crashed
-// starts nothing.
+// Start calls the Run of each of the given consumers in the background. They run until the
+// instance stops or crashes. An instance that has crashed starts nothing.
 func (i *Instance) Start(consumers ...Runnable) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -101,9 +102,10 @@ func (i *Instance) Start(consumers ...Runnable) {
 	}
 }
 
-// Stop ends what the instance runs in the orderly way, by its context, waits
-// until it has returned, and returns the errors. More can be started then. Of an
-// instance that has crashed it only waits for the remains.
+// Stop ends the consumers of the instance in the orderly way, by their contexts. It waits until
+// each Run has returned, for 30 seconds at the most, and returns the errors. After Stop, the
+// instance can start consumers again. After a crash, Stop only waits for each Run, and returns
+// none of their errors.
 func (i *Instance) Stop() error {
 	i.mu.Lock()
 	runs := i.runs
@@ -127,12 +129,11 @@ func (i *Instance) Stop() error {
 	return errors.Join(errs...)
 }
 
-// Crash cuts the instance off, as kill -9 of its process does: its connections
-// are closed, nothing more that it says reaches Redis or its Store, and nothing is
-// settled or handed back. Then the contexts of what it runs end, but Crash does
-// not wait for that. Handlers that are at work see their context end; unlike in a
-// process that was killed they can go on and act on the memory that they share
-// with the test.
+// Crash cuts the instance off, as kill -9 of its process does. Its connections are closed, no
+// further command or save reaches Redis or its Store, and no entry is settled or handed back.
+// Then the contexts of its consumers end, but Crash does not wait for that. Running handlers
+// see their context end. Unlike in a killed process, handlers can go on, and change memory that
+// they share with the test.
 func (i *Instance) Crash() {
 	i.mu.Lock()
 	defer i.mu.Unlock()
@@ -154,7 +155,8 @@ func (i *Instance) hasCrashed() bool {
 
 type dialFunc = func(ctx context.Context, network, addr string) (net.Conn, error)
 
-// dialer returns dial, with what it opens kept, to be closed by a crash.
+// dialer returns a function that dials like dial, and keeps the connections, so that a crash
+// can close them.
 func (i *Instance) dialer(dial dialFunc) dialFunc {
 	return func(ctx context.Context, network, addr string) (net.Conn, error) {
 		if i.hasCrashed() {

@@ -14,24 +14,24 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// KillPoint kills the process that it is in, as kill -9 does, when a named point
-// of its work has been passed a number of times. It is for a [Child]. It is safe
-// for concurrent use.
+// KillPoint kills its own process, as kill -9 does, when a named point of the work has been
+// passed a number of times. It is for a [Child], and is safe for concurrent use.
 type KillPoint struct {
 	point string
 	left  atomic.Int64
 }
 
-// ParseKillPoint reads a point of the form "name@3": the third time that name is
-// passed, the process is killed. A name is of your own choosing, see
-// [KillPoint.Pass], or one of those that the clients of [KillPoint.Client] pass:
+// ParseKillPoint reads a point of the form "name@3": the process is killed when the name is
+// passed for the third time. Any other text, except the empty one, is an error. The name is of
+// your own choosing, see [KillPoint.Pass], or the name of a point that the clients of
+// [KillPoint.Client] pass:
 //
 //	before TEXT  a request that contains TEXT is about to be sent
-//	sent TEXT    it was sent, and there is no reply yet
-//	after TEXT   the reply to it begins to arrive
+//	sent TEXT    the request was sent, and there is no reply yet
+//	after TEXT   the reply to the request begins to arrive
 //
-// where TEXT is the name of a command in lower case, or anything else that a
-// request contains, such as a key. The empty point is never passed.
+// where TEXT is the name of a command in lower case, or any other text that a request contains,
+// such as a key. The empty text gives a KillPoint that never kills.
 func ParseKillPoint(text string) (*KillPoint, error) {
 	name, times, ok := strings.Cut(text, "@")
 	n, err := strconv.ParseInt(times, 10, 64)
@@ -43,8 +43,8 @@ func ParseKillPoint(text string) (*KillPoint, error) {
 	return k, nil
 }
 
-// Pass says that a point is passed, and does not return if it is the one at which
-// the process is to die.
+// Pass says that a point is passed. If the process has to die at this point, Pass does not
+// return.
 func (k *KillPoint) Pass(point string) {
 	if point == "" || point != k.point || k.left.Add(-1) != 0 {
 		return
@@ -52,12 +52,12 @@ func (k *KillPoint) Pass(point string) {
 	if self, err := os.FindProcess(os.Getpid()); err == nil {
 		_ = self.Kill()
 	}
-	select {} // until it arrives
+	select {} // until the signal arrives
 }
 
-// Client returns a client with the options of another one, whose connections
-// pass the points around requests; so do those that a consumer derives from it.
-// The caller closes it, if the process lives.
+// Client returns a client with the options of another one. Its connections pass the points
+// around requests, and so do the connections of the clients that a consumer derives from it.
+// The caller closes the client, if the process lives.
 func (k *KillPoint) Client(client *redis.Client) *redis.Client {
 	opts := *client.Options()
 	dial := opts.Dialer
@@ -68,7 +68,7 @@ func (k *KillPoint) Client(client *redis.Client) *redis.Client {
 		}
 		return &killConn{Conn: conn, kill: k}, nil
 	}
-	opts.PushNotificationProcessor = nil // the one that is there has been set up for that client
+	opts.PushNotificationProcessor = nil // the present one belongs to the given client
 	return redis.NewClient(&opts)
 }
 
@@ -78,7 +78,7 @@ type killConn struct {
 	kill *KillPoint
 
 	mu    sync.Mutex
-	asked bool // a request with the text was sent last
+	asked bool // the last request has the text, and no reply yet
 }
 
 func (c *killConn) Write(p []byte) (int, error) {

@@ -10,12 +10,12 @@ import (
 // link is one connection through a proxy.
 type link struct {
 	proxy *Proxy
-	ends  [2]net.Conn // those of the client and of the server
+	ends  [2]net.Conn // the connections to the client and to the server
 	gone  chan struct{}
 	once  sync.Once
 }
 
-// carry passes on what comes in a direction until the link ends.
+// carry passes on the bytes of one direction until the link ends.
 func (l *link) carry(dir Direction) {
 	defer func() {
 		l.close()
@@ -43,8 +43,8 @@ func (l *link) carry(dir Direction) {
 	}
 }
 
-// await waits while nothing is to be read, and reports whether the link is
-// still there then.
+// await waits while the proxy lets no bytes pass, and then reports whether the link still
+// exists.
 func (l *link) await() bool {
 	for {
 		state, changed := l.proxy.now()
@@ -59,12 +59,12 @@ func (l *link) await() bool {
 	}
 }
 
-// pass does with some bytes what is due, and reports whether the link is still
-// there then.
+// pass passes some bytes on, or does with them as the state of the proxy demands. It then
+// reports whether the link still exists.
 func (l *link) pass(dir Direction, to io.Writer, data []byte) bool {
 	for waited := false; ; {
 		state, changed := l.proxy.now()
-		var over <-chan time.Time // never, without a delay
+		var over <-chan time.Time // nil without a delay
 		switch {
 		case state.hold:
 		case state.delay > 0 && !waited:

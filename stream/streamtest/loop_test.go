@@ -19,8 +19,7 @@ type loop struct {
 	reads atomic.Int64
 }
 
-// readInBackground starts a loop that ends with the test. What fails is tried
-// again.
+// readInBackground starts a loop that ends with the test. The loop goes on after errors.
 func readInBackground(t *testing.T, client redis.UniversalClient) *loop {
 	t.Helper()
 	l := &loop{t: t}
@@ -31,8 +30,8 @@ func readInBackground(t *testing.T, client redis.UniversalClient) *loop {
 		work.Wait()
 	})
 	work.Go(func() {
-		// A read that blocks would be given up by the client ten seconds after a
-		// freeze, so these do not.
+		// The reads do not block, because the client would give up a blocking read only ten
+		// seconds after a freeze.
 		last := "0"
 		for n := 0; ctx.Err() == nil; n++ {
 			_ = client.XAdd(ctx, &redis.XAddArgs{Stream: "loop", Values: []string{"n", strconv.Itoa(n)}}).Err()

@@ -5,9 +5,8 @@ import (
 	"syscall"
 )
 
-// dieWithParent has the kernel kill the process when the thread that starts it
-// ends, so that a test binary that is killed itself, or panics, leaves nothing
-// behind.
+// dieWithParent has the kernel kill the process when the thread that started it ends, so that a
+// test binary that is killed, or panics, leaves no server behind.
 func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 }

@@ -4,6 +4,6 @@ package streamtest
 
 import "os/exec"
 
-// dieWithParent does nothing: where this is not Linux, a test binary that is
-// killed leaves its servers behind.
+// dieWithParent does nothing: on systems other than Linux, a test binary that is killed leaves
+// its servers behind.
 func dieWithParent(*exec.Cmd) {}

@@ -10,29 +10,27 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Direction is one of the two ways through a [Proxy].
+// Direction is one of the two directions in which bytes go through a [Proxy].
 type Direction int
 
 const (
-	// ToServer is the way of requests.
+	// ToServer is the direction of requests.
 	ToServer Direction = iota
-	// ToClient is the way of replies.
+	// ToClient is the direction of replies.
 	ToClient
 )
 
-// Proxy stands between clients and a server, and does to their connections what
-// networks do. Its methods take effect at once, also on connections that are
-// open, and are safe for concurrent use; those that fail the test are for the
-// test's own goroutine, and say so.
+// Proxy stands between clients and a server, and injects the faults of a network into their
+// connections. Its methods take effect at once, also on open connections, and are safe for
+// concurrent use. A method that can fail the test is for the test's own goroutine, and its
+// comment says so.
 //
-// Faults are of two kinds. [Proxy.Delay], [Proxy.Swallow] and [Proxy.BlackHole]
-// are states: each replaces the one before, and [Proxy.Pass] ends them, as it
-// does [Proxy.Refuse]. [Proxy.Cut] and [Proxy.Reset] happen once, and leave the
-// state as it is.
-// A fault hits all connections of the proxy, so give each party under test a
-// proxy of its own.
+// Faults are of two kinds. [Proxy.Delay], [Proxy.Swallow] and [Proxy.BlackHole] are states.
+// Each state replaces the one before, and [Proxy.Pass] ends them, as it does [Proxy.Refuse].
+// [Proxy.Cut] and [Proxy.Reset] happen once, and leave the state as it is. A fault hits all
+// connections of the proxy, so give each party under test a proxy of its own.
 type Proxy struct {
-	// Addr is where clients connect to, an IP literal and a port.
+	// Addr is the address for clients, an IP literal and a port. It stays the same.
 	Addr string
 
 	t      testing.TB
@@ -50,22 +48,22 @@ type Proxy struct {
 	stats    ProxyStats
 }
 
-// proxyState is what becomes of bytes that arrive.
+// proxyState is the way in which the proxy treats bytes that arrive.
 type proxyState struct {
 	delay   time.Duration
 	swallow [2]bool
 	hold    bool
 }
 
-// ProxyStats is what has gone through a [Proxy] since its start.
+// ProxyStats are the connections and bytes of a [Proxy] since its start.
 type ProxyStats struct {
-	Accepted int      // connections ever
+	Accepted int      // connections since the start
 	Open     int      // connections now
 	Bytes    [2]int64 // passed on, by [Direction]
 }
 
-// StartProxy starts a proxy in front of the server at the address target, for
-// the test, with everything passing.
+// StartProxy starts a proxy for the test, in front of the server at the address target. All
+// bytes pass at first. The proxy ends with the test.
 func StartProxy(t testing.TB, target string) *Proxy {
 	t.Helper()
 	p := &Proxy{t: t, target: target, Addr: "127.0.0.1:0", links: make(map[*link]struct{}), changed: make(chan struct{})}
@@ -80,10 +78,10 @@ func StartProxy(t testing.TB, target string) *Proxy {
 	return p
 }
 
-// Pass ends what faults there are: from now on, connections are taken, and bytes
-// pass. What a [Proxy.BlackHole] held back passes first; a [Proxy.Cut] that has
-// not happened does not. It fails the test if another program has taken the port
-// during a [Proxy.Refuse].
+// Pass ends all faults: from now on the proxy takes connections, and bytes pass. Bytes that a
+// [Proxy.BlackHole] held back pass first. A [Proxy.Cut] that has not happened yet is called
+// off. Pass is for the test's own goroutine: the test fails if another program has taken the
+// port during a [Proxy.Refuse].
 func (p *Proxy) Pass() {
 	p.t.Helper()
 	p.mu.Lock()
@@ -96,36 +94,36 @@ func (p *Proxy) Pass() {
 	p.set(proxyState{})
 }
 
-// Delay passes bytes on after a time, in both directions: a round trip takes
-// twice as long. What is in hand when a delay ends passes at once.
+// Delay passes bytes on after the time d, in both directions, so that a round trip takes 2d
+// longer. Bytes that wait for the end of their delay pass at once when [Proxy.Pass] ends it.
 func (p *Proxy) Delay(d time.Duration) { p.set(proxyState{delay: d}) }
 
-// Swallow reads and drops what comes in a direction, while the other passes.
-// The connections stay open, and nothing tells that bytes are missing.
+// Swallow reads and drops the bytes of one direction, while the bytes of the other pass. The
+// connections stay open, and no error tells that bytes are missing.
 func (p *Proxy) Swallow(dir Direction) {
 	var state proxyState
 	state.swallow[dir] = true
 	p.set(state)
 }
 
-// BlackHole lets the connections stand still, as a network that is cut without
-// a word: they stay open, no byte passes in either direction, and little is read
-// from them. New ones are taken by the kernel, and get no answer either. After
-// Pass everything that was on its way arrives, as with TCP it does.
+// BlackHole lets the connections stand still, like a network that is interrupted without an
+// error. The connections stay open, no byte passes in either direction, and the proxy reads
+// little from them. The kernel takes new connections, and they get no answer either. After Pass
+// all bytes that were on their way arrive, as they do with TCP.
 func (p *Proxy) BlackHole() { p.set(proxyState{hold: true}) }
 
-// Cut lets n more bytes pass in a direction, counted over all connections, and
-// closes the connection on which the next one comes before that one has passed.
-// It happens once: other connections, and later ones, are not touched. With
-// n = 0 the next reply is lost as a whole, or the next request never arrives.
+// Cut lets n more bytes pass in a direction, counted over all connections. The next byte after
+// them does not pass, and its connection is closed. A Cut happens once: other connections, and
+// later ones, are not touched. With n = 0 the next reply is lost as a whole, or the next
+// request never arrives.
 func (p *Proxy) Cut(dir Direction, n int64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut[dir] = n + 1
 }
 
-// Reset closes all connections that are open, with a TCP reset to the client in
-// place of an orderly end. New ones are taken.
+// Reset closes all open connections, with a TCP reset in place of an orderly end. The proxy
+// takes new connections.
 func (p *Proxy) Reset() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,7 +132,8 @@ func (p *Proxy) Reset() {
 	}
 }
 
-// Refuse resets all connections, and has new ones refused, until Pass.
+// Refuse resets all connections, and refuses new ones until Pass. It ends a Delay, Swallow or
+// BlackHole.
 func (p *Proxy) Refuse() {
 	p.mu.Lock()
 	if p.listener != nil {
@@ -146,26 +145,27 @@ func (p *Proxy) Refuse() {
 	p.Reset()
 }
 
-// Client returns a client that goes through the proxy, and is closed when the
-// test is over.
+// Client returns a client that connects through the proxy. The client is closed when the test
+// is over.
 func (p *Proxy) Client() *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: p.Addr})
 	p.t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
-// OnRequest has do called whenever a client sends text, before the proxy passes
-// that on: with another fault in do, it hits the request, or the reply to it. Text
-// is looked for in what one read from the connection brings; a short command of
-// go-redis, in lower case, is not torn apart. Do is called on a goroutine of the
-// proxy. There is one do at a time; nil removes it.
+// OnRequest sets the function do, which is called whenever a client sends text, before the
+// proxy passes the request on. A fault that do injects hits this request, or the reply to it.
+// The proxy looks for text in the bytes of one read from the connection; a short command of
+// go-redis, in lower case, is not split. The proxy calls do on its own goroutines, possibly for
+// several connections at the same time. The proxy has one such function at a time, and nil
+// removes it.
 func (p *Proxy) OnRequest(text string, do func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.match, p.onMatch = []byte(text), do
 }
 
-// Stats returns what has gone through the proxy so far.
+// Stats returns the connections and bytes of the proxy so far.
 func (p *Proxy) Stats() ProxyStats {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -205,7 +205,7 @@ func (p *Proxy) accept(listener net.Listener) {
 		}
 		server, err := net.DialTimeout("tcp", p.target, 5*time.Second)
 		if err != nil {
-			abort(client) // the server refuses, so the client is not to think otherwise
+			abort(client) // the server refuses, and the client has to see that
 			continue
 		}
 		l := &link{proxy: p, ends: [2]net.Conn{client, server}, gone: make(chan struct{})}
@@ -229,15 +229,15 @@ func (p *Proxy) forget(l *link) {
 	delete(p.links, l)
 }
 
-// now returns the state, and what is closed when it changes.
+// now returns the state, and a channel that is closed when the state changes.
 func (p *Proxy) now() (proxyState, <-chan struct{}) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.state, p.changed
 }
 
-// count counts n bytes that are about to pass in a direction. If a cut falls on
-// one of them, only those before it are to pass, and then the end is due.
+// count counts n bytes that are about to pass in a direction. It returns how many of them are
+// to pass, and whether the connection is then cut.
 func (p *Proxy) count(dir Direction, n int) (pass int, cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -252,7 +252,7 @@ func (p *Proxy) count(dir Direction, n int) (pass int, cut bool) {
 	return n, cut
 }
 
-// request looks for the text of OnRequest in what a client sends.
+// request calls the function of OnRequest if the bytes that a client has sent contain its text.
 func (p *Proxy) request(sent []byte) {
 	p.mu.Lock()
 	do := p.onMatch

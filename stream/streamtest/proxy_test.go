@@ -13,7 +13,7 @@ import (
 	"millrace/stream/streamtest"
 )
 
-// echo is a server that sends back what it gets.
+// echo starts a server that sends all bytes back, and returns its address.
 func echo(t *testing.T) (addr string) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -59,7 +59,7 @@ func (c caller) say(text string) {
 	}
 }
 
-// hears reads as much as is wanted, and the error if there is less.
+// hears reads as many bytes as want has, and returns the error if fewer bytes come.
 func (c caller) hears(want string) error {
 	c.t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -71,7 +71,8 @@ func (c caller) hears(want string) error {
 	return err
 }
 
-// hearsNothing looks whether for some time there is nothing to read, and no end.
+// hearsNothing fails the test if some bytes, or the end of the connection, come within 100
+// milliseconds.
 func (c caller) hearsNothing() {
 	c.t.Helper()
 	_ = c.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
@@ -119,7 +120,7 @@ func TestProxyCutsOnce(t *testing.T) {
 			t.Errorf("direction %d: a byte behind the cut arrived", dir)
 		}
 		passed := proxy.Stats().Bytes[dir]
-		if passed != 11 { // with the four of second
+		if passed != 11 { // with the four bytes of second
 			t.Errorf("direction %d: %d bytes passed, want 11", dir, passed)
 		}
 		second.echoes("still open")
@@ -221,7 +222,7 @@ func TestProxyRefuses(t *testing.T) {
 	call(t, proxy).echoes("new")
 }
 
-// A publisher's reply is lost: the request has arrived.
+// The reply to a publisher is lost, although the request has arrived.
 func TestProxyWatchesForRequests(t *testing.T) {
 	t.Parallel()
 	server := streamtest.StartRedis(t)
@@ -237,7 +238,7 @@ func TestProxyWatchesForRequests(t *testing.T) {
 			lost++
 		}
 	})
-	// The client tries it again of its own accord.
+	// The client repeats the command of its own accord.
 	if n, err := client.Incr(t.Context(), "n").Result(); n != 3 || err != nil {
 		t.Errorf("incremented to %d, %v, want 3, as two replies were lost", n, err)
 	}

@@ -15,9 +15,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// Redis is a redis-server that belongs to one test. A restart is Kill and Start,
-// an empty one Kill, Empty and Start. Its methods fail the test when something
-// goes wrong, and are for the test's own goroutine.
+// Redis is a redis-server that belongs to one test. A restart is Kill and Start. A restart
+// without data is Kill, Empty and Start. The methods of a Redis fail the test if an operation
+// fails, and are for the test's own goroutine.
 type Redis struct {
 	// Addr is the server's address, an IP literal and a port. It stays the same
 	// over restarts.
@@ -26,20 +26,19 @@ type Redis struct {
 	t    testing.TB
 	dir  string
 	args []string
-	proc *process // nil when it was killed
+	proc *process // nil after a kill
 }
 
-// storing are the arguments of a server that is to lose nothing by a kill.
+// storing are the arguments of a server that loses nothing by a kill.
 var storing = []string{"--save", "", "--appendonly", "yes", "--appendfsync", "always"}
 
-// StartRedis starts a redis-server for the test, with the given arguments
-// added to its command line, and waits until it answers. It writes every
-// command to its append-only file before it answers, so that a kill loses
-// nothing that was acknowledged. When the test is over the server is killed; on
-// Linux also when the test's process is.
+// StartRedis starts a redis-server for the test, with the given arguments added to its command
+// line, and waits until the server answers. The server writes every command to its append-only
+// file before it answers the command, so that a kill loses no acknowledged write. The server is
+// killed when the test is over; on Linux also when the process of the test ends.
 //
-// Where no redis-server is on the PATH, the test is skipped, but fails if the
-// environment says CI=true: there, a test that does not run is a defect.
+// Without a redis-server on the PATH, the test is skipped. If the environment says CI=true, the
+// test fails instead: in CI, a test that does not run is a defect.
 func StartRedis(t testing.TB, args ...string) *Redis {
 	t.Helper()
 	return startServer(t, "", append(storing[:len(storing):len(storing)], args...)...)
@@ -56,13 +55,13 @@ func startServer(t testing.TB, config string, args ...string) *Redis {
 		t.Skip("needs a redis-server on the PATH")
 	}
 	r := &Redis{t: t, dir: t.TempDir(), args: args}
-	// A file, even if there is nothing in it: sentinels write to their own, and
-	// tell the servers that they rearrange to do the same.
+	// The file has to exist, even if it is empty: sentinels write to their own file, and tell
+	// the servers whose roles they change to do the same.
 	if err := os.WriteFile(r.file("redis.conf"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Kill)
-	// Between the look for a free port and its use another process may take it.
+	// Another process may take the free port before the server uses it.
 	var err error
 	for range 5 {
 		r.Addr = freeAddr(t)
@@ -76,8 +75,8 @@ func startServer(t testing.TB, config string, args ...string) *Redis {
 
 func (r *Redis) file(name string) string { return filepath.Join(r.dir, name) }
 
-// Start starts the server again after a Kill, with what it had on disk, and
-// waits until it has loaded that and answers.
+// Start starts the server again after a Kill, with its data on disk, and waits until the server
+// has loaded the data and answers.
 func (r *Redis) Start() {
 	r.t.Helper()
 	if r.proc != nil {
@@ -106,8 +105,7 @@ func (r *Redis) start() error {
 	return nil
 }
 
-// awaitAnswer returns when the server answers at all, be it with a request for
-// a password.
+// awaitAnswer waits until the server answers, be it with a request for a password.
 func (r *Redis) awaitAnswer() error {
 	client := redis.NewClient(&redis.Options{Addr: r.Addr, MaxRetries: -1, DialerRetries: 1})
 	defer func() { _ = client.Close() }()
@@ -131,8 +129,8 @@ func (r *Redis) awaitAnswer() error {
 	}
 }
 
-// ping looks whether there is anybody before it takes the client for the
-// question, which would write a line to the log for each attempt.
+// ping first looks whether the port takes connections, and only then uses the client, which
+// would write a line to the log for each failed attempt.
 func ping(ctx context.Context, client *redis.Client) error {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", client.Options().Addr)
 	if err != nil {
@@ -142,9 +140,9 @@ func ping(ctx context.Context, client *redis.Client) error {
 	return client.Ping(ctx).Err()
 }
 
-// checkIdentity looks whether it is this server that answered, and not one of
-// another test that got the port while this one was still being started. A
-// server that wants a password does not say.
+// checkIdentity returns an error if another server has answered: the server of another test can
+// get the port while this server is being started. A server that wants a password does not say
+// its process ID, and is not checked.
 func (r *Redis) checkIdentity(info string) error {
 	if info == "" || strings.Contains(info, fmt.Sprintf("process_id:%d\r\n", r.proc.cmd.Process.Pid)) {
 		return nil
@@ -152,8 +150,8 @@ func (r *Redis) checkIdentity(info string) error {
 	return errors.New("the port belongs to another server")
 }
 
-// Kill ends the server as kill -9 does, frozen or not, and waits until it is
-// gone. A server that was killed already stays that.
+// Kill ends the server as kill -9 does, frozen or not, and waits until its process has ended.
+// After a kill, another Kill does nothing.
 func (r *Redis) Kill() {
 	if r.proc == nil {
 		return
@@ -162,9 +160,8 @@ func (r *Redis) Kill() {
 	r.proc = nil
 }
 
-// Empty removes what the server has on disk, so that the next Start finds
-// nothing. The server must have been killed. A node of a cluster keeps its name
-// and its slots.
+// Empty removes the data of the server from disk, so that the next Start finds none. The server
+// must have been killed. A node of a cluster keeps its name and its slots.
 func (r *Redis) Empty() {
 	r.t.Helper()
 	if r.proc != nil {
@@ -175,9 +172,8 @@ func (r *Redis) Empty() {
 	}
 }
 
-// Freeze halts the server as SIGSTOP does: its connections stay open and new
-// ones are taken, but nothing is answered until Thaw. It fails the test on
-// Windows.
+// Freeze halts the server as SIGSTOP does. Its connections stay open and new ones are taken,
+// but no request is answered until Thaw. On Windows, Freeze fails the test.
 func (r *Redis) Freeze() {
 	r.t.Helper()
 	if r.proc == nil {
@@ -188,8 +184,8 @@ func (r *Redis) Freeze() {
 	}
 }
 
-// Thaw lets a frozen server go on, as SIGCONT does. It answers what it was
-// asked in the meantime.
+// Thaw lets a frozen server go on, as SIGCONT does. The server answers the requests that
+// arrived in the meantime.
 func (r *Redis) Thaw() {
 	r.t.Helper()
 	if r.proc == nil {
@@ -200,7 +196,7 @@ func (r *Redis) Thaw() {
 	}
 }
 
-// Client returns a client of the server that is closed when the test is over.
+// Client returns a client of the server. The client is closed when the test is over.
 func (r *Redis) Client() *redis.Client {
 	client := redis.NewClient(&redis.Options{Addr: r.Addr})
 	r.t.Cleanup(func() { _ = client.Close() })
@@ -210,8 +206,8 @@ func (r *Redis) Client() *redis.Client {
 // answers reports whether the server runs and is not frozen.
 func (r *Redis) answers() bool { return r.proc != nil && !r.proc.frozen }
 
-// ask sends the server one command on a connection of its own: a kit that
-// waits for a topology must not be led astray by a pool with old connections.
+// ask sends one command to the server, on a connection of its own: a wait for a topology must
+// not be misled by a pool with old connections.
 func (r *Redis) ask(args ...any) (any, error) {
 	client := redis.NewClient(&redis.Options{
 		Addr: r.Addr, MaxRetries: -1, DialerRetries: 1, PoolSize: 1, Protocol: 2, DisableIdentity: true,
@@ -225,8 +221,9 @@ func (r *Redis) ask(args ...any) (any, error) {
 	return reply, nil
 }
 
-// role returns what the server says of itself: "master", "slave" or
-// "sentinel"; of a slave, also whose it is and how its link to it is.
+// role returns the role of the server, in the words of the server: "master", "slave" or
+// "sentinel". For a slave, it also returns the address of the primary and the state of the link
+// to the primary.
 func (r *Redis) role() (role, master, link string, err error) {
 	reply, err := r.ask("ROLE")
 	if err != nil {
@@ -241,8 +238,8 @@ func (r *Redis) role() (role, master, link string, err error) {
 	return role, master, link, nil
 }
 
-// freeAddr finds a free port that leaves room for a cluster's bus, which is
-// 10000 above.
+// freeAddr returns an address with a free port, low enough for the bus of a cluster, whose port
+// is 10000 higher.
 func freeAddr(t testing.TB) string {
 	t.Helper()
 	for {

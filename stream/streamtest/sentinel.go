@@ -10,34 +10,33 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// sentinelName is what the sentinels call their primary.
+// sentinelName is the name of the primary in the commands of the sentinels.
 const sentinelName = "millrace"
 
-// Sentinel is a primary and its replica, watched by three sentinels that agree
-// by two, all of which belong to one test. Its methods fail the test when
-// something goes wrong, and are for the test's own goroutine.
+// Sentinel is a primary and its replica, watched by three sentinels with a quorum of two, for
+// one test. Its methods fail the test if an operation fails, and are for the test's own
+// goroutine.
 type Sentinel struct {
-	// Servers are the two that hold the data; which is the primary changes.
+	// Servers are the primary and the replica, in any order. A failover changes their roles.
 	Servers []*Redis
-	// Sentinels are the three that watch them.
+	// Sentinels are the three sentinels that watch the servers.
 	Sentinels []*Redis
 
 	t testing.TB
 }
 
-// StartSentinel starts a primary, its replica and three sentinels for the test,
-// and waits until all have found each other. The given arguments are added to
-// the command lines of the primary and the replica. Where there is no
-// redis-server, it does as [StartRedis].
+// StartSentinel starts a primary, its replica and three sentinels for the test, and waits until
+// they all have found each other. The given arguments are added to the command lines of the
+// primary and the replica. Without a redis-server on the PATH, StartSentinel skips or fails the
+// test as [StartRedis] does.
 //
-// The sentinels take a server for dead after one second of silence. Other than
-// that they are made quicker than they are by default, as far as the server's
-// version lets them, so that tests do not wait: of a failover, production sees
-// the same, only later.
+// The sentinels take a server for dead after one second of silence. Their other intervals are
+// shorter than the defaults, too, as far as the version of the server allows that, so that
+// tests do not wait. A failover in production has the same steps, only later.
 func StartSentinel(t testing.TB, args ...string) *Sentinel {
 	t.Helper()
 	s := &Sentinel{t: t}
-	// The replica shall not wait for others to join it in a first synchronisation.
+	// The first synchronisation of the replica shall not wait for other replicas.
 	args = append([]string{"--repl-diskless-sync-delay", "0"}, args...)
 	for range 2 {
 		s.Servers = append(s.Servers, StartRedis(t, args...))
@@ -59,25 +58,24 @@ func StartSentinel(t testing.TB, args ...string) *Sentinel {
 	return s
 }
 
-// hasten shortens what a sentinel waits between two looks at the others, and
-// lets it overlook that a busy machine stops it for a while, which it takes for
-// a reason to do nothing for half a minute. Before version 7 it cannot be told;
-// a restarted one has forgotten it.
+// hasten shortens the intervals at which a sentinel looks at the others. A sentinel that a busy
+// machine stops for a while does nothing for half a minute (TILT). With hasten the sentinel
+// overlooks stops of up to 10 seconds, and does nothing for one second after a longer one.
+// Before version 7 there is no such command, and a restart undoes the settings.
 func (s *Sentinel) hasten(sentinel *Redis) {
 	_, _ = sentinel.ask("SENTINEL", "DEBUG", "INFO-PERIOD", 500, "PING-PERIOD", 200, "ASK-PERIOD", 200,
 		"PUBLISH-PERIOD", 300, "TILT-TRIGGER", 10000, "TILT-PERIOD", 1000)
 }
 
-// Client returns a client that finds the primary through the sentinels, and is
-// closed when the test is over.
+// Client returns a client that finds the primary through the sentinels. The client is closed
+// when the test is over.
 func (s *Sentinel) Client() *redis.Client {
 	client := redis.NewFailoverClient(s.Options())
 	s.t.Cleanup(func() { _ = client.Close() })
 	return client
 }
 
-// Options returns what [redis.NewFailoverClient] needs, for clients that are to
-// differ from [Sentinel.Client].
+// Options returns the options of [Sentinel.Client], for a client that differs in some of them.
 func (s *Sentinel) Options() *redis.FailoverOptions {
 	opts := &redis.FailoverOptions{MasterName: sentinelName}
 	for _, sentinel := range s.Sentinels {
@@ -86,7 +84,7 @@ func (s *Sentinel) Options() *redis.FailoverOptions {
 	return opts
 }
 
-// Primary returns the server that the sentinels agree to be the primary.
+// Primary returns the primary. It waits until the sentinels agree about the primary.
 func (s *Sentinel) Primary() *Redis {
 	s.t.Helper()
 	var primary *Redis
@@ -106,10 +104,10 @@ func (s *Sentinel) Replica() *Redis {
 	return s.Servers[0]
 }
 
-// Failover makes the primary give way to its replica, in the given way, and
-// waits until the sentinels agree that it has and the new primary takes writes.
-// It returns the old primary, for a Start or Thaw. Before the next failover,
-// call [Sentinel.AwaitAgreed]: there has to be a replica again.
+// Failover makes the primary give way to its replica, in the given way. It waits until the
+// sentinels agree about the new primary, and until the new primary takes writes. It returns the
+// old primary, for a [Redis.Start] or [Redis.Thaw]. Before the next failover, call
+// [Sentinel.AwaitAgreed]: the new primary needs a replica again.
 func (s *Sentinel) Failover(how Failover) (old *Redis) {
 	s.t.Helper()
 	old = s.Primary()
@@ -122,8 +120,9 @@ func (s *Sentinel) Failover(how Failover) (old *Redis) {
 			return err
 		case primary == old:
 			if how == Planned && time.Now().After(again) {
-				// Refused while a sentinel does not know of a replica in good health, and
-				// given up without a word when the replica does not obey in time.
+				// A sentinel refuses the command while it knows of no replica in good health.
+				// It gives the failover up, without an error, when the replica does not obey in
+				// time.
 				if _, err := s.anySentinel().ask("SENTINEL", "FAILOVER", sentinelName); err != nil {
 					return err
 				}
@@ -140,9 +139,9 @@ func (s *Sentinel) Failover(how Failover) (old *Redis) {
 	return old
 }
 
-// AwaitAgreed waits until all sentinels name the same primary and know each
-// other, and the servers are what the sentinels say: the primary takes writes,
-// the other one, if it runs, follows it.
+// AwaitAgreed waits until all running sentinels name the same primary and know each other, and
+// the running servers have the roles that the sentinels name: the primary takes writes, and the
+// other server follows the primary.
 func (s *Sentinel) AwaitAgreed() {
 	s.t.Helper()
 	awaitNil(s.t, "sentinels and servers agree", func() error {
@@ -183,7 +182,7 @@ func (s *Sentinel) anySentinel() *Redis {
 	return nil
 }
 
-// named returns the server that all sentinels name as the primary.
+// named returns the server that all running sentinels name as the primary.
 func (s *Sentinel) named() (*Redis, error) {
 	var named *Redis
 	for _, sentinel := range s.Sentinels {
@@ -211,8 +210,8 @@ func (s *Sentinel) named() (*Redis, error) {
 	return named, nil
 }
 
-// checkRoles says what is wrong with the roles of the servers that run, if the
-// primary is the one at the given address.
+// checkRoles returns an error if a running server is not in its role, where the primary is the
+// server at the given address.
 func (s *Sentinel) checkRoles(primary string) error {
 	for _, server := range s.Servers {
 		if !server.answers() {
@@ -235,7 +234,7 @@ func (s *Sentinel) checkRoles(primary string) error {
 	return nil
 }
 
-// pairs makes a map of a flat reply.
+// pairs makes a map of a flat reply of names and values.
 func pairs(reply any) map[string]string {
 	list, _ := reply.([]any)
 	out := make(map[string]string, len(list)/2)

@@ -13,6 +13,6 @@ func (p *process) freeze() error { return errNoFreeze }
 
 func (p *process) thaw() error { return errNoFreeze }
 
-// killed reports whether a process may have been killed: where there are no
-// signals, that looks like a failure.
+// killed reports whether a process may have been killed: without signals, a kill looks like a
+// failure.
 func killed(state *os.ProcessState) bool { return state.ExitCode() == 1 }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// freeze halts the process where it is. Its connections stay open, and the
-// kernel goes on taking new ones for it.
+// freeze halts the process. Its connections stay open, and the kernel goes on taking new ones
+// for the process.
 func (p *process) freeze() error {
 	if err := p.cmd.Process.Signal(syscall.SIGSTOP); err != nil {
 		return err

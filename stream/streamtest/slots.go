@@ -7,17 +7,17 @@ import (
 	"strings"
 )
 
-// slots is how many hash slots a cluster has.
+// slots is the number of hash slots of a cluster.
 const slots = 16384
 
-// slotRange is some neighbouring slots, and the addresses of the nodes that have
-// them, the primary first.
+// slotRange is a range of slots, start and end included, and the addresses of the nodes that
+// have the slots, the primary first.
 type slotRange struct {
 	start, end int
 	nodes      []string
 }
 
-// slotRanges returns who has which slots, as a node sees it.
+// slotRanges returns the slots and their nodes, in the view of one node.
 func slotRanges(node *Redis) ([]slotRange, error) {
 	reply, err := node.ask("CLUSTER", "SLOTS")
 	if err != nil {
@@ -31,7 +31,7 @@ func slotRanges(node *Redis) ([]slotRange, error) {
 			about := member.([]any)
 			r.nodes = append(r.nodes, net.JoinHostPort(about[0].(string), fmt.Sprint(about[1])))
 		}
-		slices.Sort(r.nodes[1:]) // each node lists them in an order of its own
+		slices.Sort(r.nodes[1:]) // each node lists the replicas in an order of its own
 		ranges = append(ranges, r)
 	}
 	slices.SortFunc(ranges, func(a, b slotRange) int { return a.start - b.start })

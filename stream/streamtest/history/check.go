@@ -11,36 +11,37 @@ import (
 type Order int
 
 const (
-	// NoOrder is what group mode promises.
+	// NoOrder promises no order, as in group mode.
 	NoOrder Order = iota
-	// ByKey is the order of the stream among entries of one key.
+	// ByKey is the order of the stream among the entries of one key.
 	ByKey
-	// InOrder is the order of the stream, as log mode promises it.
+	// InOrder is the order of the stream, as in log mode.
 	InOrder
 )
 
-// Rules are what a history is checked against. The zero value is that of group
-// mode on a stream that is consumed from its beginning and never trimmed.
+// Rules are the promises against which a history is checked. The zero value has the promises of
+// group mode, on a stream that is consumed from its beginning and never trimmed.
 type Rules struct {
-	// Order is what order is promised.
+	// Order is the promised order. Default: NoOrder.
 	Order Order
-	// After is the ID behind which the consumer was to begin. Entries up to it
-	// need not be handled. Empty, all have to be.
+	// After is the ID after which the consumer was to begin. Entries up to this ID need not be
+	// handled. If After is empty, all entries have to be handled.
 	After string
-	// Trimmed is the ID up to which entries were removed from the stream on
-	// purpose. That these are not there in the end is no finding; but those among
-	// them that were not handled need a report like any other loss. Their order is
-	// judged, and the offsets that passed them, as if they were there.
+	// Trimmed is the ID up to which entries were removed from the stream on purpose. Their
+	// absence in the end is no finding. But an entry among them that was not handled needs a
+	// report like any other loss. Their order, and the offsets that passed them, are judged as
+	// if the entries were still there. Default: none were removed.
 	Trimmed string
 }
 
-// Check says what is wrong with a history, given the IDs that the stream has in
-// the end, in their order; see [streamtest.EntryIDs]. It looks at nothing else, so that a
-// history can be kept and checked again. The history has to have all that
-// happened until the consumers had nothing left to do.
+// Check judges a history, given the IDs that the stream has in the end, in their order; see
+// [millrace/stream/streamtest.EntryIDs]. Check looks at nothing else, so that a history can be
+// kept and checked again. The history has to contain all events until the consumers had no more
+// work.
 //
-// Findings that a fault of the history allows carry its name. An error means
-// that the history or the IDs are not what they should be.
+// A finding that a fault of the history explains has the name of the fault. Check returns an
+// error if an ID in the rules, the history or the stream cannot be parsed, or if the IDs of the
+// stream are not in their order.
 func (r Rules) Check(events []Event, log []string) (Findings, error) {
 	c, err := newCheck(r, events, log)
 	if err != nil {
@@ -60,7 +61,7 @@ func (r Rules) Check(events []Event, log []string) (Findings, error) {
 	return c.findings, nil
 }
 
-// check is a Check at work.
+// check is the state of one Check.
 type check struct {
 	rules          Rules
 	after, trimmed offset.ID
@@ -68,22 +69,22 @@ type check struct {
 	faults         []*span
 	entries        map[offset.ID]*checked
 	log            []*checked         // the entries of the stream, trimmed ones included
-	reports        []int              // where in the history they are
-	unfounded      map[offset.ID]bool // offsets of which a finding has been made
+	reports        []int              // the positions of the reports in the history
+	unfounded      map[offset.ID]bool // the offsets with a finding NoEntry
 	findings       Findings
 }
 
-// checked is what is known of one entry. The positions are those in the history
-// of the first event of a kind, and its length if there is none.
+// checked is the knowledge about one entry. Each position is that of the first event of a kind
+// in the history, or the length of the history if there is no such event.
 type checked struct {
 	id                   offset.ID
 	key                  string
-	inLog                bool // the stream has it in the end
-	stayed               bool // it is in the log, see [check]
+	inLog                bool // the stream has the entry in the end
+	stayed               bool // the entry is in the log of check
 	published, delivered int
-	passed               int  // its processing has come to its end
-	succeeded            int  // and that without an error
-	skipped              bool // a finding of it has been made
+	passed               int  // the end of the processing
+	succeeded            int  // the end without an error
+	skipped              bool // the entry has a finding Skipped
 }
 
 func newCheck(r Rules, events []Event, log []string) (*check, error) {
@@ -121,9 +122,9 @@ func newCheck(r Rules, events []Event, log []string) (*check, error) {
 
 func byID(a, b *checked) int { return a.id.Compare(b.id) }
 
-// completeLog adds to the log the entries that are gone, and were in the same history of
-// the stream as those that are there: no fault since they came may have lost them. Those
-// of which Redis may have lost the rest of a history have no order with later entries.
+// completeLog adds to the log the entries that the stream no longer has, unless a fault since
+// their first event may have lost them. An entry that such a fault may have lost belongs to
+// another history of the stream, and has no order with later entries.
 func (c *check) completeLog() {
 	lossy := slices.DeleteFunc(slices.Clone(c.faults), func(s *span) bool { return !s.Loses })
 	for _, entry := range c.entries {
@@ -136,7 +137,7 @@ func (c *check) completeLog() {
 	slices.SortFunc(c.log, byID)
 }
 
-// entry returns what is known of an entry, which may be nothing yet.
+// entry returns the knowledge about an entry, which is empty for a new ID.
 func (c *check) entry(text string) (*checked, error) {
 	id, err := offset.Parse(text)
 	if err != nil {
@@ -151,8 +152,8 @@ func (c *check) entry(text string) (*checked, error) {
 	return known, nil
 }
 
-// gather takes in when each entry was published, delivered and passed for the
-// first time.
+// gather records when each entry was published, delivered and passed for the first time, and
+// where the reports are.
 func (c *check) gather() error {
 	for i, event := range c.events {
 		switch event.Kind {
@@ -176,7 +177,7 @@ func (c *check) gather() error {
 		case Delivered:
 			entry.delivered = min(entry.delivered, i)
 		case Handled:
-			entry.delivered = min(entry.delivered, i) // should its delivery be missing
+			entry.delivered = min(entry.delivered, i) // in case its delivery is missing
 			if event.Passed {
 				entry.passed = min(entry.passed, i)
 			}

@@ -17,12 +17,12 @@ import (
 //
 //	+1 acknowledged   >1 delivered   =1 handled   !1 failed   ~1 dead letter
 //	s1 saving, saved  l1 loaded      r1-2 reported, r without a range
-//	b1 resetting, reset (back)      d1 resetting, of which nobody knows more
+//	b1 resetting, reset (back)      d1 resetting, with no known result
 //	{kill:2 a fault that may repeat two   {fail:loses   {gone:alarms   }kill over
 //	pa publishing with the key a   ua and it had no answer
 //
-// An entry's number is its ID's; a letter behind it is its key. Behind that, @you is
-// the consumer, which is otherwise me, and #7 the sum of the fields.
+// A number is that of an entry's ID, and a letter behind the number is the key of the entry.
+// Behind that, @you names the consumer, which is otherwise me, and #7 is the sum of the fields.
 func story(words string) []history.Event {
 	var h []history.Event
 	for word := range strings.FieldsSeq(words) {
@@ -235,8 +235,8 @@ func TestCheck(t *testing.T) {
 	}
 }
 
-// A hundred thousand entries, and hundreds of faults, are judged in a moment: with
-// time that grows as their square this test would take hours.
+// A hundred thousand entries, and hundreds of faults, are judged in a moment. If the time grew
+// with the square of their numbers, this test would take hours.
 func TestCheckOfALongHistory(t *testing.T) {
 	t.Parallel()
 	const entries, faults = 100_000, 500
@@ -334,12 +334,12 @@ func TestHistoryIsReadBack(t *testing.T) {
 	}
 }
 
-// A process that is killed may have written a part of its last event, behind which
-// another one goes on.
+// A process that is killed may have written a part of its last event, and another process then
+// writes behind this part.
 func TestTornEventsAreLeftOut(t *testing.T) {
 	t.Parallel()
 	var buf bytes.Buffer
-	// What looks like the beginning of an event may be in a text.
+	// A text may contain the beginning of an event.
 	h := []history.Event{{Kind: history.Delivered, ID: "1-0", Key: `{"at":`}, {Kind: history.Published, ID: "2-0"}}
 	if err := history.Write(&buf, h); err != nil {
 		t.Fatal(err)

@@ -11,25 +11,25 @@ import (
 	"millrace/codec"
 )
 
-// SumOf returns a hash of fields for [Event.Sum]: independent of their order, and the same
-// in every process.
+// SumOf returns a hash of fields for [Event.Sum]. The hash does not depend on the order of the
+// fields, and is the same in every process.
 func SumOf(fields codec.Fields) uint64 {
 	hash := fnv.New64a()
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		value := fmt.Sprint(fields[name])
 		_, _ = fmt.Fprintf(hash, "%d:%s%d:", len(name), name, len(value))
-		_, _ = io.WriteString(hash, value) // a hash takes everything
+		_, _ = io.WriteString(hash, value) // a hash returns no error
 	}
 	return hash.Sum64()
 }
 
-// contents looks for entries that were delivered with another key than they were
-// published with, or with other fields than before.
+// contents finds entries that were delivered with another key than they were published with, or
+// with another key or other fields than before.
 func (c *check) contents() {
 	type content struct {
 		key string
 		sum uint64
-		at  int // where in the history it was seen
+		at  int // the position of the event
 	}
 	seen := make(map[*checked]content)
 	for i, event := range c.events {
@@ -38,7 +38,7 @@ func (c *check) contents() {
 		}
 		entry, _ := c.entry(event.ID)
 		before := seen[entry]
-		// After a failover, another entry can have its ID.
+		// After a failover, another entry can have the same ID.
 		by := between(c.faults, before.at, i, func(s *span) bool { return s.Loses })
 		switch {
 		case event.Key != "" && before.key != "" && event.Key != before.key:
@@ -51,9 +51,8 @@ func (c *check) contents() {
 	}
 }
 
-// publishes looks for publishes that came into the stream twice: a key that has more
-// entries than there were publishes of it. A key without a recorded publish is not looked
-// at.
+// publishes finds publishes that came into the stream twice: a key that has more entries than
+// publishes. A key without a recorded publish is not judged.
 func (c *check) publishes() {
 	published := make(map[string]int)
 	for _, event := range c.events {

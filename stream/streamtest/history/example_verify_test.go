@@ -40,7 +40,7 @@ func readThroughFaults(t *testing.T) {
 	publish := func(n int) {
 		for i := range n {
 			sensor := fmt.Sprint(i)
-			// An error is on record, and a part of the test.
+			// An error is recorded, and is a part of the test.
 			_, _ = recorder.Publish("test", sensor, func() (string, error) {
 				return producer.Publish(t.Context(), Reading{Sensor: sensor})
 			})
@@ -59,7 +59,7 @@ func readThroughFaults(t *testing.T) {
 	}
 
 	log := streamtest.EntryIDs(t, server.Client(), Readings.Name)
-	recorder.AwaitHandled(log) // if not, Verify says so
+	recorder.AwaitHandled(log) // Verify fails if an entry is missing
 	if err := instance.Stop(); err != nil {
 		t.Error(err)
 	}
@@ -70,8 +70,7 @@ func readThroughFaults(t *testing.T) {
 	history.Verify(t, history.Rules{Order: history.InOrder}, events, log)
 }
 
-// Every reading is handled in its order, whatever happens to Redis and to the
-// network.
+// Every reading is handled in its order, through all faults of Redis and of the network.
 func ExampleVerify() {
 	var t *testing.T // your test's
 	readThroughFaults(t)

@@ -7,7 +7,7 @@ import (
 	"millrace/offset"
 )
 
-// find adds a finding.
+// find adds a finding, which the fault by explains, if there is one.
 func (c *check) find(verdict Verdict, entry *checked, by *span, format string, args ...any) {
 	finding := Finding{Verdict: verdict, ID: entry.id.String(), Key: entry.key, Detail: fmt.Sprintf(format, args...)}
 	if by != nil {
@@ -16,19 +16,19 @@ func (c *check) find(verdict Verdict, entry *checked, by *span, format string, a
 	c.findings = append(c.findings, finding)
 }
 
-// never is the position of what did not happen.
+// never is the position of an event that did not happen.
 func (c *check) never() int { return len(c.events) }
 
-// offsets looks at each load and save: whether the offset had been higher, and
-// whether it passed entries that were not done.
+// offsets checks each load, save and reset of an offset: whether a higher offset was saved
+// before, and whether a saved offset passes entries that were not done.
 func (c *check) offsets() error {
 	type saved struct {
 		id offset.ID
 		at int
 	}
 	highest := make(map[string]saved) // by label
-	told := make(map[string]bool)     // who has reported a loss
-	done := 0                         // how many entries of the log, from its start, need no more looking at
+	told := make(map[string]bool)     // consumers with a loss since their last reset
+	done := 0                         // entries at the start of the log that need no check
 	for i, event := range c.events {
 		switch event.Kind {
 		case Saving, Saved, Loaded, Resetting:
@@ -52,7 +52,7 @@ func (c *check) offsets() error {
 		case event.Kind != Saved && id.Compare(high.id) < 0:
 			by := between(c.faults, high.at, i, func(s *span) bool { return s.Loses })
 			c.find(MovedBack, &checked{id: id}, by, "%s by %q, but %v was saved before", event.Kind, event.By, high.id)
-			highest[event.Label] = saved{id, i} // one finding for each way back
+			highest[event.Label] = saved{id, i} // one finding for each move back
 		}
 		if event.Kind == Saving {
 			c.foundedOn(id, event)
@@ -62,26 +62,27 @@ func (c *check) offsets() error {
 	return nil
 }
 
-// foundedOn looks whether there ever was an entry with the ID of an offset that is
-// saved. The place where a consumer begins need not be one.
+// foundedOn finds a saved offset whose ID was never the ID of an entry. The place where a
+// consumer begins need not be an entry.
 func (c *check) foundedOn(id offset.ID, event Event) {
 	entry := c.entries[id]
 	if id == c.after || c.unfounded[id] || entry != nil && (entry.inLog || entry.published < c.never() || entry.delivered < c.never()) {
 		return
 	}
-	c.unfounded[id] = true // one finding for each
+	c.unfounded[id] = true // one finding for each offset
 	c.find(NoEntry, &checked{id: id}, nil, "saved by %q", event.By)
 }
 
-// passedOver looks for entries up to an offset that were not done when it was
-// saved, at a position of the history.
+// passedOver finds entries up to an offset that were not done when the offset was saved, at a
+// position of the history. It returns how many entries at the start of the log need no more
+// check.
 func (c *check) passedOver(id offset.ID, at, done int) int {
 	contiguous := true
 	for n := done; n < len(c.log) && c.log[n].id.Compare(id) <= 0; n++ {
 		entry := c.log[n]
 		switch {
 		case entry.passed < at, entry.skipped, entry.id.Compare(c.after) <= 0:
-		case entry.passed == c.never() && !entry.inLog: // it was lost before, see losses
+		case entry.passed == c.never() && !entry.inLog: // the entry was lost before, see losses
 		case entry.passed == c.never():
 			entry.skipped = true
 			c.find(Skipped, entry, nil, "the offset %v was saved, and it was never handled to its end", id)
@@ -89,7 +90,7 @@ func (c *check) passedOver(id offset.ID, at, done int) int {
 			entry.skipped = true
 			c.find(Skipped, entry, nil, "the offset %v was saved before it had been handled to its end", id)
 		default:
-			// It came later, with a lower ID: from another primary, after a failover.
+			// The entry came later, with a lower ID: from another primary, after a failover.
 			contiguous = false
 		}
 		if contiguous {
@@ -99,9 +100,10 @@ func (c *check) passedOver(id offset.ID, at, done int) int {
 	return done
 }
 
-// repeats looks for entries that were handled again after a success, and puts
-// them down to faults, to none more than it may cause. What was to be a dead
-// letter or was skipped may come again: the letter could not be written.
+// repeats finds entries that were handled again after a success, and assigns each repeat to a
+// fault. No fault explains more repeats than it may cause. A handling that ended with a skip or
+// a dead letter is no success: the entry may come again, for example because its dead letter
+// could not be written.
 func (c *check) repeats() {
 	for i, event := range c.events {
 		if event.Kind != Handled {
@@ -119,8 +121,8 @@ func (c *check) repeats() {
 	}
 }
 
-// order looks for entries that came to their end after later ones. Those that are not in
-// the log are from another history of the stream, and have no order with these.
+// order finds entries that came to their end after later entries. Entries that are not in the
+// log belong to another history of the stream, and have no order with the entries of the log.
 func (c *check) order() {
 	if c.rules.Order == NoOrder {
 		return
@@ -143,7 +145,7 @@ func (c *check) order() {
 	}
 }
 
-// line is the key of the entries among which an order is promised.
+// line returns the key of an entry's line: an order is promised among the entries of one line.
 func (c *check) line(entry *checked) string {
 	if c.rules.Order == ByKey {
 		return entry.key
@@ -151,8 +153,9 @@ func (c *check) line(entry *checked) string {
 	return ""
 }
 
-// losses looks for what is in the stream and was not handled, and the other way
-// round.
+// losses finds entries that are in the stream and were not handled, and entries that were
+// handled or acknowledged and are not in the stream. It also finds entries that were handled
+// too early.
 func (c *check) losses() {
 	entries := make([]*checked, 0, len(c.entries))
 	for _, entry := range c.entries {
@@ -180,7 +183,7 @@ func (c *check) losses() {
 	}
 }
 
-// known says how far an entry came that was not handled to its end.
+// known says how far the processing of an entry came that did not reach its end.
 func (c *check) known(entry *checked) string {
 	if entry.delivered < c.never() {
 		return "delivered, never handled to its end"
@@ -188,8 +191,9 @@ func (c *check) known(entry *checked) string {
 	return "never delivered"
 }
 
-// early reports whether an entry was handled that is not behind the place at which the
-// consumer was to begin. After a report of a loss, it may begin anew.
+// early reports whether an entry was delivered although it is not after the place at which the
+// consumer was to begin, and returns the position of the delivery. After a report of a loss,
+// the consumer may begin anew.
 func (c *check) early(entry *checked) (at int, early bool) {
 	if c.rules.After == "" || entry.id.Compare(c.after) > 0 || entry.delivered == c.never() {
 		return 0, false

@@ -8,17 +8,18 @@ type delivery struct {
 	by    string
 }
 
-// deliveries are those of an entry or a key, with where in the history they are.
+// deliveries are the deliveries of one entry or one key, with their positions in the history.
 type deliveries struct {
 	list []delivery
 	at   []int
 }
 
-// overlaps looks for entries that were delivered to another one while they were handled,
-// and with [ByKey] for entries of their key. A consumer that was killed never comes to
-// the end of a handling, and is not at work on it any more.
+// overlaps finds entries that were delivered to another consumer while they were being handled.
+// With [ByKey] it also finds entries that were delivered while another entry of their key was
+// being handled. The handling by a consumer that was killed has no end, and does not count: the
+// consumer is no longer at work.
 func (c *check) overlaps() {
-	begun := make(map[delivery]int) // the last delivery that has not come to its end
+	begun := make(map[delivery]int) // the position at which a handling began
 	ofEntry, ofKey := make(map[*checked]*deliveries), make(map[string]*deliveries)
 	for i, event := range c.events {
 		if event.Kind != Delivered && event.Kind != Handled {
@@ -34,7 +35,7 @@ func (c *check) overlaps() {
 			}
 			continue
 		}
-		if from, ok := begun[one]; ok { // else its delivery is missing
+		if from, ok := begun[one]; ok { // else the history has no delivery
 			delete(begun, one)
 			if !c.overlap(one, from, i, ofEntry[entry]) && c.rules.Order == ByKey {
 				c.overlap(one, from, i, ofKey[entry.key])
@@ -50,13 +51,13 @@ func note[K comparable](lists map[K]*deliveries, key K, one delivery, at int) {
 	lists[key].list, lists[key].at = append(lists[key].list, one), append(lists[key].at, at)
 }
 
-// overlap finds the first delivery from one position to another, while an entry was
-// handled. There is one finding for each handling.
+// overlap finds the first delivery from one position to another, while an entry was being
+// handled, and reports whether there is one. There is one finding for each handling.
 func (c *check) overlap(handled delivery, from, to int, all *deliveries) bool {
 	for n := sort.SearchInts(all.at, from+1); n < len(all.at) && all.at[n] < to; n++ {
 		other := all.list[n]
 		if other == handled {
-			continue // begun anew, see begun
+			continue // a new delivery of the same entry to the same consumer
 		}
 		by := between(c.faults, from, to, func(s *span) bool { return s.Repeats > 0 })
 		c.find(AtOnce, other.entry, by, "delivered to %q while %q was handling %v", other.by, handled.by, handled.entry.id)

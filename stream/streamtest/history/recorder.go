@@ -13,16 +13,16 @@ import (
 	"millrace/stream"
 )
 
-// Recorder keeps the history of a test for [Verify]. Its zero value is ready to
-// use, and keeps events in memory only. It is safe for concurrent use; its fields
-// are to be set before.
+// Recorder keeps the history of a test for [Verify]. The zero value is ready to use, and keeps
+// events in memory only. A Recorder is safe for concurrent use, but its fields have to be set
+// before.
 type Recorder struct {
-	// Key is the field of an entry whose value is the entry's key. Empty, the
-	// entries have no keys, which only [ByKey] order needs.
+	// Key is the name of the field whose value is the key of an entry. If Key is empty, entries
+	// have no keys. [ByKey] order and the verdict [Doubled] need keys.
 	Key string
-	// Out, if there is one, is written each event, as a line, before what the
-	// event is about goes on: of a process that is killed, everything up to
-	// that instant is there. See [Append].
+	// Out, if it is not nil, receives each event, as a line, before the work that the event is
+	// about goes on. The history of a killed process is therefore complete up to the kill. See
+	// [Append].
 	Out io.Writer
 
 	mu     sync.Mutex
@@ -30,17 +30,16 @@ type Recorder struct {
 	err    error
 }
 
-// Events returns a copy of what was recorded so far by this Recorder; see
-// [ReadFile] for what other processes wrote. The error is the first that
-// writing to Out gave.
+// Events returns a copy of the events that this Recorder has recorded so far. For the events of
+// other processes see [ReadFile]. The error is the first error of a write to Out.
 func (r *Recorder) Events() ([]Event, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.events), r.err
 }
 
-// Add records an event of the test's own making. At is set to now, if it is
-// not set.
+// Add records an event of the test's own making. If At is not set, it is set to the current
+// time.
 func (r *Recorder) Add(event Event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -55,9 +54,9 @@ func (r *Recorder) Add(event Event) {
 	}
 }
 
-// Publish calls publish, and records that it is called, and what became of it:
-// acknowledged with an ID, or, if there is an error, unknown. Key is the key of
-// what is published, or empty.
+// Publish calls publish, and records the call and its result: acknowledged with an ID, or, if
+// there is an error, unknown. It returns the results of publish. By names the publisher. Key is
+// the key of the message, or empty.
 func (r *Recorder) Publish(by, key string, publish func() (id string, err error)) (string, error) {
 	r.Add(Event{Kind: Publishing, By: by, Key: key})
 	id, err := publish()
@@ -69,9 +68,9 @@ func (r *Recorder) Publish(by, key string, publish func() (id string, err error)
 	return id, err
 }
 
-// Middleware returns a middleware that records what is delivered to the
-// consumer that by names, and what comes of it. As the outermost, the first of
-// [stream.WithMiddleware], it records what the engine gets to see. By is best a
+// Middleware returns a middleware that records each delivery to the consumer that by names, and
+// the result of its handling. Use it as the outermost middleware, the first of
+// [stream.WithMiddleware], so that it records the result that the engine gets. By should be a
 // name that no other run of the consumer has.
 func (r *Recorder) Middleware(by string) stream.Middleware {
 	return func(next stream.EntryHandler) stream.EntryHandler {
@@ -92,7 +91,7 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 	}
 }
 
-// SumOf returns the hash of an entry's fields, 0 of one whose fields were not read.
+// sumOf returns the hash of an entry's fields, or 0 if its fields were not read.
 func sumOf(entry *stream.Entry) uint64 {
 	if entry.Fields == nil {
 		return 0
@@ -100,8 +99,8 @@ func sumOf(entry *stream.Entry) uint64 {
 	return SumOf(entry.Fields)
 }
 
-// passes reports whether an outcome ends the processing of an entry. After a stop,
-// failures do not.
+// passes reports whether the result of a handling ends the processing of an entry. After a
+// stop, only a success and a skip do.
 func passes(ctx context.Context, err error) bool {
 	var (
 		skip       *stream.SkipError
@@ -111,10 +110,12 @@ func passes(ctx context.Context, err error) bool {
 	return err == nil || errors.As(err, &skip) || ctx.Err() == nil && (errors.As(err, &decode) || errors.As(err, &deadLetter))
 }
 
-// Store returns a store that records what is loaded from and saved to another
-// one, by the consumer that by names. A save is recorded before it is tried,
-// as one that fails may have succeeded all the same, and when it has succeeded. It
-// is an [offset.Resetter], of which the same is recorded, if the other one is.
+// Store returns a store that passes loads and saves on to another one, and records them as
+// those of the consumer that by names. A load is recorded when it has found an offset. A save
+// is recorded before it is tried, as a failed save may have succeeded all the same, and again
+// when it has succeeded. If the other store is an [offset.Resetter], the returned one is a
+// Resetter, too, and records resets like saves. Other optional interfaces of package offset are
+// not passed on.
 func (r *Recorder) Store(by string, store offset.Store) offset.Store {
 	recorded := &recordedStore{Store: store, recorder: r, by: by}
 	if resetter, ok := store.(offset.Resetter); ok {
@@ -160,24 +161,25 @@ func (s *recordedResetter) Reset(ctx context.Context, label, id string) error {
 	return err
 }
 
-// Inject records that a fault begins; call it before the fault is injected. The
-// function that it returns records that it is over: a process is killed, or
-// Redis works again. What was delivered after that cannot be put down to it.
+// Inject records that a fault begins. Call it before the fault is injected. The function that
+// it returns records that the fault is over: a process is killed, or Redis works again. The
+// fault explains no repeat of an entry that is first delivered after that, and no loss of an
+// entry that is first recorded after that.
 func (r *Recorder) Inject(fault Fault) (over func()) {
 	r.Add(Event{Kind: FaultBegun, Text: fault.Name, May: &fault})
 	return func() { r.Add(Event{Kind: FaultOver, Text: fault.Name}) }
 }
 
-// Report records that the consumer has told of a loss: of the entries from one
-// ID to another, both included. Empty ones mean that it did not say.
+// Report records that the consumer that by names has reported a loss, with the message text, of
+// the entries from one ID to another, both included. An empty ID leaves the range open at that
+// end.
 func (r *Recorder) Report(by, text, from, to string) {
 	r.Add(Event{Kind: Reported, By: by, Text: text, ID: from, To: to})
 }
 
-// AwaitHandled waits until this Recorder knows that each of the entries with
-// these IDs was handled to its end. It gives up when nothing was handled for 30
-// seconds, and returns false: [Verify] says then what is missing, and keeps the
-// history.
+// AwaitHandled waits until this Recorder knows that each of the entries with these IDs was
+// handled to its end. It returns false after 30 seconds in which none of the missing entries
+// was handled. [Verify] then names the missing entries, and keeps the history.
 func (r *Recorder) AwaitHandled(ids []string) bool {
 	missing := make(map[string]bool, len(ids))
 	for _, id := range ids {
@@ -204,8 +206,8 @@ func (r *Recorder) AwaitHandled(ids []string) bool {
 	}
 }
 
-// handledSince removes from a set the IDs that were handled from a position of
-// the history on, and returns the position to go on at.
+// handledSince removes from a set the IDs of the entries that were handled to their end from a
+// position of the history on. It returns the position for the next call.
 func (r *Recorder) handledSince(position int, ids map[string]bool) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

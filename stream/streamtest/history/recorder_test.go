@@ -94,7 +94,7 @@ func TestRecorderKeepsWhatHappens(t *testing.T) {
 	}
 }
 
-// What comes back after a stop, other than success, is left for the next run.
+// After a stop, failures do not end the processing of an entry.
 func TestRecorderKnowsOfStops(t *testing.T) {
 	t.Parallel()
 	stopped, stop := context.WithCancel(t.Context())
@@ -144,7 +144,7 @@ func TestRecorderTellsThatItCannotWrite(t *testing.T) {
 	}
 }
 
-// failing is a test that may fail without failing the one that it is in.
+// failing is a test that may fail without a failure of the test that uses it.
 type failing struct {
 	testing.TB
 	dir, said string

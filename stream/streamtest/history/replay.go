@@ -1,8 +1,8 @@
 package history
 
-// replays looks for entries that a consumer handled to their end after later ones, since
-// it has found its place: by loading or resetting its offset, or after a loss. Entries
-// that come again have to come in order, too.
+// replays finds entries that a consumer handled to their end after later entries since it found
+// its place: by loading or resetting its offset, or after a loss. Entries that come again have
+// to come in order, too.
 func (c *check) replays() {
 	if c.rules.Order == NoOrder {
 		return
@@ -32,7 +32,7 @@ func (c *check) replays() {
 		before := last[event.By][at]
 		if before == nil || entry.id.Compare(before.id) >= 0 {
 			last[event.By][at] = entry
-		} else if entry.passed != i { // order has found the others
+		} else if entry.passed != i { // the first handling is judged by order
 			c.find(OutOfOrder, entry, nil, "handled again after %v", before.id)
 		}
 	}

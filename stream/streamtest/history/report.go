@@ -6,20 +6,20 @@ import (
 	"millrace/offset"
 )
 
-// covers reports whether the report at a position of the history speaks of an entry.
-// A report without an end speaks of the entries that were there, and not of those that
-// were published after it.
+// covers reports whether the report at a position of the history is about an entry. A report
+// without an end is about the entries that were there, and not about entries that were
+// published after the report.
 func (c *check) covers(at int, entry *checked) bool {
 	event := c.events[at]
 	if at < min(entry.published, entry.delivered) {
 		return false
 	}
-	from, _ := offset.Parse(event.ID) // 0-0, if it is open
+	from, _ := offset.Parse(event.ID) // 0-0 if the range is open
 	to, err := offset.Parse(event.To)
 	return entry.id.Compare(from) >= 0 && (err != nil || entry.id.Compare(to) <= 0)
 }
 
-// told reports whether a report of a loss speaks of an entry.
+// told reports whether a report of a loss is about an entry.
 func (c *check) told(entry *checked) bool {
 	for _, at := range c.reports {
 		if c.covers(at, entry) {
@@ -29,8 +29,8 @@ func (c *check) told(entry *checked) bool {
 	return false
 }
 
-// reported looks for reports of losses that are none: each entry that they speak of is
-// in the stream, and was handled.
+// reported finds false reports of losses: all entries that the report is about are in the
+// stream, and were handled.
 func (c *check) reported() {
 	for _, at := range c.reports {
 		if c.isTrue(at) {
@@ -43,8 +43,9 @@ func (c *check) reported() {
 	}
 }
 
-// isTrue reports whether an entry that a report speaks of is gone, or was never handled.
-// It may be one of which the history has no ID, if a publish had no answer.
+// isTrue reports whether an entry that a report is about is gone, or was never handled. If a
+// publish before the report had no answer, the history may not have the ID of the lost entry,
+// and the report counts as true.
 func (c *check) isTrue(at int) bool {
 	if slices.ContainsFunc(c.events[:at], func(event Event) bool { return event.Kind == PublishUnknown }) {
 		return true

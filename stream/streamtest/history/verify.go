@@ -8,10 +8,10 @@ import (
 	"testing"
 )
 
-// Verify checks a history with [Rules.Check], and fails the test if there is a
-// violation. The history is kept then, next to the stream's IDs, in the test's
-// artifact directory; run the test with -artifacts to find it there. It returns
-// all findings, those that faults explain included.
+// Verify checks a history with [Rules.Check], and fails the test if there is a violation or an
+// error. After a violation the history is kept, next to the IDs of the stream, in the artifact
+// directory of the test; run the test with -artifacts to find them there. Verify returns all
+// findings, also findings that faults explain. It is for the test's own goroutine.
 func Verify(t testing.TB, rules Rules, events []Event, log []string) Findings {
 	t.Helper()
 	findings, err := rules.Check(events, log)
