@@ -53,9 +53,9 @@ func (f *fatedProxy) next(command string, list ...fate) {
 		f.mu.Unlock()
 		switch next {
 		case lose:
-			f.Cut(streamtest.ToClient, 0)
+			f.CutReply(command, 0)
 		case halve:
-			f.Cut(streamtest.ToClient, 10)
+			f.CutReply(command, 10)
 		case swallow:
 			f.Swallow(streamtest.ToClient)
 		}

@@ -13,6 +13,7 @@ type link struct {
 	ends  [2]net.Conn // the connections to the client and to the server
 	gone  chan struct{}
 	once  sync.Once
+	cut   [2]int64 // bytes until the cut, plus one; 0 is no cut; the proxy's lock guards it
 }
 
 // carry passes on the bytes of one direction until the link ends.
@@ -32,7 +33,7 @@ func (l *link) carry(dir Direction) {
 		}
 		n, err := from.Read(buf)
 		if n > 0 && dir == ToServer {
-			l.proxy.request(buf[:n])
+			l.proxy.request(l, buf[:n])
 		}
 		if n > 0 && !l.pass(dir, to, buf[:n]) {
 			return
@@ -72,7 +73,7 @@ func (l *link) pass(dir Direction, to io.Writer, data []byte) bool {
 		case state.swallow[dir]:
 			return true
 		default:
-			n, cut := l.proxy.count(dir, len(data))
+			n, cut := l.proxy.count(l, dir, len(data))
 			_, err := to.Write(data[:n])
 			return err == nil && !cut
 		}

@@ -27,8 +27,9 @@ const (
 //
 // Faults are of two kinds. [Proxy.Delay], [Proxy.Swallow] and [Proxy.BlackHole] are states.
 // Each state replaces the one before, and [Proxy.Pass] ends them, as it does [Proxy.Refuse].
-// [Proxy.Cut] and [Proxy.Reset] happen once, and leave the state as it is. A fault hits all
-// connections of the proxy, so give each party under test a proxy of its own.
+// [Proxy.Cut], [Proxy.CutReply] and [Proxy.Reset] happen once, and leave the state as it is.
+// But for CutReply, a fault hits all connections of the proxy, so give each party under test a
+// proxy of its own.
 type Proxy struct {
 	// Addr is the address for clients, an IP literal and a port. It stays the same.
 	Addr string
@@ -45,6 +46,8 @@ type Proxy struct {
 	cut      [2]int64      // bytes until the cut, plus one; 0 is no cut
 	match    []byte
 	onMatch  func()
+	// cutReply has the replies cut to the next request that matches; nil is none.
+	cutReply *replyCut
 	stats    ProxyStats
 }
 
@@ -79,14 +82,14 @@ func StartProxy(t testing.TB, target string) *Proxy {
 }
 
 // Pass ends all faults: from now on the proxy takes connections, and bytes pass. Bytes that a
-// [Proxy.BlackHole] held back pass first. A [Proxy.Cut] that has not happened yet is called
-// off. Pass is for the test's own goroutine: the test fails if another program has taken the
-// port during a [Proxy.Refuse].
+// [Proxy.BlackHole] held back pass first. A [Proxy.Cut] or [Proxy.CutReply] that has not
+// happened yet is called off. Pass is for the test's own goroutine: the test fails if another
+// program has taken the port during a [Proxy.Refuse].
 func (p *Proxy) Pass() {
 	p.t.Helper()
 	p.mu.Lock()
 	refusing := p.listener == nil
-	p.cut = [2]int64{}
+	p.cut, p.cutReply = [2]int64{}, nil
 	p.mu.Unlock()
 	if refusing {
 		awaitNil(p.t, "the proxy listens again", p.listen)
@@ -223,6 +226,22 @@ func (p *Proxy) accept(listener net.Listener) {
 	}
 }
 
+// CutReply closes the connection on which the next request with the text comes, after n more
+// bytes of replies on it: with n = 0 the reply to the request is lost as a whole. It happens
+// once, and other connections are not touched. The text is looked for as by [Proxy.OnRequest];
+// in the function of OnRequest, CutReply is for the request of that call.
+func (p *Proxy) CutReply(text string, n int64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cutReply = &replyCut{match: []byte(text), after: n}
+}
+
+// replyCut is a cut of the replies to a request that has not come yet.
+type replyCut struct {
+	match []byte
+	after int64
+}
+
 func (p *Proxy) forget(l *link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -238,22 +257,22 @@ func (p *Proxy) now() (proxyState, <-chan struct{}) {
 
 // count counts n bytes that are about to pass in a direction. It returns how many of them are
 // to pass, and whether the connection is then cut.
-func (p *Proxy) count(dir Direction, n int) (pass int, cut bool) {
+func (p *Proxy) count(l *link, dir Direction, n int) (pass int, cut bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.cut[dir] > 0 {
-		if left := p.cut[dir] - 1; int64(n) > left {
-			n, cut, p.cut[dir] = int(left), true, 0
-		} else {
-			p.cut[dir] -= int64(n)
+	for _, rest := range []*int64{&p.cut[dir], &l.cut[dir]} {
+		if left := *rest - 1; left >= 0 && int64(n) > left {
+			n, cut, *rest = int(left), true, 0
+		} else if left >= 0 {
+			*rest -= int64(n)
 		}
 	}
 	p.stats.Bytes[dir] += int64(n)
 	return n, cut
 }
 
-// request calls the function of OnRequest if the bytes that a client has sent contain its text.
-func (p *Proxy) request(sent []byte) {
+// request looks for the texts of OnRequest and CutReply in the bytes that a client has sent.
+func (p *Proxy) request(l *link, sent []byte) {
 	p.mu.Lock()
 	do := p.onMatch
 	if do != nil && !bytes.Contains(sent, p.match) {
@@ -262,5 +281,10 @@ func (p *Proxy) request(sent []byte) {
 	p.mu.Unlock()
 	if do != nil {
 		do()
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c := p.cutReply; c != nil && bytes.Contains(sent, c.match) {
+		l.cut[ToClient], p.cutReply = c.after+1, nil
 	}
 }

@@ -247,3 +247,33 @@ func TestProxyWatchesForRequests(t *testing.T) {
 		t.Errorf("%v, with %d replies lost", err, lost)
 	}
 }
+
+// A cut of a reply is for the connection on which the request comes, whatever passes on others.
+func TestProxyCutsAReply(t *testing.T) {
+	t.Parallel()
+	proxy := streamtest.StartProxy(t, echo(t))
+	first, second := call(t, proxy), call(t, proxy)
+	proxy.CutReply("lose", 3)
+	second.echoes("something else")
+	first.say("lose me")
+	if err := first.hears("los"); err != nil {
+		t.Errorf("the bytes before the cut: %v", err)
+	}
+	if err := first.hears("e"); err == nil {
+		t.Error("a byte behind the cut arrived")
+	}
+	second.echoes("lose nothing: it happens once")
+
+	// In the function of OnRequest it is for the request of that call.
+	proxy.OnRequest("two", func() { proxy.CutReply("two", 0) })
+	second.echoes("one")
+	third := call(t, proxy)
+	third.say("two")
+	if err := third.hears("t"); err == nil {
+		t.Error("a byte of the reply that was to be lost arrived")
+	}
+	second.echoes("three")
+	proxy.CutReply("four", 0)
+	proxy.Pass()
+	second.echoes("four")
+}
