@@ -144,7 +144,7 @@ func TestGroupDeadLetterWhoseReplyIsLost(t *testing.T) {
 	proxy := streamtest.StartProxy(t, server.Addr)
 	proxy.OnRequest("return 'moved'", func() {
 		proxy.OnRequest("", nil)
-		proxy.Cut(streamtest.ToClient, 0)
+		proxy.CutReply("return 'moved'", 0)
 	})
 	told := &lossObserver{}
 	consumer := newGroup(t, proxy.Client(), func(context.Context, *stream.Message[order]) error {

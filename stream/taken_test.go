@@ -37,7 +37,7 @@ func TestTakenOverAndReplyLost(t *testing.T) {
 					proxy.Cut(streamtest.ToClient, 0)
 					add(t, direct, "d")
 					eventually(t, "the read was cut", func() bool { return proxy.Stats().Open < open })
-					proxy.Cut(streamtest.ToClient, 0)
+					proxy.CutReply(c.command, 0)
 				})
 			})
 			rec := newRecorder()

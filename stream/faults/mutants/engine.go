@@ -160,7 +160,7 @@ var engineMutants = []mutant{
 		edits: []edit{{
 			"stream/telling.go",
 			">= task.LogInterval; logs",
-			">= 0; logs",
+			">= 0*task.LogInterval; logs",
 		}},
 		tests: []tests{{inStream, "TestAnotherWriterIsToldForAWhile"}},
 	},
