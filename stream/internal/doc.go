@@ -138,6 +138,20 @@
 // what they have, letters and tasks end, Source.Stop settles and hands back. None of these is stored:
 // engine.health derives them from the meter, the watchdogs and the window.
 //
+// # State, and its owner
+//
+//	entries read or claimed, not settled    Window: items, order, ledger
+//	on whom an entry is pending             Redis; Leases has the last known
+//	pending on our name, not in the window  groupmode.ownPending
+//	the place of the reader, log mode       loss.LogFinder; the store has the offset
+//	the place of the reader, group mode     Redis; groupmode.source.last is the last entry read
+//	the offset as it was seen in the store  logmode.stored
+//	dead letters that are not written       commit.Letters
+//	counts                                  Window of the run at work, meter of the runs before
+//	trouble                                 an outage of each thing that is tried again; meter lists them
+//	the mode                                engine.identity: a Group or a Label
+//	names of consumers in this process      groupmode.names
+//
 // # Invariants
 //
 //   - An entry is in the window from before its handler is called until its end is
@@ -153,6 +167,16 @@
 //     that does not come back is seen by a watchdog.
 //
 // TestWindowAgainstAModel holds the window against these.
+//
+// # Where to add it
+//
+//   - A write that happens together with the settling: a field of commit.Batch, the settlers of
+//     both modes (logmode/source.go, groupmode/settler.go), a script, and its public face.
+//   - A mode: a room beside logmode and groupmode that returns a mode.Mode, a constructor in
+//     consumer.go, and its options.
+//   - An outcome of a delivery: outcome.go, and a window.State if the entry stays.
+//   - An event: observer.go and telling.go.
+//   - A codec, a store, a middleware: a file of its package, nothing here.
 //
 // # Where to find it
 //
