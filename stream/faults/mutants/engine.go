@@ -394,7 +394,7 @@ var engineMutants = []mutant{
 		edits: []edit{{
 			"stream/meter.go",
 			"d > e.config.block+conn.Patience {",
-			"d > e.config.block+time.Hour {",
+			"d > e.config.block+conn.Patience+time.Hour {",
 		}},
 		tests: []tests{{inStream, "TestSilence"}},
 	},
