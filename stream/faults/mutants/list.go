@@ -365,7 +365,7 @@ var mutants = []mutant{
 		edits: []edit{{
 			"stream/outcome.go",
 			"\t\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", contain.Harmless(wrong.Err))\n",
-			"",
+			"\t\t\t_ = wrong\n",
 		}},
 		tests: []tests{{inStream, "TestUndecodableEntriesAreLoggedAndPassed"}},
 	},
