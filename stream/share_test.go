@@ -286,6 +286,10 @@ func TestSharedReadersOutlastAKill(t *testing.T) {
 			addTo(t, admin, name, 1)
 		}
 		streamtest.Await(t, "all are handled", func() bool { return handled.distinct() == 100 })
+		// An offset that is not saved yet is tried again by its own consumer, which dials.
+		streamtest.Await(t, "all is settled", func() bool {
+			return mode.name != "log" || admin.HLen(t.Context(), offset.DefaultKey).Val() == 100
+		})
 		server.Kill()
 		dials.Store(0)
 		pause := time.NewTimer(2 * time.Second)
