@@ -5,16 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"millrace/codec"
-	"millrace/middleware"
-	"millrace/offset"
-	"millrace/stream"
 	"net"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"millrace/codec"
+	"millrace/middleware"
+	"millrace/offset"
+	"millrace/stream"
 
 	"github.com/redis/go-redis/v9"
 )

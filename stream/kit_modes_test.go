@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
+	"testing"
+
 	"millrace/offset"
 	"millrace/stream"
 	"millrace/stream/streamtest"
-	"sync"
-	"testing"
 
 	"github.com/redis/go-redis/v9"
 )

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"testing/synctest"
@@ -94,7 +93,7 @@ func TestWhoHasMovedTheOffset(t *testing.T) {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {
 			t.Parallel()
 			host := new(rivals)
-			s := &source{host: host, log: slog.New(slog.NewTextHandler(io.Discard, nil)), stored: test.known}
+			s := &source{host: host, log: slog.New(slog.DiscardHandler), stored: test.known}
 			if s.lookAt(test.before); (host.told > 0) != test.rival {
 				t.Errorf("%+v, found %s: another writer is told %d times", test.known, test.before, host.told)
 			}
