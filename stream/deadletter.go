@@ -105,7 +105,7 @@ func (r *run) letterEnded(letter *commit.Letter, how commit.Ending, attempt int6
 		return OutcomeClaimed
 	case commit.Gone:
 		log.Error("entry lost: it is over the limit of size, and the stream no longer has it for its dead letter")
-		r.NoteLoss(nil, loss.Finding{Cause: loss.PendingDeleted, From: letter.Item.ID, To: letter.Item.ID, Count: 1, Exact: true})
+		r.NoteLoss(nil, loss.OfPending(letter.Item.ID))
 		return OutcomeAbsorbed
 	case commit.Stopped:
 		log.Info("entry left: stopped before its dead letter was written", "attempt", attempt)

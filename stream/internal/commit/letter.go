@@ -34,11 +34,12 @@ type Letter struct {
 	// consumer's, with ErrGone there is nothing left to write.
 	Settled bool
 	Err     error
+	// Unknown is the Settler's own, from one try to the next: whether the letter may have been
+	// written, and its entry settled, by a try that had no answer.
+	Unknown bool
 
-	tried chan struct{} // closed when it was tried, or has its end
-	// failed is set once it could not be written, unknown once it may have been, because
-	// there was no answer.
-	failed, unknown bool
+	tried  chan struct{} // closed when it was tried, or has its end
+	failed bool          // it could not be written
 }
 
 // Mover moves an entry to its dead-letter stream in one step on the server. It reports
@@ -160,10 +161,3 @@ func (w *LetterWriter) original(ctx context.Context, letter *Letter) ([]any, err
 	}
 	return pairs, nil
 }
-
-// NoteUnknown says whether the letter may have been written, and its entry settled, by a try
-// that had no answer.
-func (l *Letter) NoteUnknown(unknown bool) { l.unknown = unknown }
-
-// IsUnknown reports whether a try before may have written it; see NoteUnknown.
-func (l *Letter) IsUnknown() bool { return l.unknown }

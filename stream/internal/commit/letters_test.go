@@ -113,9 +113,7 @@ func (d *desk) finish() {
 func TestLettersWaitForTheirServerAlone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		d := newDesk(ctx, "1-0", "2-0", "3-0")
+		d := newDesk(t.Context(), "1-0", "2-0", "3-0")
 		broken := new(redis.Client) // which sends nothing here
 		d.fail(broken, errors.New("refused"))
 		d.post(t, broken)
@@ -151,9 +149,7 @@ func TestLettersWaitForTheirServerAlone(t *testing.T) {
 func TestLettersEndWithoutBeingWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		d := newDesk(ctx, "1-0", "2-0")
+		d := newDesk(t.Context(), "1-0", "2-0")
 		d.fail(nil, errors.New("refused"))
 		d.post(t, nil)
 		d.post(t, nil)
@@ -180,9 +176,7 @@ func TestLettersEndWithoutBeingWritten(t *testing.T) {
 func TestLetterOfAnEntryThatHasGone(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithCancel(t.Context())
-		defer cancel()
-		d := newDesk(ctx, "1-0")
+		d := newDesk(t.Context(), "1-0")
 		d.fail(nil, commit.ErrGone)
 		d.post(t, nil)
 		synctest.Wait()

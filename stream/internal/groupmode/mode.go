@@ -94,7 +94,7 @@ func (c *consumer) tellGone(id string) {
 
 // tellLost is tellGone for an entry of which the log has a line.
 func (c *consumer) tellLost(id string) {
-	c.host.NoteLoss(nil, loss.Finding{Cause: loss.PendingDeleted, From: id, To: id, Count: 1, Exact: true})
+	c.host.NoteLoss(nil, loss.OfPending(id))
 }
 
 // noteGone takes note of entries that were pending, and that a claim has found gone from the

@@ -35,7 +35,7 @@ func (s *settler) Settle(ctx context.Context, b *commit.Batch) error {
 func (s *settler) write(ctx context.Context, letter *commit.Letter) (acked bool, err error) {
 	it, taken := letter.Item, false
 	// If it is acked, or may be, it is so until it is forgotten.
-	defer func() { s.held.SetMoving(it, acked || letter.IsUnknown()) }()
+	defer func() { s.held.SetMoving(it, acked || letter.Unknown) }()
 	err = s.letters.Write(ctx, letter, func(ctx context.Context, letter *commit.Letter) (bool, error) {
 		move := func() (string, error) {
 			s.held.SetMoving(it, true)
@@ -44,8 +44,8 @@ func (s *settler) write(ctx context.Context, letter *commit.Letter) (acked bool,
 		reply, err := move()
 		switch {
 		case err != nil:
-			letter.NoteUnknown(!foundPending(err) && (letter.IsUnknown() || !conn.NeverRan(ctx, err)))
-		case reply == "dropped" && letter.IsUnknown() && !s.held.IsDoubtful(it):
+			letter.Unknown = !foundPending(err) && (letter.Unknown || !conn.NeverRan(ctx, err))
+		case reply == "dropped" && letter.Unknown && !s.held.IsDoubtful(it):
 			reply = "moved" // by the try before, whose reply was lost
 		case reply == "dropped" && !s.held.IsDoubtful(it):
 			// This consumer may have been removed from the group. Then it is taken back.

@@ -39,3 +39,8 @@ const (
 	// PendingDeleted is that a pending entry was trimmed or deleted.
 	PendingDeleted
 )
+
+// OfPending returns the loss of one pending entry, which the stream no longer has.
+func OfPending(id string) Finding {
+	return Finding{Cause: PendingDeleted, From: id, To: id, Count: 1, Exact: true}
+}
