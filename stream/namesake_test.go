@@ -315,3 +315,29 @@ func (h *lostProbes) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 		return nil
 	}
 }
+
+// A server that is emptied takes the probe away, and the group may be there again before the
+// consumer looks. That is no sign of another consumer, however often it happens.
+func TestNoNamesakeOnAServerThatIsEmptied(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+	if err := client.XGroupCreateMkStream(t.Context(), "orders", "billing", "0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	var out logs
+	consumer := newGroup(t, client, newRecorder().Handle, stream.WithConsumerName("pod-1"), stream.WithClaimIdle(time.Second), stream.WithLogger(out.Logger()))
+	start(t, consumer)
+	for range 6 {
+		eventually(t, "it probes", func() bool { return probed(t, client) })
+		awaitBlocked(t, client, 1)
+		pipe := client.Pipeline()
+		pipe.FlushAll(t.Context())
+		pipe.XGroupCreateMkStream(t.Context(), "orders", "billing", "0")
+		if _, err := pipe.Exec(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if lines := out.lines("WARN", namesake); len(lines) > 0 {
+		t.Errorf("it was told of another consumer:\n%s", lines)
+	}
+}

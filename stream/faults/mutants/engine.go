@@ -132,8 +132,8 @@ var engineMutants = []mutant{
 		name: "a probe of which nothing is known is taken for a sign",
 		edits: []edit{{
 			"stream/internal/groupmode/namesake.go",
-			"\tif left == \"\" || left == found {",
-			"\tif left == found {",
+			"\tif left == \"\" || left == found || c.failed.Load() != n.failed {",
+			"\tif left == found || c.failed.Load() != n.failed {",
 		}},
 		tests: []tests{{inStream, "TestProbesWithoutAnAnswer"}},
 	},

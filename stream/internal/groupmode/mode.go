@@ -3,6 +3,7 @@ package groupmode
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -36,6 +37,9 @@ type consumer struct {
 	maxEntry  *int
 	window    *window.Window
 	held      *window.Leases
+	// failed counts reads that failed: afterwards another server may answer, or one without
+	// what was there before.
+	failed atomic.Int64
 }
 
 // Open returns group mode for one run, whose reading ends with ctx.

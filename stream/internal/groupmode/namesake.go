@@ -25,6 +25,7 @@ import (
 type namesake struct {
 	probe  string // the name of the probe; empty if the consumer has a name of our making
 	left   string // probePresent, probeAbsent, or empty: not known
+	failed int64  // how many reads had failed when the probe was left
 	stayed int    // at how many looks the probe was still there
 	looked time.Time
 	probed time.Time // when a probe was left last
@@ -64,6 +65,9 @@ func (n *namesake) check(ctx context.Context, c *consumer) {
 	if since > c.claimIdle || now.Sub(n.probed) > probeAgain*c.claimIdle {
 		n.left = "" // a probe may have come and gone meanwhile
 	}
+	if failed := c.failed.Load(); failed != n.failed {
+		n.left, n.failed = "", failed // the server, or the group, may be another one
+	}
 	left, leave := n.left, "always"
 	switch {
 	case left == probeAbsent:
@@ -88,7 +92,7 @@ func (n *namesake) check(ctx context.Context, c *consumer) {
 	if n.stayed++; left != probePresent || found != probePresent {
 		n.stayed = 0
 	}
-	if left == "" || left == found {
+	if left == "" || left == found || c.failed.Load() != n.failed {
 		return
 	}
 	last := n.sign

@@ -94,6 +94,7 @@ func (s *source) Start(ctx context.Context) error {
 func (s *source) Fetch(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
+			s.failed.Add(1)
 			s.feed.Failed()
 			return
 		}
