@@ -138,6 +138,15 @@ var engineMutants = []mutant{
 		tests: []tests{{inStream, "TestProbesWithoutAnAnswer"}},
 	},
 	{
+		name: "a probe of another server is taken for a sign",
+		edits: []edit{{
+			"stream/internal/groupmode/source.go",
+			"\t\t\ts.failed.Add(1)\n",
+			"",
+		}},
+		tests: []tests{{inStream, "TestNoNamesakeOnAServerThatIsEmptied"}},
+	},
+	{
 		name: "ready beside a namesake",
 		edits: []edit{{
 			"stream/health.go",
