@@ -124,7 +124,7 @@ func TestCheckReportsAllProblemsAtOnce(t *testing.T) {
 		`codec_test.bad.Or: validate tag "eq=a|ew=b": "ew=b" is undefined; correct it, or define it with WithValidation`,
 		`codec_test.bad.Empty: validate tag "required,": "" is undefined; correct it, or define it with WithValidation`,
 	)
-	if _, decodeErr := c.Decode(codec.Fields{"a": "x"}); decodeErr == nil || decodeErr.Error() != err.Error() {
+	if _, decodeErr := c.Decode(codec.FieldsOf("a", "x")); decodeErr == nil || decodeErr.Error() != err.Error() {
 		t.Errorf("Decode does not report them: %v", decodeErr)
 	}
 	if _, encodeErr := c.Encode(bad{}); encodeErr == nil || encodeErr.Error() != err.Error() {
@@ -143,7 +143,7 @@ func TestCheckRefusesWhatIsNoStruct(t *testing.T) {
 	} {
 		wantLines(t, err, name+": Struct serves structs only; use a struct, not a pointer to one, or the JSON codec")
 	}
-	if _, err := codec.Struct[*tree]().Decode(codec.Fields{"a": "b"}); err == nil {
+	if _, err := codec.Struct[*tree]().Decode(codec.FieldsOf("a", "b")); err == nil {
 		t.Error("Decode into no struct: no error")
 	}
 }
@@ -207,7 +207,7 @@ func TestCheckJSON(t *testing.T) {
 	want[0], want[1] = strings.Replace(want[0], "codec", "*codec", 1), strings.Replace(want[1], "codec", "*codec", 1)
 	wantLines(t, check(t, codec.JSON[*event]{}), want...)
 	for _, err := range []error{
-		func() error { _, err := codec.JSON[event]{}.Decode(codec.Fields{"payload": "{}"}); return err }(),
+		func() error { _, err := codec.JSON[event]{}.Decode(codec.FieldsOf("payload", "{}")); return err }(),
 		func() error { _, err := codec.JSON[event]{}.Encode(event{}); return err }(),
 	} {
 		if err == nil || !strings.HasPrefix(err.Error(), "a validate tag of codec_test.event makes validator panic") {

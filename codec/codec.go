@@ -1,19 +1,13 @@
 package codec
 
-// Fields are an entry's field-value pairs as go-redis hands them over, where
-// every value is a string. So that tests can write plain literals, a value may
-// also be a []byte, a bool or a number of a predeclared type; it counts as its
-// decimal text.
-type Fields map[string]any
-
 // Codec turns the fields of an entry into a T and back. Implementations are safe
 // for concurrent use. A codec of one's own checks validate tags with [Validate],
 // and is a [Checker] with the help of [CheckTags].
 type Codec[T any] interface {
-	// Decode returns the value that the fields hold. It neither changes nor
-	// keeps fields. The value is the zero T when the error is not nil. Decode may
-	// return stream.Skip, for entries that are meant for other consumers: such an
-	// entry is passed as skipped, and is not counted as malformed.
+	// Decode returns the value that the fields hold. The value is the zero T when
+	// the error is not nil. Decode may return stream.Skip, for entries that are meant
+	// for other consumers: such an entry is passed as skipped, and is not counted as
+	// malformed.
 	Decode(fields Fields) (T, error)
 	// Encode returns field, value, field, value and so on, at least one pair.
 	// The order of the fields is the same for all values of T, because Redis

@@ -23,8 +23,13 @@ func (c *complaints) addField(p *plan, i int, reason string) {
 	c.add(i, p.fields[i].name, p.fields[i].typ.String(), reason)
 }
 
-func (c *complaints) addUnknown(p *plan, name string) {
-	c.add(len(p.fields), cutName(name), "", "is not declared by "+p.typ.String())
+// addUnknown adds each name of the entry that the plan does not declare.
+func (c *complaints) addUnknown(p *plan, fields Fields) {
+	for name := range fields.Map() {
+		if _, declared := p.byName[name]; !declared {
+			c.add(len(p.fields), cutName(name), "", "is not declared by "+p.typ.String())
+		}
+	}
 }
 
 // validate adds the failures that validator reports about the value. Fields that have a complaint

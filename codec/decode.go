@@ -31,34 +31,39 @@ func (p *plan) decode(fields Fields, target any) error {
 }
 
 // place converts the fields and has mapstructure put them into the struct that
-// target points to. belongs is set when one of them is declared.
+// target points to. belongs is set when one of them is declared, or remains.
 func (p *plan) place(fields Fields, target any) (found complaints, belongs bool, err error) {
 	root := reflect.ValueOf(target).Elem()
-	texts := make(map[string]any, len(fields))
-	for name, value := range fields {
+	texts := make(map[string]any, fields.Len())
+	unknown := false
+	for name, text := range fields.All() {
 		i, declared := p.byName[name]
-		belongs = belongs || declared
-		if !declared && p.remain == nil {
-			if p.strict {
-				found.addUnknown(p, name)
-			}
-			continue
-		}
-		text, reason := textOf(value)
 		switch {
-		case reason != "" && declared:
-			found.addField(p, i, reason)
-		case reason != "":
-			found.add(len(p.fields), cutName(name), "", reason)
+		case !declared && p.remain == nil:
+			unknown = p.strict
+			continue
 		case declared && !isPlaceable(deref(p.fields[i].typ).Kind()):
-			if reason := p.fields[i].set(text, root.FieldByIndex(p.fields[i].index)); reason != "" {
-				found.addField(p, i, reason)
-			}
+			// Below: of a name that repeats, values before the last one are not converted.
 		case name == "-" && p.hasIgnored:
 			p.remain.set(name, text, root)
 		default:
 			texts[name] = fieldText{name, text}
 		}
+		belongs = true
+	}
+	for i := range p.fields {
+		f := &p.fields[i]
+		if isPlaceable(deref(f.typ).Kind()) {
+			continue
+		}
+		if text, ok := fields.Get(f.name); ok {
+			if reason := f.set(text, root.FieldByIndex(f.index)); reason != "" {
+				found.addField(p, i, reason)
+			}
+		}
+	}
+	if unknown {
+		found.addUnknown(p, fields)
 	}
 	err = place(texts, target, func(text fieldText, to reflect.Value) {
 		i, declared := p.byName[text.name]

@@ -114,28 +114,6 @@ func sameErrors(t *testing.T, of any, got, want error) {
 	}
 }
 
-// valueOf makes another value of the text, one of those that Fields may hold or
-// must not.
-func valueOf(kind byte, text string) any {
-	switch kind % 8 {
-	case 1:
-		return []byte(text)
-	case 2:
-		return len(text)
-	case 3:
-		return len(text)%2 == 0
-	case 4:
-		return float64(len(text)) / 4
-	case 5:
-		return nil
-	case 6:
-		return time.Duration(len(text))
-	case 7:
-		return uint8(len(text))
-	}
-	return text
-}
-
 var mixedTexts = []string{
 	"", " ", "x", "abcde", " x ", "\xff", "1", "7", "-1", "+1", "010", "0x10", "1_000", "1.5", "-0", "1e3", "1e999", "NaN", "Inf", "0x1p-2", "128", "-129", "65536",
 	"18446744073709551615", "18446744073709551616", "9223372036854775808", "true", "T", "yes", "1m30s", "2h", "1700000000000", "1700000000000.5",
@@ -146,44 +124,76 @@ var mixedTexts = []string{
 func TestDirectDecodingIsTheSame(t *testing.T) {
 	t.Parallel()
 	for i, text := range mixedTexts {
-		all, kinds := codec.Fields{}, byte(1)
-		if i%8 == 4 {
-			kinds = 8
+		var all []string
+		for j, name := range mixedNames {
+			sameDecoding[mixed](t, codec.FieldsOf(name, text))
+			sameDecoding[provable](t, codec.FieldsOf(name, text, "text", "t", "time", "2024-02-03T04:05:06Z"))
+			all = append(all, name, mixedTexts[(i+j)%len(mixedTexts)])
+			sameDecoding[mixed](t, codec.FieldsOf(all...))
+			sameDecoding[provable](t, codec.FieldsOf(all...))
 		}
-		for i, name := range mixedNames {
-			for kind := range kinds {
-				sameDecoding[mixed](t, codec.Fields{name: valueOf(kind, text)})
-				sameDecoding[provable](t, codec.Fields{name: valueOf(kind, text), "text": "t", "time": "2024-02-03T04:05:06Z"})
-			}
-			all[name] = valueOf(byte(i), text)
-			sameDecoding[mixed](t, all)
-			sameDecoding[provable](t, all)
+		// Each name again, behind the others and with another text.
+		for j, name := range mixedNames {
+			all = append(all, name, text, mixedNames[(i*j)%len(mixedNames)], text)
 		}
+		sameDecoding[mixed](t, codec.FieldsOf(all...))
+		sameDecoding[provable](t, codec.FieldsOf(all...))
 	}
-	for _, fields := range []codec.Fields{nil, {}, benchFields, {"unknown": "x"}, {"unknown": nil, "other": nil}} {
+	for _, fields := range []codec.Fields{
+		{}, benchFields, codec.FieldsOf("unknown", "x"), codec.FieldsOf("unknown", "x", "other", "y", "unknown", "z"),
+	} {
 		sameDecoding[mixed](t, fields)
 		sameDecoding[benchEvent](t, fields)
 		sameDecoding[struct{}](t, fields)
 	}
 }
 
-// FuzzDirectDecode gives each field that is present one of three texts, as one of
-// the kinds of values that Fields may hold.
+// An entry with many fields more than the type has is decoded another way.
+func TestDecodingAFewOfManyFieldsIsTheSame(t *testing.T) {
+	t.Parallel()
+	for _, text := range mixedTexts {
+		for turn := range 40 {
+			var pairs []string
+			for i := range 40 {
+				pairs = append(pairs, "other "+strconv.Itoa(i), text)
+			}
+			pairs[2*turn] = "int"
+			pairs[2*(turn*7%40)] = "text"
+			pairs[2*(turn*17%40)], pairs[2*(turn*17%40)+1] = "int", "8"
+			sameDecoding[few](t, codec.FieldsOf(pairs...))
+			sameDecoding[few](t, codec.FieldsOf(pairs[:2*turn]...))
+		}
+	}
+}
+
+// few has few fields.
+type few struct {
+	Text string `mapstructure:"text" validate:"required"`
+	Int  *int   `mapstructure:"int"`
+}
+
+// FuzzDirectDecode gives each field that is present one of three texts, and some of them
+// twice, in an order that turns about.
 func FuzzDirectDecode(f *testing.F) {
 	for i, text := range mixedTexts {
-		f.Add(uint32(1)<<(i%len(mixedNames)), uint64(i), text, "1", "x")
-		f.Add(^uint32(0), uint64(0), text, text, text)
+		f.Add(uint32(1)<<(i%len(mixedNames)), uint32(i), uint8(i), text, "1", "x")
+		f.Add(^uint32(0), uint32(0), uint8(0), text, text, text)
+		f.Add(^uint32(0), ^uint32(0), uint8(i), text, "1", text)
 	}
-	f.Fuzz(func(t *testing.T, present uint32, kinds uint64, a, b, c string) {
+	f.Fuzz(func(t *testing.T, present, twice uint32, turn uint8, a, b, c string) {
 		texts := [...]string{a, b, c}
-		fields := codec.Fields{}
-		for i, name := range mixedNames {
+		var pairs []string
+		for i := range mixedNames {
+			i = (i + int(turn)) % len(mixedNames)
 			if present&(1<<i) != 0 {
-				fields[name] = valueOf(byte(kinds>>(i%22*3)), texts[i%len(texts)])
+				pairs = append(pairs, mixedNames[i], texts[i%len(texts)])
+			}
+			if j := (i * 7) % len(mixedNames); twice&(1<<i) != 0 {
+				pairs = append(pairs, mixedNames[j], texts[(i+j)%len(texts)])
 			}
 		}
-		sameDecoding[mixed](t, fields)
-		sameDecoding[provable](t, fields)
+		sameDecoding[mixed](t, codec.FieldsOf(pairs...))
+		sameDecoding[provable](t, codec.FieldsOf(pairs...))
 	})
 }
 

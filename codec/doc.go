@@ -1,5 +1,5 @@
-// Package codec turns the field-value pairs of a stream entry into a Go value
-// and back.
+// Package codec turns the name-value pairs of a stream entry, its [Fields], into a Go
+// value and back.
 //
 // [Struct] is the codec of most topics: each field of a struct is one field of
 // the entry, named by a mapstructure tag and checked by a validate tag.

@@ -22,7 +22,7 @@ type caseTwins struct {
 func refuses[T any](t *testing.T, text, reason string) {
 	t.Helper()
 	name := reflect.TypeFor[T]().String()
-	_, err := codec.JSON[T]{}.Decode(codec.Fields{"payload": text})
+	_, err := codec.JSON[T]{}.Decode(codec.FieldsOf("payload", text))
 	if err == nil {
 		t.Errorf("%s into a %s is taken, want %q", text, name, reason)
 		return
@@ -32,7 +32,7 @@ func refuses[T any](t *testing.T, text, reason string) {
 
 func takes[T any](t *testing.T, text string) {
 	t.Helper()
-	if _, err := (codec.JSON[T]{}).Decode(codec.Fields{"payload": text}); err != nil {
+	if _, err := (codec.JSON[T]{}).Decode(codec.FieldsOf("payload", text)); err != nil {
 		t.Errorf("%s: %v", text, err)
 	}
 }
@@ -73,7 +73,7 @@ func TestJSONRefusesNamesThatMeet(t *testing.T) {
 	type event struct {
 		Ship address `mapstructure:"ship"`
 	}
-	_, err := codec.Struct[event]().Decode(codec.Fields{"ship": `{"city":"a","CITY":"b"}`})
+	_, err := codec.Struct[event]().Decode(codec.FieldsOf("ship", `{"city":"a","CITY":"b"}`))
 	wantLines(t, err, `field "ship" (codec_test.address) holds JSON that has a name twice in one object (at byte 13)`)
 }
 
@@ -89,7 +89,7 @@ func TestJSONRefusesHalfSurrogatePairs(t *testing.T) {
 	refuses[any](t, `{"\ud800":1}`, half+"3)")
 	refuses[order](t, `{"id":"\\\ud800"}`, half+"10)")
 	takes[any](t, `["\ud83d\ude00", "\\ud800", "\ufffd", "\u0041\"\\", "\u00e9\/"]`)
-	if got := mustDecode(t, codec.JSON[string]{}, codec.Fields{"payload": `"\ud83d\ude00"`}); got != "\U0001f600" {
+	if got := mustDecode(t, codec.JSON[string]{}, codec.FieldsOf("payload", `"\ud83d\ude00"`)); got != "\U0001f600" {
 		t.Errorf("got %q", got)
 	}
 }

@@ -122,7 +122,7 @@ func TestEncodeKeepsTheInstantOfOldZones(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := mustDecode(t, c, codec.Fields{"v": pairs[1]}); !got.V.Equal(at) {
+	if got := mustDecode(t, c, codec.FieldsOf("v", pairs[1])); !got.V.Equal(at) {
 		t.Errorf("%v came back as %v", at, got.V)
 	}
 }

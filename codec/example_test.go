@@ -18,7 +18,7 @@ func ExampleStruct() {
 	}
 	signups := codec.Struct[Signup]()
 
-	signup, err := signups.Decode(codec.Fields{"user_id": "u-1", "age": "36", "at": "2024-02-03T04:05:06Z"})
+	signup, err := signups.Decode(codec.FieldsOf("user_id", "u-1", "age", "36", "at", "2024-02-03T04:05:06Z"))
 	fmt.Println(signup.UserID, signup.Age, signup.At.Year(), err)
 
 	pairs, err := signups.Encode(signup)
@@ -38,7 +38,7 @@ func ExampleStruct_squash() {
 		Amount int               `mapstructure:"amount"`
 		Extra  map[string]string `mapstructure:",remain"`
 	}
-	payment, err := codec.Struct[Payment]().Decode(codec.Fields{"id": "p-1", "at": "1700000000000", "amount": "5", "currency": "CHF"})
+	payment, err := codec.Struct[Payment]().Decode(codec.FieldsOf("id", "p-1", "at", "1700000000000", "amount", "5", "currency", "CHF"))
 	fmt.Println(payment.ID, payment.At.Format(time.DateTime), payment.Amount, payment.Extra, err)
 	// Output: p-1 2023-11-14 22:13:20 5 map[currency:CHF] <nil>
 }
@@ -47,7 +47,7 @@ func ExampleDisallowUnknownFields() {
 	type Login struct {
 		User string `mapstructure:"user"`
 	}
-	_, err := codec.Struct[Login](codec.DisallowUnknownFields()).Decode(codec.Fields{"user": "u-1", "usr_agent": "curl"})
+	_, err := codec.Struct[Login](codec.DisallowUnknownFields()).Decode(codec.FieldsOf("user", "u-1", "usr_agent", "curl"))
 	fmt.Println(err)
 	// Output: field "usr_agent" is not declared by codec_test.Login
 }
@@ -59,7 +59,7 @@ func ExampleWithValidation() {
 	transfers := codec.Struct[Transfer](codec.WithValidation("swiss", func(field validator.FieldLevel) bool {
 		return len(field.Field().String()) == 21
 	}))
-	_, err := transfers.Decode(codec.Fields{"iban": "CH93"})
+	_, err := transfers.Decode(codec.FieldsOf("iban", "CH93"))
 	fmt.Println(err)
 	// Output: field "iban" (string) fails "swiss"
 }
@@ -80,7 +80,7 @@ func ExampleFieldErrors() {
 		ID    string `mapstructure:"id" validate:"required"`
 		Count uint8  `mapstructure:"count"`
 	}
-	_, err := codec.Struct[Order]().Decode(codec.Fields{"count": "1000"})
+	_, err := codec.Struct[Order]().Decode(codec.FieldsOf("count", "1000"))
 
 	var first *codec.FieldError
 	fmt.Println(errors.As(err, &first), first.Field)
@@ -100,7 +100,7 @@ func ExampleJSON() {
 	pairs, err := orders.Encode(Order{ID: "o-1", Items: []string{"tea"}})
 	fmt.Println(pairs, err)
 
-	_, err = orders.Decode(codec.Fields{"payload": `{"items":[]}`})
+	_, err = orders.Decode(codec.FieldsOf("payload", `{"items":[]}`))
 	fmt.Println(err)
 	// Output:
 	// [payload {"id":"o-1","items":["tea"]}] <nil>
@@ -111,7 +111,7 @@ func ExampleUnixMilli() {
 	type Tick struct {
 		At codec.UnixMilli `mapstructure:"at"`
 	}
-	tick, err := codec.Struct[Tick]().Decode(codec.Fields{"at": "1700000000000"})
+	tick, err := codec.Struct[Tick]().Decode(codec.FieldsOf("at", "1700000000000"))
 	fmt.Println(tick.At.Format(time.DateTime), err)
 	// Output: 2023-11-14 22:13:20 <nil>
 }

@@ -43,7 +43,7 @@ func FuzzStructDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, text string, at uint16) {
 		names := [...]string{name, "s", "n", "u", "f", "b", "d", "t", "m", "raw", "j", "a", "-"}
 		name = names[int(at)%len(names)]
-		roundTrip(t, c, codec.Fields{"s": "x", name: text}, func(v *fuzzed) { v.T = v.T.UTC() })
+		roundTrip(t, c, codec.FieldsOf("s", "x", name, text), func(v *fuzzed) { v.T = v.T.UTC() })
 		wantNoCanary(t, c, name, text, int(at)/len(names))
 	})
 }
@@ -75,9 +75,9 @@ func FuzzJSONDecode(f *testing.F) {
 				}
 			}
 		}
-		roundTrip(t, codec.JSON[fuzzedDocument]{}, codec.Fields{"payload": text}, normal)
-		roundTrip(t, codec.JSON[any]{}, codec.Fields{"payload": text}, func(*any) {})
-		_, err := codec.JSON[any]{}.Decode(codec.Fields{"payload": text})
+		roundTrip(t, codec.JSON[fuzzedDocument]{}, codec.FieldsOf("payload", text), normal)
+		roundTrip(t, codec.JSON[any]{}, codec.FieldsOf("payload", text), func(*any) {})
+		_, err := codec.JSON[any]{}.Decode(codec.FieldsOf("payload", text))
 		fits := json.Valid([]byte(text)) && utf8.ValidString(text) && strings.Trim(text, " \t\r\n") != "null" && losesNothing(text)
 		if taken := err == nil; taken != fits && !strings.Contains(fmt.Sprint(err), "surrogate") {
 			t.Fatalf("%q: %v, by tokens it is taken: %v", text, err, fits)
@@ -100,7 +100,7 @@ func roundTrip[T any](t *testing.T, c codec.Codec[T], fields codec.Fields, norma
 	if err != nil {
 		t.Fatalf("%q was decoded, but not encoded: %v", fields, err)
 	}
-	second, err := c.Decode(fieldsOf(pairs))
+	second, err := c.Decode(codec.FieldsOf(pairs...))
 	if err != nil {
 		t.Fatalf("%q was encoded as %q, but not decoded: %v", fields, pairs, err)
 	}
@@ -116,8 +116,8 @@ func roundTrip[T any](t *testing.T, c codec.Codec[T], fields codec.Fields, norma
 func wantBounded(t *testing.T, fields codec.Fields, decode func()) {
 	t.Helper()
 	size := 0
-	for name, text := range fields {
-		size += len(name) + len(text.(string))
+	for name, text := range fields.All() {
+		size += len(name) + len(text)
 	}
 	var took time.Duration
 	for range 3 {
@@ -151,7 +151,7 @@ func wantNoCanary[T any](t *testing.T, c codec.Codec[T], name, text string, plac
 		return // names may be told
 	}
 	place = place / 2 % (len(text) + 1)
-	_, err := c.Decode(codec.Fields{name: text[:place] + canary + text[place:]})
+	_, err := c.Decode(codec.FieldsOf(name, text[:place]+canary+text[place:]))
 	if err != nil && strings.Contains(fmt.Sprintf("%v %+v", err, err), canary) {
 		t.Fatalf("the value of %q is in the error: %v", name, err)
 	}
@@ -193,7 +193,7 @@ func FuzzJSONKeeps(f *testing.F) {
 func keeps[T any](t *testing.T, text string) {
 	t.Helper()
 	for _, c := range []codec.JSON[T]{{}, {UseNumber: true}} {
-		value, err := c.Decode(codec.Fields{"payload": text})
+		value, err := c.Decode(codec.FieldsOf("payload", text))
 		if err != nil {
 			continue
 		}

@@ -37,14 +37,10 @@ func (c JSON[T]) Check() error {
 // of a validate tag that Check would report.
 func (c JSON[T]) Decode(fields Fields) (T, error) {
 	var value, zero T
-	raw, ok := fields[c.field()]
-	if !ok {
-		return zero, c.fail("is missing")
-	}
-	text, reason := textOf(raw)
+	text, ok := fields.Get(c.field())
 	switch {
-	case reason != "":
-		return zero, c.fail(reason)
+	case !ok:
+		return zero, c.fail("is missing")
 	case text == "":
 		return zero, c.fail("is blank")
 	case isNull(text):

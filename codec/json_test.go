@@ -32,7 +32,7 @@ func TestJSON(t *testing.T) {
 		if pairs[0] != name || len(pairs) != 2 {
 			t.Errorf("pairs are %q", pairs)
 		}
-		got := mustDecode(t, c, codec.Fields{name: []byte(pairs[1]), "other": nil})
+		got := mustDecode(t, c, codec.FieldsOf(name, pairs[1], "other", "x"))
 		if !reflect.DeepEqual(got, want) {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
@@ -44,12 +44,11 @@ func TestJSONRefuses(t *testing.T) {
 	c := codec.JSON[order]{}
 	const name = `field "payload" (codec_test.order) `
 	for _, r := range []struct {
-		value any
-		want  string
+		text string
+		want string
 	}{
 		{"", "is blank"},
 		{" null\n", "is JSON null, which would leave it empty without a word; leave the field out instead"},
-		{nil, "holds nil; a stream field holds text"},
 		{"{\"id\":\"\xff\"}", "is JSON with bytes that are not UTF-8"},
 		{`{"id":"1"} {}`, "is not valid JSON (at byte 12)"},
 		{`{"id":"1"}SECRET`, "is not valid JSON (at byte 11)"},
@@ -59,10 +58,10 @@ func TestJSONRefuses(t *testing.T) {
 		{`{"ship":{"zip":"SECRET"}}`, `holds a JSON string at "ship.zip" that does not fit its Go type int (at byte 23)`},
 		{`"SECRET"`, "holds a JSON string that does not fit its Go type codec_test.order (at byte 8)"},
 	} {
-		_, err := c.Decode(codec.Fields{"payload": r.value})
+		_, err := c.Decode(codec.FieldsOf("payload", r.text))
 		wantLines(t, err, name+r.want)
 	}
-	_, err := c.Decode(codec.Fields{"Payload": "{}"})
+	_, err := c.Decode(codec.FieldsOf("Payload", "{}"))
 	wantLines(t, err, name+"is missing")
 }
 
@@ -76,9 +75,9 @@ func TestJSONValidates(t *testing.T) {
 	}
 	const text = `{"total":101,"ship":{},"items":[{"city":"x"},{}]}`
 	value := order{Total: 101, Ship: &address{}, Items: []address{{City: "x"}, {}}}
-	_, err := codec.JSON[order]{}.Decode(codec.Fields{"payload": text})
+	_, err := codec.JSON[order]{}.Decode(codec.FieldsOf("payload", text))
 	wantLines(t, err, want...)
-	_, err = codec.JSON[*order]{}.Decode(codec.Fields{"payload": text})
+	_, err = codec.JSON[*order]{}.Decode(codec.FieldsOf("payload", text))
 	wantLines(t, err, want...)
 	_, err = codec.JSON[order]{}.Encode(value)
 	wantLines(t, err, want...)
@@ -90,13 +89,13 @@ func TestJSONValidates(t *testing.T) {
 
 func TestJSONOfOtherTypes(t *testing.T) {
 	t.Parallel()
-	if got := mustDecode(t, codec.JSON[[]order]{}, codec.Fields{"payload": `[{}]`}); len(got) != 1 {
+	if got := mustDecode(t, codec.JSON[[]order]{}, codec.FieldsOf("payload", `[{}]`)); len(got) != 1 {
 		t.Errorf("got %v", got)
 	}
-	if got := mustDecode(t, codec.JSON[any]{}, codec.Fields{"payload": 1}); got != 1.0 {
+	if got := mustDecode(t, codec.JSON[any]{}, codec.FieldsOf("payload", "1")); got != 1.0 {
 		t.Errorf("got %v", got)
 	}
-	if got := mustDecode(t, codec.JSON[json.RawMessage]{}, codec.Fields{"payload": ` [1] `}); string(got) != "[1]" {
+	if got := mustDecode(t, codec.JSON[json.RawMessage]{}, codec.FieldsOf("payload", ` [1] `)); string(got) != "[1]" {
 		t.Errorf("got %s", got)
 	}
 	at := time.Date(2024, 2, 3, 4, 5, 6, 789e6, time.UTC)
@@ -104,11 +103,11 @@ func TestJSONOfOtherTypes(t *testing.T) {
 	if err != nil || pairs[1] != "[1706933106789]" {
 		t.Errorf("Encode: %q, %v", pairs, err)
 	}
-	if got := mustDecode(t, codec.JSON[[]codec.UnixMilli]{}, codec.Fields{"payload": pairs[1]}); got[0].Time != at {
+	if got := mustDecode(t, codec.JSON[[]codec.UnixMilli]{}, codec.FieldsOf("payload", pairs[1])); got[0].Time != at {
 		t.Errorf("got %v", got)
 	}
-	_, err = codec.JSON[codec.UnixMilli]{}.Decode(codec.Fields{"payload": `"SECRET"`})
+	_, err = codec.JSON[codec.UnixMilli]{}.Decode(codec.FieldsOf("payload", `"SECRET"`))
 	wantLines(t, err, `field "payload" (codec.UnixMilli) holds JSON with a part that its Go type refuses`)
-	_, err = codec.JSON[panicJSON]{}.Decode(codec.Fields{"payload": `"SECRET"`})
+	_, err = codec.JSON[panicJSON]{}.Decode(codec.FieldsOf("payload", `"SECRET"`))
 	wantLines(t, err, `field "payload" (codec_test.panicJSON) holds JSON that makes a method of its Go type panic`)
 }

@@ -51,7 +51,7 @@ func TestJSONRefusesNullElements(t *testing.T) {
 	takes[[]opinion](t, `[null]`)
 	takes[[]readsOnly](t, `[null]`)
 	takes[tree](t, `{"name":null,"unknown":[null]}`) // a member may be missing as well
-	if _, err := (codec.JSON[[]codec.UnixMilli]{}).Decode(codec.Fields{"payload": "[null]"}); err == nil {
+	if _, err := (codec.JSON[[]codec.UnixMilli]{}).Decode(codec.FieldsOf("payload", "[null]")); err == nil {
 		t.Error("null for a UnixMilli is taken")
 	}
 }
@@ -147,7 +147,7 @@ func TestEncodeRefusesZonesThatJSONMoves(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := mustDecode(t, c, fieldsOf(pairs))
+	out := mustDecode(t, c, codec.FieldsOf(pairs...))
 	for name, at := range map[string]time.Time{"At": out.At, "Only": out.Only.Time, "Own": out.Own.Time, "Parts.At": out.Parts.At, "Parts.Own": out.Parts.Own.Time, "Parts.Pointer": *out.Parts.Pointer} {
 		if !at.Equal(lmt) {
 			t.Errorf("%s: %v came back as %v", name, lmt, at)
@@ -170,13 +170,13 @@ func TestDisallowUnknownFieldsReachesIntoJSON(t *testing.T) {
 		{"ship", `{"city":"x","SECRET":1}`, `field "ship" (*codec_test.address) ` + unknown + "codec_test.address does not declare (at byte 13)"},
 		{"trees", `[{"children":[{"nam":"x"}]}]`, `field "trees" ([]codec_test.tree) ` + unknown + "codec_test.tree does not declare (at byte 16)"},
 	} {
-		_, err := strict.Decode(codec.Fields{"id": "1", r.name: r.text})
+		_, err := strict.Decode(codec.FieldsOf("id", "1", r.name, r.text))
 		wantLines(t, err, r.want)
-		if _, err := codec.Struct[event]().Decode(codec.Fields{"id": "1", r.name: r.text}); err != nil {
+		if _, err := codec.Struct[event]().Decode(codec.FieldsOf("id", "1", r.name, r.text)); err != nil {
 			t.Errorf("without the option: %v", err)
 		}
 	}
-	value := mustDecode(t, strict, codec.Fields{"id": "1", "ship": `{"CITY":"x"}`, "trees": `[{"name":"x","by_name":{"a":{}}}]`, "any": `{"a":{"b":1}}`, "raw": `{"a":1}`})
+	value := mustDecode(t, strict, codec.FieldsOf("id", "1", "ship", `{"CITY":"x"}`, "trees", `[{"name":"x","by_name":{"a":{}}}]`, "any", `{"a":{"b":1}}`, "raw", `{"a":1}`))
 	if want := (&address{City: "x"}); !reflect.DeepEqual(value.Ship, want) {
 		t.Errorf("got %+v", value.Ship)
 	}
@@ -195,7 +195,7 @@ func TestUnixSeconds(t *testing.T) {
 	}
 	c := codec.Struct[event]()
 	at := time.Unix(1732750000, 0).UTC()
-	value := mustDecode(t, c, codec.Fields{"at": "1732750000", "p": "-1", "typed": "1732750000", "list": "[1732750000,0]"})
+	value := mustDecode(t, c, codec.FieldsOf("at", "1732750000", "p", "-1", "typed", "1732750000", "list", "[1732750000,0]"))
 	before := time.Unix(-1, 0).UTC()
 	want := event{At: at, P: &before, Typed: codec.Unix{Time: at}, List: []codec.Unix{{Time: at}, {Time: time.Unix(0, 0).UTC()}}}
 	if !reflect.DeepEqual(value, want) {
@@ -208,7 +208,7 @@ func TestUnixSeconds(t *testing.T) {
 	}
 	for _, text := range []string{"", "1.5", "1e3", "2024-02-03T04:05:06Z", " 1", "99999999999999999999"} {
 		for _, name := range []string{"at", "typed", "p"} {
-			_, err := c.Decode(codec.Fields{name: text})
+			_, err := c.Decode(codec.FieldsOf(name, text))
 			want := "is not a decimal integer of Unix seconds"
 			if text == "" {
 				want = "is blank"
@@ -217,7 +217,7 @@ func TestUnixSeconds(t *testing.T) {
 				t.Errorf("%s %q: %v", name, text, err)
 			}
 		}
-		if _, err := c.Decode(codec.Fields{"list": `["` + text + `"]`}); err == nil {
+		if _, err := c.Decode(codec.FieldsOf("list", `["`+text+`"]`)); err == nil {
 			t.Errorf("%q in JSON is taken", text)
 		}
 	}

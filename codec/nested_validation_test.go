@@ -41,7 +41,7 @@ func wantChecked[T any](good, bad string) func(*testing.T) {
 			Part T      `mapstructure:"part"`
 		}
 		c := codec.Struct[event]()
-		value, err := c.Decode(codec.Fields{"id": "x", "part": good})
+		value, err := c.Decode(codec.FieldsOf("id", "x", "part", good))
 		if err != nil {
 			t.Errorf("%s: %v", good, err)
 		}
@@ -49,10 +49,10 @@ func wantChecked[T any](good, bad string) func(*testing.T) {
 			t.Errorf("%s, encoded: %v", good, err)
 		}
 		var wrong *codec.FieldError
-		if _, err := c.Decode(codec.Fields{"id": "x", "part": bad}); !errors.As(err, &wrong) {
+		if _, err := c.Decode(codec.FieldsOf("id", "x", "part", bad)); !errors.As(err, &wrong) {
 			t.Errorf("%s: %v, want a FieldError", bad, err)
 		}
-		if _, err := c.Decode(codec.Fields{"id": "x"}); err != nil {
+		if _, err := c.Decode(codec.FieldsOf("id", "x")); err != nil {
 			t.Errorf("without it: %v", err)
 		}
 	}

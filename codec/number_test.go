@@ -40,7 +40,7 @@ const (
 // not be the number that was written.
 func TestNumbersInAnAny(t *testing.T) {
 	t.Parallel()
-	got := mustDecode(t, codec.JSON[numbered]{}, codec.Fields{"payload": numberedText})
+	got := mustDecode(t, codec.JSON[numbered]{}, codec.FieldsOf("payload", numberedText))
 	var big, two any = bigID, 2.0
 	want := numbered{
 		ID: 9007199254740993, Num: bigID, Rate: 9007199254740992, Any: bigID, List: []any{1.0, bigID, 0.1},
@@ -53,13 +53,13 @@ func TestNumbersInAnAny(t *testing.T) {
 		t.Errorf("got  %#v\nwant %#v", got, want)
 	}
 	for _, text := range []string{"9007199254740992", "-9007199254740992", "0.1", "3.14159265358979323846", "1e300", "123456789012345680000", "-0"} {
-		if got := mustDecode(t, codec.JSON[any]{}, codec.Fields{"payload": text}); reflect.TypeOf(got) != reflect.TypeFor[float64]() {
+		if got := mustDecode(t, codec.JSON[any]{}, codec.FieldsOf("payload", text)); reflect.TypeOf(got) != reflect.TypeFor[float64]() {
 			t.Errorf("%s is a %T", text, got)
 		}
 	}
 	for _, text := range []string{"9007199254740993", "-9007199254740993", "1152921504606846976", "1e400", "-2e308", strings.Repeat("9", 400)} {
 		c := codec.JSON[any]{}
-		got := mustDecode(t, c, codec.Fields{"payload": text})
+		got := mustDecode(t, c, codec.FieldsOf("payload", text))
 		if got != json.Number(text) {
 			t.Errorf("%s is the %T %v", text, got, got)
 		}
@@ -80,7 +80,7 @@ func TestUseNumber(t *testing.T) {
 		Any  map[string]any `mapstructure:"any"`
 		Text any            `mapstructure:"text"`
 	}
-	fields := codec.Fields{"id": "1", "any": `{"a":1,"b":[0.5,9007199254740993]}`, "text": "7"}
+	fields := codec.FieldsOf("id", "1", "any", `{"a":1,"b":[0.5,9007199254740993]}`, "text", "7")
 	want := event{ID: "1", Any: map[string]any{"a": json.Number("1"), "b": []any{json.Number("0.5"), bigID}}, Text: "7"}
 	if got := mustDecode(t, codec.Struct[event](codec.UseNumber()), fields); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %#v", got)
@@ -90,12 +90,12 @@ func TestUseNumber(t *testing.T) {
 		t.Errorf("without the option, got %#v", got)
 	}
 	for useNumber, want := range map[bool]any{true: json.Number("1"), false: 1.0} {
-		if got := mustDecode(t, codec.JSON[any]{UseNumber: useNumber}, codec.Fields{"payload": " 1 "}); got != want {
+		if got := mustDecode(t, codec.JSON[any]{UseNumber: useNumber}, codec.FieldsOf("payload", " 1 ")); got != want {
 			t.Errorf("UseNumber %v: got %#v", useNumber, got)
 		}
 	}
 	for _, text := range []string{"1 2", "{} x", "[1]]", "1,", "truefalse"} {
-		if _, err := (codec.JSON[any]{UseNumber: true}).Decode(codec.Fields{"payload": text}); err == nil {
+		if _, err := (codec.JSON[any]{UseNumber: true}).Decode(codec.FieldsOf("payload", text)); err == nil {
 			t.Errorf("%s is taken", text)
 		}
 	}
@@ -118,7 +118,7 @@ func TestJSONNumberHoldsANumber(t *testing.T) {
 		"": false, "abc": false, "01": false, " 1": false, "1 ": false, "1\n": false, "+1": false, ".5": false, "NaN": false, "0x1": false, "1,2": false, `"1"`: false, "null": false, "-": false,
 	} {
 		for _, name := range []string{"n", "p"} {
-			value, err := c.Decode(codec.Fields{"id": "1", name: text})
+			value, err := c.Decode(codec.FieldsOf("id", "1", name, text))
 			if (err == nil) != fits {
 				t.Errorf("%s %q: %v", name, text, err)
 			}
@@ -154,7 +154,7 @@ func roundTripped[T any](t *testing.T, c codec.Codec[T], value T) {
 		t.Errorf("%+v: %v", value, err)
 		return
 	}
-	back, err := c.Decode(fieldsOf(pairs))
+	back, err := c.Decode(codec.FieldsOf(pairs...))
 	if err != nil || !reflect.DeepEqual(back, value) {
 		t.Errorf("%+v was encoded as %q, and came back as %+v, %v", value, pairs, back, err)
 	}

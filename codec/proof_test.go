@@ -165,7 +165,7 @@ func TestProofOfAStruct(t *testing.T) {
 	if codec.HasProof(codec.Struct[hidden]()) {
 		t.Error("a struct that embeds one with tags has a proof")
 	}
-	_, err := codec.Struct[hidden]().Decode(codec.Fields{"n": "1"})
+	_, err := codec.Struct[hidden]().Decode(codec.FieldsOf("n", "1"))
 	wantLines(t, err, `field "base.ID" (string) fails "required"`)
 
 	type redefined struct {
@@ -175,10 +175,10 @@ func TestProofOfAStruct(t *testing.T) {
 	if codec.HasProof(c) {
 		t.Error("a tag of the user's own has a proof")
 	}
-	if _, err := c.Decode(codec.Fields{"n": "1"}); err != nil {
+	if _, err := c.Decode(codec.FieldsOf("n", "1")); err != nil {
 		t.Errorf("the user's tag is not asked: %v", err)
 	}
-	_, err = c.Decode(codec.Fields{"n": "6"})
+	_, err = c.Decode(codec.FieldsOf("n", "6"))
 	wantLines(t, err, `field "n" (int) fails "min=5"`)
 
 	// What a proof cannot prove gets validator's own error, in both directions.
@@ -187,7 +187,7 @@ func TestProofOfAStruct(t *testing.T) {
 	want := []string{`field "kind" (string) fails "oneof=created renamed deleted"`, `field "user_id" (int64) fails "gt=0"`}
 	_, err = codec.Struct[benchEvent]().Encode(bad)
 	wantLines(t, err, want...)
-	_, err = codec.Struct[benchEvent]().Decode(codec.Fields{"id": "1", "kind": "moved", "user_id": "0", "at": benchFields["at"]})
+	_, err = codec.Struct[benchEvent]().Decode(codec.FieldsOf("id", "1", "kind", "moved", "user_id", "0", "at", benchMap["at"].(string)))
 	wantLines(t, err, want...)
 	if !reflect.DeepEqual(mustDecode(t, codec.Struct[benchEvent](), benchFields), benchValue) {
 		t.Error("a valid entry is not decoded")

@@ -102,15 +102,6 @@ func drawAllKinds(t *rapid.T) allKinds {
 	return v
 }
 
-// fieldsOf turns pairs into the fields that come back from Redis.
-func fieldsOf(pairs []string) codec.Fields {
-	fields := codec.Fields{}
-	for i := 0; i < len(pairs); i += 2 {
-		fields[pairs[i]] = pairs[i+1]
-	}
-	return fields
-}
-
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
 	c := codec.Struct[allKinds]()
@@ -124,7 +115,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Encode: %v", err)
 		}
-		got, err := c.Decode(fieldsOf(pairs))
+		got, err := c.Decode(codec.FieldsOf(pairs...))
 		if err != nil {
 			t.Fatalf("Decode: %v", err)
 		}
@@ -150,7 +141,7 @@ func TestRoundTrip(t *testing.T) {
 		if err != nil {
 			t.Fatalf("Encode: %v", err)
 		}
-		if got, err := document.Decode(fieldsOf(pairs)); err != nil || !reflect.DeepEqual(got, want.Deep) {
+		if got, err := document.Decode(codec.FieldsOf(pairs...)); err != nil || !reflect.DeepEqual(got, want.Deep) {
 			t.Fatalf("JSON: got %+v, %v", got, err)
 		}
 	})

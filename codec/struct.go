@@ -13,7 +13,8 @@ import (
 //
 // Fields of the entry that T does not declare are ignored, unless T has a remain
 // map or [DisallowUnknownFields] is given. An entry of which no field at all
-// belongs to T is an error, since its value would be an event of zeros.
+// belongs to T is an error, since its value would be an event of zeros. Of a name
+// that an entry repeats, the last value counts.
 //
 // A value that is encoded and decoded is the same, with these exceptions: a time
 // loses its monotonic clock and the name of its zone, with unixmilli or unix its

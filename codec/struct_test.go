@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"net/netip"
 	"reflect"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ func TestDecodeSquash(t *testing.T) {
 		Last   int `mapstructure:"last"`
 	}
 	c := codec.Struct[event]()
-	got := mustDecode(t, c, codec.Fields{"first": "f", "id": "i", "seq": "2", "kind": "k", "last": "3"})
+	got := mustDecode(t, c, codec.FieldsOf("first", "f", "id", "i", "seq", "2", "kind", "k", "last", "3"))
 	if want := (event{First: "f", Middle: Middle{base{"i", 2}, "k"}, Last: 3}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
@@ -46,7 +47,7 @@ func TestDecodeSquash(t *testing.T) {
 	if want := []string{"first", "f", "id", "i", "seq", "2", "kind", "k", "last", "3"}; err != nil || !reflect.DeepEqual(pairs, want) {
 		t.Errorf("Encode: %q, %v; want %q", pairs, err, want)
 	}
-	_, err = c.Decode(codec.Fields{"last": "x", "seq": "y"})
+	_, err = c.Decode(codec.FieldsOf("last", "x", "seq", "y"))
 	wantLines(t, err,
 		`field "id" (string) fails "required"`,
 		`field "seq" (int) is not a decimal integer`,
@@ -61,7 +62,7 @@ func TestDecodeRemain(t *testing.T) {
 		Extra map[string]any `mapstructure:",remain"`
 	}
 	c := codec.Struct[anyEvent](codec.DisallowUnknownFields())
-	got := mustDecode(t, c, codec.Fields{"id": "1", "ID": "2", "-": "3", "": "4", "Skip": 5, "\xff": "6"})
+	got := mustDecode(t, c, codec.FieldsOf("id", "1", "ID", "2", "-", "3", "", "4", "Skip", "5", "\xff", "6"))
 	want := anyEvent{ID: "1", Extra: map[string]any{"ID": "2", "-": "3", "": "4", "Skip": "5", "\xff": "6"}}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
@@ -70,7 +71,7 @@ func TestDecodeRemain(t *testing.T) {
 	if want := []string{"id", "1", "", "4", "-", "3", "ID", "2", "Skip", "5", "\xff", "6"}; err != nil || !reflect.DeepEqual(pairs, want) {
 		t.Errorf("Encode: %q, %v; want %q", pairs, err, want)
 	}
-	if only := mustDecode(t, c, codec.Fields{"-": "x"}); only.Extra["-"] != "x" || only.Skip != "" {
+	if only := mustDecode(t, c, codec.FieldsOf("-", "x")); only.Extra["-"] != "x" || only.Skip != "" {
 		t.Errorf("got %+v", only)
 	}
 
@@ -79,10 +80,10 @@ func TestDecodeRemain(t *testing.T) {
 		Extra map[string]string `mapstructure:",remain"`
 	}
 	s := codec.Struct[stringEvent]()
-	if got := mustDecode(t, s, codec.Fields{"id": "1"}); got.Extra != nil {
+	if got := mustDecode(t, s, codec.FieldsOf("id", "1")); got.Extra != nil {
 		t.Errorf("nothing remains, but Extra is %v", got.Extra)
 	}
-	if got := mustDecode(t, s, codec.Fields{"x": true}); got.Extra["x"] != "true" {
+	if got := mustDecode(t, s, codec.FieldsOf("x", "true")); got.Extra["x"] != "true" {
 		t.Errorf("Extra is %v", got.Extra)
 	}
 	_, err = s.Encode(stringEvent{Extra: map[string]string{"id": "SECRET"}})
@@ -101,7 +102,7 @@ func TestDecodeIgnoresDash(t *testing.T) {
 		Done   chan int `mapstructure:"-"`
 	}
 	c := codec.Struct[event]()
-	got := mustDecode(t, c, codec.Fields{"id": "1", "-": "leak", "Secret": "leak", "Done": "x"})
+	got := mustDecode(t, c, codec.FieldsOf("id", "1", "-", "leak", "Secret", "leak", "Done", "x"))
 	if got.Secret != "" {
 		t.Errorf("the ignored field holds %q", got.Secret)
 	}
@@ -124,13 +125,13 @@ func TestDecodeMatchesNamesExactly(t *testing.T) {
 	}
 	tc, sc := codec.Struct[twins](), codec.Struct[single]()
 	for range 400 {
-		if got := mustDecode(t, tc, codec.Fields{"id": "l", "Id": "m", "ID": "u", "iD": "x"}); got != (twins{"u", "m", "l"}) {
+		if got := mustDecode(t, tc, codec.FieldsOf("id", "l", "Id", "m", "ID", "u", "iD", "x")); got != (twins{"u", "m", "l"}) {
 			t.Fatalf("got %+v", got)
 		}
-		if got := mustDecode(t, tc, codec.Fields{"iD": "x", "Id": "m"}); got != (twins{Mixed: "m"}) {
+		if got := mustDecode(t, tc, codec.FieldsOf("iD", "x", "Id", "m")); got != (twins{Mixed: "m"}) {
 			t.Fatalf("got %+v", got)
 		}
-		if got := mustDecode(t, sc, codec.Fields{"userid": "evil", "USERID": "evil", "other": "o"}); got.UserID != "" {
+		if got := mustDecode(t, sc, codec.FieldsOf("userid", "evil", "USERID", "evil", "other", "o")); got.UserID != "" {
 			t.Fatalf("got %+v", got)
 		}
 	}
@@ -140,7 +141,7 @@ func TestDecodeRefusesForeignEntries(t *testing.T) {
 	t.Parallel()
 	type place struct{ City, Zip string }
 	c := codec.Struct[place]()
-	for _, fields := range []codec.Fields{nil, {}, {"order": "SECRET"}, {"city": "SECRET"}} {
+	for _, fields := range []codec.Fields{{}, codec.FieldsOf("order", "SECRET"), codec.FieldsOf("city", "SECRET")} {
 		_, err := c.Decode(fields)
 		wantLines(t, err, "none of the entry's fields belongs to codec_test.place; check that this is the stream of that type and that the names in its tags match exactly")
 	}
@@ -149,8 +150,8 @@ func TestDecodeRefusesForeignEntries(t *testing.T) {
 func TestDecodeUnknownFields(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("n", 70)
-	fields := codec.Fields{"id": "1", "seq": "x", "z": "SECRET", "a\n": "SECRET", long: "SECRET"}
-	if _, err := codec.Struct[base]().Decode(codec.Fields{"id": "1", "z": nil}); err != nil {
+	fields := codec.FieldsOf("id", "1", "seq", "x", "z", "SECRET", "a\n", "SECRET", long, "SECRET")
+	if _, err := codec.Struct[base]().Decode(codec.FieldsOf("id", "1", "z", "x")); err != nil {
 		t.Errorf("unknown fields are not ignored: %v", err)
 	}
 	for range 20 {
@@ -165,10 +166,10 @@ func TestDecodeUnknownFields(t *testing.T) {
 	type around struct {
 		Base base `mapstructure:",squash"`
 	}
-	if _, err := codec.Struct[around]().Decode(codec.Fields{"id": "1", "z": nil}); err != nil {
+	if _, err := codec.Struct[around]().Decode(codec.FieldsOf("id", "1", "z", "x")); err != nil {
 		t.Errorf("unknown fields are not ignored: %v", err)
 	}
-	_, err := codec.Struct[around](codec.DisallowUnknownFields()).Decode(codec.Fields{"id": "1", "seq": "1", "z": "SECRET"})
+	_, err := codec.Struct[around](codec.DisallowUnknownFields()).Decode(codec.FieldsOf("id", "1", "seq", "1", "z", "SECRET"))
 	wantLines(t, err, `field "z" is not declared by codec_test.around`)
 }
 
@@ -185,9 +186,9 @@ func TestDecodeCollectsAllErrorsInOrder(t *testing.T) {
 	}
 	c := codec.Struct[event]()
 	for range 50 {
-		_, err := c.Decode(codec.Fields{
-			"a": `{"alice@example.com":{"city":""}}`, "b": `[{"city":"ok"},{"zip":3}]`, "c": "", "d": "x", "e": "long", "kind": "q",
-		})
+		_, err := c.Decode(codec.FieldsOf(
+			"a", `{"alice@example.com":{"city":""}}`, "b", `[{"city":"ok"},{"zip":3}]`, "c", "", "d", "x", "e", "long", "kind", "q",
+		))
 		wantLines(t, err,
 			`field "e" (string) fails "max=3"`,
 			`field "d" (int) is not a decimal integer`,
@@ -202,7 +203,7 @@ func TestDecodeCollectsAllErrorsInOrder(t *testing.T) {
 
 func TestDecodeReturnsZeroOnError(t *testing.T) {
 	t.Parallel()
-	got, err := codec.Struct[base]().Decode(codec.Fields{"id": "1", "seq": "x"})
+	got, err := codec.Struct[base]().Decode(codec.FieldsOf("id", "1", "seq", "x"))
 	if err == nil || got != (base{}) {
 		t.Errorf("got %+v, %v", got, err)
 	}
@@ -223,10 +224,10 @@ func TestDecodeNestedJSON(t *testing.T) {
 		Big     **big.Int          `mapstructure:"big"`
 	}
 	c := codec.Struct[event]()
-	fields := codec.Fields{
-		"address": `{"city":"Bern","zip":3000}`, "pointer": ` {"city":"Rome"} `, "tags": `["a,b","c"]`, "pair": `[[1],[2,3]]`, "rows": `[[[1]],[[2]]]`, "any": `[{"x":[1]}]`,
-		"counts": `{"a":1.5}`, "times": `["2024-02-03T04:05:06Z"]`, "ip": "::1", "big": "123456789012345678901234567890",
-	}
+	fields := codec.FieldsOf(
+		"address", `{"city":"Bern","zip":3000}`, "pointer", ` {"city":"Rome"} `, "tags", `["a,b","c"]`, "pair", `[[1],[2,3]]`, "rows", `[[[1]],[[2]]]`, "any", `[{"x":[1]}]`,
+		"counts", `{"a":1.5}`, "times", `["2024-02-03T04:05:06Z"]`, "ip", "::1", "big", "123456789012345678901234567890",
+	)
 	got := mustDecode(t, c, fields)
 	n, _ := new(big.Int).SetString("123456789012345678901234567890", 10)
 	want := event{
@@ -238,10 +239,10 @@ func TestDecodeNestedJSON(t *testing.T) {
 		t.Errorf("got %+v\nwant %+v", got, want)
 	}
 
-	_, err := c.Decode(codec.Fields{
-		"address": `{"city":"x","zip":"SECRET"}`, "pointer": "null", "tags": "[\"\xff\"]", "pair": `[[1],[2]] SECRET`, "any": "", "counts": `{"SECRET":{}}`,
-		"times": `["SECRET"]`, "ip": "SECRET", "big": "SECRET",
-	})
+	_, err := c.Decode(codec.FieldsOf(
+		"address", `{"city":"x","zip":"SECRET"}`, "pointer", "null", "tags", "[\"\xff\"]", "pair", `[[1],[2]] SECRET`, "any", "", "counts", `{"SECRET":{}}`,
+		"times", `["SECRET"]`, "ip", "SECRET", "big", "SECRET",
+	))
 	const null = "is JSON null, which would leave it empty without a word; leave the field out instead"
 	wantLines(t, err,
 		`field "address" (codec_test.address) holds a JSON string at "zip" that does not fit its Go type int (at byte 26)`,
@@ -303,7 +304,7 @@ func TestDecodeTextMethodsOfAnyKind(t *testing.T) {
 		Only    onlyIn      `mapstructure:"only"`
 	}
 	c := codec.Struct[event]()
-	got := mustDecode(t, c, codec.Fields{"chan": "c", "complex": "abc", "slice": "a,b", "map": "k", "nil": "", "array": "e", "only": "o"})
+	got := mustDecode(t, c, codec.FieldsOf("chan", "c", "complex", "abc", "slice", "a,b", "map", "k", "nil", "", "array", "e", "only", "o"))
 	if s := <-*got.Chan; s != "c" || got.Complex != 3 || got.Only.s != "o" || got.Nil != nil {
 		t.Errorf("got %q and %+v", s, got)
 	}
@@ -333,13 +334,13 @@ func TestPanicsOfUserCodeAreErrors(t *testing.T) {
 	if err := check(t, c); err != nil {
 		t.Fatalf("Check: %v", err)
 	}
-	_, err := c.Decode(codec.Fields{"text": "SECRET", "json": `{"S":"SECRET"}`, "deep": `["SECRET"]`, "check": "SECRET"})
+	_, err := c.Decode(codec.FieldsOf("text", "SECRET", "json", `{"S":"SECRET"}`, "deep", `["SECRET"]`, "check", "SECRET"))
 	wantLines(t, err,
 		`field "text" (codec_test.panicText) makes its UnmarshalText panic`,
 		`field "json" (*codec_test.panicJSON) holds JSON that makes a method of its Go type panic`,
 		`field "deep" ([]codec_test.panicText) holds JSON that makes a method of its Go type panic`,
 		`field "check" (string) makes the function of the validate tag "angry" panic`)
-	_, err = c.Decode(codec.Fields{"map": `{"SECRET":"SECRET"}`})
+	_, err = c.Decode(codec.FieldsOf("map", `{"SECRET":"SECRET"}`))
 	wantLines(t, err, `field "map" (map[string]string) makes the function of the validate tag "angry" panic`)
 
 	// The zero that a failed conversion leaves is nobody's value.
@@ -347,7 +348,7 @@ func TestPanicsOfUserCodeAreErrors(t *testing.T) {
 		N int `mapstructure:"n" validate:"never"`
 	}
 	never := codec.WithValidation("never", func(validator.FieldLevel) bool { panic("SECRET") })
-	_, err = codec.Struct[number](never).Decode(codec.Fields{"n": "x"})
+	_, err = codec.Struct[number](never).Decode(codec.FieldsOf("n", "x"))
 	wantLines(t, err, `field "n" (int) is not a decimal integer`)
 
 	_, err = c.Encode(event{Text: panicText{"SECRET"}, JSON: &panicJSON{"SECRET"}, Deep: []panicText{{"SECRET"}}})
@@ -360,7 +361,7 @@ func TestPanicsOfUserCodeAreErrors(t *testing.T) {
 	type loose struct {
 		V any `mapstructure:"v" validate:"port"`
 	}
-	_, err = codec.Struct[loose]().Decode(codec.Fields{"v": "SECRET"})
+	_, err = codec.Struct[loose]().Decode(codec.FieldsOf("v", "SECRET"))
 	wantLines(t, err, "a validate tag of codec_test.loose makes validator panic; correct the tag or the methods of the type that it calls")
 }
 
@@ -373,12 +374,12 @@ func TestWithValidation(t *testing.T) {
 	}
 	even := codec.WithValidation("even", func(fl validator.FieldLevel) bool { return fl.Field().Int()%2 == 0 })
 	c := codec.Struct[event](even, nil)
-	_, err := c.Decode(codec.Fields{"n": "3", "name": " \t"})
+	_, err := c.Decode(codec.FieldsOf("n", "3", "name", " \t"))
 	wantLines(t, err,
 		`field "n" (int) fails "even"`,
 		`field "name" (string) fails "notblank"`,
 		`field "any" (struct { S []int }) fails "notblank"`)
-	mustDecode(t, c, codec.Fields{"n": "4", "name": "x", "any": `{"S":[1]}`})
+	mustDecode(t, c, codec.FieldsOf("n", "4", "name", "x", "any", `{"S":[1]}`))
 	if err := check(t, codec.Struct[event]()); err == nil || !strings.Contains(err.Error(), `"even" is undefined`) {
 		t.Errorf("the tag leaked into another codec: %v", err)
 	}
@@ -398,14 +399,14 @@ func TestDecodeConcurrently(t *testing.T) {
 		wg.Go(func() {
 			for i := range 200 {
 				id := fmt.Sprint(g, "-", i)
-				got, err := c.Decode(codec.Fields{"id": id, "n": i, "tags": `["` + id + `"]`, "more": id})
+				got, err := c.Decode(codec.FieldsOf("id", id, "n", strconv.Itoa(i), "tags", `["`+id+`"]`, "more", id))
 				if err != nil || got.ID != id || *got.N != i || got.Tags[0] != id || got.Extra["more"] != id {
 					t.Errorf("got %+v, %v", got, err)
 				}
 				if _, err := c.Encode(got); err != nil {
 					t.Error(err)
 				}
-				if _, err := c.Decode(codec.Fields{"n": "x"}); err == nil {
+				if _, err := c.Decode(codec.FieldsOf("n", "x")); err == nil {
 					t.Error("no error")
 				}
 			}
@@ -419,9 +420,9 @@ func TestGenericTypeNames(t *testing.T) {
 	type inner struct {
 		V address `mapstructure:"v"`
 	}
-	_, err := codec.Struct[one[address]]().Decode(codec.Fields{"v": "{}"})
+	_, err := codec.Struct[one[address]]().Decode(codec.FieldsOf("v", "{}"))
 	wantLines(t, err, `field "v.city" (string) fails "required"`)
-	_, err = codec.JSON[one[inner]]{}.Decode(codec.Fields{"payload": "{}"})
+	_, err = codec.JSON[one[inner]]{}.Decode(codec.FieldsOf("payload", "{}"))
 	wantLines(t, err, `field "payload.V.V.city" (string) fails "required"`)
 	if !errors.As(err, new(*codec.FieldError)) {
 		t.Error("no *FieldError")
@@ -439,12 +440,12 @@ func TestErrorTextIsBounded(t *testing.T) {
 		Deep *node     `mapstructure:"deep"`
 	}
 	c := codec.Struct[event]()
-	_, err := c.Decode(codec.Fields{"many": "[" + strings.Repeat("{},", 999) + "{}]"})
+	_, err := c.Decode(codec.FieldsOf("many", "["+strings.Repeat("{},", 999)+"{}]"))
 	if errs := fieldErrors(t, err); len(errs) != 1000 || !strings.HasSuffix(err.Error(), "; and 950 more") {
 		t.Errorf("%d errors: %s", len(errs), err)
 	}
 	for _, end := range []string{"{}", `{"name":[]}`} {
-		_, err = c.Decode(codec.Fields{"deep": strings.Repeat(`{"next":`, 500) + end + strings.Repeat("}", 500)})
+		_, err = c.Decode(codec.FieldsOf("deep", strings.Repeat(`{"next":`, 500)+end+strings.Repeat("}", 500)))
 		if errs := fieldErrors(t, err); len(errs[len(errs)-1].Error()) > 500 {
 			t.Errorf("an error has %d bytes", len(errs[len(errs)-1].Error()))
 		}

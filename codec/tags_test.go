@@ -286,7 +286,7 @@ func TestCheckFindsForgottenDives(t *testing.T) {
 	type left struct {
 		Only []leaf `mapstructure:"only" validate:"required,dive,nostructlevel"`
 	}
-	if _, err := codec.Struct[left]().Decode(codec.Fields{"only": `[{"N":-1}]`}); err != nil {
+	if _, err := codec.Struct[left]().Decode(codec.FieldsOf("only", `[{"N":-1}]`)); err != nil {
 		t.Errorf("dive,nostructlevel looks at the tags: %v", err)
 	}
 }

@@ -5,8 +5,8 @@ import (
 	"strconv"
 )
 
-// textOf returns the text that a value in Fields, in a remain map or in a field
-// of type any stands for. Only predeclared types count: a time.Duration, say, has
+// textOf returns the text that a value in a remain map or in a field of type any
+// stands for. Only predeclared types count: a time.Duration, say, has
 // more than one text, and a guess would hide a mistake.
 func textOf(value any) (text, reason string) {
 	switch v := value.(type) {

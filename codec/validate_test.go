@@ -94,7 +94,7 @@ func (xmlCodec[T]) Check() error { return codec.CheckTags[T]() }
 
 func (xmlCodec[T]) Decode(fields codec.Fields) (T, error) {
 	var value, zero T
-	text, _ := fields["xml"].(string)
+	text, _ := fields.Get("xml")
 	if err := xml.Unmarshal([]byte(text), &value); err != nil {
 		return zero, codec.FieldErrors{{Field: "xml", Reason: "is not the XML of its type"}}
 	}
@@ -120,7 +120,7 @@ func ExampleValidate() {
 		Celsius float64 `validate:"gte=-90,lte=60"`
 	}
 	var readings codec.Codec[Reading] = xmlCodec[Reading]{}
-	_, err := readings.Decode(codec.Fields{"xml": "<Reading><Celsius>1000</Celsius></Reading>"})
+	_, err := readings.Decode(codec.FieldsOf("xml", "<Reading><Celsius>1000</Celsius></Reading>"))
 	fmt.Println(err)
 	// Output: field "Sensor" (string) fails "required"; field "Celsius" (float64) fails "lte=60"
 }

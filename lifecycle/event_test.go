@@ -12,18 +12,19 @@ import (
 )
 
 func wire(changes ...string) codec.Fields {
-	fields := codec.Fields{
-		"event_type": "user.lifecycle.deleted", "user_id": "u1", "occurred_at_ms": "1700000000123",
-		"source": "admin", "actor_type": "operator", "actor_id": "o1", "reason_code": "gdpr", "trace_id": "t1",
+	pairs := []string{
+		"event_type", "user.lifecycle.deleted", "user_id", "u1", "occurred_at_ms", "1700000000123",
+		"source", "admin", "actor_type", "operator", "actor_id", "o1", "reason_code", "gdpr", "trace_id", "t1",
 	}
 	for i := 0; i < len(changes); i += 2 {
-		if changes[i+1] == "(missing)" {
-			delete(fields, changes[i])
-			continue
+		if at := slices.Index(pairs, changes[i]); at >= 0 {
+			pairs = slices.Delete(pairs, at, at+2)
 		}
-		fields[changes[i]] = changes[i+1]
+		if changes[i+1] != "(missing)" {
+			pairs = append(pairs, changes[i], changes[i+1])
+		}
 	}
-	return fields
+	return codec.FieldsOf(pairs...)
 }
 
 func TestEventFromTheWireAndBack(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/redis/go-redis/v9"
 
+	"millrace/codec"
 	"millrace/middleware"
 	"millrace/offset"
 	"millrace/stream"
@@ -26,11 +27,11 @@ const secret = "ada@example.org"
 
 // event is an entry of the event with the given number.
 func event(id string, number int) *stream.Entry {
-	return &stream.Entry{Stream: "orders", ID: id, Deliveries: 1, Fields: map[string]any{"event": fmt.Sprint(number)}}
+	return &stream.Entry{Stream: "orders", ID: id, Deliveries: 1, Fields: codec.FieldsOf("event", fmt.Sprint(number))}
 }
 
 func eventKey(entry *stream.Entry) string {
-	if number, _ := entry.Fields["event"].(string); number != "" {
+	if number, _ := entry.Fields.Get("event"); number != "" {
 		return secret + number
 	}
 	return ""
@@ -457,7 +458,8 @@ func TestDedupOfTwinsAtOnce(t *testing.T) {
 	)
 	handle := middleware.Dedup(client, "billing", eventKey, middleware.DedupConfig{})(func(_ context.Context, entry *stream.Entry) error {
 		var number int
-		_, _ = fmt.Sscan(entry.Fields["event"].(string), &number)
+		text, _ := entry.Fields.Get("event")
+		_, _ = fmt.Sscan(text, &number)
 		mu.Lock()
 		defer mu.Unlock()
 		if at[number]++; at[number] > 1 {
@@ -549,7 +551,7 @@ func TestDedupInAConsumer(t *testing.T) {
 		stream.WithBackoff(stream.Backoff{Min: time.Millisecond, Max: time.Millisecond}),
 		stream.WithMiddleware(
 			middleware.Logging(logger),
-			middleware.Dedup(client, "payments", func(entry *stream.Entry) string { id, _ := entry.Fields["id"].(string); return id }, middleware.DedupConfig{Logger: logger}),
+			middleware.Dedup(client, "payments", func(entry *stream.Entry) string { id, _ := entry.Fields.Get("id"); return id }, middleware.DedupConfig{Logger: logger}),
 			middleware.DeadLetter(middleware.DeadLetterConfig{}),
 		))
 	if err != nil {
@@ -597,16 +599,16 @@ func ExampleDedup() {
 	// A producer that is not sure whether an order has arrived sends it again,
 	// with the same order_id.
 	orderID := func(entry *stream.Entry) string {
-		id, _ := entry.Fields["order_id"].(string)
+		id, _ := entry.Fields.Get("order_id")
 		return id
 	}
 	handle := middleware.Dedup(client, "billing", orderID, middleware.DedupConfig{Window: time.Hour})(
 		func(_ context.Context, entry *stream.Entry) error {
-			fmt.Println("charge for", entry.Fields["order_id"])
+			fmt.Println("charge for", orderID(entry))
 			return nil
 		})
 	for _, id := range []string{"1-0", "2-0"} {
-		err := handle(context.Background(), &stream.Entry{Stream: "orders", ID: id, Fields: map[string]any{"order_id": "A17"}})
+		err := handle(context.Background(), &stream.Entry{Stream: "orders", ID: id, Fields: codec.FieldsOf("order_id", "A17")})
 		fmt.Println(id, err)
 	}
 	// Output:

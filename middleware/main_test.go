@@ -6,6 +6,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"millrace/codec"
 	"millrace/stream"
 )
 
@@ -15,7 +16,7 @@ func TestMain(m *testing.M) {
 
 // entry is what the tests process; its field is to appear nowhere.
 func entry() *stream.Entry {
-	return &stream.Entry{Stream: "orders", ID: "1-0", Fields: map[string]any{"card": "s3cr3t"}, Deliveries: 1}
+	return &stream.Entry{Stream: "orders", ID: "1-0", Fields: codec.FieldsOf("card", "s3cr3t"), Deliveries: 1}
 }
 
 // failing returns a handler that fails with the given errors, one after the

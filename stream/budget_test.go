@@ -30,10 +30,10 @@ func TestAllocationBudget(t *testing.T) {
 	for i := 0; i < entries; i += perBatch {
 		batch := make([]stream.Entry, perBatch)
 		for j := range batch {
-			batch[j] = stream.Entry{Stream: trades.Name, ID: fmt.Sprintf("%d-0", 1+i+j), Fields: codec.Fields{
-				"trade_id": "t-1", "account": "account-1", "symbol": "MILL", "side": "buy",
-				"quantity": "7", "price": "101.25", "margin": "true", "at_ms": "1700000000000",
-			}}
+			batch[j] = stream.Entry{Stream: trades.Name, ID: fmt.Sprintf("%d-0", 1+i+j), Fields: codec.FieldsOf(
+				"trade_id", "t-1", "account", "account-1", "symbol", "MILL", "side", "buy",
+				"quantity", "7", "price", "101.25", "margin", "true", "at_ms", "1700000000000",
+			)}
 		}
 		all = append(all, batch)
 	}

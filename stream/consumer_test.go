@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -81,7 +82,7 @@ func TestMessageHasEntryAndValue(t *testing.T) {
 		return nil
 	}))
 	msg := <-got
-	if msg.ID != id || msg.Stream != "orders" || msg.Deliveries != 1 || msg.Value != (order{ID: "x", Amount: 42}) || msg.Fields["other"] != "y" {
+	if msg.ID != id || msg.Stream != "orders" || msg.Deliveries != 1 || msg.Value != (order{ID: "x", Amount: 42}) || !reflect.DeepEqual(msg.Fields, codec.FieldsOf("id", "x", "amount", "42", "other", "y")) {
 		t.Errorf("got %+v", msg)
 	}
 }

@@ -14,10 +14,9 @@ import (
 )
 
 // The fields that a dead letter has besides those of the original entry, which come first and
-// are as they were, byte for byte; of an entry that the server no longer has they are those
-// that were read, sorted by name, and of a name that repeats the last value. These are the last
-// six of every dead letter, in this order, so that the original can be restored even if it had
-// fields of the same names.
+// are as they were, byte for byte and in their order; of an entry that the server no longer has
+// they are those that were read. These are the last six of every dead letter, in this order, so
+// that the original can be restored even if it had fields of the same names.
 const (
 	// DeadLetterPrefix begins the name of each of them.
 	DeadLetterPrefix = "millrace."

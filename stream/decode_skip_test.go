@@ -13,7 +13,7 @@ import (
 type choosy struct{ codec.Codec[order] }
 
 func (c choosy) Decode(fields codec.Fields) (order, error) {
-	if fields["id"] == "4" {
+	if id, _ := fields.Get("id"); id == "4" {
 		return order{}, fmt.Errorf("wrapped: %w", stream.Skip("of no concern"))
 	}
 	return c.Codec.Decode(fields)

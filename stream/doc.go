@@ -391,7 +391,7 @@
 //
 // # Mistakes in your code
 //
-// A handler that changes a message's Entry.Fields; a handler that returns nil before the
-// work is done, such as by starting a goroutine; an observer that waits for something; a
-// dead-letter stream or a label that two topics share by mistake.
+// A handler that returns nil before the work is done, such as by starting a goroutine; an
+// observer that waits for something; a dead-letter stream or a label that two topics share by
+// mistake.
 package stream

@@ -47,7 +47,7 @@ func (e *DecodeError) Error() string {
 func (e *DecodeError) Unwrap() error { return e.Err }
 
 // EntrySizeError is the Err of the [DecodeError] of an entry that is larger than
-// [WithMaxEntryBytes] allows. Its fields were not kept, and [Entry.Fields] is nil:
+// [WithMaxEntryBytes] allows. Its fields were not kept, and [Entry.Fields] is empty:
 // have middleware.DeadLetter move it out of the way, whole, or allow more.
 type EntrySizeError struct {
 	// Size is that of the entry's field names and values together, in bytes, and Limit the one

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log"
 	"log/slog"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -148,7 +147,7 @@ func ExampleDeadLetterStream() {
 	ctx, cancel := context.WithCancel(ctx)
 	again, err := stream.NewConsumer(client, stream.Topic[Signup]{Name: dead}, &offset.Memory{},
 		func(_ context.Context, msg *stream.Message[Signup]) error {
-			attempts, _ := strconv.Atoi(fmt.Sprint(msg.Fields[stream.DeadLetterAttempts]))
+			attempts, _ := msg.Fields.Get(stream.DeadLetterAttempts)
 			fmt.Println(msg.Value.UserID, "once more, after", attempts, "attempts")
 			cancel()
 			return nil

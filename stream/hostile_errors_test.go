@@ -138,7 +138,8 @@ type hostileCodec struct {
 }
 
 func (c hostileCodec) Decode(fields codec.Fields) (order, error) {
-	if err := c.trouble(fields["id"].(string)); err != nil { //nolint:forcetypeassert // a test's
+	id, _ := fields.Get("id")
+	if err := c.trouble(id); err != nil {
 		return order{}, err
 	}
 	return c.Codec.Decode(fields)
@@ -187,7 +188,8 @@ func TestHostileErrors(t *testing.T) {
 					if point.middleware != nil {
 						stack = append(stack, func(next stream.EntryHandler) stream.EntryHandler {
 							return func(ctx context.Context, entry *stream.Entry) error {
-								if err := point.middleware(h, entry.Fields["id"].(string)); err != nil { //nolint:forcetypeassert // a test's
+								id, _ := entry.Fields.Get("id")
+								if err := point.middleware(h, id); err != nil {
 									return err
 								}
 								return next(ctx, entry)

@@ -28,11 +28,10 @@ type Entry struct {
 	Stream string
 	// ID is the entry's ID, "<milliseconds>-<sequence>".
 	ID string
-	// Fields are the entry's field-value pairs. They belong to the entry: a
-	// handler or middleware that wants to change them makes a copy. Where an
-	// entry repeats a field name, the last value is kept. They are nil where the
-	// entry is larger than [WithMaxEntryBytes] allows: only middleware, and the
-	// function of [WithOrderKey], ever see such an entry.
+	// Fields are the entry's name-value pairs, in their order. There are none where
+	// the entry is larger than [WithMaxEntryBytes] allows: only middleware, and the
+	// function of [WithOrderKey], ever see such an entry. Tests make them with
+	// [codec.FieldsOf].
 	Fields codec.Fields
 	// Deliveries counts how often the entry has been delivered, this time
 	// included; the first delivery is 1. In group mode it is Redis' own count,

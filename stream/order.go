@@ -37,7 +37,7 @@ func WithOrderKey(key func(*Entry) string) Option {
 // entry that lacks the field it returns "".
 func Field(name string) func(*Entry) string {
 	return func(entry *Entry) string {
-		text, _ := entry.Fields[name].(string)
+		text, _ := entry.Fields.Get(name)
 		return text
 	}
 }

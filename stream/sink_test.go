@@ -92,7 +92,7 @@ func newSinkConsumer(t *testing.T, client *redis.Client, group bool, s *Sink, op
 }
 
 func lastDigit(entry *stream.Entry) string {
-	id, _ := entry.Fields["id"].(string)
+	id, _ := entry.Fields.Get("id")
 	return id[len(id)-1:]
 }
 

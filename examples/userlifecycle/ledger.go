@@ -71,7 +71,7 @@ func (l *ledger) middleware(next stream.EntryHandler) stream.EntryHandler {
 func (l *ledger) settle(entry *stream.Entry, what outcome, why string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	text, _ := entry.Fields["trace_id"].(string)
+	text, _ := entry.Fields.Get("trace_id")
 	r := record{what: what, kind: class(text)}
 	l.settled[entry.ID] = r
 	if !l.seen[r] { // the first of its kind is worth a line

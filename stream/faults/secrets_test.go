@@ -579,7 +579,7 @@ func TestSecretsThatAreTold(t *testing.T) {
 type telling struct{ codec.Codec[vault] }
 
 func (c telling) Decode(fields codec.Fields) (vault, error) {
-	switch fields["kind"] {
+	switch kind, _ := fields.Get("kind"); kind {
 	case "codec error":
 		return vault{}, errors.New(canary + " of a codec error")
 	case "codec panic":

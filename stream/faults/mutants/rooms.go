@@ -96,9 +96,9 @@ var roomMutants = []mutant{
 	{
 		name: "unknown fields pass a strict codec",
 		edits: []edit{{
-			"codec/decode.go",
-			"\t\t\tif p.strict {\n\t\t\t\tfound.addUnknown(p, name)\n\t\t\t}\n\t\t\tcontinue\n",
-			"\t\t\tcontinue\n",
+			"codec/direct.go",
+			"\tif unknown {\n",
+			"\tif unknown && p.remain != nil {\n",
 		}},
 		tests: []tests{{inCodec, "TestDecodeUnknownFields"}},
 	},

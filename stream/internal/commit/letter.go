@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -20,7 +18,7 @@ import (
 // Letter is a dead letter on its way: the entry, where it goes, and the fields that it gets.
 type Letter struct {
 	Item *window.Item
-	// Fields are those of the entry as it was read; nil if they were not kept.
+	// Fields are those of the entry as it was read; none if they were not kept.
 	Fields codec.Fields
 	Client redis.UniversalClient // nil is the consumer's own
 	Target string                // the key of the dead-letter stream
@@ -112,7 +110,7 @@ func (w *LetterWriter) MoveBy(ctx context.Context, script conn.OnceScript, lette
 
 // moveThroughHere fetches the entry once more, undecoded, and adds it to the target.
 func (w *LetterWriter) moveThroughHere(ctx context.Context, letter *Letter, target redis.UniversalClient) error {
-	if letter.Fields == nil {
+	if letter.Fields.Len() == 0 {
 		// It is over the limit of size: no more than one of those at a time.
 		if err := w.carrying.Lock(ctx); err != nil {
 			return err
@@ -152,12 +150,12 @@ func (w *LetterWriter) original(ctx context.Context, letter *Letter) ([]any, err
 			}
 		}
 	}
-	if letter.Fields == nil {
+	if letter.Fields.Len() == 0 {
 		return nil, ErrGone
 	}
 	var pairs []any
-	for _, name := range slices.Sorted(maps.Keys(letter.Fields)) {
-		pairs = append(pairs, name, letter.Fields[name])
+	for name, value := range letter.Fields.All() {
+		pairs = append(pairs, name, value)
 	}
 	return pairs, nil
 }

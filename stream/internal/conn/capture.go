@@ -11,14 +11,15 @@ import (
 
 // capture stands between go-redis and a connection of a reader, and takes the
 // replies of XREAD and XREADGROUP for itself: what go-redis makes of them is most
-// of the cost of a read, and four times the allocations, see [reply]. Everything
+// of the cost of a read, and a dozen times the allocations, see [reply]. Everything
 // else, handshake, redirection, errors and notifications, passes, and is go-redis'
 // to deal with; in the place of a reply that was taken it gets a null.
 //
 // It relies on this: go-redis writes such a command at the beginning of a Write,
 // and then reads its reply before it writes another. A command that it writes
 // otherwise (behind an ASKING, in the middle of a cluster's migration) is not
-// noticed, and go-redis reads the reply as ever. An XREAD of the user's own, in an
+// noticed, and go-redis reads the reply as ever, which loses the order of an entry's
+// fields ([resp.Entry.Take]). An XREAD of the user's own, in an
 // OnConnect, would be noticed, and find nothing.
 type capture struct {
 	net.Conn

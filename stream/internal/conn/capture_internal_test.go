@@ -16,6 +16,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/push"
 
+	"millrace/codec"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/resp/resptest"
 )
@@ -25,7 +26,7 @@ func want(entries int, value string) []resp.Batch {
 	one := resp.Batch{Stream: "s", Entries: []resp.Entry{}}
 	for i := range entries {
 		one.Entries = append(one.Entries, resp.Entry{
-			ID: fmt.Sprintf("%d-0", i+1), Fields: map[string]any{"a": fmt.Sprint(i), "b": value},
+			ID: fmt.Sprintf("%d-0", i+1), Fields: codec.FieldsOf("a", fmt.Sprint(i), "b", value),
 		})
 	}
 	return []resp.Batch{one}

@@ -103,7 +103,7 @@ func EntryOf(ctx context.Context, client redis.UniversalClient, most int64, comm
 }
 
 // QueryEntry sends a command that answers with one entry at most, and returns that; its
-// fields are nil where they are larger than most. The error is ErrUnread where the answer
+// fields are none where they are larger than most. The error is ErrUnread where the answer
 // is another one.
 func QueryEntry(ctx context.Context, client redis.UniversalClient, most int64, args ...any) (one resp.Entry, err error) {
 	read := func(r *resp.Parser) error {

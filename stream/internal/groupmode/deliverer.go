@@ -135,11 +135,10 @@ func fetched(id string, found []any) *resp.Entry {
 	return entry
 }
 
-func fieldsOf(pairs []any) codec.Fields {
-	fields := make(codec.Fields, len(pairs)/2)
-	for i := 0; i+1 < len(pairs); i += 2 {
-		name, _ := pairs[i].(string)
-		fields[name] = pairs[i+1]
+func fieldsOf(found []any) codec.Fields {
+	pairs := make([]string, len(found))
+	for i := range found {
+		pairs[i], _ = found[i].(string)
 	}
-	return fields
+	return codec.FieldsOf(pairs...)
 }

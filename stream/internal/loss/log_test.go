@@ -6,6 +6,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/codec"
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/streamtest"
@@ -24,7 +25,7 @@ func add(t *testing.T, client redis.UniversalClient, ids ...string) {
 // entriesOf makes entries as add adds them.
 func entriesOf(ids ...string) (entries []resp.Entry) {
 	for _, id := range ids {
-		entries = append(entries, resp.Entry{ID: id, Fields: map[string]any{"number": id}})
+		entries = append(entries, resp.Entry{ID: id, Fields: codec.FieldsOf("number", id)})
 	}
 	return entries
 }

@@ -1,7 +1,9 @@
 package resp
 
 import (
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -13,37 +15,42 @@ import (
 type Entry struct {
 	// ID is the entry's ID, "<milliseconds>-<sequence>".
 	ID string
-	// Fields are nil where the entry is too large, or was deleted. Of a name that is
-	// repeated the last value is kept.
+	// Fields are none where the entry is too large, or was deleted.
 	Fields codec.Fields
 	// Size is that of the names and values together, repeated ones included, also if the
 	// fields are not here. Redis takes no entry of a gigabyte or more.
 	Size uint32
 }
 
-// fieldBytes is the memory of a field besides its name and value, about.
-const fieldBytes = 64
+// fieldBytes is the memory of a field besides its name and value: two strings without their
+// texts.
+const fieldBytes = 32
 
 // Bytes returns the memory that the fields of the entry take, about.
 func (e *Entry) Bytes() int64 {
-	if e.Fields == nil {
+	if e.Fields.Len() == 0 {
 		return 0
 	}
-	return int64(e.Size) + fieldBytes*int64(len(e.Fields))
+	return int64(e.Size) + fieldBytes*int64(e.Fields.Len())
 }
 
-// Take gives the entry its fields, which go-redis has read, unless they are larger
-// than most. Of a name that is repeated go-redis has lost all values but one, which
-// cannot be counted.
-func (e *Entry) Take(fields codec.Fields, most int64) {
+// Drop lets the fields of the entry go.
+func (e *Entry) Drop() { e.Fields = codec.Fields{} }
+
+// Take gives the entry the fields that go-redis has read, unless they are larger than most.
+// go-redis has lost their order, so that they are sorted by name, and of a name that repeats
+// all values but the last, which cannot be counted.
+func (e *Entry) Take(values map[string]any, most int64) {
 	size := 0
-	for name, value := range fields {
-		text, _ := value.(string)
-		size += len(name) + len(text)
+	pairs := make([]string, 0, 2*len(values))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		value, _ := values[name].(string)
+		pairs = append(pairs, name, value)
+		size += len(name) + len(value)
 	}
 	e.Size = uint32(min(int64(size), math.MaxUint32))
 	if int64(size) <= most {
-		e.Fields = fields
+		e.Fields = codec.FieldsOf(pairs...)
 	}
 }
 
@@ -71,7 +78,7 @@ func BatchesOf(reply []redis.XStream, want Budgets) []Batch {
 		in.Room = Unlimited // it is all here already
 		for _, message := range stream.Messages {
 			one := Entry{ID: message.ID}
-			one.Take(codec.Fields(message.Values), in.MaxEntry)
+			one.Take(message.Values, in.MaxEntry)
 			batches[i].add(one, one.Bytes(), &in, Unlimited)
 		}
 	}

@@ -20,6 +20,19 @@ func goRedisBatches(client *redis.Client) ([]Batch, error) {
 	return sizeless(BatchesOf(reply, NoLimit)), nil
 }
 
+// asGoRedis returns an entry without what go-redis loses of it: the order of its fields and,
+// of a name that repeats, all values but the last.
+func asGoRedis(one Entry) Entry {
+	values := make(map[string]any)
+	for name, value := range one.Fields.All() {
+		values[name] = value
+	}
+	plain := Entry{ID: one.ID}
+	plain.Take(values, Unlimited)
+	plain.Size = one.Size
+	return plain
+}
+
 // sizeless returns batches without what is known of their size.
 func sizeless(batches []Batch) []Batch {
 	if batches == nil {

@@ -1,17 +1,23 @@
 package resp
 
-import "testing"
+import (
+	"testing"
+
+	"millrace/codec"
+)
 
 func TestPlaceIs(t *testing.T) {
 	t.Parallel()
-	fields, others := map[string]any{"a": "1"}, map[string]any{"a": "2"}
+	fields, others := codec.FieldsOf("a", "1", "b", "2"), codec.FieldsOf("a", "2", "b", "1")
 	known := PlaceAfter([]Entry{{ID: "5-0", Fields: fields}})
+	repeated := PlaceAfter([]Entry{{ID: "5-0", Fields: codec.FieldsOf("b", "1", "a", "1", "a", "2")}})
 	for name, row := range map[string]struct {
 		place Place
 		entry Entry
 		want  bool
 	}{
 		"the entry":              {known, Entry{ID: "5-0", Fields: fields}, true},
+		"as go-redis has it":     {repeated, Entry{ID: "5-0", Fields: codec.FieldsOf("a", "2", "b", "1")}, true},
 		"another ID":             {known, Entry{ID: "5-1", Fields: fields}, false},
 		"none":                   {known, Entry{}, false},
 		"others in its place":    {known, Entry{ID: "5-0", Fields: others}, false},

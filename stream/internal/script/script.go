@@ -99,9 +99,8 @@ var MoveAndAck = conn.NewOnceScript(source("move_and_ack"))
 // the end of the list, and the results of claim.
 var Claim = conn.NewOnceScript(source("prelude_claim", "claim"))
 
-// Move copies an entry on the server, which keeps what the client's map
-// of fields has lost, their order and repeated names, and sends no payload back
-// and forth. It returns false if the entry is no longer there.
+// Move copies an entry on the server, which sends no payload back and forth. It returns
+// false if the entry is no longer there.
 var Move = conn.NewOnceScript(source("move"))
 
 // Probe looks for the probe in ARGV[2]. It leaves one if ARGV[3] is 'always', one in

@@ -37,7 +37,8 @@ func (b *budget) unload(it *Item) {
 	if it.Entry == nil {
 		return
 	}
-	it.Entry.Fields, it.Entry = nil, nil
+	it.Entry.Drop()
+	it.Entry = nil
 	was := b.isLoaded()
 	b.loaded -= it.bytes
 	it.bytes = 0

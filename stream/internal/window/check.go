@@ -50,7 +50,7 @@ func (w *Window) Check() error {
 		if it.state == Done && (leased != nil || ended == i) {
 			ended++
 		}
-		if it.Entry != nil && it.Entry.Fields == nil && it.bytes != 0 {
+		if it.Entry != nil && it.Entry.Fields.Len() == 0 && it.bytes != 0 {
 			problems = append(problems, fmt.Errorf("%s has no fields, and counts %d bytes", it.ID, it.bytes))
 		}
 		if it.keyed && (it.state == Done || it.state == Parked) {

@@ -93,14 +93,13 @@ func (it *Item) isDoubtful() bool { return it.owner == doubtful || it.owner == g
 // renewed since the limit.
 func (it *Item) claimable(limit time.Time) bool { return !it.isDoubtful() && it.renewed.Before(limit) }
 
-// isAnother reports whether an entry is certainly not this one, though it has its ID. A
-// handler that is at work may change the fields, which are not compared then.
+// isAnother reports whether an entry is certainly not this one, though it has its ID.
 func (it *Item) isAnother(entry *resp.Entry) bool {
 	if it.Entry == nil {
 		return false
 	}
 	return it.Entry.Size != entry.Size ||
-		it.state != Working && it.Entry.Fields != nil && entry.Fields != nil && resp.SumOf(it.Entry.Fields) != resp.SumOf(entry.Fields)
+		it.Entry.Fields.Len() > 0 && entry.Fields.Len() > 0 && resp.SumOf(it.Entry.Fields) != resp.SumOf(entry.Fields)
 }
 
 // slab is the memory for the entries of one read. It is used again when all of them have

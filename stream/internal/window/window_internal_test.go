@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"millrace/codec"
 	"millrace/stream/internal/resp"
 )
 
@@ -94,7 +95,7 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	}, noHooks())
 	recounted(t, w)
 	defer w.Close()
-	fields := map[string]any{"field": "value"}
+	fields := codec.FieldsOf("field", "value")
 	w.AddRead(resp.Batch{Entries: []resp.Entry{
 		{ID: "1-0", Fields: fields}, {ID: "1-1", Fields: fields}, // waits, and is behind it
 		{ID: "2-0", Fields: fields}, {ID: "2-1", Fields: fields}, // is parked, and comes free

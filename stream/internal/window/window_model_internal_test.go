@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"millrace/codec"
 	"millrace/stream/internal/resp"
 )
 
@@ -173,7 +174,7 @@ func newWindowModel(p windowPlan) *windowModel {
 	l := Limits{Size: p.size, Batch: p.batch, Every: p.every, Interval: modelInterval, MaxWorkers: p.workers, Bytes: p.bytes, Serial: p.serial()}
 	if p.keys > 0 {
 		l.Key = testKeys(func(e *resp.Entry) string {
-			text, _ := e.Fields["key"].(string)
+			text, _ := e.Fields.Get("key")
 			return text
 		})
 	}
@@ -234,12 +235,12 @@ func (m *windowModel) begin(job *windowJob) bool {
 func modelEntryOf(id string, keys int) *resp.Entry {
 	var n uint32
 	_, _ = fmt.Sscanf(id, "%d-0", &n)
-	return &resp.Entry{ID: id, Fields: map[string]any{"key": fmt.Sprint((n * 7) % uint32(max(1, keys)))}, Size: 10 * (n % 13)}
+	return &resp.Entry{ID: id, Fields: codec.FieldsOf("key", fmt.Sprint((n*7)%uint32(max(1, keys)))), Size: 10 * (n % 13)}
 }
 
 func (m *windowModel) newItem(id string) *modelItem {
 	e := modelEntryOf(id, m.plan.keys)
-	text, _ := e.Fields["key"].(string)
+	text, _ := e.Fields.Get("key")
 	it := &modelItem{id: id, key: text, bytes: e.Bytes(), told: time.Now()}
 	m.items = append(m.items, it)
 	return it

@@ -12,11 +12,12 @@ import (
 )
 
 // SumOf returns a hash of fields for [Event.Sum]. The hash does not depend on the order of the
-// fields, and is the same in every process.
+// fields, has the last value of a name that repeats, and is the same in every process.
 func SumOf(fields codec.Fields) uint64 {
 	hash := fnv.New64a()
-	for _, name := range slices.Sorted(maps.Keys(fields)) {
-		value := fmt.Sprint(fields[name])
+	values := fields.Map()
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		value := values[name]
 		_, _ = fmt.Fprintf(hash, "%d:%s%d:", len(name), name, len(value))
 		_, _ = io.WriteString(hash, value) // a hash returns no error
 	}

@@ -3,7 +3,6 @@ package history
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"sync"
@@ -76,8 +75,8 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 	return func(next stream.EntryHandler) stream.EntryHandler {
 		return func(ctx context.Context, entry *stream.Entry) error {
 			key := ""
-			if value, ok := entry.Fields[r.Key]; ok && r.Key != "" {
-				key = fmt.Sprint(value)
+			if r.Key != "" {
+				key, _ = entry.Fields.Get(r.Key)
 			}
 			r.Add(Event{Kind: Delivered, By: by, ID: entry.ID, Key: key, Sum: sumOf(entry)})
 			err := next(ctx, entry)
@@ -93,7 +92,7 @@ func (r *Recorder) Middleware(by string) stream.Middleware {
 
 // sumOf returns the hash of an entry's fields, or 0 if its fields were not read.
 func sumOf(entry *stream.Entry) uint64 {
-	if entry.Fields == nil {
+	if entry.Fields.Len() == 0 {
 		return 0
 	}
 	return SumOf(entry.Fields)

@@ -28,7 +28,7 @@ func TestRecorderKeepsWhatHappens(t *testing.T) {
 		errors.New("no"), stream.Permanent(errors.New("no")), context.Canceled,
 	} {
 		handle := recorder.Middleware("me")(func(context.Context, *stream.Entry) error { return outcome })
-		entry := &stream.Entry{ID: fmt.Sprint(i, "-0"), Fields: codec.Fields{"account": "A", "": "B"}}
+		entry := &stream.Entry{ID: fmt.Sprint(i, "-0"), Fields: codec.FieldsOf("account", "A", "", "B")}
 		if err := handle(t.Context(), entry); !errors.Is(err, outcome) {
 			t.Errorf("the middleware returns %v, want %v", err, outcome)
 		}
