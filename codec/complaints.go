@@ -23,10 +23,10 @@ func (c *complaints) addField(p *plan, i int, reason string) {
 	c.add(i, p.fields[i].name, p.fields[i].typ.String(), reason)
 }
 
-// addUnknown adds each name of the entry that the plan does not declare.
+// addUnknown adds each name of the entry that neither the plan declares nor a header has.
 func (c *complaints) addUnknown(p *plan, fields Fields) {
 	for name := range fields.Map() {
-		if _, declared := p.byName[name]; !declared {
+		if _, declared := p.byName[name]; !declared && !IsHeader(name) {
 			c.add(len(p.fields), cutName(name), "", "is not declared by "+p.typ.String())
 		}
 	}

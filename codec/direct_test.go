@@ -49,7 +49,7 @@ type mixed struct {
 
 var mixedNames = []string{
 	"text", "trimmed", "bool", "int", "int8", "count", "uint64", "float32", "float64", "duration", "time", "milli", "milli2", "bytes", "ip", "nosy",
-	"p_text", "p_int", "p_time", "p_milli", "p_bytes", "struct", "p_struct", "list", "map", "array", "-", "Text", "unknown", "",
+	"p_text", "p_int", "p_time", "p_milli", "p_bytes", "struct", "p_struct", "list", "map", "array", "-", "Text", "unknown", "", "traceparent",
 }
 
 // provable is mixed without the struct whose tags only validator sees.
@@ -141,6 +141,7 @@ func TestDirectDecodingIsTheSame(t *testing.T) {
 	}
 	for _, fields := range []codec.Fields{
 		{}, benchFields, codec.FieldsOf("unknown", "x"), codec.FieldsOf("unknown", "x", "other", "y", "unknown", "z"),
+		codec.FieldsOf("traceparent", "x", "millrace.id", "1-0"),
 	} {
 		sameDecoding[mixed](t, fields)
 		sameDecoding[benchEvent](t, fields)

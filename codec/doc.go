@@ -59,9 +59,16 @@
 //
 // Behind the name in a mapstructure tag: squash takes in the fields of a nested
 // struct, remain (on one map[string]string or map[string]any) takes the fields of the
-// entry that no field declares, omitempty leaves an empty value or a zero time out when
-// encoding, unix and unixmilli are described above, trim removes white space around a
-// text before it is converted. The name "-" keeps a field out of the entry.
+// entry that no field declares, but for headers, omitempty leaves an empty value or a
+// zero time out when encoding, unix and unixmilli are described above, trim removes
+// white space around a text before it is converted. The name "-" keeps a field out of
+// the entry.
+//
+// # Headers
+//
+// An entry can have fields that are not the event's, such as those of a trace: headers.
+// [IsHeader] has the names that are reserved for them. Such a field belongs to the event
+// only if its type declares it.
 //
 // # Speed
 //

@@ -108,6 +108,10 @@ func (p *plan) encodeRemain(pairs []string, m reflect.Value, found complaints) (
 			found.addField(p, i, "is in the map "+p.remain.path+" too; remove it there")
 			continue
 		}
+		if IsHeader(name) {
+			found.add(len(p.fields), cutName(name), "", "has the name of a header, which decoding would not put back into the map "+p.remain.path+"; remove it there")
+			continue
+		}
 		text, reason := textOf(value.Interface())
 		if reason != "" {
 			found.add(len(p.fields), cutName(name), "", reason)

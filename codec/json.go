@@ -11,9 +11,9 @@ import (
 //
 // Decoding refuses a missing field, JSON null, anything behind the value, and JSON that
 // encoding/json would lose without a word, as the package documentation lists it;
-// other fields of the entry are ignored. When T is a struct or a pointer to one,
-// its validate tags are checked after decoding and before encoding. Errors name
-// parts by their json tags, behind the field's name.
+// other fields of the entry are ignored, headers included. When T is a struct or a
+// pointer to one, its validate tags are checked after decoding and before encoding.
+// Errors name parts by their json tags, behind the field's name.
 type JSON[T any] struct {
 	// Field is the name of the entry's field; empty means "payload".
 	Field string

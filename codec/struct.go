@@ -12,9 +12,10 @@ import (
 // decoding and before encoding.
 //
 // Fields of the entry that T does not declare are ignored, unless T has a remain
-// map or [DisallowUnknownFields] is given. An entry of which no field at all
-// belongs to T is an error, since its value would be an event of zeros. Of a name
-// that an entry repeats, the last value counts.
+// map or [DisallowUnknownFields] is given. Headers, see [IsHeader], are ignored in
+// any case. An entry of which no field at all belongs to T is an error, since its
+// value would be an event of zeros. Of a name that an entry repeats, the last value
+// counts.
 //
 // A value that is encoded and decoded is the same, with these exceptions: a time
 // loses its monotonic clock and the name of its zone, with unixmilli or unix its
@@ -51,9 +52,9 @@ func (o structOption) apply(c *structConfig) { o(c) }
 // DisallowUnknownFields makes [Struct] refuse entries with fields that T does not
 // declare, and JSON fields with names that their structs do not declare, at any
 // depth; a type that decodes itself is not looked into. The default is to ignore
-// them, so that producers can add fields first. A remain map takes the fields of
-// the entry that T does not declare; the JSON fields of such a T are looked into
-// all the same.
+// them, so that producers can add fields first. Headers are ignored all the same, see
+// [IsHeader]. A remain map takes the fields of the entry that T does not declare; the
+// JSON fields of such a T are looked into all the same.
 func DisallowUnknownFields() StructOption {
 	return structOption(func(c *structConfig) { c.strict = true })
 }

@@ -106,8 +106,8 @@ var roomMutants = []mutant{
 		name: "the entry of another type is decoded",
 		edits: []edit{{
 			"codec/decode.go",
-			"!belongs && len(p.fields) > 0 && p.remain == nil",
-			"belongs && len(p.fields) > 1000",
+			"!belongs && len(p.fields) > 0 && (",
+			"belongs && len(p.fields) > 1000 && (",
 		}},
 		tests: []tests{{inCodec, "TestDecodeRefusesForeignEntries"}},
 	},
