@@ -18,7 +18,8 @@ import (
 // they are those that were read. These are the last six of every dead letter, in this order, so
 // that the original can be restored even if it had fields of the same names.
 const (
-	// DeadLetterPrefix begins the name of each of them.
+	// DeadLetterPrefix begins the name of each of them. Such names are reserved for headers
+	// ([millrace/codec.IsHeader]), which [Entry.Header] returns.
 	DeadLetterPrefix = "millrace."
 	// DeadLetterOrigin is the key of the stream that the entry came from.
 	DeadLetterOrigin = DeadLetterPrefix + "stream"

@@ -58,8 +58,12 @@
 // may be tried again. For the second [Producer.PublishOnce] takes a key that the
 // event has anyway, under which it is added once, however often that is tried.
 //
+// [WithHeader] gives an entry a header, a field that is not the event's, such as a trace's. The
+// codecs leave headers out whose names are reserved ([codec.IsHeader]), and [Entry.Header]
+// returns their values.
+//
 // [WithPublishMiddleware] wraps the calls of a producer: a [PublishMiddleware] can add headers
-// to the entries, such as a trace's, and time, count or refuse a call.
+// to the entries, and time, count or refuse a call.
 //
 // No producer ever trims unless [WithMaxLen], [WithExactMaxLen] or
 // [WithMinIDAge] says so; they drop entries whether they were read or not.

@@ -147,8 +147,7 @@ func ExampleDeadLetterStream() {
 	ctx, cancel := context.WithCancel(ctx)
 	again, err := stream.NewConsumer(client, stream.Topic[Signup]{Name: dead}, &offset.Memory{},
 		func(_ context.Context, msg *stream.Message[Signup]) error {
-			attempts, _ := msg.Fields.Get(stream.DeadLetterAttempts)
-			fmt.Println(msg.Value.UserID, "once more, after", attempts, "attempts")
+			fmt.Println(msg.Value.UserID, "once more, after", msg.Header(stream.DeadLetterAttempts), "attempts")
 			cancel()
 			return nil
 		}, stream.WithLogger(slog.New(slog.DiscardHandler)))

@@ -41,7 +41,7 @@ func _(ctx context.Context, rdb *redis.Client, cluster *redis.ClusterClient, log
 	}
 	asJSON := stream.Topic[inferred]{Name: "orders", Codec: codec.JSON[inferred]{}}
 	_, err = stream.NewConsumer(cluster, asJSON, &offset.Memory{}, func(_ context.Context, msg *stream.Message[inferred]) error {
-		_ = msg.Value.UserID + msg.ID
+		_ = msg.Value.UserID + msg.ID + msg.Header("traceparent")
 		return nil
 	}, stream.WithMaxEntryBytes(1<<20), stream.WithWindowBytes(64<<20))
 	if err != nil {
@@ -57,7 +57,7 @@ func _(ctx context.Context, rdb *redis.Client, cluster *redis.ClusterClient, log
 	}
 	var r stream.Runner
 	r.Add(trimmer)
-	id, err := producer.Publish(ctx, inferred{UserID: "u1"})
+	id, err := producer.Publish(ctx, inferred{UserID: "u1"}, stream.WithHeader("traceparent", ""))
 	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)
 	}

@@ -48,6 +48,18 @@ type Entry struct {
 	size uint32
 }
 
+// Header returns the value of a header, or "" if the entry has none of that name or the name
+// is not reserved for headers ([codec.IsHeader]). Where the entry repeats the name, it is the
+// last value. Headers are among the Fields, too; a type that declares a field of such a name
+// has its value as well.
+func (e *Entry) Header(name string) string {
+	if !codec.IsHeader(name) {
+		return ""
+	}
+	value, _ := e.Fields.Get(name)
+	return value
+}
+
 // MarkLogged says that a middleware has logged the outcome of this delivery, as
 // middleware.Logging does: the engine does not write another line about it. It is for
 // the goroutine of the delivery.

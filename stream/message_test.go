@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -40,6 +41,61 @@ func TestFieldsAreInTheirOrder(t *testing.T) {
 		}
 		if seen := rec.Seen(); len(seen) != 3 {
 			t.Errorf("%d deliveries, want 3", len(seen))
+		}
+	})
+}
+
+func TestHeader(t *testing.T) {
+	t.Parallel()
+	msg := &stream.Message[order]{Entry: stream.Entry{Fields: codec.FieldsOf(
+		"id", "x", "traceparent", "1", "tenant", "2", "millrace.anything", "3", "traceparent", "4", "baggage", "",
+	)}}
+	for name, want := range map[string]string{
+		"traceparent": "4", "millrace.anything": "3", "baggage": "", "tracestate": "", // reserved
+		"id": "", "tenant": "", "": "",
+	} {
+		if got := msg.Header(name); got != want {
+			t.Errorf("the header %q is %q, want %q", name, got, want)
+		}
+	}
+	if got := new(stream.Entry).Header("traceparent"); got != "" {
+		t.Errorf("an entry without fields has the header %q", got)
+	}
+}
+
+// Headers are not the event's: a strict consumer handles an entry that has some, and its dead
+// letter, which has the six of its own besides.
+func TestHeadersOfAnEntryAreInItsDeadLetter(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		strict := stream.Topic[order]{Name: orders.Name, Codec: codec.Struct[order](codec.DisallowUnknownFields())}
+		producer, err := stream.NewProducer(client, strict)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := producer.Publish(t.Context(), order{ID: "x", Amount: 7}, stream.WithHeader("traceparent", "t"), stream.WithHeader("millrace.other", "o"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		handle := func(_ context.Context, msg *stream.Message[order]) error {
+			got = append(got, msg.Value.ID, msg.Header("traceparent"), msg.Header("millrace.other"), msg.Header(stream.DeadLetterID), msg.Header(stream.DeadLetterCause))
+			return &stream.DeadLetterError{Err: errors.New("of no use")}
+		}
+		for _, name := range []string{strict.Name, stream.DeadLetterStream(strict.Name)} {
+			strict.Name = name
+			consumer, err := stream.NewGroupConsumer(client, strict, "billing", handle, quietly(nil)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stop := start(t, consumer)
+			time.Sleep(time.Minute)
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		if want := []string{"x", "t", "o", "", "", "x", "t", "o", id, "of no use"}; !slices.Equal(got, want) {
+			t.Errorf("the handlers got %q, want %q", got, want)
 		}
 	})
 }

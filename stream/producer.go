@@ -49,7 +49,8 @@ func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...Pr
 	return &Producer[T]{codec: topic.Codec, publisher: newPublisher(topic.Name, client, cfg, chain)}, nil
 }
 
-// Publish adds one value to the stream and returns the ID of its entry.
+// Publish adds one value to the stream and returns the ID of its entry. [WithHeader] gives
+// the entry headers.
 //
 // After an [*EncodeError] nothing was sent, and the value is to be corrected. After an
 // [*UnknownWriteError] the entry may be in the stream or not: publishing again may add a second
@@ -63,15 +64,15 @@ func NewProducer[T any](client redis.UniversalClient, topic Topic[T], opts ...Pr
 // not end the wait for the reply to a command that was sent, unless the client's
 // ContextTimeoutEnabled is set and the ctx has a deadline; that wait is bounded by the client's
 // ReadTimeout.
-func (p *Producer[T]) Publish(ctx context.Context, value T) (id string, err error) {
+func (p *Producer[T]) Publish(ctx context.Context, value T, opts ...PublishOption) (id string, err error) {
 	if p.publisher.chain != nil {
-		return p.publisher.publishThrough(ctx, p.encoding([]T{value}, nil))
+		return p.publisher.publishThrough(ctx, headersOf(opts), p.encoding([]T{value}, nil))
 	}
 	entry, err := p.encode(value)
 	if err != nil {
 		return "", err
 	}
-	return p.publisher.publish(ctx, nil, entry)
+	return p.publisher.publish(ctx, headersOf(opts), entry)
 }
 
 // PublishOnce is Publish for a value that has a key of its own, such as the ID
@@ -81,7 +82,7 @@ func (p *Producer[T]) Publish(ctx context.Context, value T) (id string, err erro
 // any error but an [*EncodeError], and the client's own retries do apply.
 //
 // The keys of a topic are shared by all its producers, in all processes. Values
-// are not compared: a second value under the same key is dropped, and the
+// and headers are not compared: a second value under the same key is dropped, and the
 // caller is not told. The ID is returned as long as the window lasts, even if
 // the entry was trimmed or deleted since. An empty key is an [*EncodeError].
 //
@@ -92,15 +93,15 @@ func (p *Producer[T]) Publish(ctx context.Context, value T) (id string, err erro
 // another node, calls can fail with TRYAGAIN; nothing was written then. No other
 // key can be in the slot of a topic whose name has a "}" but no hash tag: in a
 // cluster, calls for such a topic fail with CROSSSLOT.
-func (p *Producer[T]) PublishOnce(ctx context.Context, key string, value T) (id string, err error) {
+func (p *Producer[T]) PublishOnce(ctx context.Context, key string, value T, opts ...PublishOption) (id string, err error) {
 	if p.publisher.chain != nil {
-		return p.publisher.publishThrough(ctx, p.encoding([]T{value}, func(T) string { return key }))
+		return p.publisher.publishThrough(ctx, headersOf(opts), p.encoding([]T{value}, func(T) string { return key }))
 	}
 	entry, err := p.encodeOnce(key, value)
 	if err != nil {
 		return "", err
 	}
-	return p.publisher.publish(ctx, nil, entry)
+	return p.publisher.publish(ctx, headersOf(opts), entry)
 }
 
 // Published is the result of one of the values given to [Producer.PublishAll].
@@ -117,6 +118,8 @@ type Published struct {
 // were not and wraps an error of theirs, an [*UnknownWriteError] if there is one, or it is
 // that of middleware ([WithPublishMiddleware]).
 //
+// The options hold for each of the values: all get the same headers ([WithHeader]).
+//
 // A value that cannot be encoded is left out, and does not stop the others.
 // After any other failure the round trip at hand is the last: when the connection
 // breaks in its middle, the values whose replies had come have their IDs, those
@@ -124,27 +127,27 @@ type Published struct {
 // A ctx that is done has the same effect at the next round trip. It is no
 // transaction: entries of others can come in between, and the server may refuse
 // one value and accept a later one of the same round trip.
-func (p *Producer[T]) PublishAll(ctx context.Context, values []T) ([]Published, error) {
-	return p.publishAll(ctx, values, nil)
+func (p *Producer[T]) PublishAll(ctx context.Context, values []T, opts ...PublishOption) ([]Published, error) {
+	return p.publishAll(ctx, values, nil, headersOf(opts))
 }
 
 // PublishAllOnce is PublishAll for values that have keys of their own, see
 // [Producer.PublishOnce]. Of two values that have the same key the first is
 // added, and both get its ID. After an error, all may be given again.
-func (p *Producer[T]) PublishAllOnce(ctx context.Context, key func(value T) string, values []T) ([]Published, error) {
+func (p *Producer[T]) PublishAllOnce(ctx context.Context, key func(value T) string, values []T, opts ...PublishOption) ([]Published, error) {
 	if key == nil {
 		return nil, errors.New("stream: PublishAllOnce was given no function; pass the one that returns a value's key")
 	}
-	return p.publishAll(ctx, values, key)
+	return p.publishAll(ctx, values, key, headersOf(opts))
 }
 
 // publishAll publishes the values, with the keys that the function returns unless it is nil.
-func (p *Producer[T]) publishAll(ctx context.Context, values []T, key func(value T) string) ([]Published, error) {
+func (p *Producer[T]) publishAll(ctx context.Context, values []T, key func(value T) string, headers []string) ([]Published, error) {
 	if p.publisher.chain != nil {
-		return p.publisher.publishAllThrough(ctx, len(values), p.encoding(values, key))
+		return p.publisher.publishAllThrough(ctx, headers, len(values), p.encoding(values, key))
 	}
 	results := make([]Published, len(values))
-	p.publisher.publishAll(ctx, nil, results, func(i int) (publish.Entry, error) { return p.encodeOneOf(values[i], key) })
+	p.publisher.publishAll(ctx, headers, results, func(i int) (publish.Entry, error) { return p.encodeOneOf(values[i], key) })
 	return results, summary(results)
 }
 
@@ -213,6 +216,9 @@ func newPublisher(stream string, client redis.UniversalClient, cfg producerConfi
 }
 
 func (p *publisher) publish(ctx context.Context, headers []string, entry publish.Entry) (string, error) {
+	if err := p.checkHeaders(headers, entry); err != nil {
+		return "", err
+	}
 	outcome := p.entries.Publish(ctx, headers, entry)
 	return outcome.ID, p.failure(outcome)
 }
@@ -221,11 +227,30 @@ func (p *publisher) publish(ctx context.Context, headers []string, entry publish
 func (p *publisher) publishAll(ctx context.Context, headers []string, results []Published, encode func(i int) (publish.Entry, error)) {
 	p.entries.PublishAll(ctx, headers, len(results), func(i int) (publish.Entry, bool) {
 		entry, err := encode(i)
+		if err == nil {
+			err = p.checkHeaders(headers, entry)
+		}
 		results[i].Err = err
 		return entry, err == nil
 	}, func(i int, outcome publish.Outcome) {
 		results[i] = Published{ID: outcome.ID, Err: p.failure(outcome)}
 	})
+}
+
+// checkHeaders refuses a header that has no name, or that would be taken for a field of the
+// value.
+func (p *publisher) checkHeaders(headers []string, entry publish.Entry) error {
+	for h := 0; h < len(headers); h += 2 {
+		if isBlank(headers[h]) {
+			return &EncodeError{Stream: p.stream, Err: errors.New("the name of a header is blank; give it one")}
+		}
+		for f := 0; f < len(entry.Pairs); f += 2 {
+			if headers[h] == entry.Pairs[f] {
+				return &EncodeError{Stream: p.stream, Err: fmt.Errorf("the header %q has the name of a field of the value; give it another name", headers[h])}
+			}
+		}
+	}
+	return nil
 }
 
 // failure returns the error of an entry as the caller gets it, nil for one that is in the

@@ -37,7 +37,7 @@ type wide struct {
 	A, B, C, D, E, F, G, H, I, J string
 }
 
-// Without middleware a producer allocates as much as before there was any.
+// Without middleware and options a producer allocates as much as before there were any.
 func TestPublishAllocations(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
 	defer func() { _ = client.Close() }()

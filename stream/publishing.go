@@ -18,9 +18,9 @@ type Publishing struct {
 	// [Producer.PublishAll] was given. A change of them has no effect.
 	Stream string
 	Count  int
-	// Headers are further fields of each entry of the call: name, value, and so on.
-	// Middleware adds to them before it calls the next handler. They are written behind
-	// the fields of the value, in this order.
+	// Headers are further fields of each entry of the call: name, value, and so on. They
+	// begin with those that the caller gave ([WithHeader]). Middleware adds to them before it
+	// calls the next handler. They are written behind the fields of the value, in this order.
 	Headers []string
 	// Results has the ID or the error of each value, at its index, once the next handler
 	// has returned. The caller of PublishAll gets the same slice: it must not be changed.
@@ -57,8 +57,8 @@ type PublishMiddleware func(next PublishHandler) PublishHandler
 //
 // A header takes memory in each entry, and more where only some entries of a stream have
 // it: with eight small fields an entry takes 90 bytes, with a traceparent 153. A header
-// that has the name of a field of the value is an [*EncodeError]. Consumers find headers in
-// [Entry].Fields; a codec that refuses fields which its type does not declare refuses them.
+// that has a blank name, or that of a field of the value, is an [*EncodeError]. [WithHeader]
+// says what codecs make of headers.
 func WithPublishMiddleware(stack ...PublishMiddleware) ProducerOption {
 	return producerOption(func(c *producerConfig) { c.middleware = append(c.middleware, stack...) })
 }
@@ -183,23 +183,21 @@ func (c *publishCall) end(err error) error {
 }
 
 // through has the middleware call write, and returns its results and the error of the call.
-func (p *publisher) through(ctx context.Context, count int, write func(ctx context.Context, headers []string, results []Published), failure func([]Published) error) ([]Published, error) {
+// The headers are those that the middleware begins with.
+func (p *publisher) through(ctx context.Context, headers []string, count int, write func(ctx context.Context, headers []string, results []Published), failure func([]Published) error) ([]Published, error) {
 	c := &publishCall{stream: p.stream, write: write, failure: failure, done: make(chan struct{}), results: make([]Published, count)}
 	if ctx == nil { // middleware would panic over it
-		c.write(ctx, nil, c.results)
+		c.write(ctx, headers, c.results)
 		return c.results, failure(c.results)
 	}
-	err := p.chain(ctx, &Publishing{Stream: p.stream, Count: count, call: c})
+	err := p.chain(ctx, &Publishing{Stream: p.stream, Count: count, Headers: headers, call: c})
 	return c.results, c.end(err)
 }
 
 // publishThrough is publish with middleware around it and the encoding.
-func (p *publisher) publishThrough(ctx context.Context, encode func(i int) (publish.Entry, error)) (string, error) {
-	results, err := p.through(ctx, 1, func(ctx context.Context, headers []string, results []Published) {
+func (p *publisher) publishThrough(ctx context.Context, headers []string, encode func(i int) (publish.Entry, error)) (string, error) {
+	results, err := p.through(ctx, headers, 1, func(ctx context.Context, headers []string, results []Published) {
 		entry, err := encode(0)
-		if err == nil {
-			err = p.checkHeaders(headers, entry)
-		}
 		if err == nil {
 			results[0].ID, err = p.publish(ctx, headers, entry)
 		}
@@ -209,26 +207,8 @@ func (p *publisher) publishThrough(ctx context.Context, encode func(i int) (publ
 }
 
 // publishAllThrough is publishAll, likewise.
-func (p *publisher) publishAllThrough(ctx context.Context, count int, encode func(i int) (publish.Entry, error)) ([]Published, error) {
-	return p.through(ctx, count, func(ctx context.Context, headers []string, results []Published) {
-		p.publishAll(ctx, headers, results, func(i int) (publish.Entry, error) {
-			entry, err := encode(i)
-			if err == nil {
-				err = p.checkHeaders(headers, entry)
-			}
-			return entry, err
-		})
+func (p *publisher) publishAllThrough(ctx context.Context, headers []string, count int, encode func(i int) (publish.Entry, error)) ([]Published, error) {
+	return p.through(ctx, headers, count, func(ctx context.Context, headers []string, results []Published) {
+		p.publishAll(ctx, headers, results, encode)
 	}, summary)
-}
-
-// checkHeaders refuses a header that would be taken for a field of the value.
-func (p *publisher) checkHeaders(headers []string, entry publish.Entry) error {
-	for h := 0; h < len(headers); h += 2 {
-		for f := 0; f < len(entry.Pairs); f += 2 {
-			if headers[h] == entry.Pairs[f] {
-				return &EncodeError{Stream: p.stream, Err: fmt.Errorf("the header %q of publish middleware has the name of a field of the value; give it another name", headers[h])}
-			}
-		}
-	}
-	return nil
 }

@@ -18,21 +18,21 @@ import (
 
 // publishCalls are the four methods of a producer, for some orders. Those for one value
 // return its ID as the only one.
-var publishCalls = map[string]func(ctx context.Context, p *stream.Producer[order], values []order) ([]string, error){
-	"Publish": func(ctx context.Context, p *stream.Producer[order], values []order) ([]string, error) {
-		id, err := p.Publish(ctx, values[0])
+var publishCalls = map[string]func(ctx context.Context, p *stream.Producer[order], values []order, opts ...stream.PublishOption) ([]string, error){
+	"Publish": func(ctx context.Context, p *stream.Producer[order], values []order, opts ...stream.PublishOption) ([]string, error) {
+		id, err := p.Publish(ctx, values[0], opts...)
 		return []string{id}, err
 	},
-	"PublishOnce": func(ctx context.Context, p *stream.Producer[order], values []order) ([]string, error) {
-		id, err := p.PublishOnce(ctx, "key", values[0])
+	"PublishOnce": func(ctx context.Context, p *stream.Producer[order], values []order, opts ...stream.PublishOption) ([]string, error) {
+		id, err := p.PublishOnce(ctx, "key", values[0], opts...)
 		return []string{id}, err
 	},
-	"PublishAll": func(ctx context.Context, p *stream.Producer[order], values []order) ([]string, error) {
-		results, err := p.PublishAll(ctx, values)
+	"PublishAll": func(ctx context.Context, p *stream.Producer[order], values []order, opts ...stream.PublishOption) ([]string, error) {
+		results, err := p.PublishAll(ctx, values, opts...)
 		return idsOf(results), err
 	},
-	"PublishAllOnce": func(ctx context.Context, p *stream.Producer[order], values []order) ([]string, error) {
-		results, err := p.PublishAllOnce(ctx, func(o order) string { return o.ID }, values)
+	"PublishAllOnce": func(ctx context.Context, p *stream.Producer[order], values []order, opts ...stream.PublishOption) ([]string, error) {
+		results, err := p.PublishAllOnce(ctx, func(o order) string { return o.ID }, values, opts...)
 		return idsOf(results), err
 	},
 }
@@ -87,6 +87,71 @@ func TestPublishMiddlewareAddsHeaders(t *testing.T) {
 	}
 }
 
+// Headers of the caller stand behind the fields of the value and before those of middleware,
+// which sees them.
+func TestWithHeader(t *testing.T) {
+	t.Parallel()
+	for name, call := range publishCalls {
+		for how, opts := range map[string][]stream.ProducerOption{
+			"": nil,
+			" last 7": {stream.WithPublishMiddleware(func(next stream.PublishHandler) stream.PublishHandler {
+				return func(ctx context.Context, p *stream.Publishing) error {
+					if want := []string{"traceparent", "t", "tenant", "", "traceparent", "u"}; !slices.Equal(p.Headers, want) {
+						t.Errorf("%s: the middleware has the headers %q, want %q", name, p.Headers, want)
+					}
+					p.Headers = append(p.Headers, "last", "7")
+					return next(ctx, p)
+				}
+			})},
+		} {
+			t.Run(name+how, func(t *testing.T) {
+				t.Parallel()
+				client := streamtest.StartRedis(t).Client()
+				producer := newProducer(t, client, opts...)
+				ids, err := call(t.Context(), producer, ordersOf(3),
+					stream.WithHeader("traceparent", "t"), nil, stream.WithHeader("tenant", ""), stream.WithHeader("traceparent", "u"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				reply, err := client.Do(t.Context(), "XRANGE", orders.Name, "-", "+").Slice()
+				if err != nil || len(reply) != len(ids) {
+					t.Fatal(reply, err)
+				}
+				for i, entry := range reply {
+					want := fmt.Sprintf("[%s [id %d amount %d traceparent t tenant  traceparent u%s]]", ids[i], i, i, how)
+					if got := fmt.Sprint(entry); got != want {
+						t.Errorf("the entry is %s, want %s", got, want)
+					}
+				}
+			})
+		}
+	}
+}
+
+func TestWithHeaderRefuses(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	passing := stream.WithPublishMiddleware(func(next stream.PublishHandler) stream.PublishHandler { return next })
+	for call, publish := range publishCalls {
+		for _, opts := range [][]stream.ProducerOption{nil, {passing}} {
+			for name, want := range map[string]string{
+				"amount": `the header "amount" has the name of a field of the value; give it another name`,
+				"":       "the name of a header is blank; give it one",
+				" \t":    "the name of a header is blank; give it one",
+			} {
+				ids, err := publish(t.Context(), newProducer(t, client, opts...), ordersOf(2), stream.WithHeader("tenant", "1"), stream.WithHeader(name, "7"))
+				encode, ok := errors.AsType[*stream.EncodeError](err)
+				if !ok || encode.Stream != orders.Name || encode.Err.Error() != want || strings.Join(ids, "") != "" {
+					t.Errorf("%s: %q, %v, want %s", call, ids, err, want)
+				}
+			}
+		}
+	}
+	if n := client.XLen(t.Context(), orders.Name).Val(); n != 0 {
+		t.Errorf("%d entries are in the stream", n)
+	}
+}
+
 // Whatever middleware does, the caller knows whether the values are in the stream.
 func TestPublishMiddlewareThatMisbehaves(t *testing.T) {
 	t.Parallel()
@@ -125,7 +190,11 @@ func TestPublishMiddlewareThatMisbehaves(t *testing.T) {
 		"a header that is a field": {func(ctx context.Context, p *stream.Publishing, next stream.PublishHandler) error {
 			p.Headers = append(p.Headers, "tenant", "7", "amount", "8")
 			return next(ctx, p)
-		}, false, `the header "amount" of publish middleware has the name of a field of the value`},
+		}, false, `the header "amount" has the name of a field of the value`},
+		"a header without a name": {func(ctx context.Context, p *stream.Publishing, next stream.PublishHandler) error {
+			p.Headers = append(p.Headers, " ", "7")
+			return next(ctx, p)
+		}, false, "the name of a header is blank"},
 		"calls next twice": {func(ctx context.Context, p *stream.Publishing, next stream.PublishHandler) error {
 			return errors.Join(next(ctx, p), next(ctx, p))
 		}, true, "stream: written to orders, but publish middleware failed: publish middleware called the next handler a second time"},
