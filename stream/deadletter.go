@@ -37,6 +37,18 @@ const (
 	DeadLetterTime = DeadLetterPrefix + "time"
 )
 
+// The headers of an entry that was made of a dead letter again, a redriven one. They are the
+// last of its fields.
+const (
+	// HeaderFor says whose the entry is: the [Identity.Address] of the consumers that had given
+	// it up. All others of the stream skip it. An entry without the header is everybody's.
+	HeaderFor = DeadLetterPrefix + "for"
+	// HeaderOriginID is the ID that the entry had when it was given up for the first time.
+	HeaderOriginID = DeadLetterPrefix + "origin-id"
+	// HeaderRedrives is how often it was redriven, a decimal number.
+	HeaderRedrives = DeadLetterPrefix + "redrives"
+)
+
 // DeadLetterStream returns the key of the dead-letter stream of a stream, where
 // nothing else is configured: the key in braces, as a hash tag, and ":dead". In
 // a cluster the two are then in one slot, and the move from one to the other

@@ -60,6 +60,18 @@ type Identity struct {
 	Stream string
 	// Label is set in log mode, Group in group mode.
 	Label, Group string
+	// Consumer is the name in the group, empty in log mode. Without [WithConsumerName] it is
+	// made when Run starts, and is empty before.
+	Consumer string
+}
+
+// Address names the group or label without its stream, as [HeaderFor] does: group:billing, or
+// label:search.
+func (i Identity) Address() string {
+	if i.Group != "" {
+		return "group:" + i.Group
+	}
+	return "label:" + i.Label
 }
 
 // DeliveryBegun is an entry that is about to be processed.
