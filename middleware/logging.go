@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"time"
 
@@ -31,7 +30,7 @@ func Logging(logger *slog.Logger) stream.Middleware {
 			err := next(ctx, entry)
 			level, message := slog.LevelDebug, "entry handled"
 			if err != nil {
-				if level, message = outcome(ctx, err); message == "" {
+				if level, message = lineOf(entry.Outcome(ctx, err)); message == "" {
 					return err
 				}
 			}
@@ -64,26 +63,17 @@ func isEnabled(ctx context.Context, logger *slog.Logger, level slog.Level) (enab
 // origin is the zero of a clock for durations: time.Since costs half as much as time.Now.
 var origin = time.Now()
 
-// outcome returns the level and the message of a line about err, and no message where
-// the engine logs the line. err is not nil: the targets of errors.As are allocated for
-// each call, and a success is to allocate nothing.
-func outcome(ctx context.Context, err error) (slog.Level, string) {
-	var (
-		dead   *stream.DeadLetterError
-		skip   *stream.SkipError
-		decode *stream.DecodeError
-	)
-	stopped := ctx.Err() != nil
-	switch {
-	case errors.As(err, &dead) && !stopped:
+// lineOf returns the level and the message of a line about a delivery that did not succeed, and
+// no message where the engine logs the line.
+func lineOf(outcome stream.Outcome) (slog.Level, string) {
+	switch outcome {
+	case stream.OutcomeDeadLettered, stream.OutcomeClaimed:
 		return slog.LevelWarn, ""
-	case errors.As(err, &dead):
-		return slog.LevelInfo, "entry interrupted"
-	case errors.As(err, &skip):
+	case stream.OutcomeSkipped:
 		return slog.LevelInfo, "entry skipped"
-	case errors.As(err, &decode):
+	case stream.OutcomeAbsorbed:
 		return slog.LevelWarn, "entry not decoded"
-	case stopped || errors.Is(err, stream.ErrStopping):
+	case stream.OutcomeInterrupted:
 		return slog.LevelInfo, "entry interrupted"
 	default:
 		return slog.LevelDebug, "entry failed"

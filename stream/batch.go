@@ -18,7 +18,9 @@ import (
 // result of each message. After any other error all have failed with it. A message with an
 // error ends as with a [Handler]; the slice and the messages are the handler's own.
 //
-// The context ends when that of all its messages has.
+// The context ends when that of all its messages has. Its values are those of the context that
+// [Consumer.Run] was given; values that middleware has added belong to one message, and are not
+// there.
 type BatchHandler[T any] func(ctx context.Context, batch []*Message[T]) error
 
 // NewBatchConsumer is [NewConsumer] for a handler that takes several messages at a

@@ -137,7 +137,7 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 	return &Consumer[T]{engine: engine{
 		config: cfg,
 		client: client,
-		chain:  handler,
+		chain:  addressed(handler),
 		log:    cfg.logger.With("stream", topic.Name),
 	}}, problems
 }
@@ -163,6 +163,20 @@ func (c *Consumer[T]) Run(ctx context.Context) error {
 	return c.engine.run(ctx)
 }
 
+// Identity returns which consumer it is. It asks no server, and may be called at any time.
+func (c *Consumer[T]) Identity() Identity { return c.engine.identityNow() }
+
+func (e *engine) identityNow() (id Identity) {
+	id = e.identity
+	id.Consumer = e.config.consumerName
+	e.meter.update(func(m *meter) {
+		if m.run != nil {
+			id = m.run.reader.Identity
+		}
+	})
+	return id
+}
+
 // String names the consumer for people, by its topic and its label or group:
 // orders as "billing", or orders in group "billing".
 func (c *Consumer[T]) String() string { return c.engine.name }
@@ -176,7 +190,7 @@ func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T], c *config
 	}
 	most := resp.SizeLimit(c.maxEntry)
 	return func(ctx context.Context, entry *Entry) error {
-		if c.isExhausted(entry) {
+		if entry.reader.isExhausted(entry) {
 			return &MaxDeliveriesError{Deliveries: entry.Deliveries}
 		}
 		if size := int64(entry.size); size > most {

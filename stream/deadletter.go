@@ -1,11 +1,13 @@
 package stream
 
 import (
+	"context"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
 
+	"millrace/codec"
 	"millrace/stream/internal/commit"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
@@ -65,6 +67,28 @@ func besideStream(stream, suffix string) string {
 	return stream + suffix
 }
 
+// addressed returns a handler that skips the entries which were redriven for another reader. A
+// dead letter that has the header is not meant: it is for whoever reads the dead letters.
+func addressed(next EntryHandler) EntryHandler {
+	return func(ctx context.Context, entry *Entry) error {
+		to, has := entry.Fields.Get(HeaderFor)
+		if !has || entry.reader == nil || to == entry.reader.Address() || isLetter(entry.Fields) {
+			return next(ctx, entry)
+		}
+		return Skip("redriven for " + cut(to, 200))
+	}
+}
+
+// isLetter reports whether fields end as those of a dead letter do. Those of a redriven entry
+// do not.
+func isLetter(fields codec.Fields) bool {
+	last := ""
+	for name := range fields.All() {
+		last = name
+	}
+	return last == DeadLetterTime
+}
+
 func (e *DeadLetterError) target(stream string) string {
 	if e.Stream != "" {
 		return e.Stream
@@ -85,7 +109,7 @@ func (r *run) postLetter(d *delivery, dead *DeadLetterError, failure error, took
 // newLetter returns the dead letter of an entry, as it is to be written however late that
 // is.
 func (r *run) newLetter(d *delivery, dead *DeadLetterError, failure error, took time.Duration) *commit.Letter {
-	of := r.engine.identity
+	of := r.reader
 	owner, name := DeadLetterLabel, of.Label
 	if r.engine.inGroup() {
 		owner, name = DeadLetterGroup, of.Group

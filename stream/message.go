@@ -38,6 +38,8 @@ type Entry struct {
 	// over all consumers; in log mode it starts anew when the consumer does.
 	Deliveries int64
 
+	// reader is the consumer that delivers it, nil where a test has made the entry.
+	reader *reader
 	// guarded has each part of the chain called on a goroutine of its own, because one
 	// has ended its goroutine with this entry before.
 	guarded bool
@@ -46,6 +48,38 @@ type Entry struct {
 	// size is that of its field names and values together, repeated ones included,
 	// also if they are not here. Redis takes no entry of a gigabyte or more.
 	size uint32
+}
+
+// reader is the consumer that delivers an entry, as far as the entry has to know it. It does not
+// change, and an entry that is kept pins no more than this.
+type reader struct {
+	Identity
+	maxDeliveries int64 // 0 is no limit
+	discard       bool
+}
+
+// isExhausted reports whether an entry is over the limit of deliveries, and not to be
+// handled any more.
+func (r *reader) isExhausted(e *Entry) bool {
+	return r != nil && r.maxDeliveries > 0 && e.Deliveries > r.maxDeliveries
+}
+
+// Reader returns the consumer that delivers the entry. It is zero for an entry that no consumer
+// has read, such as that of a test. So one middleware can serve many consumers, and tell them
+// apart.
+func (e *Entry) Reader() Identity {
+	if e.reader == nil {
+		return Identity{}
+	}
+	return e.reader.Identity
+}
+
+// Outcome returns the outcome of the delivery if err is the result of the outermost middleware.
+// ctx is the context that the middleware was given. A dead letter has still to be written then:
+// a stop, or a claim, can come before that. It is for the goroutine of the delivery.
+func (e *Entry) Outcome(ctx context.Context, err error) Outcome {
+	outcome, _ := e.decide(ctx, err)
+	return outcome
 }
 
 // Header returns the value of a header, or "" if the entry has none of that name or the name

@@ -96,6 +96,11 @@ type EntriesRead struct {
 	Identity
 	Entries int
 	LastID  string
+	// Duration is how long it took from asking to the entries. Where Waited is set, the read
+	// would have waited for entries if there had been none, so that Duration is mostly such a
+	// wait while there is little to read.
+	Duration time.Duration
+	Waited   bool
 }
 
 // EntriesSettled is a number of entries whose processing has ended, and that it was

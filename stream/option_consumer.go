@@ -175,12 +175,6 @@ func (c *config) limits(group bool) window.Limits {
 	return l
 }
 
-// isExhausted reports whether an entry is over the limit of deliveries, and not to be
-// handled any more.
-func (c *config) isExhausted(entry *Entry) bool {
-	return c.maxDeliveries > 0 && entry.Deliveries > c.maxDeliveries
-}
-
 func newConfig(r role, stream string, opts []Option) config {
 	c := defaults(r, stream)
 	for _, opt := range opts {

@@ -116,7 +116,7 @@ func (o *outage) Abandon() {
 }
 
 func (o *outage) event() Outage {
-	return Outage{Identity: o.run.engine.identity, What: o.what, Err: o.err, Failures: o.Failures, Since: o.Since}
+	return Outage{Identity: o.run.reader.Identity, What: o.what, Err: o.err, Failures: o.Failures, Since: o.Since}
 }
 
 // incident is one with its log lines.

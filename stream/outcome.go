@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"log/slog"
 
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/window"
@@ -68,38 +69,70 @@ func (o Outcome) state() window.State {
 // The window counts outcomes as numbers, and knows one of them.
 var _ = [1]int{}[OutcomeHandled-Outcome(window.Handled)]
 
-// judge returns the outcome of a failure of the chain, and logs it if the entry is not
-// held. It returns a dead letter that is to be written. The order matters: a dead letter's
-// cause is often one of the others. ctx is the handler's.
-func (e *engine) judge(ctx context.Context, entry *Entry, failure error) (Outcome, *DeadLetterError) {
-	log := e.log.With("entry_id", entry.ID, "attempt", entry.Deliveries)
-	if panicked, is := contain.As[*PanicError](failure); is {
-		log = log.With("stack", string(panicked.Stack))
-	}
-	letter, isLetter := contain.As[*DeadLetterError](failure)
-	skip, isSkip := contain.As[*SkipError](failure)
-	wrong, isWrong := contain.As[*DecodeError](failure)
+// decide returns the outcome of a delivery whose chain has returned err, and the dead letter
+// that is to be written. The order matters: a dead letter's cause is often one of the others.
+// ctx is the handler's.
+func (e *Entry) decide(ctx context.Context, err error) (Outcome, *DeadLetterError) {
 	switch {
-	case isLetter && ctx.Err() == nil:
-		return OutcomeDeadLettered, letter
-	case isLetter:
-		// The failure may come from the stop.
-	case isSkip:
-		if !entry.logged {
-			log.Info("entry passed: skipped", "reason", skip.Reason)
+	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
+		return OutcomeClaimed, nil
+	case err == nil:
+		return OutcomeHandled, nil
+	}
+	stopped := ctx.Err() != nil
+	if letter, is := contain.As[*DeadLetterError](err); is {
+		if !stopped {
+			return OutcomeDeadLettered, letter
 		}
+		return OutcomeInterrupted, nil // the failure may come from the stop
+	}
+	if _, is := contain.As[*SkipError](err); is {
 		return OutcomeSkipped, nil
-	case isWrong && ctx.Err() == nil: // after a stop, no dead letter is made of it
-		if !entry.logged {
-			log.Warn("entry passed: it cannot be decoded", "err", contain.Harmless(wrong.Err))
-		}
+	}
+	if _, is := contain.As[*DecodeError](err); is && !stopped { // after a stop, no dead letter is made of it
 		return OutcomeAbsorbed, nil
 	}
-	if ctx.Err() != nil || isStopping(ctx) && contain.IsErr(failure, ErrStopping) {
-		if !entry.logged {
-			log.Info("entry left: stopped while it was processed")
-		}
+	switch {
+	case stopped || isStopping(ctx) && contain.IsErr(err, ErrStopping):
 		return OutcomeInterrupted, nil
+	case !e.reader.isExhausted(e):
+		return OutcomeHeld, nil
+	case e.reader.discard:
+		return OutcomeDiscarded, nil
+	default:
+		return OutcomeParked, nil
 	}
-	return OutcomeHeld, nil
+}
+
+// log writes the line of a delivery that is not handled again now, unless a middleware has
+// written one. A dead letter is logged when it is written, and a held entry by its cause.
+func (o Outcome) log(log *slog.Logger, entry *Entry, err error) {
+	log = log.With("entry_id", entry.ID, "attempt", entry.Deliveries)
+	if panicked, is := contain.As[*PanicError](err); is {
+		log = log.With("stack", string(panicked.Stack))
+	}
+	switch o {
+	case OutcomeClaimed:
+		log.Warn("entry given up while it was processed: another consumer has it; its result does not count")
+		return
+	case OutcomeDiscarded:
+		log.Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it")
+		return
+	case OutcomeParked:
+		log.Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it")
+		return
+	}
+	if entry.logged {
+		return
+	}
+	switch o {
+	case OutcomeSkipped:
+		skip, _ := contain.As[*SkipError](err)
+		log.Info("entry passed: skipped", "reason", skip.Reason)
+	case OutcomeAbsorbed:
+		wrong, _ := contain.As[*DecodeError](err)
+		log.Warn("entry passed: it cannot be decoded", "err", contain.Harmless(wrong.Err))
+	case OutcomeInterrupted:
+		log.Info("entry left: stopped while it was processed")
+	}
 }

@@ -54,6 +54,9 @@ type run struct {
 	conn   *conn.Client // of the client
 	conns  *conn.Clients
 
+	// reader is the identity of the run. The lock of the meter guards the change at its start,
+	// when the consumer gets its name.
+	reader *reader
 	window *window.Window
 	mark   *window.LowMark // the window's ledger in log mode
 	leases *window.Leases  // the same in group mode
@@ -94,6 +97,7 @@ func (e *engine) run(parent context.Context) (err error) {
 	if r.mode, err = e.open(ctx, r); err != nil {
 		return err
 	}
+	e.meter.update(func(*meter) { r.reader = e.readerNamed(r.mode.Consumer) })
 	defer func() { _ = r.mode.Source.Close() }() // it was only read with: nothing can be lost in it
 	r.letters = commit.NewLetters(handling, r.window, r.mode.Settler, r.outageOfLetters)
 
@@ -112,13 +116,13 @@ func (e *engine) run(parent context.Context) (err error) {
 
 // newRun makes a run, which begins nothing. fail ends ctx.
 func (e *engine) newRun(ctx, handling context.Context, fail context.CancelCauseFunc) *run {
-	r := &run{engine: e, settling: task.NewLock()}
+	r := &run{engine: e, settling: task.NewLock(), reader: e.readerNamed(e.config.consumerName)}
 	r.settler.Do = func(ctx context.Context) {
 		if err := unlessDone(ctx, r.Settle(task.WithWatchdog(ctx, &r.settles))); err != nil {
 			fail(err)
 		}
 	}
-	r.openWindow(window.Hooks{
+	r.openWindow(handling, window.Hooks{
 		Settle:      r.settler.Request,
 		StartWorker: func() { r.startWorker(ctx, handling) },
 		LetterTaken: func() { r.letters.Sweep() },
@@ -126,8 +130,15 @@ func (e *engine) newRun(ctx, handling context.Context, fail context.CancelCauseF
 	return r
 }
 
+// readerNamed returns the reader of a run whose consumer has that name.
+func (e *engine) readerNamed(consumer string) *reader {
+	r := &reader{Identity: e.identity, maxDeliveries: e.config.maxDeliveries, discard: e.config.discard}
+	r.Consumer = consumer
+	return r
+}
+
 // openWindow makes the window of the run.
-func (r *run) openWindow(h window.Hooks) {
+func (r *run) openWindow(handling context.Context, h window.Hooks) {
 	c := &r.engine.config
 	l := c.limits(r.engine.inGroup())
 	if c.orderKey != nil {
@@ -140,7 +151,7 @@ func (r *run) openWindow(h window.Hooks) {
 	}
 	if c.handleBatch != nil {
 		r.window.Gather(batch.Settings{
-			Handle: c.handleBatch, Size: c.bulk, Wait: c.bulkWait, Limit: c.batches, Ordered: l.Serial,
+			Base: handling, Handle: c.handleBatch, Size: c.bulk, Wait: c.bulkWait, Limit: c.batches, Ordered: l.Serial,
 		})
 	}
 }
@@ -284,7 +295,7 @@ const fewEntries = 16
 // is room for another batch.
 func (r *run) Take(b resp.Batch, at time.Time) (more bool) {
 	n := b.Len() // before the memory of the entries may be used again
-	r.engine.tellRead(b)
+	r.tellRead(b, at)
 	more = r.window.AddRead(b, at)
 	if n < fewEntries {
 		// The worker that was woken is next in line behind this goroutine, which would

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"reflect"
 	"slices"
@@ -165,6 +166,29 @@ func (r *Runner) Consumers() []Runnable {
 		list = append(list, m.runnable)
 	}
 	return list
+}
+
+// Members returns all that [Runner.Consumers] does, with the members of other Runners in the
+// place of those. It is a list of the moment at which it is called, and each one is in it once.
+func (r *Runner) Members() iter.Seq[Runnable] {
+	var list []Runnable
+	seen := map[*Runner]bool{}
+	var collect func(r *Runner)
+	collect = func(r *Runner) {
+		if seen[r] {
+			return
+		}
+		seen[r] = true
+		for _, member := range r.Consumers() {
+			if nested, is := member.(*Runner); is && nested != nil {
+				collect(nested)
+			} else {
+				list = append(list, member)
+			}
+		}
+	}
+	collect(r)
+	return slices.Values(list)
 }
 
 // Run starts everything that was added, and returns when all of it has stopped:

@@ -47,7 +47,7 @@ func settlingWhat(group bool) string {
 func (r *run) settled(list []*window.Item, begun time.Time) {
 	n, last := len(list), list[len(list)-1].ID // before they leave the list
 	r.window.Settled(n)
-	r.engine.tellSettled(n, last, begun)
+	r.tellSettled(n, last, begun)
 }
 
 // SettleLast settles when everything else has stopped, in one try.

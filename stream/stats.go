@@ -91,6 +91,44 @@ type Stats struct {
 	LastErrorAt time.Time
 }
 
+// Each calls the function with each number of the Stats that a metric can be made of: its name,
+// in words with points, such as "outcomes.handled"; its unit, as UCUM writes it ("s", "By",
+// "{entry}"); and its kind, "counter" for a number that only grows and "gauge" for one of this
+// moment. Names, units and kinds do not change from call to call, nor does the order. Pending
+// entries and a lag in entries are Redis' to know; see [Consumer.Lag].
+func (s Stats) Each(yield func(name, unit, kind string, value float64)) {
+	for _, n := range statNumbers {
+		yield(n.name, n.unit, n.kind, n.of(&s))
+	}
+}
+
+// statNumbers are the numbers of Stats, in the order of Each.
+var statNumbers = []struct {
+	name, unit, kind string
+	of               func(*Stats) float64
+}{
+	{"read", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Read) }},
+	{"outcomes.handled", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Handled) }},
+	{"outcomes.absorbed", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Absorbed) }},
+	{"outcomes.skipped", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Skipped) }},
+	{"outcomes.dead-lettered", "{entry}", "counter", func(s *Stats) float64 { return float64(s.DeadLettered) }},
+	{"outcomes.discarded", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Discarded) }},
+	{"outcomes.held", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Failed) }},
+	{"redelivered", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Redelivered) }},
+	{"lost", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Lost) }},
+	{"claimed", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Claimed) }},
+	{"handed-back", "{entry}", "counter", func(s *Stats) float64 { return float64(s.HandedBack) }},
+	{"reconnects", "{reconnect}", "counter", func(s *Stats) float64 { return float64(s.Reconnects) }},
+	{"behind", "s", "gauge", func(s *Stats) float64 { return s.LagTime.Seconds() }},
+	{"working", "{handler}", "gauge", func(s *Stats) float64 { return float64(s.Working) }},
+	{"held", "{entry}", "gauge", func(s *Stats) float64 { return float64(s.Held) }},
+	{"parked", "{entry}", "gauge", func(s *Stats) float64 { return float64(s.Parked) }},
+	{"window.used", "{entry}", "gauge", func(s *Stats) float64 { return float64(s.Window) }},
+	{"window.size", "{entry}", "gauge", func(s *Stats) float64 { return float64(s.WindowSize) }},
+	{"window.bytes.used", "By", "gauge", func(s *Stats) float64 { return float64(s.WindowBytes) }},
+	{"window.bytes.size", "By", "gauge", func(s *Stats) float64 { return float64(s.WindowSizeBytes) }},
+}
+
 // Stats returns the numbers of the consumer. It asks no server, and never waits for Redis or a
 // handler. It may be called at any time: before, during, after and between Runs. In group mode
 // it looks at each entry in the window.

@@ -14,24 +14,26 @@ import (
 // Deliveries are told by their worker.
 
 // tellRead tells of entries that were read.
-func (e *engine) tellRead(b resp.Batch) {
-	if list := e.config.observers.read; len(list) > 0 {
-		event := EntriesRead{Identity: e.identity, Entries: b.Len(), LastID: b.LastID()}
-		tell(e, list, func(o ReadObserver) { o.OnRead(event) })
+func (r *run) tellRead(b resp.Batch, asked time.Time) {
+	if list := r.engine.config.observers.read; len(list) > 0 {
+		event := EntriesRead{
+			Identity: r.reader.Identity, Entries: b.Len(), LastID: b.LastID(), Duration: time.Since(asked), Waited: b.Waited,
+		}
+		tell(r.engine, list, func(o ReadObserver) { o.OnRead(event) })
 	}
 }
 
 // tellSettled tells of entries that were settled.
-func (e *engine) tellSettled(entries int, last string, begun time.Time) {
-	list := e.config.observers.settle
+func (r *run) tellSettled(entries int, last string, begun time.Time) {
+	list := r.engine.config.observers.settle
 	if len(list) == 0 {
 		return
 	}
-	event := EntriesSettled{Identity: e.identity, Entries: entries, Duration: time.Since(begun)}
-	if !e.inGroup() {
+	event := EntriesSettled{Identity: r.reader.Identity, Entries: entries, Duration: time.Since(begun)}
+	if !r.engine.inGroup() {
 		event.LastID = last
 	}
-	tell(e, list, func(o SettleObserver) { o.OnSettle(event) })
+	tell(r.engine, list, func(o SettleObserver) { o.OnSettle(event) })
 }
 
 // NoteClaimed notes entries that became ours.
@@ -39,7 +41,7 @@ func (r *run) NoteClaimed(entries int, handedBack bool) {
 	e := r.engine
 	e.meter.update(func(m *meter) { m.claimed += int64(entries) })
 	if list := e.config.observers.claim; len(list) > 0 {
-		event := EntriesClaimed{Identity: e.identity, Entries: entries, HandedBack: handedBack}
+		event := EntriesClaimed{Identity: r.reader.Identity, Entries: entries, HandedBack: handedBack}
 		tell(e, list, func(o ClaimObserver) { o.OnClaim(event) })
 	}
 }
@@ -58,7 +60,7 @@ func (r *run) NoteLoss(log *slog.Logger, found loss.Finding) {
 	}
 	err := e.lossError(found)
 	e.meter.update(func(m *meter) { m.lost += max(1, found.Count) })
-	tell(e, e.config.observers.loss, func(o LossObserver) { o.OnLoss(e.identity, err) })
+	tell(e, e.config.observers.loss, func(o LossObserver) { o.OnLoss(r.reader.Identity, err) })
 }
 
 // reportFull says that nothing more is read, and which entry is in the way.
@@ -77,7 +79,7 @@ func (r *run) reportFull(id string, stands window.State, bytes int64) {
 	}
 	r.engine.log.Warn("reading paused: "+what+" behind an entry that "+how, "entry_id", id, "window", r.window.Size, "bytes", bytes, "window_bytes", r.window.Bytes)
 	if len(r.engine.config.observers.full) > 0 {
-		event := WindowFull{Identity: r.engine.identity, EntryID: id, Size: r.window.Size, Bytes: bytes, SizeBytes: int64(r.window.Bytes)}
+		event := WindowFull{Identity: r.reader.Identity, EntryID: id, Size: r.window.Size, Bytes: bytes, SizeBytes: int64(r.window.Bytes)}
 		tell(r.engine, r.engine.config.observers.full, func(o FullObserver) { o.OnFull(event) })
 	}
 }

@@ -62,7 +62,7 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 	}
 	it.Repeated = it.Deliveries > 1
 	d.entry = Entry{
-		Stream: r.engine.identity.Stream, ID: it.ID, Fields: it.Entry.Fields, Deliveries: it.Deliveries,
+		reader: r.reader, Stream: r.reader.Stream, ID: it.ID, Fields: it.Entry.Fields, Deliveries: it.Deliveries,
 		guarded: it.Exited, size: it.Entry.Size,
 	}
 	var begun time.Time
@@ -107,7 +107,7 @@ func (r *run) sinceBegun(begun time.Time) time.Duration {
 }
 
 func (r *run) delivery(it *window.Item) DeliveryBegun {
-	return DeliveryBegun{Identity: r.engine.identity, EntryID: it.ID, Attempt: it.Deliveries}
+	return DeliveryBegun{Identity: r.reader.Identity, EntryID: it.ID, Attempt: it.Deliveries}
 }
 
 // end takes an entry back from its worker after a delivery.
@@ -136,31 +136,17 @@ func (r *run) noteEnd(it *window.Item, outcome Outcome, failure error, took time
 // conclude decides the outcome of an entry whose processing failed, or came back
 // when its context had ended.
 func (r *run) conclude(ctx context.Context, d *delivery, failure error, begun time.Time) {
-	it, entry, took := d.it, &d.entry, r.sinceBegun(begun)
-	switch {
-	case context.Cause(ctx) == ErrClaimed: //nolint:errorlint // our own, never wrapped
-		r.engine.log.Warn("entry given up while it was processed: another consumer has it; its result does not count", "entry_id", it.ID, "attempt", entry.Deliveries)
-		r.end(it, OutcomeClaimed, failure, took)
-		return
-	case failure == nil:
-		r.end(it, OutcomeHandled, nil, took)
-		return
-	}
-	outcome, dead := r.engine.judge(ctx, entry, failure)
-	switch {
-	case dead != nil:
+	it, took := d.it, r.sinceBegun(begun)
+	outcome, dead := d.entry.decide(ctx, failure)
+	switch outcome {
+	case OutcomeDeadLettered:
 		r.postLetter(d, dead, failure, took)
 		return
-	case outcome != OutcomeHeld:
-	case r.engine.config.isExhausted(entry) && r.engine.config.discard:
-		r.engine.log.Error("entry discarded: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.ID, "attempt", entry.Deliveries)
-		outcome = OutcomeDiscarded
-	case r.engine.config.isExhausted(entry):
-		r.engine.log.Error("entry left pending: it is over the limit of deliveries, and no dead-letter middleware took it", "entry_id", it.ID, "attempt", entry.Deliveries)
-		outcome = OutcomeParked
-	default:
+	case OutcomeHeld:
 		r.tellHeld(d, failure)
-		it.Due = time.Now().Add(r.engine.config.backoff.Delay(entry.Deliveries))
+		it.Due = time.Now().Add(r.engine.config.backoff.Delay(d.entry.Deliveries))
+	default:
+		outcome.log(r.engine.log, &d.entry, failure)
 	}
 	r.end(it, outcome, failure, took)
 }

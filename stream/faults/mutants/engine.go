@@ -465,4 +465,44 @@ var engineMutants = []mutant{
 		edits: []edit{{"stream/internal/task/patience.go", "&Watchdog{since: since, answered: true}", "&Watchdog{since: since}"}},
 		tests: []tests{{inTask, "TestPatienceWithAQueue"}},
 	},
+	{
+		name: "a redriven entry is for every reader",
+		edits: []edit{{
+			"stream/deadletter.go",
+			"|| to == entry.reader.Address() ||",
+			"|| to != \"\" ||",
+		}},
+		tests: []tests{{inStream, "TestRedrivenEntriesAreForTheirReader"}},
+	},
+	{
+		name: "a dead letter of a redriven entry is for nobody else",
+		edits: []edit{{
+			"stream/deadletter.go",
+			" || isLetter(entry.Fields) {",
+			" {",
+		}},
+		tests: []tests{{inStream, "TestRedrivenEntriesAreForTheirReader"}},
+	},
+	{
+		name: "a batch has the context of its first message",
+		edits: []edit{{
+			"stream/internal/batch/assembler.go",
+			"context.WithCancelCause(context.WithoutCancel(base))",
+			"context.WithCancelCause(context.WithoutCancel(ctxs[0]))",
+		}},
+		tests: []tests{{inStream, "TestContextOfABatch"}},
+	},
+	{
+		name: "middleware sees a parked entry as held",
+		edits: []edit{{
+			"stream/outcome.go",
+			"\tcase !e.reader.isExhausted(e):\n",
+			"\tdefault:\n",
+		}, {
+			"stream/outcome.go",
+			"\tdefault:\n\t\treturn OutcomeParked, nil\n",
+			"\tcase !e.reader.isExhausted(e):\n\t\treturn OutcomeParked, nil\n",
+		}},
+		tests: []tests{{inStream, "TestMiddlewareSeesTheOutcome"}},
+	},
 }

@@ -364,7 +364,7 @@ var mutants = []mutant{
 		name: "passes a malformed entry without a word",
 		edits: []edit{{
 			"stream/outcome.go",
-			"\t\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", contain.Harmless(wrong.Err))\n",
+			"\t\tlog.Warn(\"entry passed: it cannot be decoded\", \"err\", contain.Harmless(wrong.Err))\n",
 			"\t\t\t_ = wrong\n",
 		}},
 		tests: []tests{{inStream, "TestUndecodableEntriesAreLoggedAndPassed"}},

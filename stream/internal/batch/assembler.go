@@ -14,6 +14,9 @@ import (
 
 // Settings are those of an assembler.
 type Settings struct {
+	// Base has the values of a batch's context, which belong to no single message. Its end is
+	// of no effect: a batch ends with its messages.
+	Base context.Context //nolint:containedctx // its values, for the time of a run
 	// Handle handles the messages of a batch, in the order of the stream. It returns an
 	// error for each of them, or nil and one for all. It does not panic.
 	Handle func(ctx context.Context, messages []any) (each []error, failure error)
@@ -361,7 +364,7 @@ func (a *Assembler) run(u *unit, arrivals []*arrival, ids []string) {
 	for i, at := range order {
 		messages[i], ctxs[i] = arrivals[at].message, arrivals[at].ctx
 	}
-	ctx, end := whileAny(ctxs)
+	ctx, end := whileAny(a.Base, ctxs)
 	each, failure := []error(nil), contain.ErrGoexit
 	defer func() {
 		end()
@@ -519,10 +522,10 @@ func (a *Assembler) StopLocked() {
 	}
 }
 
-// whileAny returns a context that is done when all of ctxs are, with the cause of
-// the last.
-func whileAny(ctxs []context.Context) (context.Context, func()) {
-	all, cancel := context.WithCancelCause(context.WithoutCancel(ctxs[0]))
+// whileAny returns a context with the values of base that is done when all of ctxs are, with
+// the cause of the last.
+func whileAny(base context.Context, ctxs []context.Context) (context.Context, func()) {
+	all, cancel := context.WithCancelCause(context.WithoutCancel(base))
 	var left atomic.Int64
 	left.Store(int64(len(ctxs)))
 	forget := make([]func() bool, len(ctxs))

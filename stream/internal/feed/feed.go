@@ -75,7 +75,7 @@ func (a asker) read(ctx context.Context, r *conn.Reader, streams []string, block
 	}
 	for i := range batches {
 		b := &batches[i]
-		b.More = b.Len() >= count || len(b.Left) > 0
+		b.More, b.Waited = b.Len() >= count || len(b.Left) > 0, block != noWait
 	}
 	return batches, err
 }

@@ -72,7 +72,7 @@ func Open(ctx context.Context, s Settings) (mode.Mode, error) {
 	src.claims = newClaimer(src, s.ReadCount, probe)
 	src.leases.afterwards = src.claims.task.Request
 	return mode.Mode{
-		Source: src, Deliverer: &deliverer{c, src.leases}, Settler: &settler{c, src.leases, s.Letters},
+		Consumer: c.name, Source: src, Deliverer: &deliverer{c, src.leases}, Settler: &settler{c, src.leases, s.Letters},
 		Tasks: []*task.Task{&src.leases.task, &src.claims.task},
 	}, nil
 }

@@ -18,6 +18,7 @@ type Mode struct {
 	Source    Source
 	Deliverer Deliverer
 	Settler   commit.Settler
+	Consumer  string // its name in the group; empty in log mode
 	// Tasks are the work that comes up beside reading. They run while handlers may be at work.
 	Tasks []*task.Task
 }

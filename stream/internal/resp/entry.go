@@ -64,6 +64,8 @@ type Batch struct {
 	Bytes int64
 	// More says that the stream may have more to be read at once.
 	More bool
+	// Waited says that the read would have waited for entries if there had been none.
+	Waited bool
 }
 
 // Leftover is an entry that was read without its fields.
