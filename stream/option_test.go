@@ -28,12 +28,14 @@ var constructors = map[string]string{
 	"NewGroupBatchConsumer": `stream.NewGroupBatchConsumer(client, topic, "billing", handleBatch`,
 	"NewProducer":           "stream.NewProducer(client, topic",
 	"NewTrimmer":            `stream.NewTrimmer(client, "orders"`,
+	"Publish":               "new(stream.Producer[event]).Publish(context.Background(), event{}",
 }
 
 var (
 	ofConsumers = []string{"NewConsumer", "NewGroupConsumer", "NewBatchConsumer", "NewGroupBatchConsumer"}
 	ofProducers = []string{"NewProducer"}
 	ofTrimmers  = []string{"NewTrimmer"}
+	ofCalls     = []string{"Publish"}
 )
 
 // options has each option with the constructors to which it can be given. Those that are
@@ -65,6 +67,7 @@ var options = map[string][]string{
 	"WithMinIDAge(1)":                                   ofProducers,
 	"WithPublishMiddleware(nil)":                        ofProducers,
 	"WithIdempotencyWindow(1)":                          ofProducers,
+	`WithHeader("a", "b")`:                              ofCalls,
 	`WithOffsets(store, "a")`:                           ofTrimmers,
 	"WithHardMaxLen(1)":                                 ofTrimmers,
 	"WithHardMaxAge(1)":                                 ofTrimmers,
