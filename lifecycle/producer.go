@@ -68,20 +68,20 @@ func NewProducer(config ProducerConfig) (*Producer, error) {
 // event's own EntryID is ignored. Besides [ErrUnknownType], see
 // [stream.Producer.Publish] for the errors, and for which of them it may be
 // called again.
-func (p *Producer) Publish(ctx context.Context, event Event) (string, error) {
+func (p *Producer) Publish(ctx context.Context, event Event, opts ...stream.PublishOption) (string, error) {
 	if err := p.check(event); err != nil {
 		return "", err
 	}
-	return p.producer.Publish(ctx, event)
+	return p.producer.Publish(ctx, event, opts...)
 }
 
 // PublishOnce is Publish for an event that has a key of its own: further calls
 // with the same key add nothing. See [stream.Producer.PublishOnce].
-func (p *Producer) PublishOnce(ctx context.Context, key string, event Event) (string, error) {
+func (p *Producer) PublishOnce(ctx context.Context, key string, event Event, opts ...stream.PublishOption) (string, error) {
 	if err := p.check(event); err != nil {
 		return "", err
 	}
-	return p.producer.PublishOnce(ctx, key, event)
+	return p.producer.PublishOnce(ctx, key, event, opts...)
 }
 
 func (p *Producer) check(event Event) error {

@@ -135,3 +135,27 @@ func TestNewProducerRefuses(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// A header travels beside the event, and is no part of it.
+func TestHeadersOfEvents(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, config lifecycle.Config, _ *bytes.Buffer) {
+		producer := newProducer(t, config)
+		trace := stream.WithHeader("traceparent", "t")
+		if _, err := producer.Publish(t.Context(), deleted("u1"), trace); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := producer.PublishOnce(t.Context(), "k", deleted("u2"), trace); err != nil {
+			t.Fatal(err)
+		}
+		entries, err := config.Client.XRange(t.Context(), config.Stream, "-", "+").Result()
+		if err != nil || len(entries) != 2 {
+			t.Fatal(entries, err)
+		}
+		for _, entry := range entries {
+			if entry.Values["traceparent"] != "t" {
+				t.Errorf("the entry lacks the header: %v", entry.Values)
+			}
+		}
+	})
+}
