@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"strings"
 	"sync/atomic"
@@ -171,6 +172,25 @@ func (c *Consumer) Run(ctx context.Context) error {
 	default:
 		return ctx.Err()
 	}
+}
+
+// Members returns the consumer that does the work, so that a [stream.Runner] has it among its
+// members, where telemetry and admins find it.
+func (c *Consumer) Members() iter.Seq[stream.Runnable] {
+	return func(yield func(stream.Runnable) bool) {
+		if c != nil && c.consumer != nil {
+			yield(c.consumer)
+		}
+	}
+}
+
+// Health returns whether the consumer is well, see [stream.Consumer.Health]. A nil or zero
+// Consumer is not.
+func (c *Consumer) Health() stream.Health {
+	if c == nil || c.consumer == nil {
+		return stream.Health{Reason: "not made: make it with NewConsumer or NewGroupConsumer"}
+	}
+	return c.consumer.Health()
 }
 
 // Shutdown does nothing: the end of Run's context stops the consumer. It is there for

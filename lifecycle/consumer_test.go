@@ -375,3 +375,24 @@ func TestNewGroupConsumerRefuses(t *testing.T) {
 		t.Errorf("a blank group: got %v", err)
 	}
 }
+
+// A Runner has the consumer that does the work among its members, and knows its health.
+func TestConsumerIsAMember(t *testing.T) {
+	t.Parallel()
+	bubble(t, func(t *testing.T, config lifecycle.Config, _ *bytes.Buffer) {
+		consumer := newConsumer(t, config)
+		var r stream.Runner
+		r.Add(consumer, new(lifecycle.Consumer))
+		members := slices.Collect(r.Members())
+		if len(members) != 1 {
+			t.Fatalf("the members are %v", members)
+		}
+		inner, is := members[0].(*stream.Consumer[lifecycle.Event])
+		if !is || inner.Identity().Stream != config.Stream || consumer.Health() != inner.Health() {
+			t.Errorf("the member is %v", members[0])
+		}
+		if h := new(lifecycle.Consumer).Health(); h.Live || h.Ready || h.Reason == "" {
+			t.Errorf("a zero consumer has the health %+v", h)
+		}
+	})
+}

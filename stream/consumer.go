@@ -16,6 +16,7 @@ import (
 	"millrace/stream/internal/logmode"
 	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
+	"millrace/stream/internal/task"
 )
 
 // Consumer reads one topic and hands every entry, decoded, to its handler.
@@ -111,7 +112,7 @@ func newGroupConsumer[T any](r role, client redis.UniversalClient, topic Topic[T
 // openLog makes log mode for a run.
 func openLog(ctx context.Context, r *run) (mode.Mode, error) {
 	return logmode.Open(ctx, logmode.Settings{
-		Settings: r.settings(), Store: r.store, Label: r.engine.config.label, Mark: r.mark, Resume: r.engine.resume,
+		Settings: r.settings(), Store: r.store, Label: r.engine.config.label, Resume: r.engine.resume,
 	})
 }
 
@@ -135,10 +136,11 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 		err,
 	)
 	return &Consumer[T]{engine: engine{
-		config: cfg,
-		client: client,
-		chain:  addressed(handler),
-		log:    cfg.logger.With("stream", topic.Name),
+		config:   cfg,
+		steering: steering{seeking: task.NewLock()},
+		client:   client,
+		chain:    addressed(handler),
+		log:      cfg.logger.With("stream", topic.Name),
 	}}, problems
 }
 

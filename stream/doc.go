@@ -365,6 +365,33 @@
 // returns when the handlers at work have returned and everything is settled, however long the
 // block time is.
 //
+// # Pause and seek
+//
+// [Consumer.Pause] keeps a consumer from beginning anything for a time, after a bad deployment
+// say, without a restart; [Consumer.Resume] ends that early. Handlers at work finish and are
+// settled. In group mode the entries that the consumer has are kept for it, and everything else
+// goes to the others. Health stays live and ready, so that nothing restarts the process, and says
+// why and until when:
+//
+//	err := consumer.Pause("bad deploy", time.Now().Add(30*time.Minute))
+//
+// [Consumer.Seek] sets a label or a group to another place while Run is at work, or while it is
+// not: back, to handle entries again, or on, to leave entries out. It waits for handlers at work,
+// and settles what they have done. Entries that it leaves out are no loss.
+//
+//	err := consumer.Seek(ctx, stream.FromTime(time.Now().Add(-time.Hour)))
+//
+// A group has one place for all of its consumers. In several processes, pause all of them, seek
+// with one, have the others [Consumer.Reposition], and resume them. A consumer that is not paused
+// meanwhile may tell a LossError of the entries that the group has left out. Entries that were
+// pending in the group stay so, and are delivered whatever the place is.
+//
+// To feed the past to another handler is no seek: give it a label or a group of its own, and
+// [WithStart]. With [WithUntil] such a Run returns when it has come to a place: a bounded replay.
+//
+//	consumer, err := stream.NewConsumer(client, Orders, store, rebuild, stream.WithLabel("rebuild"),
+//		stream.WithStart(stream.FromTime(monday)), stream.WithUntil(stream.FromEnd()))
+//
 // # Observing
 //
 // [Consumer.Stats] tells the work that a consumer has done and has in hand, without asking

@@ -12,7 +12,7 @@ import (
 )
 
 // ErrInvalidOption is wrapped by every problem that a constructor finds in its arguments and
-// options, and a [Runner] in its members. All of them are reported at once; nothing was
+// options, [Consumer.Pause] and [Consumer.Seek] in theirs, and a [Runner] in its members. All of them are reported at once; nothing was
 // started, and the call is to be corrected.
 var ErrInvalidOption = errors.New("invalid option")
 

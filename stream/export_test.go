@@ -22,7 +22,7 @@ func FeedWith[T any](c *Consumer[T], store offset.Store, next func() []Entry) {
 	c.engine.store = store
 	c.engine.open = func(_ context.Context, r *run) (mode.Mode, error) {
 		m := logmode.Over(&fakeFeed{next: next}, logmode.Settings{
-			Settings: r.settings(), Store: store, Label: c.engine.config.label, Mark: r.mark, Resume: c.engine.resume,
+			Settings: r.settings(), Store: store, Label: c.engine.config.label, Resume: c.engine.resume,
 		})
 		m.Source = fakeSource{m.Source}
 		return m, nil

@@ -30,7 +30,8 @@ type Health struct {
 	// there is one for them; empty if it is well. It can be there although the consumer is
 	// ready: when the window has been full for half a minute behind a handler that is at work,
 	// since how long one may take only you know, and when another writer has moved the offset
-	// of the label in the last five minutes. It holds no field values.
+	// of the label in the last five minutes, and during a pause ([Consumer.Pause]). It holds no
+	// field values.
 	Reason string
 }
 
@@ -46,6 +47,8 @@ const (
 func (c *Consumer[T]) Health() Health { return c.engine.health() }
 
 func (e *engine) health() Health {
+	until, reason := e.steering.pausedUntil()
+	turning := e.steering.isTurning()
 	m := &e.meter
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -59,9 +62,15 @@ func (e *engine) health() Health {
 	var reasons []string
 	say := func(format string, args ...any) { reasons = append(reasons, fmt.Sprintf(format, args...)) }
 	now := time.Now()
-	if m.run.window.IsStopped() {
+	switch paused := !until.IsZero(); {
+	case turning:
+		h.Ready = false
+		say("being set to another place: handlers at work are waited for")
+	case m.run.window.IsStopped():
 		h.Ready = false
 		say("stopping")
+	case paused:
+		say("paused until %s: %s", until.UTC().Format(time.RFC3339), reason)
 	}
 	for _, o := range m.outages {
 		h.Ready = false
@@ -76,7 +85,7 @@ func (e *engine) health() Health {
 		h.Ready = false
 		h.Live = reading < e.stuckReading()
 		say("no read has come back for %v", max(silence, reading).Round(time.Second))
-	case len(reasons) > 0:
+	case len(reasons) > 0 && (until.IsZero() || m.started):
 	case !m.started:
 		h.Ready = false
 		say("starting")

@@ -20,8 +20,8 @@ type meter struct {
 	exited   atomic.Bool  // an observer has ended a worker's goroutine
 
 	mu sync.Mutex
-	// run is the one at work, nil while there is none, runs its number. ended is the error
-	// of the last one.
+	// run is the leg at work, nil while there is none, runs its number. ended is the error
+	// of the last Run.
 	run     *run
 	runs    int64
 	since   time.Time
@@ -29,7 +29,7 @@ type meter struct {
 	started bool // the place to start has been found
 	// tally is of the runs before.
 	window.Counts
-	claimed, handedBack, lost, reconnects int64
+	claimed, handedBack, lost, reconnects, seeks int64
 
 	// lastRead is when a read came back without an error, reading since when one is
 	// on its way, zero while there is no room for its entries.
@@ -62,11 +62,16 @@ func (l *lastError) text() string {
 	return ""
 }
 
-// begin and end are the first and the last of a run.
+// begin is the first of a leg, and end the last of a Run. Between two legs the one before counts as
+// the one at work.
 func (m *meter) begin(r *run) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.run, m.since, m.ended, m.started = r, time.Now(), nil, false
+	if m.run == nil {
+		m.since = time.Now()
+	}
+	m.addLocked()
+	m.run, m.ended, m.started = r, nil, false
 	m.runs++
 	m.unreadable = false
 	m.reading = time.Time{}
@@ -76,11 +81,19 @@ func (m *meter) begin(r *run) {
 func (m *meter) end(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.addLocked()
+	m.run, m.since, m.ended = nil, time.Time{}, err
+}
+
+// addLocked adds the counts of the leg at work to those of the legs before. m.mu must be held.
+func (m *meter) addLocked() {
+	if m.run == nil {
+		return
+	}
 	m.Counts = m.Plus(m.run.window.Counted())
 	if m.run.engine.inGroup() {
 		m.Oldest = "" // it was handed back
 	}
-	m.run, m.since, m.ended = nil, time.Time{}, err
 }
 
 // update changes the fields of m.

@@ -13,7 +13,8 @@ import (
 // Option changes how a consumer works from its default. The functions that begin with
 // With make them; there are no others.
 //
-//   - Where to begin, and how to read: [WithStart], [WithBlock], [WithReadCount].
+//   - Where to begin and to end, and how to read: [WithStart], [WithUntil], [WithBlock],
+//     [WithReadCount].
 //   - Bounds of memory: [WithWindow], [WithWindowBytes], [WithMaxEntryBytes].
 //   - Processing: [WithMiddleware], [WithConcurrency], [WithOrderKey], [WithBackoff],
 //     [WithDrainTimeout]; of batches, [WithBatch].
@@ -90,6 +91,7 @@ type config struct {
 	block      time.Duration
 	readCount  int
 	start      Start
+	until      *Start // nil is none
 	backoff    Backoff
 	patient    bool // the longest wait was given
 	drain      time.Duration
@@ -206,8 +208,16 @@ func (c *config) validate() error {
 	if c.readCount < 1 {
 		problems = append(problems, invalid("WithReadCount(%d): give at least 1", c.readCount))
 	}
-	if err := c.start.problem(); err != nil {
+	if err := c.start.problem("WithStart"); err != nil {
 		problems = append(problems, invalid("%w", err))
+	}
+	if c.until != nil {
+		if err := c.until.problem("WithUntil"); err != nil {
+			problems = append(problems, invalid("%w", err))
+		}
+		if c.until.at == FromBeginning().at {
+			problems = append(problems, invalid("WithUntil(FromBeginning()): nothing is before the beginning; give FromEnd, FromID or FromTime"))
+		}
 	}
 	if c.batches < 1 {
 		problems = append(problems, invalid("WithConcurrency(%d): give at least 1", c.batches))

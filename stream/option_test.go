@@ -42,6 +42,7 @@ var (
 // for one mode alone are refused when the constructor runs.
 var options = map[string][]string{
 	"WithStart(stream.FromEnd())":                       ofConsumers,
+	"WithUntil(stream.FromEnd())":                       ofConsumers,
 	"WithBlock(time.Second)":                            ofConsumers,
 	"WithReadCount(1)":                                  ofConsumers,
 	"WithWindow(1)":                                     ofConsumers,

@@ -26,6 +26,7 @@ import (
 type engine struct {
 	config   config
 	meter    meter
+	steering steering
 	identity Identity
 	name     string // for people
 	client   redis.UniversalClient
@@ -42,7 +43,8 @@ type engine struct {
 // inGroup reports whether it is a consumer of a group.
 func (e *engine) inGroup() bool { return e.identity.Group != "" }
 
-// run is one Run of a consumer. The goroutine of Run reads ahead into the window,
+// run is one leg of a Run of a consumer: usually all of it, but a Seek ends one leg, and the next
+// one begins where it has set the place. The goroutine of Run reads ahead into the window,
 // workers process the entries in there, and the settler settles those that have ended.
 // It is the mode's Host.
 type run struct {
@@ -63,6 +65,7 @@ type run struct {
 	mode   mode.Mode
 	// settler has one settling on its way while the next entries are processed.
 	settler task.Task
+	leg     leg
 	// settling is held while something is settled.
 	settling task.Lock
 	letters  *commit.Letters
@@ -77,41 +80,85 @@ const startingWhat = "finding the place to start"
 // settled and handed back, once the handlers have returned.
 const stopTimeout = time.Second
 
+// run runs one leg after another.
 func (e *engine) run(parent context.Context) (err error) {
+	sought, err := e.steering.begin(parent)
+	if err != nil {
+		return nil //nolint:nilerr // parent is done: a clean stop
+	}
+	defer e.steering.end()
+	defer func() { e.meter.end(err) }()
+	l := leg{first: true, sought: sought}
+	if e.config.until != nil {
+		l.bound = mode.NewBound(e.config.until.at)
+	}
+	for {
+		turned, err := e.runLeg(parent, &l)
+		if !turned {
+			return err
+		}
+		l.first = false
+	}
+}
+
+// leg is what a leg of a Run is given.
+type leg struct {
+	first bool
+	bound *mode.Bound // of WithUntil, nil is none
+	// sought says that the leg before has ended with another place, which is not to be told as a
+	// loss.
+	sought bool
+}
+
+// runLeg runs a leg until parent is done or the bound is reached, or until a turn was taken: then
+// another leg follows.
+func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error) {
 	ctx, fail := context.WithCancelCause(parent)
-	handling, endHandling := e.handling(ctx)
-	r := e.newRun(ctx, handling, fail)
+	defer fail(nil)
+	reading, cut := context.WithCancel(ctx)
+	defer cut()
+	handling, endHandling := e.handling(ctx, reading.Done())
+	defer endHandling()
+	r := e.newRun(reading, handling, fail)
+	r.leg = *l
 	e.meter.begin(r)
-	defer func() {
-		endHandling()
-		r.window.Close()
-		e.meter.end(err)
-		fail(nil)
-	}()
+	defer r.window.Close()
 	var disconnect func()
 	r.conns, disconnect = feed.ConnsOf(ctx)
 	defer disconnect()
 	if err := r.connect(); err != nil {
-		return err
+		return false, err
 	}
-	if r.mode, err = e.open(ctx, r); err != nil {
-		return err
+	if r.mode, err = e.open(reading, r); err != nil {
+		return false, err
 	}
 	e.meter.update(func(*meter) { r.reader = e.readerNamed(r.mode.Consumer) })
 	defer func() { _ = r.mode.Source.Close() }() // it was only read with: nothing can be lost in it
 	r.letters = commit.NewLetters(handling, r.window, r.mode.Settler, r.outageOfLetters)
+	e.steering.enter(r, cut)
+	defer e.steering.leave()
 
-	if err := r.persist(task.WithWatchdog(ctx, &r.reads), startingWhat, r.mode.Source.Start, true); err != nil {
-		return unlessDone(ctx, err)
+	if err = r.persist(task.WithWatchdog(reading, &r.reads), startingWhat, r.mode.Source.Start, l.first); err != nil {
+		err = unlessDone(reading, err)
+	} else {
+		e.meter.update(func(m *meter) { m.started = true })
+		ended := r.consume(reading, fail)
+		endHandling()
+		if err = context.Cause(ctx); err == nil || parent.Err() != nil { // else no waiting can mend it
+			err = r.stop(ctx, ended)
+		}
+		if turned = ctx.Err() == nil && reading.Err() != nil; !turned {
+			e.log.Info("consumer stopped")
+		}
 	}
-	e.meter.update(func(m *meter) { m.started = true })
-	defer func() { e.log.Info("consumer stopped") }()
-	ended := r.consume(ctx, fail)
-	endHandling()
-	if parent.Err() == nil {
-		return context.Cause(ctx) // which no waiting can mend
+	if ctx.Err() != nil || reading.Err() == nil {
+		return false, err
 	}
-	return r.stop(ctx, ended)
+	if err != nil {
+		e.log.Warn("what was done before a seek could not be settled, and is delivered again", "err", err)
+	}
+	l.sought = r.takeTurn(parent)
+	return true, nil
 }
 
 // newRun makes a run, which begins nothing. fail ends ctx.
@@ -175,6 +222,7 @@ func (r *run) settings() mode.Settings {
 	c := &r.engine.config
 	return mode.Settings{
 		Host: r, Log: r.engine.log, Window: r.window, Start: c.start.at, MaxEntry: c.maxEntry,
+		Sought: r.leg.sought, Bound: r.leg.bound,
 		Letters: commit.NewLetterWriter(r.client, r.conns, r.engine.identity.Stream),
 		Feed: feed.Settings{
 			Client: r.engine.client, Commands: r.conn, Stream: r.engine.identity.Stream,
@@ -209,8 +257,8 @@ func (r *run) stop(ctx context.Context, ended time.Time) error {
 	return shown(err)
 }
 
-// consume reads, processes and settles until ctx is done, and until the handlers in
-// flight have returned. It fails with an error that no waiting can mend, and returns when
+// consume reads, processes and settles until ctx is done, or everything up to the bound is settled,
+// and until the handlers in flight have returned. It fails with an error that no waiting can mend, and returns when
 // the last handler had returned.
 func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (ended time.Time) {
 	defer context.AfterFunc(ctx, r.window.Stop)() // nothing more is begun
@@ -223,8 +271,12 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (ended 
 	for _, t := range tasks {
 		t.Begin(tending)
 	}
-	if err := r.read(ctx); err != nil {
+	over, err := r.read(ctx)
+	if err != nil {
 		fail(err)
+	}
+	if over {
+		_ = r.window.Drain(ctx) // the only error is that ctx is done: then the stop settles
 	}
 	r.mode.Source.Interrupt()
 	r.window.Stop() // no worker is started any more
@@ -239,9 +291,10 @@ func (r *run) consume(ctx context.Context, fail context.CancelCauseFunc) (ended 
 	return ended
 }
 
-// handling returns the context of handlers: it ends the drain timeout after ctx.
-func (e *engine) handling(ctx context.Context) (context.Context, context.CancelFunc) {
-	stopping := context.WithValue(ctx, stoppingKey{}, ctx.Done())
+// handling returns the context of handlers: it ends the drain timeout after ctx. Waits before a
+// handler end with stopped.
+func (e *engine) handling(ctx context.Context, stopped <-chan struct{}) (context.Context, context.CancelFunc) {
+	stopping := context.WithValue(ctx, stoppingKey{}, stopped)
 	if e.config.drain <= 0 {
 		return context.WithCancel(stopping)
 	}
@@ -256,12 +309,17 @@ func (e *engine) handling(ctx context.Context) (context.Context, context.CancelF
 	}
 }
 
-// read fetches until ctx is done, and returns nil then. It returns an error only if
-// the first read shows an error that no waiting can mend.
-func (r *run) read(ctx context.Context) error {
+// read fetches until ctx is done, and returns no error then, or until everything up to the bound was
+// read. It returns an error only if the first read shows an error that no waiting can mend.
+func (r *run) read(ctx context.Context) (over bool, err error) {
 	ctx = task.WithWatchdog(ctx, &r.reads)
 	fetch := func(ctx context.Context) error {
 		err := r.mode.Source.Fetch(ctx)
+		if err == mode.ErrOver { //nolint:errorlint // our own, never wrapped
+			over = true
+			r.engine.meter.update(func(m *meter) { m.reading = time.Time{} })
+			return nil
+		}
 		if err == nil {
 			r.readWorked()
 		} else if ctx.Err() == nil {
@@ -269,11 +327,12 @@ func (r *run) read(ctx context.Context) error {
 		}
 		return err
 	}
-	for first := true; ; first = false {
+	for first := r.leg.first; !over; first = false {
 		if err := r.persist(ctx, "reading", fetch, first); err != nil {
-			return unlessDone(ctx, err)
+			return false, unlessDone(ctx, err)
 		}
 	}
+	return true, nil
 }
 
 // readWorked notes that the server has answered a read.

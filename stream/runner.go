@@ -168,26 +168,37 @@ func (r *Runner) Consumers() []Runnable {
 	return list
 }
 
-// Members returns all that [Runner.Consumers] does, with the members of other Runners in the
-// place of those. It is a list of the moment at which it is called, and each one is in it once.
+// Members returns all that [Runner.Consumers] does. A member that has a method Members like this
+// one, such as another Runner or a type of your own around a consumer, has its members in its
+// place. It is a list of the moment at which it is called, and each one is in it once.
 func (r *Runner) Members() iter.Seq[Runnable] {
 	var list []Runnable
-	seen := map[*Runner]bool{}
-	var collect func(r *Runner)
-	collect = func(r *Runner) {
-		if seen[r] {
-			return
-		}
-		seen[r] = true
-		for _, member := range r.Consumers() {
-			if nested, is := member.(*Runner); is && nested != nil {
-				collect(nested)
-			} else {
+	seen := make(map[Runnable]bool)
+	var collect func(all []Runnable)
+	collect = func(all []Runnable) {
+		for _, member := range all {
+			if member == nil {
+				continue
+			}
+			if reflect.ValueOf(member).Comparable() { // or it cannot be told from others
+				if seen[member] {
+					continue
+				}
+				seen[member] = true
+			}
+			switch member := member.(type) {
+			case *Runner:
+				if member != nil {
+					collect(member.Consumers())
+				}
+			case interface{ Members() iter.Seq[Runnable] }:
+				collect(slices.Collect(member.Members()))
+			default:
 				list = append(list, member)
 			}
 		}
 	}
-	collect(r)
+	collect([]Runnable{r})
 	return slices.Values(list)
 }
 

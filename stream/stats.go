@@ -44,7 +44,7 @@ type Stats struct {
 	// LagTime is how far the consumer is behind, in time, as [Lag].Time is: the age of
 	// the oldest entry that it has read and not done, by the clock here and the entry's
 	// ID; zero when there is none and the last read has shown that no more is there.
-	// While it cannot read, or does not run, it is the time since it last did, when
+	// While it cannot read, is paused or does not run, it is the time since it last did, when
 	// entries may have come that it does not know of: the worst case. It is zero before
 	// the first Run. IDs that publishers chose make it meaningless. Entries over the
 	// limit of deliveries do not count. [Consumer.Lag] asks Redis.
@@ -84,6 +84,11 @@ type Stats struct {
 	// Reconnects counts how often reading worked again after it had failed.
 	Reconnects int64
 
+	// Seeks counts how often the consumer was set to another place ([Consumer.Seek]).
+	Seeks int64
+	// PausedUntil is the end of the pause ([Consumer.Pause]), zero if there is none.
+	PausedUntil time.Time
+
 	// LastError names the last trouble, with the remedy if people have to do something, and
 	// LastErrorAt when that was. It may be long over: [Consumer.Health] tells of now. Of a
 	// handler's error it says only that there was one.
@@ -119,6 +124,8 @@ var statNumbers = []struct {
 	{"claimed", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Claimed) }},
 	{"handed-back", "{entry}", "counter", func(s *Stats) float64 { return float64(s.HandedBack) }},
 	{"reconnects", "{reconnect}", "counter", func(s *Stats) float64 { return float64(s.Reconnects) }},
+	{"seeks", "{seek}", "counter", func(s *Stats) float64 { return float64(s.Seeks) }},
+	{"paused", "{consumer}", "gauge", func(s *Stats) float64 { return oneIf(!s.PausedUntil.IsZero()) }},
 	{"behind", "s", "gauge", func(s *Stats) float64 { return s.LagTime.Seconds() }},
 	{"working", "{handler}", "gauge", func(s *Stats) float64 { return float64(s.Working) }},
 	{"held", "{entry}", "gauge", func(s *Stats) float64 { return float64(s.Held) }},
@@ -129,12 +136,20 @@ var statNumbers = []struct {
 	{"window.bytes.size", "By", "gauge", func(s *Stats) float64 { return float64(s.WindowSizeBytes) }},
 }
 
+func oneIf(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
 // Stats returns the numbers of the consumer. It asks no server, and never waits for Redis or a
 // handler. It may be called at any time: before, during, after and between Runs. In group mode
 // it looks at each entry in the window.
 func (c *Consumer[T]) Stats() Stats { return c.engine.stats() }
 
 func (e *engine) stats() Stats {
+	until, _ := e.steering.pausedUntil()
 	m := &e.meter
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -144,6 +159,8 @@ func (e *engine) stats() Stats {
 		Claimed:     m.claimed,
 		HandedBack:  m.handedBack,
 		Reconnects:  m.reconnects,
+		Seeks:       m.seeks,
+		PausedUntil: until,
 		LastError:   m.text(),
 		LastErrorAt: m.at,
 	}
@@ -177,7 +194,7 @@ func (m *meter) behind(e *engine, t window.Counts, now time.Time) time.Duration 
 		return ageOf(t.Oldest, now)
 	case m.run != nil && t.Full:
 		return ageOf(t.Position, now) // the next entry is younger
-	case m.run != nil && !m.unreadable && m.silence(e, now) == 0 && !m.lastRead.Before(m.since):
+	case m.run != nil && !m.run.window.IsPaused() && !m.unreadable && m.silence(e, now) == 0 && !m.lastRead.Before(m.since):
 		return 0
 	case !m.lastRead.IsZero():
 		return now.Sub(m.lastRead)

@@ -49,7 +49,7 @@
 //
 // # Goroutines
 //
-// Of one run:
+// Of one leg of a run:
 //
 //   - the reader is the goroutine of Run. It is the only one that adds what was read.
 //   - workers (run.startWorker): from none to WithConcurrency, started when entries may be
@@ -60,7 +60,8 @@
 //     which looks for losses, claims, and removes names of dead consumers.
 //   - Letters (commit) has up to eight writers for each server of dead letters, one while that
 //     fails; its sweeper, a task, ends the letters of entries that were claimed away.
-//   - timers (time.AfterFunc): of the window, for an entry that is due, for a settling, for
+//   - a recall (feed) ends the read of a group that waits when a pause begins.
+//   - timers (time.AfterFunc): of the end of a pause; of the window, for an entry that is due, for a settling, for
 //     workers that have nothing to do, and for the report that it is full; one for letters that have failed, one a second while a read waits (conn).
 //   - contain.Isolated runs code of the user that may end its goroutine or panic on a
 //     goroutine of its own; a query without fields, and a try to write a letter, have one
@@ -78,6 +79,7 @@
 //
 //	feed.Shared.mu -> hub.mu -> the lock of a task
 //	meter.mu -> Window.mu -> the lock of a task
+//	steering.mu -> Window.mu
 //	letterbox.telling -> Letters.mu -> Window.mu
 //	letterbox.telling -> meter.mu
 //	meter.mu -> the lock of a watchdog -> that of the queue in which its try waits
@@ -88,6 +90,7 @@
 // the user runs (log handlers, observers). A lock that is held meanwhile is a task.Lock,
 // which a context can give up:
 //
+//   - steering.seeking: one seek at a time, and none while a Run begins.
 //   - run.settling: one settling at a time. A worker of group mode also takes it before it
 //     delivers an entry again, and acks what has ended: a crash must not charge that.
 //   - stored.storing (logmode): one call of a store of the user's, taken under settling.
@@ -125,12 +128,21 @@
 //
 // # States of a consumer
 //
+//	               +------ seek ---+
+//	               v               |
 //	constructed -> starting -> reading <-> trouble
-//	                              ^
-//	                              v
-//	                      full (no room in the window)
+//	                            ^     ^
+//	                            v     v
+//	 full (no room in the window)     paused
 //
 //	any of them -> stopping -> ended
+//
+// A Run is one leg or more (engine.runLeg), each with a run of its own: the window, the feed, the
+// finder of losses and the tasks. A seek ends the leg as a stop would, but for the context of
+// handlers, then takes its turn (run.takeTurn), and the next leg starts at the place that is stored
+// now: nothing of the leg before has to be set anew, and what that had seen is no loss. A pause is
+// the window's: it gives out no entry and has no room. At a bound (mode.Bound) the reader
+// ends with mode.ErrOver, the window is drained, and the Run stops by itself.
 //
 // starting finds the place to begin (Source.Start). In trouble, run.persist tries a read or a
 // settling again until it works, and a task at its next request; an outage tells of it.
@@ -147,7 +159,9 @@
 //	the place of the reader, group mode     Redis; groupmode.source.last is the last entry read
 //	the offset as it was seen in the store  logmode.stored
 //	dead letters that are not written       commit.Letters
-//	counts                                  Window of the run at work, meter of the runs before
+//	counts                                  Window of the leg at work, meter of those before
+//	a pause, a seek that waits              engine.steering; the window knows that it is paused
+//	the place at which Run ends             mode.Bound, over all legs of a Run
 //	trouble                                 an outage of each thing that is tried again; meter lists them
 //	the mode                                engine.identity: a Group or a Label
 //	names of consumers in this process      groupmode.names
@@ -184,6 +198,8 @@
 //	what becomes of an entry    outcome, cause; deadletter
 //	the window                  internal/window
 //	batches                     internal/batch; batch
+//	pause, seek                 steer; internal/window/pause, seek of both modes
+//	the end of a bounded Run    internal/mode/bound; start
 //	the seam to the modes       internal/mode
 //	log mode                    internal/logmode; start
 //	group mode                  internal/groupmode

@@ -37,6 +37,7 @@ type Assembler struct {
 	wake    func()
 	repeats func() bool
 	stopped bool
+	paused  bool
 
 	// line has the entries that were begun and are not passed, in the order in which
 	// they were begun first, which is that of the stream in ordered mode. left is how
@@ -269,7 +270,7 @@ func (a *Assembler) noteLocked(u *unit) {
 // beginLocked begins the units of which each message has come back, and the batches that
 // are full or whose time has come.
 func (a *Assembler) beginLocked() {
-	for a.running < a.Limit && !a.stopped && (len(a.whole) > 0 || a.arrived >= a.Size || a.ripe) {
+	for a.running < a.Limit && !a.stopped && !a.paused && (len(a.whole) > 0 || a.arrived >= a.Size || a.ripe) {
 		u := a.nextLocked()
 		if u == nil {
 			return
@@ -508,6 +509,13 @@ func (a *Assembler) LeaveLocked(m *Member) {
 		a.line = slices.DeleteFunc(a.line, func(m *Member) bool { return m.left })
 		a.left = 0
 	}
+	a.beginLocked()
+}
+
+// SetPausedLocked keeps batches and units from being begun, or ends that: then those begin
+// that are full, or have waited long enough.
+func (a *Assembler) SetPausedLocked(paused bool) {
+	a.paused = paused
 	a.beginLocked()
 }
 

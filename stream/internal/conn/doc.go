@@ -5,7 +5,7 @@
 //
 // The package also has what is known of servers: the verdict on an answer or an error
 // ([Classify], [Explain]), queries whose reply is read without the fields of entries
-// ([Query]), commands and scripts that are sent once ([DoOnce], [OnceScript]), and the
+// ([Query]; [Piped] in a pipeline), commands and scripts that are sent once ([DoOnce], [OnceScript]), and the
 // watch over failovers ([CheckRole], [Relocate]).
 //
 // Contract: no command is sent again by go-redis; whether it may have run is told by

@@ -10,7 +10,8 @@
 // Goroutines: an own feed has none. A hub, which reads for the members that share, has one
 // for the hot lane and one for the cold lane, and in group mode tick, which requests the
 // members' renewers, and checkStreams, which looks for streams with something to claim or to
-// check. They end with the last member. Ending a read has a goroutine of its own.
+// check. They end with the last member. Ending a read, for a stop or
+// a recall, has a goroutine of its own.
 //
 // Locks: Shared.mu guards the hubs, and may be held when hub.mu is taken. hub.mu guards the
 // members, the lanes and their waiters; it is not held while a server is asked, nor while a

@@ -36,6 +36,9 @@ type Feed interface {
 	// by the claimer.
 	MayBeHandedBack() bool
 	IsDue() bool
+	// Recall has a fetch that waits come back soon, where it would bring entries that are not
+	// wanted now. Another fetch may wait. It may be called at any time, and does not wait.
+	Recall()
 	// Interrupt ends a fetch that waits, and keeps another one from waiting. It
 	// may be called at any time, and more than once.
 	Interrupt()
@@ -132,7 +135,7 @@ func Open(ctx context.Context, s Settings) (Feed, error) {
 	a := asker{group: s.Group, consumer: s.Consumer, count: s.Count, block: s.Block, inspect: s.Inspect}
 	p, every := newPace(s.Budget, a.count), intervalsOf(s.ClaimIdle)
 	if shared := sharingOf(ctx); shared != nil && mayShare(s.Client, s.Stream) {
-		return shared.join(s.Client, s.Commands, a, &member{stream: s.Stream, worked: s.Worked, pace: p, eager: true, guard: s.Guard, scheduled: scheduled{every: every}})
+		return shared.join(s.Client, s.Commands, a, &member{stream: s.Stream, worked: s.Worked, pace: p, eager: true, guard: s.Guard, recalled: make(chan struct{}, 1), scheduled: scheduled{every: every}})
 	}
 	reader, err := conn.NewReader(ctx, s.Client, s.Block, s.Group != "")
 	if err != nil {
@@ -250,6 +253,20 @@ func (f *own) IsDue() bool {
 	}
 	f.due = now
 	return true
+}
+
+// Recall ends the read of a group. In log mode nothing needs to be done: the sink does not take
+// the entries of a read that comes too late.
+func (f *own) Recall() {
+	if f.group == "" {
+		return
+	}
+	go func() {
+		_ = contain.Isolated(func() error {
+			unblock(f.conn, f.reader, f.stream, f.reading.Load)
+			return nil
+		})
+	}()
 }
 
 func (f *own) Interrupt() { f.end() }

@@ -165,6 +165,8 @@ type member struct {
 	// for together with others.
 	eager bool
 	guard Guarding // of an eager read, and the first one in a lane; nil is none
+	// recalled has something in it when a fetch that waits is to come back.
+	recalled chan struct{}
 	scheduled
 }
 
@@ -202,6 +204,11 @@ func (m *member) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idl
 		case <-ctx.Done():
 			m.hub.withdraw(w)
 			return ctx.Err()
+		case <-m.recalled:
+			if !m.hub.recall(w) {
+				m.eager = true
+				return nil
+			}
 		case <-look.C:
 			if wait, err := idle(ctx); !wait || err != nil {
 				m.hub.withdraw(w)
@@ -213,6 +220,8 @@ func (m *member) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idl
 }
 
 func (m *member) Failed() { m.eager = true }
+
+func (m *member) Recall() { signal(m.recalled) }
 
 // Interrupt does nothing: the end of the context ends a fetch.
 func (m *member) Interrupt() {}

@@ -31,6 +31,8 @@ type waiter struct {
 	asked     bool // it is in the read that is on its way
 	taking    bool // it is being told how a read has ended
 	withdrawn bool
+	// patient is set while it can wait until the read comes back by itself.
+	patient bool
 }
 
 // lane is one connection, on which all its waiters wait in one blocking read. Its
@@ -136,7 +138,7 @@ func (e *readEnd) carryOut() {
 // isLeftLocked reports whether a stream is to leave that waits here.
 func (l *lane) isLeftLocked() bool {
 	for _, w := range l.waiters {
-		if w.withdrawn {
+		if w.withdrawn && !w.patient {
 			return true
 		}
 	}
@@ -147,12 +149,24 @@ func (l *lane) isLeftLocked() bool {
 // that asks for it has come back: its entries are in the window then.
 func (h *hub) withdraw(w *waiter) {
 	h.mu.Lock()
+	w.patient = false
 	end, comesOut := h.withdrawLocked(w)
 	h.mu.Unlock()
 	end.carryOut()
 	if comesOut {
 		<-w.out
 	}
+}
+
+// recall is withdraw without a connection that is closed, which the others in the read would
+// pay for. It reports whether the waiter comes out once the read has come back.
+func (h *hub) recall(w *waiter) (comesOut bool) {
+	h.mu.Lock()
+	w.patient = true
+	end, comesOut := h.withdrawLocked(w)
+	h.mu.Unlock()
+	end.carryOut()
+	return comesOut
 }
 
 // withdrawLocked returns the read that is to be ended for it, and whether the waiter is

@@ -42,6 +42,12 @@ func newClaimer(s *source, readCount int, probe string) *claimer {
 	}
 	c.task.Do = func(ctx context.Context) {
 		ctx = task.WithWatchdog(ctx, &c.watchdog)
+		if c.window.IsPaused() {
+			// Nothing is claimed, and a loss is found by the looks after the pause: operators pause
+			// the consumers of a group before one of them seeks.
+			c.namesake.check(ctx, c.consumer)
+			return
+		}
 		c.losses.TellSkipped()
 		c.note(ctx, c.trouble, contain.Caught(func() error { return c.claimOrReap(ctx) }))
 		c.namesake.check(ctx, c.consumer)

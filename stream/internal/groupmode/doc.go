@@ -11,7 +11,8 @@
 // window; leases renews those in the window; claimer claims those of other consumers, with
 // reaper, which removes names, and namesake, which looks for another consumer of our name;
 // deliverer fetches entries that are delivered again; settler acks, and moves dead letters.
-// Each has the consumer: its names, clients and limits.
+// Each has the consumer: its names, clients and limits. Besides, seek sets the place of the group,
+// and over says when a Run with a bound has nothing left.
 //
 // Goroutines: two tasks. The renewer renews leases at an interval, and then requests the
 // claimer, so that leases are renewed however long a claim takes. The claimer also looks for

@@ -12,6 +12,7 @@ import (
 	"millrace/stream/internal/feed"
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/mode"
+	"millrace/stream/internal/script"
 	"millrace/stream/internal/task"
 	"millrace/stream/internal/window"
 )
@@ -52,10 +53,10 @@ func Open(ctx context.Context, s Settings) (mode.Mode, error) {
 	if c.name == "" {
 		c.name, release = takeName(c.stream, c.group)
 	} else {
-		probe = probePrefix + c.name
+		probe = script.ProbePrefix + c.name
 	}
 	c.log = s.Log.With("consumer", c.name)
-	src := newSource(c, s.Start)
+	src := newSource(c, s)
 	src.release = release
 
 	s.Feed.Consumer, s.Feed.Guard = c.name, src.losses.Guard
@@ -73,7 +74,7 @@ func Open(ctx context.Context, s Settings) (mode.Mode, error) {
 	src.leases.afterwards = src.claims.task.Request
 	return mode.Mode{
 		Consumer: c.name, Source: src, Deliverer: &deliverer{c, src.leases}, Settler: &settler{c, src.leases, s.Letters},
-		Tasks: []*task.Task{&src.leases.task, &src.claims.task},
+		Seek: src.seek, Tasks: []*task.Task{&src.leases.task, &src.claims.task},
 	}, nil
 }
 

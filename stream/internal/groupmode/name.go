@@ -6,12 +6,8 @@ import (
 	"os"
 	"strings"
 	"sync"
-)
 
-const (
-	// defaultNamePrefix begins the names that consumers get from us, which are
-	// ours to remove.
-	defaultNamePrefix = "millrace:"
+	"millrace/stream/internal/script"
 )
 
 // names knows which default names are in use in this process. It is the one
@@ -41,7 +37,7 @@ func takeName(stream, group string) (name string, release func()) {
 	names.Lock()
 	defer names.Unlock()
 	for n := 1; ; n++ {
-		name = fmt.Sprintf("%s%s:%d:%s", defaultNamePrefix, host, os.Getpid(), processNonce())
+		name = fmt.Sprintf("%s%s:%d:%s", script.NamePrefix, host, os.Getpid(), processNonce())
 		if n > 1 {
 			name += fmt.Sprintf(":%d", n)
 		}

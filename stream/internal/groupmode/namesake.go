@@ -32,10 +32,6 @@ type namesake struct {
 	sign   time.Time // the last sign of another consumer
 }
 
-// probePrefix begins the names of probes. It begins with that of the names that are ours
-// to remove, so that the probe of a process that was killed does not stay for ever.
-const probePrefix = defaultNamePrefix + "probe:"
-
 const (
 	probePresent = "present"
 	probeAbsent  = "absent"

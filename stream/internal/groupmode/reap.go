@@ -71,7 +71,7 @@ func (r *reaper) findDead(ctx context.Context, c *consumer) (names []string, err
 	list, err := c.client.XInfoConsumers(ctx, c.stream, c.group).Result()
 	r.listed(len(list), time.Now())
 	for _, one := range list {
-		if one.Pending == 0 && one.Idle >= r.idle && one.Name != c.name && strings.HasPrefix(one.Name, defaultNamePrefix) {
+		if one.Pending == 0 && one.Idle >= r.idle && one.Name != c.name && strings.HasPrefix(one.Name, script.NamePrefix) {
 			names = append(names, one.Name)
 		}
 	}

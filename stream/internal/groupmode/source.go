@@ -19,6 +19,8 @@ import (
 type source struct {
 	*consumer
 	start   mode.Start
+	sought  bool
+	bound   *mode.Bound
 	release func() // of the consumer's name
 	feed    feed.Feed
 	losses  *loss.GroupFinder
@@ -31,21 +33,23 @@ type source struct {
 	unsure bool
 	// made is set when the group was made at the start.
 	made bool
-	// last is the ID of the last entry that was read.
+	// last is the ID of the last entry that was read and taken.
 	last string
+	// idle is set when the last read has brought all that there was.
+	idle bool
 }
 
-func newSource(c *consumer, start mode.Start) *source {
+func newSource(c *consumer, s Settings) *source {
 	watched := loss.Group{
 		Stream: loss.Stream{Client: c.client, Name: c.stream, MaxEntry: c.maxEntry}, Group: c.group, Consumer: c.name,
 		Position: c.window.Position, Tell: c.tellLoss,
 	}
-	if start.After != nil {
-		watched.Start = *start.After
+	if s.Start.After != nil {
+		watched.Start = *s.Start.After
 	}
 	return &source{
-		consumer: c, start: start, losses: loss.NewGroupFinder(watched),
-		own: newOwnPending(c), leases: newLeases(c), unsure: true,
+		consumer: c, start: s.Start, sought: s.Sought, bound: s.Bound, losses: loss.NewGroupFinder(watched),
+		own: newOwnPending(c), leases: newLeases(c), unsure: true, idle: true,
 	}
 }
 
@@ -74,11 +78,16 @@ func (s *source) Start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("looking up the group %q: %w", s.group, err)
 	}
+	if s.bound != nil {
+		if err := s.bound.Find(ctx, s.losses.Stream()); err != nil {
+			return err
+		}
+	}
 	for _, group := range groups {
 		if group.Name == s.group {
 			s.last = group.LastDeliveredID
 			s.window.StartAt(s.last)
-			if err := s.losses.Begin(ctx, s.made); err != nil {
+			if err := s.losses.Begin(ctx, s.made || s.sought); err != nil {
 				return err
 			}
 			s.log.Info("consumer started", "made_group", s.made, "last_delivered", s.last) // once: a start that fails is tried again
@@ -93,7 +102,7 @@ func (s *source) Start(ctx context.Context) error {
 // and reads new entries afterwards.
 func (s *source) Fetch(ctx context.Context) (err error) {
 	defer func() {
-		if err != nil {
+		if err != nil && err != mode.ErrOver { //nolint:errorlint // our own, never wrapped
 			s.failed.Add(1)
 			s.feed.Failed()
 			return
@@ -106,11 +115,15 @@ func (s *source) Fetch(ctx context.Context) (err error) {
 			return s.mend(ctx, err)
 		}
 	}
+	if wait, err := s.isOver(ctx); err != nil || wait {
+		return s.mend(ctx, err)
+	}
 	if !s.host.AwaitRoom(ctx) {
 		return ctx.Err()
 	}
+	s.idle = true
 	err = s.feed.Fetch(ctx, resp.Place{ID: ">"}, s.take, func(context.Context) (wait bool, err error) {
-		return !s.own.unanswered.Load(), nil // the next fetch takes up the entries that were claimed
+		return !s.own.unanswered.Load() && s.bound == nil, nil // the next fetch takes up the entries that were claimed
 	})
 	if err != nil {
 		s.losses.ReadFailed()
@@ -122,8 +135,16 @@ func (s *source) Fetch(ctx context.Context) (err error) {
 
 // take puts entries that were read into the window.
 func (s *source) take(b resp.Batch, at time.Time) (more bool) {
-	s.last = s.losses.Read(b)
-	more = s.host.Take(b, at)
+	last := s.losses.Read(b)
+	over := s.bound.Cut(&b)
+	if b.Len() == 0 {
+		return false
+	}
+	if over {
+		last = b.LastID() // the others go back at the stop, as if they had not been read
+	}
+	s.last, s.idle = last, !b.More
+	more = s.host.Take(b, at) && !over
 	if ids := s.held.TakeDoubles(); len(ids) > 0 {
 		s.tellLoss(loss.Finding{Cause: loss.Replaced, From: ids[0], To: ids[len(ids)-1], Count: int64(len(ids)), Exact: true})
 	}
@@ -245,6 +266,9 @@ func (s *source) Stop(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Recall has a fetch that waits come back.
+func (s *source) Recall() { s.feed.Recall() }
 
 // Interrupt ends a fetch that waits.
 func (s *source) Interrupt() { s.feed.Interrupt() }

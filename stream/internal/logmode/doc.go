@@ -2,8 +2,8 @@
 // and settled by saving the low mark there.
 //
 // Contract: Open makes the mode of one run. The mode saves no offset behind an entry that has
-// not ended, and none that is older than the one it has saved, but for a loss policy that
-// goes back. A loss is told once, and reading goes on where the policy says.
+// not ended, and none that is older than the one it has saved, but for a loss policy or a
+// seek that goes back. A loss is told once, and reading goes on where the policy says.
 //
 // Goroutines: none of its own, but one for each call of a store of the user's, which may not
 // look at its context; it is left behind when that ends, and waited for before the next call.

@@ -1,6 +1,7 @@
 package logmode
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/commit"
 	"millrace/stream/internal/conn"
-	"millrace/stream/internal/contain"
 	"millrace/stream/internal/feed"
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/mode"
@@ -25,7 +25,6 @@ type Settings struct {
 	mode.Settings
 	Store offset.Store
 	Label string
-	Mark  *window.LowMark
 	// Resume asks the user's policy where to go on after a loss. An error ends the run.
 	Resume func(context.Context, loss.Finding) (mode.Start, error)
 }
@@ -36,11 +35,12 @@ type source struct {
 	log     *slog.Logger
 	of      loss.Stream // with the client that asks
 	start   mode.Start
+	sought  bool
+	bound   *mode.Bound
 	inspect time.Duration
 	resume  func(context.Context, loss.Finding) (mode.Start, error)
 	letters *commit.LetterWriter
 	window  *window.Window
-	mark    *window.LowMark
 
 	feed   feed.Feed
 	losses *loss.LogFinder
@@ -48,6 +48,8 @@ type source struct {
 
 	// The reading goroutine's own.
 
+	// idle is set when the last read has brought all that there was.
+	idle bool
 	// looked is when it was looked whether all is as it should be.
 	looked time.Time
 	// lost is the loss that was told, until the reader has gone on behind it.
@@ -67,12 +69,12 @@ func Open(ctx context.Context, s Settings) (mode.Mode, error) {
 func Over(from feed.Feed, s Settings) mode.Mode {
 	of := loss.Stream{Client: s.Feed.Commands.Client, Name: s.Feed.Stream, MaxEntry: s.MaxEntry}
 	src := &source{
-		host: s.Host, log: s.Log, of: of, start: s.Start, inspect: s.Feed.Inspect, resume: s.Resume,
-		letters: s.Letters, window: s.Window, mark: s.Mark, feed: from, losses: loss.NewLogFinder(of),
-		stored: stored{store: s.Store, label: s.Label, storing: task.NewLock()}, looked: time.Now(),
+		host: s.Host, log: s.Log, of: of, start: s.Start, sought: s.Sought, bound: s.Bound, inspect: s.Feed.Inspect, resume: s.Resume,
+		letters: s.Letters, window: s.Window, feed: from, losses: loss.NewLogFinder(of),
+		stored: stored{store: s.Store, label: s.Label, storing: task.NewLock()}, looked: time.Now(), idle: true,
 	}
 	src.losses.SetPlace(resp.Place{ID: resp.Beginning})
-	return mode.Mode{Source: src, Deliverer: src, Settler: src}
+	return mode.Mode{Source: src, Deliverer: src, Settler: src, Seek: src.seek}
 }
 
 // Start loads the offset, or finds the configured start if there is none. A start that is
@@ -83,7 +85,12 @@ func (s *source) Start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = s.losses.Begin(ctx, resumed)
+	if s.bound != nil {
+		if err := s.bound.Find(ctx, s.of); err != nil {
+			return err
+		}
+	}
+	err = s.losses.Begin(ctx, resumed && !s.sought)
 	if err == nil {
 		s.log.Info("consumer started", "offset", s.losses.Place().ID) // once: a start that fails is tried again
 	}
@@ -137,9 +144,13 @@ func (s *source) Fetch(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	if over, err := s.isOver(ctx); err != nil || over {
+		return cmp.Or(err, mode.ErrOver)
+	}
 	if !s.host.AwaitRoom(ctx) {
 		return ctx.Err()
 	}
+	s.idle = true
 	err = s.feed.Fetch(ctx, s.losses.Place(), s.take, s.lookAround)
 	if err == nil && time.Since(s.looked) >= s.inspect {
 		_, err = s.lookAround(ctx)
@@ -161,17 +172,40 @@ func (s *source) Fetch(ctx context.Context) (err error) {
 	return s.goOn(ctx)
 }
 
+// isOver reports whether everything up to the bound was read.
+func (s *source) isOver(ctx context.Context) (bool, error) {
+	switch {
+	case s.bound == nil:
+		return false, nil
+	case s.bound.IsCut():
+		return true, nil
+	case !s.idle && resp.CompareIDs(s.losses.Place().ID, s.bound.At()) < 0:
+		return false, nil // there may be more; it is not worth a question after each read
+	}
+	return s.bound.Passed(ctx, s.of, s.losses.Place().ID)
+}
+
 // lookAround looks for losses, now and then, while nothing comes.
 func (s *source) lookAround(ctx context.Context) (wait bool, err error) {
 	s.looked = time.Now()
-	return s.losses.Look(ctx)
+	wait, err = s.losses.Look(ctx)
+	return wait && s.bound == nil, err
 }
 
-// take puts entries that were read into the window. Those that are left are read again.
+// take puts entries that were read into the window. Those that are left, come in a pause or are
+// behind the bound are read again.
 func (s *source) take(b resp.Batch, at time.Time) (more bool) {
+	if s.window.IsPaused() {
+		return false
+	}
 	b.Left = nil
+	over := s.bound.Cut(&b)
+	if b.Len() == 0 {
+		return false
+	}
+	s.idle = !b.More
 	sound := s.losses.Read(b.Entries)
-	return s.host.Take(b, at) && sound
+	return s.host.Take(b, at) && sound && !over
 }
 
 // Begin counts the delivery, of which nothing but this run knows.
@@ -203,6 +237,9 @@ func (s *source) Stop(ctx context.Context) error {
 	return nil
 }
 
+// Recall has a fetch that waits come back.
+func (s *source) Recall() { s.feed.Recall() }
+
 // Interrupt ends a fetch that waits.
 func (s *source) Interrupt() { s.feed.Interrupt() }
 
@@ -224,7 +261,7 @@ func (s *source) goOn(ctx context.Context) error {
 		// stream as it was, and must not come after the new one.
 		reads := task.WatchdogOf(ctx)
 		reads.End() // handlers take as long as they take
-		if err := s.mark.Drain(ctx); err != nil {
+		if err := s.window.Drain(ctx); err != nil {
 			return err
 		}
 		reads.Begin()
@@ -301,15 +338,11 @@ func (s *source) lookAt(before string) {
 
 // setBack stores an offset below the one that is stored.
 func (s *source) setBack(ctx context.Context, id string) error {
-	resetter, ok := s.stored.store.(offset.Resetter)
-	if !ok {
+	switch err := s.stored.reset(ctx, id); {
+	case err == errNoReset: //nolint:errorlint // our own, never wrapped
 		s.log.Warn("the offset store cannot set an offset back; until new entries pass it, a restart finds the loss again", "offset", id)
-		return nil
-	}
-	if err := contain.Isolated(func() error { return resetter.Reset(ctx, s.stored.label, id) }); err != nil {
-		s.stored.tried = append(s.stored.tried, id)
+	case err != nil:
 		return fmt.Errorf("setting the offset %q back: %w", s.stored.label, err)
 	}
-	s.stored.is(id)
 	return nil
 }

@@ -62,6 +62,9 @@ func NewGroupFinder(g Group) *GroupFinder {
 	return &GroupFinder{of: g, checking: task.NewLock()}
 }
 
+// Stream returns the stream of the group.
+func (f *GroupFinder) Stream() Stream { return f.of.Stream }
+
 // Begin looks at the group before anything is read. Of a group that was just made nothing is
 // lost.
 func (f *GroupFinder) Begin(ctx context.Context, made bool) error {

@@ -65,17 +65,37 @@ func (c *LagCounter) OfLog(ctx context.Context, client redis.UniversalClient, st
 	if err != nil {
 		return Lag{}, err
 	}
-	unread, known := c.countBehind(info, at.Position, info.EntriesAdded-at.Read, at.Run, at.Run != 0)
-	lag := Lag{Known: known, Oldest: at.Oldest}
-	if known {
-		lag.Entries = unread + at.Undone
-	}
-	if lag.Oldest == "" && (!known || unread > 0) {
+	lag, unread := c.InLog(info, at)
+	if unread {
 		if lag.Oldest, err = firstRead(ctx, client, stream, at.Position); err != nil {
 			return Lag{}, err
 		}
 	}
 	return lag, nil
+}
+
+// InLog is OfLog without asking the server: info is what it has told. unread says that the
+// oldest entry that is not done is the first one behind the position, if there is one.
+func (c *LagCounter) InLog(info *redis.XInfoStream, at Standing) (lag Lag, unread bool) {
+	n, known := c.countBehind(info, at.Position, info.EntriesAdded-at.Read, at.Run, at.Run != 0)
+	lag = Lag{Known: known, Oldest: at.Oldest}
+	if known {
+		lag.Entries = n + at.Undone
+	}
+	return lag, at.Oldest == "" && (!known || n > 0)
+}
+
+// InGroup is OfGroup without asking the server: info and group are of one moment. unread says
+// that nothing is pending, so that the oldest entry that is not done is the first one behind
+// the group's place, if there is one; else Oldest is the first pending one, which is not known
+// here.
+func (c *LagCounter) InGroup(info *redis.XInfoStream, group redis.XInfoGroup) (lag Lag, unread bool) {
+	n, known := c.countBehind(info, group.LastDeliveredID, group.Lag, 0, group.Lag >= 0)
+	lag = Lag{Known: known, Pending: group.Pending}
+	if known {
+		lag.Entries = n + lag.Pending
+	}
+	return lag, lag.Pending == 0 && (!known || n > 0)
 }
 
 // firstRead returns the ID of the first entry behind a position, "" if there is none.
@@ -123,12 +143,9 @@ func (c *LagCounter) OfGroup(ctx context.Context, client redis.UniversalClient, 
 		if of.Name != group {
 			continue
 		}
-		unread, known := c.countBehind(info, of.LastDeliveredID, of.Lag, 0, of.Lag >= 0)
-		lag := Lag{Known: known, Pending: pending.Val().Count, Oldest: pending.Val().Lower}
-		if known {
-			lag.Entries = unread + lag.Pending
-		}
-		if lag.Pending == 0 && (!known || unread > 0) {
+		lag, unread := c.InGroup(info, of)
+		lag.Oldest = pending.Val().Lower
+		if unread {
 			first, err := conn.FirstOf(ctx, client, "xrange", stream, resp.After(of.LastDeliveredID), "+")
 			if err != nil {
 				return Lag{}, err

@@ -19,6 +19,9 @@ type Mode struct {
 	Deliverer Deliverer
 	Settler   commit.Settler
 	Consumer  string // its name in the group; empty in log mode
+	// Seek sets the place that is stored: of the label or the group. It returns the place before
+	// and the new one. It comes while nothing is read or settled: before Start, or after Stop.
+	Seek func(ctx context.Context, to Start) (from, at string, err error)
 	// Tasks are the work that comes up beside reading. They run while handlers may be at work.
 	Tasks []*task.Task
 }
@@ -29,8 +32,11 @@ type Source interface {
 	Start(ctx context.Context) error
 	// Fetch waits for room in the window, then for new entries, for at most the block time,
 	// and gives them to Host.Take. No entries and no error is the normal outcome of an idle
-	// stream.
+	// stream, ErrOver that of the bound.
 	Fetch(ctx context.Context) error
+	// Recall has a fetch that waits come back soon, and keeps none from waiting. It may be
+	// called at any time, and does not wait.
+	Recall()
 	// Interrupt ends a fetch that waits, and keeps another one from waiting. It may be called
 	// at any time, and more than once.
 	Interrupt()
@@ -106,6 +112,10 @@ type Settings struct {
 	Letters *commit.LetterWriter
 	Window  *window.Window
 	Start   Start
+	// Sought says that an operator has set the stored place since it was read from last: nothing
+	// that was passed with that is lost.
+	Sought bool
+	Bound  *Bound // nil is none
 	// MaxEntry limits the size of an entry whose fields are kept; nil is no limit.
 	MaxEntry *int
 }

@@ -35,6 +35,23 @@ func StartAt(t time.Time) Start {
 	return Start{After: &id}
 }
 
+// Locate is Resolve for a seek: the place is an entry that the stream has, or the beginning. A
+// place behind the end is the end.
+func (s Start) Locate(ctx context.Context, client redis.UniversalClient, stream string) (resp.Place, error) {
+	place, err := s.Resolve(ctx, client, stream)
+	if err != nil || place.Seen || place.ID == resp.Beginning {
+		return place, err
+	}
+	last, err := conn.FirstOf(ctx, client, "xrevrange", stream, place.ID, "-")
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return place, fmt.Errorf("looking up the place in %s: %w", stream, err)
+	}
+	if last == "" {
+		return resp.Place{ID: resp.Beginning}, nil
+	}
+	return resp.Place{ID: last, Seen: true}, nil
+}
+
 // Resolve returns the concrete place to start behind.
 func (s Start) Resolve(ctx context.Context, client redis.UniversalClient, stream string) (resp.Place, error) {
 	start, upTo := resp.Place{ID: resp.Beginning}, "+"

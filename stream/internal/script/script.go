@@ -31,6 +31,13 @@ func source(names ...string) string {
 // with nothing pending, so that those can be removed.
 const HandedBackTo = "millrace/handed-back"
 
+// NamePrefix begins the names that consumers get from us, which are ours to remove, and
+// ProbePrefix those of probes: the probe of a process that was killed does not stay for ever.
+const (
+	NamePrefix  = "millrace:"
+	ProbePrefix = NamePrefix + "probe:"
+)
+
 // Renew sets the idle time of entries (ARGV[3] and on) to zero, without
 // counting a delivery, as far as they are the consumer's. It returns those that are
 // another's, those of no consumer, and those that have gone from the stream, which
@@ -157,6 +164,20 @@ var Info = redis.NewScript(source("prelude_named", "info"))
 // highest that was deleted by ID, the last that was ever added, and its findings about the
 // other consumers. A count that is not known is -1.
 var Unread = redis.NewScript(source("prelude_named", "prelude_above", "unread"))
+
+// Seek sets a group to the place in ARGV[2], '+' for the end; a place behind the end is the end. It
+// returns the place of the group before and now.
+//
+// The group's count is written with it, or Redis' lag and the search for losses would be blind:
+// all entries that were ever added at the end, those that have gone where the stream has nothing
+// up to the place, and otherwise ARGV[3], of which -1 is not known. Where an entry behind the place
+// was deleted by its ID, Redis knows no lag with any count, and a consumer that starts there would
+// take the entry for one that was lost just now: no count is written.
+var Seek = redis.NewScript(source("prelude_named", "prelude_above", "seek"))
+
+// Count returns how many entries there are from one ID to another (ARGV), up to 500, and the
+// last of them: few enough for the server to do nothing else meanwhile.
+var Count = redis.NewScript(source("count"))
 
 // Trim looks how far each reader is, and trims, in one step: between two
 // commands an entry could be claimed, or a group be made at the beginning.

@@ -21,6 +21,8 @@ type budget struct {
 	since       time.Time
 	// draining is set while the reader waits for everything to be settled.
 	draining bool
+	// paused keeps anything more from being begun, read or claimed.
+	paused bool
 	// onRoomToClaim is called once when there is room to claim, of claimLimit; it may be nil.
 	onRoomToClaim func()
 	claimLimit    int
@@ -47,10 +49,14 @@ func (b *budget) unload(it *Item) {
 	}
 }
 
-// toClaim returns how many entries may be claimed, a hundred at the most: no more than
+// toClaim returns how many entries may be claimed, a hundred at the most, and none in a pause
+// or while the window is drained: no more than
 // limit wait to be begun, and the window has no more than limit beyond its size. Entries
 // that were read do not count: a consumer with a backlog must claim too.
 func (b *budget) toClaim(limit, waiting int) int {
+	if b.paused || b.draining {
+		return 0
+	}
 	return max(0, min(limit-waiting, limit+b.left(), 100))
 }
 
@@ -73,7 +79,8 @@ func (w *Window) roomMadeLocked() {
 }
 
 // AwaitRoom waits until a batch more may be held and everything that is to be
-// delivered again now has been begun; it reports false if ctx is done before.
+// delivered again now has been begun, and while the window is paused; it reports false if ctx
+// is done before.
 // full is called from time to time while the window is.
 func (w *Window) AwaitRoom(ctx context.Context, full func(oldest string, stands State, bytes int64)) bool {
 	w.mu.Lock()
@@ -107,14 +114,14 @@ func (b *budget) wakeReader() {
 }
 
 func (w *Window) hasRoomLocked() bool {
-	return w.budget.left() >= w.Batch && w.order.redeliver.len() == 0 && !w.budget.isLoaded()
+	return w.budget.left() >= w.Batch && w.order.redeliver.len() == 0 && !w.budget.isLoaded() && !w.budget.paused
 }
 
 // HasRoomAhead reports whether there will be room behind the batch that is being read.
 func (w *Window) HasRoomAhead() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.budget.left() >= 2*w.Batch
+	return w.budget.left() >= 2*w.Batch && !w.budget.paused
 }
 
 // fullLogInterval is how often a full window that does not move is reported.
@@ -133,7 +140,7 @@ func (b *budget) reportFull(full func(oldest string, stands State, bytes int64))
 			return
 		}
 		now, id, stands := blocking(), "", Unread
-		if now == oldest && now != nil {
+		if now == oldest && now != nil && !b.paused {
 			id, stands = now.ID, now.state
 		}
 		oldest = now

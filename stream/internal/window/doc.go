@@ -7,6 +7,9 @@
 // that they are recorded ([Window.Settled]). A dead letter holds its entry without a worker
 // ([Window.Hold], [Window.Written]). The window asks no server and calls no code of the user.
 //
+// A window that is paused ([Window.SetPaused]) gives out no entry and has no room, while entries at
+// work end and are settled.
+//
 // Parts of a window, each a file: order (which entry may be begun), budget (room, and those
 // that wait for it), workers (how many there are), checkpoint (when to settle), streak (when a
 // failed entry is due sooner), causes (why entries are held), counts, memory (slabs). How

@@ -299,6 +299,9 @@ func (l *Leases) WhenRoomToClaim(limit int, tell func()) {
 func (l *Leases) RoomForOwn() int {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()
+	if l.w.budget.paused {
+		return 0
+	}
 	return max(0, min(l.w.Batch, l.w.budget.left()))
 }
 

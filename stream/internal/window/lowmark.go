@@ -1,9 +1,6 @@
 package window
 
-import (
-	"context"
-	"slices"
-)
+import "slices"
 
 // LowMark is the ledger of log mode: the entries in the order of the stream. The first of them
 // that have ended may be settled; the last of those is the low mark. The window's lock
@@ -57,24 +54,6 @@ func (m *LowMark) oldest() string {
 		return m.line[m.ended].ID
 	}
 	return ""
-}
-
-// Drain waits until all entries have ended and are settled. It is for the reader, which
-// adds nothing meanwhile.
-func (m *LowMark) Drain(ctx context.Context) error {
-	w := m.w
-	defer context.AfterFunc(ctx, w.budget.wakeReader)()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for len(m.line) > 0 && ctx.Err() == nil {
-		if w.checkpoint.newly() > 0 {
-			w.Settle()
-		}
-		w.budget.draining = true
-		w.budget.room.Wait()
-	}
-	w.budget.draining = false
-	return ctx.Err()
 }
 
 // Standing is where the reader is: the entry that was read last, the first that is not

@@ -26,7 +26,7 @@ func (w *Window) Stuck(now time.Time) (id string, failing bool, since time.Durat
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	blocking := w.ledger.blocking(w.budget.isLoaded())
-	if !w.budget.readerWaits || blocking == nil {
+	if !w.budget.readerWaits || w.budget.paused || blocking == nil {
 		return "", false, 0
 	}
 	last := w.budget.since

@@ -180,7 +180,7 @@ func (w *Window) Next(lose context.CancelCauseFunc) *Item {
 func (w *Window) takeLocked() *Item {
 	// While a settling is on its way, as many entries again may end behind it;
 	// with one at a time, that is none.
-	if w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.Every-1 || w.Serial && w.writing > 0 {
+	if w.budget.paused || w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.Every-1 || w.Serial && w.writing > 0 {
 		return nil
 	}
 	o := &w.order

@@ -94,7 +94,7 @@ func (m *windowModel) takeEvents() {
 
 // gated reports whether nothing may be begun.
 func (m *windowModel) gated() bool {
-	return m.stalled || len(m.ended) >= 2*m.plan.every-1 || m.plan.serial() && m.count(Writing) > 0
+	return m.paused || m.stalled || len(m.ended) >= 2*m.plan.every-1 || m.plan.serial() && m.count(Writing) > 0
 }
 
 func (m *windowModel) mayBegin(it *modelItem) bool {
@@ -165,9 +165,9 @@ func (m *windowModel) checkReader() bool {
 	if goesOn { // it may have looked before these were fetched
 		bytes -= m.fetched
 	}
-	hasRoom := m.room() >= m.plan.batch && m.countAgain() == 0 && bytes <= int64(m.plan.bytes/2)
+	hasRoom := m.room() >= m.plan.batch && m.countAgain() == 0 && bytes <= int64(m.plan.bytes/2) && !m.paused
 	if m.draining {
-		hasRoom = len(m.items) == 0
+		hasRoom = len(m.items) == m.count(Parked)
 	}
 	if goesOn != hasRoom && (goesOn || !m.shadow) {
 		m.wrong("there is room for the reader is %t, and it goes on is %t", hasRoom, goesOn)
@@ -205,7 +205,8 @@ func (m *windowModel) checkTaker() {
 		return
 	}
 	room := max(0, min(m.armed-m.countAgain(), m.armed+m.room(), 100))
-	hasRoom := m.countAgain() == 0 && room >= (m.armed+1)/2
+	draining := m.draining && len(m.reader) == 0
+	hasRoom := !m.paused && !draining && m.countAgain() == 0 && room >= (m.armed+1)/2
 	told := m.told.Load()
 	if told > 1 || told == 1 && !hasRoom || told == 0 && hasRoom && !m.shadow {
 		m.wrong("there is room to take over %d is %t, and that was told %d times", m.armed, hasRoom, told)

@@ -43,7 +43,7 @@ type windowStep struct {
 // windowSteps are the steps, with how often each is drawn.
 var windowSteps = map[string]int{
 	"read": 8, "end": 12, "hold": 4, "letter": 3, "park": 4, "letter ends": 4, "letter fails": 1,
-	"settle": 5, "settled": 5, "settling fails": 2, "time": 6, "reader leaves": 1, "drain": 1,
+	"settle": 5, "settled": 5, "settling fails": 2, "time": 6, "reader leaves": 1, "drain": 1, "pause": 1, "resume": 3,
 	"take over": 4, "lose": 3, "suspect": 1, "renew": 2, "orphans": 1, "room to take": 4, "watch": 1,
 }
 
@@ -142,6 +142,7 @@ type windowModel struct {
 	ended   []*modelItem            // done, in the order in which they ended
 	flight  int                     // entries that are being settled
 	stalled bool
+	paused  bool
 	stopped bool
 	fetched int64 // bytes that have come into memory since the last rest
 	shadow  bool  // a lost entry may be in a queue until a worker looks there
@@ -267,10 +268,13 @@ func (m *windowModel) step(s windowStep) {
 			m.await(m.w.AwaitRoom)
 		}
 	case "drain":
-		if m.reader == nil && !group {
+		if m.reader == nil {
 			m.draining = true
-			m.await(func(ctx context.Context, _ func(string, State, int64)) bool { return m.mark.Drain(ctx) == nil })
+			m.await(func(ctx context.Context, _ func(string, State, int64)) bool { return m.w.Drain(ctx) == nil })
 		}
+	case "pause", "resume":
+		m.paused = s.what == "pause"
+		m.w.SetPaused(m.paused)
 	case "reader leaves":
 		if m.reader != nil {
 			m.leave()

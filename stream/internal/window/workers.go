@@ -41,6 +41,9 @@ func (w *workers) releaseAll() {
 // wakeLocked finds workers for so many entries: those that wait, and then new ones. A
 // worker that is at work looks for an entry itself before it waits or leaves.
 func (w *Window) wakeLocked(entries int) {
+	if w.budget.paused {
+		return // the end of the pause wakes them
+	}
 	most := w.MaxWorkers
 	if w.assembler != nil {
 		most = w.assembler.MostLocked()
