@@ -1,0 +1,134 @@
+package admin
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/codec"
+	"millrace/offset"
+	"millrace/stream"
+	"millrace/stream/internal/conn"
+)
+
+// rawEntry is an entry as the server has it, repeated names and their order included, which
+// go-redis' own type has not.
+type rawEntry struct {
+	id    string
+	pairs []string
+}
+
+// in returns the entry as one of the stream.
+func (e rawEntry) in(name string) stream.Entry {
+	return stream.Entry{Stream: name, ID: e.id, Fields: codec.FieldsOf(e.pairs...)}
+}
+
+// A page has few entries at first, then at most largestPage, and about pageMemory of names and
+// values: how large entries are is known once some are here.
+const (
+	firstPage   = 10
+	largestPage = 500
+	pageMemory  = 2 << 20
+)
+
+// nextPage returns how many entries are read after a page.
+func nextPage(page []rawEntry) int {
+	size := len(page)
+	for _, entry := range page {
+		for _, text := range entry.pairs {
+			size += len(text)
+		}
+	}
+	return max(1, min(largestPage, int(int64(len(page))*pageMemory/int64(max(1, size)))))
+}
+
+// readPage sends XRANGE or XREVRANGE, and returns the entries.
+func readPage(ctx context.Context, client redis.UniversalClient, command, key, from, to string, most int) ([]rawEntry, error) {
+	client, err := conn.PrimaryOf(ctx, client, key)
+	if err != nil {
+		return nil, err
+	}
+	return rawEntries(client.Do(ctx, command, key, from, to, "count", most))
+}
+
+// readByIDs returns the entries that have one of the IDs.
+func readByIDs(ctx context.Context, client redis.UniversalClient, key string, ids []offset.ID) (list []rawEntry, err error) {
+	if client, err = conn.PrimaryOf(ctx, client, key); err != nil {
+		return nil, err
+	}
+	cmds, err := client.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, id := range ids {
+			p.Do(ctx, "xrange", key, id.String(), id.String())
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, cmd := range cmds {
+		one, err := rawEntries(cmd.(*redis.Cmd)) //nolint:forcetypeassert // Do makes no other
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one...)
+	}
+	return list, nil
+}
+
+// rawEntries returns the entries of a reply.
+func rawEntries(cmd *redis.Cmd) ([]rawEntry, error) {
+	reply, err := cmd.Slice()
+	if err != nil {
+		return nil, err
+	}
+	return rawEntriesIn(reply)
+}
+
+func rawEntriesIn(reply []any) ([]rawEntry, error) {
+	list := make([]rawEntry, 0, len(reply))
+	for _, one := range reply {
+		entry, is := one.([]any)
+		if !is || len(entry) != 2 {
+			return nil, errReply
+		}
+		id, isID := entry[0].(string)
+		texts, isList := entry[1].([]any)
+		if !isID || !isList || len(texts)%2 != 0 {
+			return nil, errReply
+		}
+		pairs := make([]string, len(texts))
+		for i, text := range texts {
+			if pairs[i], is = text.(string); !is {
+				return nil, errReply
+			}
+		}
+		list = append(list, rawEntry{id, pairs})
+	}
+	return list, nil
+}
+
+var errReply = errors.New("the server's answer is no list of entries; is it a Redis server?")
+
+// pages reads a stream by pages, from the first ID to the last, or the other way round, until
+// there is no more, or yield returns false.
+func pages(ctx context.Context, client redis.UniversalClient, name, from, to string, backward bool, yield func([]stream.Entry) bool) error {
+	for most := firstPage; ; {
+		command, begin, end := "xrange", &from, to
+		if backward {
+			command, begin, end = "xrevrange", &to, from
+		}
+		page, err := rawEntries(client.Do(ctx, command, name, *begin, end, "count", most))
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		entries := make([]stream.Entry, len(page))
+		for i, entry := range page {
+			entries[i] = entry.in(name)
+		}
+		if !yield(entries) || len(page) < most {
+			return nil
+		}
+		*begin, most = "("+page[len(page)-1].id, nextPage(page)
+	}
+}

@@ -1,0 +1,201 @@
+package admin
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/offset"
+	"millrace/stream"
+	"millrace/stream/internal/conn"
+	"millrace/stream/internal/resp"
+)
+
+// Where chooses dead letters. All that is set has to hold; the zero value chooses every letter
+// of the topic. A letter whose entry came from another stream is never chosen.
+type Where struct {
+	// Cause is a text that the letter's cause contains, as it was written or as [Admin.Causes]
+	// shows it.
+	Cause string
+	// Reader is the group or label that gave the entry up. Its Stream may be empty.
+	Reader Reader
+	// Since and Before limit the time of the letter, which is that of its ID. Since is
+	// included, Before is not.
+	Since, Before time.Time
+	// OlderThan is the least age of the letter, by the server's clock. It takes the right
+	// +time.
+	OlderThan time.Duration
+	// MinRedrives and MaxRedrives limit how often the letter was redriven; both are included.
+	// A MaxRedrives of zero is no limit.
+	MinRedrives, MaxRedrives int
+	// IDs are those of letters, if not empty.
+	IDs []string
+	// DeadLetterStream is the key of the letters. Empty is [stream.DeadLetterStream] of the
+	// topic, which is where consumers write them by default.
+	DeadLetterStream string
+}
+
+// deadLetterStream returns the key of the letters of a topic.
+func (w *Where) deadLetterStream(topic string) string {
+	if w.DeadLetterStream != "" {
+		return w.DeadLetterStream
+	}
+	return stream.DeadLetterStream(topic)
+}
+
+// problems returns everything that is wrong with it.
+func (w *Where) problems(topic string) (list []error) {
+	refuse := func(format string, args ...any) {
+		list = append(list, fmt.Errorf("%w: "+format, append([]any{stream.ErrInvalidOption}, args...)...))
+	}
+	if strings.TrimSpace(topic) == "" {
+		refuse("topic %q: give the key of the topic's stream", topic)
+	} else if w.DeadLetterStream == topic {
+		refuse("Where.DeadLetterStream %q is the topic itself; give the key of the dead letters", topic)
+	}
+	if w.Reader.Group != "" && w.Reader.Label != "" {
+		refuse("Where.Reader has the group %q and the label %q; give one of them", w.Reader.Group, w.Reader.Label)
+	}
+	if w.Reader.Stream != "" && w.Reader.Stream != topic {
+		refuse("Where.Reader is of %q, and the topic is %q; give one of the topic's", w.Reader.Stream, topic)
+	}
+	if !w.Since.IsZero() && !w.Before.IsZero() && !w.Since.Before(w.Before) {
+		refuse("Where.Since %v is not before Where.Before %v; give an earlier one", w.Since, w.Before)
+	}
+	if w.OlderThan < 0 {
+		refuse("Where.OlderThan %v is negative; give an age, or 0 for any", w.OlderThan)
+	}
+	if w.MinRedrives < 0 || w.MaxRedrives < 0 {
+		refuse("Where.MinRedrives %d or MaxRedrives %d is negative; give a number, or 0 for no limit", w.MinRedrives, w.MaxRedrives)
+	} else if w.MaxRedrives > 0 && w.MinRedrives > w.MaxRedrives {
+		refuse("Where.MinRedrives %d is above Where.MaxRedrives %d; give a lower one", w.MinRedrives, w.MaxRedrives)
+	}
+	for _, id := range w.IDs {
+		if _, err := offset.Parse(id); err != nil {
+			list = append(list, fmt.Errorf("%w: Where.IDs: %w", stream.ErrInvalidOption, err))
+		}
+	}
+	return list
+}
+
+// matches reports whether the letter is chosen, apart from its ID.
+func (w *Where) matches(topic string, letter *Letter) bool {
+	switch {
+	case letter.Reader.Stream != topic:
+	case w.Reader.Group != "" && letter.Reader.Group != w.Reader.Group:
+	case w.Reader.Label != "" && letter.Reader.Label != w.Reader.Label:
+	case letter.Redrives < w.MinRedrives:
+	case w.MaxRedrives > 0 && letter.Redrives > w.MaxRedrives:
+	case w.Cause != "" && !strings.Contains(letter.Cause, w.Cause) && !strings.Contains(normalised(letter.Cause), w.Cause):
+	default:
+		return true
+	}
+	return false
+}
+
+// span is the range of IDs in which letters are looked for, as XRANGE takes it.
+type span struct{ from, to string }
+
+// span returns the range of IDs that is looked at, up to the last letter of this moment: a
+// letter that comes later is not chosen. It reports false if there is none.
+func (w *Where) span(ctx context.Context, client redis.UniversalClient, dead string) (s span, some bool, err error) {
+	last, err := conn.FirstOf(ctx, client, "xrevrange", dead, "+", "-")
+	if err != nil || last == "" {
+		return s, false, err
+	}
+	before := w.Before
+	if w.OlderThan > 0 {
+		now, err := client.Time(ctx).Result()
+		if err != nil {
+			return s, false, err
+		}
+		if limit := now.Add(-w.OlderThan); before.IsZero() || limit.Before(before) {
+			before = limit
+		}
+	}
+	s = span{from: "-", to: last}
+	if !w.Since.IsZero() {
+		s.from = firstIDAt(w.Since)
+	}
+	if !before.IsZero() {
+		end := firstIDAt(before)
+		if end == resp.Beginning {
+			return s, false, nil
+		}
+		if end = resp.Before(end); resp.CompareIDs(end, last) < 0 {
+			s.to = end
+		}
+	}
+	return s, s.from == "-" || resp.CompareIDs(s.from, s.to) <= 0, nil
+}
+
+// firstIDAt returns the first ID that a letter of that time, or of a later one, can have.
+func firstIDAt(t time.Time) string {
+	ms := max(0, t.UnixMilli())
+	if t.After(time.UnixMilli(ms)) {
+		ms++
+	}
+	return strconv.FormatInt(ms, 10) + "-0"
+}
+
+// entries returns the entries of the letters' stream that are looked at, in pages and in
+// their order.
+func (w *Where) entries(ctx context.Context, client redis.UniversalClient, dead string) iter.Seq2[[]rawEntry, error] {
+	return func(yield func([]rawEntry, error) bool) {
+		s, some, err := w.span(ctx, client, dead)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		if !some {
+			return
+		}
+		if len(w.IDs) > 0 {
+			w.named(ctx, client, dead, s, yield)
+			return
+		}
+		for most := firstPage; ; {
+			page, err := readPage(ctx, client, "xrange", dead, s.from, s.to, most)
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if len(page) > 0 && !yield(page, nil) || len(page) < most {
+				return
+			}
+			s.from, most = "("+page[len(page)-1].id, nextPage(page)
+		}
+	}
+}
+
+// named is entries where they are given by their IDs.
+func (w *Where) named(ctx context.Context, client redis.UniversalClient, dead string, s span, yield func([]rawEntry, error) bool) {
+	var ids []offset.ID
+	for _, text := range w.IDs {
+		id, err := offset.Parse(text)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		if text = id.String(); (s.from == "-" || resp.CompareIDs(text, s.from) >= 0) && resp.CompareIDs(text, s.to) <= 0 {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, offset.ID.Compare)
+	for chunk := range slices.Chunk(slices.Compact(ids), 5*firstPage) {
+		page, err := readByIDs(ctx, client, dead, chunk)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		if len(page) > 0 && !yield(page, nil) {
+			return
+		}
+	}
+}
