@@ -96,13 +96,13 @@ func (c *inCluster) failOver(how streamtest.Failover) *streamtest.Redis {
 
 // login returns how a user logs in; an admin is nobody.
 func login(user string) (name, secret string) {
-	if user == admin {
+	if user == superuser {
 		return "", ""
 	}
 	return user, password(user)
 }
 
-const admin = "admin"
+const superuser = "admin"
 
 // vanished are the causes of a loss that is of what was read, the last of all.
 var vanished = []stream.LossCause{stream.LossAhead, stream.LossReplaced, stream.LossRecreated}
@@ -148,7 +148,7 @@ func newChanging(t *testing.T, m mode, servers topology) *changing {
 	t.Helper()
 	awaitInStep(t, servers)
 	c := &changing{
-		trial: newTrial(t, m), topology: servers, dice: dice(t), admin: servers.client(admin),
+		trial: newTrial(t, m), topology: servers, dice: dice(t), admin: servers.client(superuser),
 		elections: make(map[string][]recovery), seen: make(map[*witness]struct{ passed, losses int }),
 	}
 	c.ledger = c.newLedger(c.admin)

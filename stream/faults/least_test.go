@@ -48,7 +48,7 @@ func TestLeastRights(t *testing.T) {
 	t.Parallel()
 	rows := rights(t)
 	used := map[string]bool{inACluster: true} // by [TestFailovers]
-	for _, r := range roles {
+	for _, r := range slices.Concat(roles, operators) {
 		var words []string
 		for _, row := range r.rows {
 			text, found := rows[row]

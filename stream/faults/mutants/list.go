@@ -16,6 +16,7 @@ type tests struct{ pkg, names string }
 
 const (
 	inStream     = "./stream"
+	inAdmin      = "./stream/admin"
 	inConn       = "./stream/internal/conn"
 	inTask       = "./stream/internal/task"
 	inWindow     = "./stream/internal/window"
