@@ -42,6 +42,9 @@
 // has nothing wrong with it. What goes to the dead letters is not marked as
 // handled.
 //
+// Telemetry has modules of its own below this package, otelstream and promstream. Their
+// middleware stands outside of Logging.
+//
 // Middleware decides, the engine settles: nothing in this package but the marks
 // of Dedup is written to Redis. A config's zero value is useful, and so is a
 // zero field: it means the default. All of it is safe for concurrent use.
