@@ -263,7 +263,7 @@ func version() string {
 			return setting.Value[:min(12, len(setting.Value))]
 		}
 	}
-	return info.Main.Version
+	return "" // a build from a folder, without a version
 }
 
 // register writes the records of the topics, when there are others and now and then, and

@@ -41,9 +41,9 @@ var (
 )
 
 // A page has the letters that one script moves. 25 letters take the server less than half a
-// millisecond, in which all other clients wait. With pages of a hundred, which are no faster all in all (300,000
-// letters in 10 to 11 seconds), the 99th percentile of a consumer beside it was 6 ms, and with
-// these 2 ms.
+// millisecond, in which all other clients wait. Pages of a hundred are no faster all in all
+// (300,000 letters in 10 to 11 seconds), and the 99th percentile of a consumer beside them was
+// 6 ms, in place of 2.
 const (
 	pageMost  = 25
 	pageBytes = 128 << 10

@@ -274,11 +274,11 @@ func (s *seek) countRead(ctx context.Context) (string, error) {
 func (s *seek) live() string {
 	switch told := s.detail.Agents; {
 	case told > 0 && s.silent > 0:
-		return fmt.Sprintf("%d consumers have an agent, and go there when they have finished what they have begun; %d have none", told, s.silent)
+		return fmt.Sprintf("consumers with an agent: %d, which go there when they have finished what they have begun; without one: %d", told, s.silent)
 	case told > 0:
-		return fmt.Sprintf("%d consumers have an agent, and go there when they have finished what they have begun", told)
+		return fmt.Sprintf("consumers with an agent: %d, which go there when they have finished what they have begun", told)
 	case s.silent > 0:
-		return fmt.Sprintf("%d consumers, none of which has an agent", s.silent)
+		return fmt.Sprintf("consumers without an agent: %d", s.silent)
 	case s.reader.Group != "":
 		return "no consumer is live: the group is set at once"
 	default:

@@ -28,8 +28,9 @@
 //  3. [worker] Window.Next hands out an entry that may be begun. deliverer.Begin fetches
 //     the fields, and counts the delivery, of an entry that is delivered again.
 //  4. [worker] the chain runs on the worker's own Entry, which is filled from the item:
-//     middleware, then decode, then the handler. run.conclude and engine.judge turn its
-//     error into an Outcome.
+//     middleware, then decode, then the handler; an entry that was redriven for another reader
+//     is skipped before (addressed). run.conclude and Entry.decide turn its error into an
+//     Outcome.
 //  5. [worker] Window.End puts the entry where the outcome says, see "States".
 //  6. [settler] run.Settle takes the ended entries from the window, settler.Settle acks
 //     them, and Window.Settled forgets them.
