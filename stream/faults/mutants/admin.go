@@ -103,4 +103,49 @@ var adminMutants = []mutant{
 		edits: []edit{{"stream/admin/redrive.go", "case letter.undecodable() && !r.cfg.AlsoUndecodable:", "case letter.undecodable() && r.cfg.AlsoUndecodable:"}},
 		tests: []tests{{inAdmin, "TestRedriveLeaves"}},
 	},
+	{
+		name: "an agent does not end a pause",
+		edits: []edit{{
+			"stream/admin/steered.go",
+			"\tcase s.pause != Pause{}:\n\t\ts.pause, s.until = Pause{}, time.Time{}\n\t\tif !s.atWork {\n\t\t\ts.consumer.Resume()\n\t\t}\n",
+			"\tcase s.pause != Pause{}:\n\t\ts.pause, s.until = Pause{}, time.Time{}\n",
+		}},
+		tests: []tests{{inAdmin, "TestPauseFromElsewhere"}},
+	},
+	{
+		name: "an agent tells late that it obeys",
+		edits: []edit{{
+			"stream/admin/agent.go",
+			"\t\t\t\tif s.obeyPause(control.Paused, skew) {\n\t\t\t\t\ta.renewed = time.Time{}\n\t\t\t\t}\n",
+			"\t\t\t\ts.obeyPause(control.Paused, skew)\n",
+		}},
+		tests: []tests{{inAdmin, "TestPauseFromElsewhere"}},
+	},
+	{
+		name: "the consumers beside a seek go on where they were",
+		edits: []edit{{
+			"stream/admin/agent_seek.go",
+			"\t\t\treturn s.consumer.Reposition(ctx)\n",
+			"\t\t\treturn nil\n",
+		}},
+		tests: []tests{{inAdmin, "TestSeekFromElsewhere"}},
+	},
+	{
+		name: "a process stays listed after its stop",
+		edits: []edit{{
+			"stream/admin/agent.go",
+			"\t\tpipe.HDel(ctx, keys.processes(), a.id)\n",
+			"",
+		}},
+		tests: []tests{{inAdmin, "TestAgentShowsItsConsumers"}},
+	},
+	{
+		name: "an agent obeys a broken order as one to do nothing",
+		edits: []edit{{
+			"stream/admin/steered.go",
+			"\t\ts.failure = err.Error()\n",
+			"\t\ts.failure = \"\"\n",
+		}},
+		tests: []tests{{inAdmin, "TestSeekThatCannotBeObeyed"}},
+	},
 }
