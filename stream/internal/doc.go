@@ -214,6 +214,6 @@
 //	scripts                     internal/script
 //	publishing                  producer, publishing, retention; internal/publish
 //	trimming                    trim, trimmer, mirror
-//	options                     option_consumer, option_group, option_producer, option_trimmer
+//	options                     option_consumer, option_producer, option_trimmer
 //	what it tells               meter, outage, telling, stats, health, observer
 package internal
