@@ -134,11 +134,12 @@ func TestCountersNeverShrink(t *testing.T) {
 func TestLagThatDoesNotCome(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		queries, hanging := 0, false
+		var queries atomic.Int64
+		var hanging atomic.Bool
 		one := handling("a", 1)
 		one.lag = func(ctx context.Context) (stream.Lag, error) {
-			queries++
-			if hanging {
+			queries.Add(1)
+			if hanging.Load() {
 				<-ctx.Done()
 				time.Sleep(time.Minute) // the client does not obey
 				return stream.Lag{}, ctx.Err()
@@ -158,20 +159,20 @@ func TestLagThatDoesNotCome(t *testing.T) {
 			t.Fatalf("the lag is %v", got)
 		}
 		time.Sleep(14 * time.Second)
-		if lag(); queries != 1 {
-			t.Errorf("after 14 seconds there are %d queries", queries)
+		if lag(); queries.Load() != 1 {
+			t.Errorf("after 14 seconds there are %d queries", queries.Load())
 		}
-		hanging = true
+		hanging.Store(true)
 		time.Sleep(2 * time.Second)
-		if got := lag(); got == nil || queries != 2 {
-			t.Errorf("after 16 seconds the lag is %v, with %d queries", got, queries)
+		if got := lag(); got == nil || queries.Load() != 2 {
+			t.Errorf("after 16 seconds the lag is %v, with %d queries", got, queries.Load())
 		}
 		time.Sleep(15 * time.Second)
-		if got := lag(); got != nil || queries != 2 {
-			t.Errorf("after 31 seconds the lag is %v, with %d queries", got, queries)
+		if got := lag(); got != nil || queries.Load() != 2 {
+			t.Errorf("after 31 seconds the lag is %v, with %d queries", got, queries.Load())
 		}
 		time.Sleep(2 * time.Minute)
-		hanging = false
+		hanging.Store(false)
 		if got := lag(); got == nil {
 			t.Error("it does not come back")
 		}
