@@ -127,6 +127,7 @@
 //
 // # Goroutines
 //
-// [New] starts none. [Admin.Tail] has one for its read, in a cluster one for each stream, until
-// it returns. All else is done on the goroutine of the caller.
+// [New] and [NewAgent] start none. [Admin.Tail] has one for its read, in a cluster one for each
+// stream, until it returns. [Agent.Run] has one for each consumer that obeys an order to seek,
+// which ends before Run returns. All else is done on the goroutine of the caller.
 package admin
