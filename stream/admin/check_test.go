@@ -52,7 +52,7 @@ func TestCheckOfServers(t *testing.T) {
 		"eviction":  {[][]string{{"maxmemory", "1gb"}, {"maxmemory-policy", "allkeys-lru"}}, admin.LevelFail, "streams and offsets can be evicted"},
 		"unlimited": {[][]string{{"maxmemory-policy", "allkeys-lru"}}, admin.LevelWarn, "as soon as maxmemory is set"},
 		"volatile":  {[][]string{{"maxmemory", "1gb"}, {"maxmemory-policy", "volatile-lru"}}, admin.LevelWarn, "keys with an expiry"},
-		"memory":    {[][]string{{"maxmemory", "900kb"}}, admin.LevelFail, "of maxmemory are used"},
+		"memory":    {[][]string{{"maxmemory", "500kb"}}, admin.LevelFail, "of maxmemory are used"},
 		"no file":   {[][]string{{"appendonly", "no"}}, admin.LevelWarn, "appendonly is no"},
 	} {
 		t.Run(name, func(t *testing.T) {
