@@ -333,7 +333,8 @@ func TestNoNamesakeOnAServerThatIsEmptied(t *testing.T) {
 		pipe := client.Pipeline()
 		pipe.FlushAll(t.Context())
 		pipe.XGroupCreateMkStream(t.Context(), "orders", "billing", "0")
-		if _, err := pipe.Exec(t.Context()); err != nil {
+		// The consumer may have been faster to make the group.
+		if _, err := pipe.Exec(t.Context()); err != nil && !strings.HasPrefix(err.Error(), "BUSYGROUP") {
 			t.Fatal(err)
 		}
 	}
