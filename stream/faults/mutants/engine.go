@@ -141,7 +141,7 @@ var engineMutants = []mutant{
 		name: "a probe of another server is taken for a sign",
 		edits: []edit{{
 			"stream/internal/groupmode/source.go",
-			"\t\t\ts.failed.Add(1)\n",
+			"\t\ts.failed.Add(1) // before anything is asked: the probe may be looked for meanwhile\n",
 			"",
 		}},
 		tests: []tests{{inStream, "TestNoNamesakeOnAServerThatIsEmptied"}},

@@ -103,7 +103,6 @@ func (s *source) Start(ctx context.Context) error {
 func (s *source) Fetch(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil && err != mode.ErrOver { //nolint:errorlint // our own, never wrapped
-			s.failed.Add(1)
 			s.feed.Failed()
 			return
 		}
@@ -195,6 +194,9 @@ func (s *source) takeUp(ctx context.Context) error {
 // otherwise. The same words can also mean that a cluster has moved the stream to
 // another node; then the group is there when it is looked for.
 func (s *source) mend(ctx context.Context, err error) error {
+	if err != nil && err != mode.ErrOver { //nolint:errorlint // our own, never wrapped
+		s.failed.Add(1) // before anything is asked: the probe may be looked for meanwhile
+	}
 	if conn.Classify(err).Class != conn.Gone {
 		return err
 	}
