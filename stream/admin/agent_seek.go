@@ -9,6 +9,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream"
 	"millrace/stream/internal/task"
 )
 
@@ -35,7 +36,7 @@ const (
 func (a *Agent) seek(ctx context.Context, s *steered, order *SeekOrder) {
 	var err error
 	if s.reader.Group == "" {
-		err = s.obeySeek(ctx, order)
+		err = s.consumer.Seek(ctx, stream.FromID(order.To))
 	} else {
 		err = a.seekTogether(ctx, s, order)
 	}
@@ -83,7 +84,7 @@ func (a *Agent) seekTogether(ctx context.Context, s *steered, order *SeekOrder) 
 		}
 		if mine {
 			a.gather(ctx, s, order)
-			err := s.obeySeek(ctx, order)
+			err := s.consumer.Seek(ctx, stream.FromID(order.To))
 			result := seekDone
 			if err != nil {
 				result = seekFailed + err.Error()
@@ -110,12 +111,13 @@ func (a *Agent) seekTogether(ctx context.Context, s *steered, order *SeekOrder) 
 // gather waits until all other consumers of the group that have an agent are paused for the
 // order.
 func (a *Agent) gather(ctx context.Context, s *steered, order *SeekOrder) {
+	me := s.consumer.Identity().Consumer
 	for deadline := time.Now().Add(gatherWithin); time.Now().Before(deadline); {
 		present, err := a.admin.present(ctx)
 		if err == nil {
 			missing := 0
 			for _, m := range present[s.reader] {
-				if m.Awaits != order.Op && m.Consumer != s.consumer.Identity().Consumer {
+				if m.Awaits != order.Op && m.Consumer != me {
 					missing++
 				}
 			}

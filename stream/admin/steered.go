@@ -1,12 +1,9 @@
 package admin
 
 import (
-	"context"
 	"fmt"
 	"sync"
 	"time"
-
-	"millrace/stream"
 )
 
 // steered is a consumer under the orders that its agent has for it.
@@ -111,12 +108,4 @@ func (s *steered) presence() ConsumerPresence {
 		p.Seek, p.SeekError = s.seek, s.failure
 	}
 	return p
-}
-
-// place is where an order to seek leads.
-func (o *SeekOrder) place() stream.Start { return stream.FromID(o.To) }
-
-// obeySeek is the work of the consumer that sets the place.
-func (s *steered) obeySeek(ctx context.Context, order *SeekOrder) error {
-	return s.consumer.Seek(ctx, order.place())
 }
