@@ -113,21 +113,25 @@ var errReply = errors.New("the server's answer is no list of entries; is it a Re
 // pages reads a stream by pages, from the first ID to the last, or the other way round, until
 // there is no more, or yield returns false.
 func pages(ctx context.Context, client redis.UniversalClient, name, from, to string, backward bool, yield func([]stream.Entry) bool) error {
+	return rawPages(ctx, client, name, from, to, backward, func(page []rawEntry) bool {
+		entries := make([]stream.Entry, len(page))
+		for i, entry := range page {
+			entries[i] = entry.in(name)
+		}
+		return yield(entries)
+	})
+}
+
+// rawPages is pages for entries as the server has them.
+func rawPages(ctx context.Context, client redis.UniversalClient, name, from, to string, backward bool, yield func([]rawEntry) bool) error {
 	for most := firstPage; ; {
 		command, begin, end := "xrange", &from, to
 		if backward {
 			command, begin, end = "xrevrange", &to, from
 		}
-		page, err := rawEntries(client.Do(ctx, command, name, *begin, end, "count", most))
-		if err != nil || len(page) == 0 {
+		page, err := readPage(ctx, client, command, name, *begin, end, most)
+		if err != nil || len(page) == 0 || !yield(page) || len(page) < most {
 			return err
-		}
-		entries := make([]stream.Entry, len(page))
-		for i, entry := range page {
-			entries[i] = entry.in(name)
-		}
-		if !yield(entries) || len(page) < most {
-			return nil
 		}
 		*begin, most = "("+page[len(page)-1].id, nextPage(page)
 	}

@@ -147,18 +147,11 @@ func (m *mover) measure(ctx context.Context, seen readersSeen) error {
 
 // countAfter returns how many entries the target has behind one, or some number above most.
 func (m *mover) countAfter(ctx context.Context, id string, most int64) (n int64, err error) {
-	for want := firstPage; n <= most; {
-		page, err := readPage(ctx, m.client, "xrange", m.target, "("+id, "+", want)
-		if err != nil {
-			return 0, err
-		}
+	err = rawPages(ctx, m.client, m.target, "("+id, "+", false, func(page []rawEntry) bool {
 		n += int64(len(page))
-		if len(page) < want {
-			break
-		}
-		id, want = page[len(page)-1].id, nextPage(page)
-	}
-	return n, nil
+		return n <= most
+	})
+	return n, err
 }
 
 // forGroups reports whether a group gets entries of the plan.

@@ -160,16 +160,9 @@ func (w *Where) entries(ctx context.Context, client redis.UniversalClient, dead 
 			w.named(ctx, client, dead, s, yield)
 			return
 		}
-		for most := firstPage; ; {
-			page, err := readPage(ctx, client, "xrange", dead, s.from, s.to, most)
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if len(page) > 0 && !yield(page, nil) || len(page) < most {
-				return
-			}
-			s.from, most = "("+page[len(page)-1].id, nextPage(page)
+		err = rawPages(ctx, client, dead, s.from, s.to, false, func(page []rawEntry) bool { return yield(page, nil) })
+		if err != nil {
+			yield(nil, err)
 		}
 	}
 }
