@@ -133,8 +133,8 @@ func normalised(cause string) string {
 	for i := 0; i < len(cause); {
 		switch c := cause[i]; {
 		case c == '"' || c == '`' || c == '\'' && !inWord(cause, i-1):
-			end := closingQuote(cause, i)
-			if strings.HasSuffix(cause[:i], "field ") && isName(cause[i+1:end-1]) {
+			quoted, end := unquote(cause, i)
+			if strings.HasSuffix(cause[:i], "field ") && isName(quoted) {
 				b.WriteString(cause[i:end])
 			} else {
 				b.WriteByte('#')
@@ -156,18 +156,18 @@ func normalised(cause string) string {
 	return b.String()
 }
 
-// closingQuote returns where a quoted text ends that begins at i; without a closing quote that
-// is the end of all.
-func closingQuote(text string, i int) int {
+// unquote returns the text between the quote at i and the one that closes it, and where that
+// ends. Without a closing quote, all that follows is quoted.
+func unquote(text string, i int) (quoted string, end int) {
 	for j := i + 1; j < len(text); j++ {
 		switch {
 		case text[j] == '\\' && text[i] != '`':
 			j++
 		case text[j] == text[i]:
-			return j + 1
+			return text[i+1 : j], j + 1
 		}
 	}
-	return len(text)
+	return text[i+1:], len(text)
 }
 
 // id returns where an ID ends whose first word is text[i:end]: words with dashes between them,

@@ -100,7 +100,7 @@ func pairsIn(letter Letter) (pairs []string) {
 
 // A normalised cause is no longer than the cause, and has no digit outside of a field's name.
 func FuzzNormalised(f *testing.F) {
-	for _, text := range []string{`field "a" is 5`, "'", `x "\"`, "0x1f-2", "a-1-b-2", "\xff1", "1795827996968-0"} {
+	for _, text := range []string{`field "a" is 5`, "'", `x "\"`, `field "`, `field "a\`, "0x1f-2", "a-1-b-2", "\xff1", "1795827996968-0"} {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, cause string) {
