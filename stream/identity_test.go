@@ -107,6 +107,67 @@ func TestEntryTellsItsReader(t *testing.T) {
 	}
 }
 
+// The time of a delivery is that of the entry alone: not what its worker waited before, nor what an
+// observer did.
+func TestEntryTellsItsTime(t *testing.T) {
+	t.Parallel()
+	for name, opts := range map[string][]stream.Option{
+		"alone":            nil,
+		"with an observer": {stream.WithObserver(slowObserver{})},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			bubble(t, func(t *testing.T, client *redis.Client) {
+				for _, id := range []string{"a", "b", "c"} {
+					add(t, client, id)
+				}
+				var seen []string
+				handle := func(_ context.Context, msg *stream.Message[order]) error {
+					time.Sleep(time.Second)
+					if msg.Value.ID == "b" && msg.Deliveries == 1 {
+						return errors.New("not now")
+					}
+					return nil
+				}
+				measure := func(next stream.EntryHandler) stream.EntryHandler {
+					return func(ctx context.Context, entry *stream.Entry) error {
+						begun := time.Now()
+						err := next(ctx, entry)
+						took := entry.Elapsed()
+						seen = append(seen, fmt.Sprintf("%v %v", entry.Deliveries, took))
+						if off := begun.Sub(entry.Begun()); off < 0 || off > 100*time.Millisecond {
+							t.Errorf("a delivery began %v before the middleware", off)
+						}
+						return err
+					}
+				}
+				start(t, newConsumer(t, client, new(offset.Memory), handle, append(opts, stream.WithMiddleware(measure))...))
+				time.Sleep(time.Minute)
+				add(t, client, "d")
+				time.Sleep(time.Minute)
+				if want := []string{"1 1s", "1 1s", "2 1s", "1 1s", "1 1s"}; !slices.Equal(seen, want) {
+					t.Errorf("the deliveries took %v, want %v", seen, want)
+				}
+			})
+		})
+	}
+	if entry := new(stream.Entry); !entry.Begun().IsZero() || entry.Elapsed() != 0 {
+		t.Errorf("an entry that nobody reads began at %v, and took %v", entry.Begun(), entry.Elapsed())
+	}
+}
+
+// slowObserver takes long for each delivery.
+type slowObserver struct{}
+
+func (slowObserver) OnDelivery(stream.DeliveryBegun) { time.Sleep(time.Second) }
+
+func (slowObserver) OnEnd(end stream.DeliveryEnded) {
+	if end.Duration != time.Second {
+		panic(fmt.Sprintf("it took %v", end.Duration))
+	}
+	time.Sleep(time.Second)
+}
+
 func TestAddress(t *testing.T) {
 	t.Parallel()
 	for want, id := range map[string]stream.Identity{

@@ -2,9 +2,11 @@ package stream
 
 import (
 	"context"
+	"time"
 
 	"millrace/codec"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/task"
 )
 
 // Topic names a Redis stream, the Go type of its events and the codec between the two. It is a
@@ -50,12 +52,14 @@ type Entry struct {
 	size uint32
 }
 
-// reader is the consumer that delivers an entry, as far as the entry has to know it. It does not
-// change, and an entry that is kept pins no more than this.
+// reader is the consumer that delivers an entry, as far as the entry has to know it, with the
+// watch of the worker that does. Nothing else of it changes, and an entry that is kept pins no
+// more than this.
 type reader struct {
 	Identity
 	maxDeliveries int64 // 0 is no limit
 	discard       bool
+	watch         task.Stopwatch
 }
 
 // isExhausted reports whether an entry is over the limit of deliveries, and not to be
@@ -72,6 +76,26 @@ func (e *Entry) Reader() Identity {
 		return Identity{}
 	}
 	return e.reader.Identity
+}
+
+// Begun returns when the delivery began. It is zero for an entry that no consumer has read. With
+// [Entry.Elapsed], it is for the goroutine of the delivery, until the outermost middleware
+// returns.
+func (e *Entry) Begun() time.Time {
+	if e.reader == nil {
+		return time.Time{}
+	}
+	return e.reader.watch.Begun()
+}
+
+// Elapsed returns how long the delivery has taken so far, with all that middleware has done. It
+// takes one reading of a clock, where a middleware of its own takes two. It is 0 for an entry that
+// no consumer has read.
+func (e *Entry) Elapsed() time.Duration {
+	if e.reader == nil {
+		return 0
+	}
+	return e.reader.watch.Elapsed()
 }
 
 // Outcome returns the outcome of the delivery if err is the result of the outermost middleware.

@@ -32,10 +32,16 @@ func (r *run) startWorker(stopping, handling context.Context) {
 func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	ctx, lose := context.WithCancelCause(handling)
 	defer lose(nil)
-	var d delivery // one for many entries, because each would be allocated
+	reader := *r.reader
+	d := delivery{reader: &reader} // one for many entries, because each would be allocated
+	reader.watch.Waited()
 	for stopping.Err() == nil {
-		if d.it = r.window.Next(lose); d.it == nil {
+		var waited bool
+		if d.it, waited = r.window.Next(lose); d.it == nil {
 			return false
+		}
+		if waited {
+			reader.watch.Waited()
 		}
 		r.deliver(ctx, &d)
 		d.entry = Entry{} // whose fields may be large
@@ -50,8 +56,9 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 // delivery is one delivery of an entry: the item of the window, and the entry as the chain
 // gets it.
 type delivery struct {
-	it    *window.Item
-	entry Entry
+	reader *reader // of the worker
+	it     *window.Item
+	entry  Entry
 }
 
 // deliver processes one entry, and decides where it goes.
@@ -60,50 +67,46 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 	if !r.mode.Deliverer.Begin(ctx, it) {
 		return
 	}
-	it.Repeated = it.Deliveries > 1
+	if it.Repeated = it.Deliveries > 1; it.Repeated {
+		d.reader.watch.Waited() // the server may have been asked
+	}
 	d.entry = Entry{
-		reader: r.reader, Stream: r.reader.Stream, ID: it.ID, Fields: it.Entry.Fields, Deliveries: it.Deliveries,
+		reader: d.reader, Stream: d.reader.Stream, ID: it.ID, Fields: it.Entry.Fields, Deliveries: it.Deliveries,
 		guarded: it.Exited, size: it.Entry.Size,
 	}
-	var begun time.Time
 	returned := false
 	defer func() {
 		if !returned {
 			it.Exited = true
-			r.conclude(ctx, d, contain.ErrGoexit, begun)
+			r.conclude(ctx, d, contain.ErrGoexit)
 		}
 	}()
 	if it.Member != nil {
 		ctx = context.WithValue(ctx, memberKey{}, it.Member)
 	}
-	begun = r.begun(it)
+	if len(r.engine.config.observers.delivery) > 0 {
+		tellHere(r.engine, r.engine.config.observers.delivery, r.delivery(it), DeliveryObserver.OnDelivery)
+		d.reader.watch.Waited()
+	}
+	d.reader.watch.Begin()
 	failure := r.engine.chain(ctx, &d.entry)
 	returned = true
 	if failure == nil && ctx.Err() == nil {
-		r.end(it, OutcomeHandled, nil, r.sinceBegun(begun))
+		r.end(it, OutcomeHandled, nil, r.took(d))
+		if len(r.engine.config.observers.end) > 0 {
+			d.reader.watch.Waited()
+		}
 		return
 	}
-	r.conclude(ctx, d, failure, begun)
+	r.conclude(ctx, d, failure)
 }
 
-// begun tells that an entry is about to be processed, and returns the time if
-// an observer is to know how long that takes.
-func (r *run) begun(it *window.Item) (at time.Time) {
-	if len(r.engine.config.observers.delivery) > 0 {
-		event := r.delivery(it)
-		tellHere(r.engine, r.engine.config.observers.delivery, event, DeliveryObserver.OnDelivery)
-	}
-	if len(r.engine.config.observers.end) > 0 {
-		at = time.Now()
-	}
-	return at
-}
-
-func (r *run) sinceBegun(begun time.Time) time.Duration {
-	if begun.IsZero() {
+// took returns how long a delivery has taken, if an observer is to know that.
+func (r *run) took(d *delivery) time.Duration {
+	if len(r.engine.config.observers.end) == 0 {
 		return 0
 	}
-	return time.Since(begun)
+	return d.reader.watch.Elapsed()
 }
 
 func (r *run) delivery(it *window.Item) DeliveryBegun {
@@ -135,8 +138,9 @@ func (r *run) noteEnd(it *window.Item, outcome Outcome, failure error, took time
 
 // conclude decides the outcome of an entry whose processing failed, or came back
 // when its context had ended.
-func (r *run) conclude(ctx context.Context, d *delivery, failure error, begun time.Time) {
-	it, took := d.it, r.sinceBegun(begun)
+func (r *run) conclude(ctx context.Context, d *delivery, failure error) {
+	it, took := d.it, r.took(d)
+	defer d.reader.watch.Waited() // a line may be written
 	outcome, dead := d.entry.decide(ctx, failure)
 	switch outcome {
 	case OutcomeDeadLettered:

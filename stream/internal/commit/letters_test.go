@@ -79,7 +79,7 @@ func (d *desk) fail(client redis.UniversalClient, err error) {
 // post posts the letter of the next entry, for a server.
 func (d *desk) post(t *testing.T, to redis.UniversalClient) {
 	t.Helper()
-	it := d.window.Next(d.lose)
+	it, _ := d.window.Next(d.lose)
 	if !d.window.Hold(it) {
 		t.Fatal("the entry is not held")
 	}

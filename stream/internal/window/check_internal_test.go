@@ -52,8 +52,8 @@ func TestRecount(t *testing.T) {
 		w, l := NewLeased(Limits{Size: 10, Batch: 10, Every: 10, Interval: 1, Key: testKeys(func(*resp.Entry) string { return "k" })}, noHooks())
 		defer w.Close()
 		w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, w.checkpoint.movedAt)
-		w.End(w.Next(nil), Done)
-		w.Next(nil)
+		w.End(next(w), Done)
+		next(w)
 		w.Key, w.order.key = nil, nil
 		w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "5-0"}}}, w.checkpoint.movedAt)
 		if err := w.Check(); err != nil {

@@ -148,19 +148,19 @@ func (w *Window) AddRead(b resp.Batch, at time.Time) (more bool) {
 // Next waits for an entry to work on and returns it, nil when the worker is to leave:
 // when nothing has come for a while, or there will be nothing any more. lose is how
 // the worker is told that the entry is another consumer's.
-func (w *Window) Next(lose context.CancelCauseFunc) *Item {
+func (w *Window) Next(lose context.CancelCauseFunc) (it *Item, waited bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for !w.stopped {
 		w.becomeDueLocked()
-		if it := w.takeLocked(); it != nil {
+		if it = w.takeLocked(); it != nil {
 			it.state, it.cancel = Working, lose
 			w.workers.working++
 			w.streak.begin(it)
 			if w.assembler != nil {
 				it.Member = w.assembler.TakeLocked(it.Member, it.ID, lose)
 			}
-			return it
+			return it, waited
 		}
 		if w.workers.working == 0 && w.checkpoint.newly() > 0 {
 			w.checkpoint.within(idleSettleTime)
@@ -170,9 +170,10 @@ func (w *Window) Next(lose context.CancelCauseFunc) *Item {
 			break
 		}
 		w.workers.wait(&w.counts.Read)
+		waited = true
 	}
 	w.workers.started--
-	return nil
+	return nil, waited
 }
 
 // takeLocked returns an entry that may be begun: one that is delivered again or was

@@ -29,7 +29,7 @@ func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 		}
 		leases.GiveUp([]string{"1-0", "2-0"}, errTaken)
 		synctest.Wait()
-		if it := h.Next(nil); it != nil {
+		if it, _ := h.Next(nil); it != nil {
 			t.Fatalf("%s was lost, and is to be processed", it.ID)
 		}
 		synctest.Wait()
@@ -37,6 +37,12 @@ func TestReaderDoesNotWaitForWhatWasLost(t *testing.T) {
 			t.Fatal("the reader waits for what was lost")
 		}
 	})
+}
+
+// next returns the next entry of a window.
+func next(w *Window) *Item {
+	it, _ := w.Next(nil)
+	return it
 }
 
 // What is pending on nobody, and was ours a moment ago, is taken back; but not what is
@@ -74,9 +80,9 @@ func TestWindowTakesNothingThatWasSettledMeanwhile(t *testing.T) {
 	defer w.Close()
 	w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
 	over := leases.WatchLeaving()
-	w.End(w.Next(nil), Done)
+	w.End(next(w), Done)
 	w.Settled(len(w.Settleable()))
-	w.Forget(w.Next(nil)) // settled in another way
+	w.Forget(next(w)) // settled in another way
 	if n := leases.AddClaimed([]string{"1-0", "2-0", "3-0", "4-0"}, true, time.Now()); n != 1 {
 		t.Errorf("%d entries were taken in, want the one that is new", n)
 	}
@@ -102,12 +108,12 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 		{ID: "3-0", Fields: fields}, {ID: "3-1", Fields: fields}, // was not begun
 		{ID: "4-0", Fields: fields}, // is at work
 	}}, time.Now())
-	it := w.Next(nil)
+	it := next(w)
 	it.Due = time.Now().Add(time.Hour)
 	w.End(it, Waiting)
-	w.End(w.Next(nil), Parked)
+	w.End(next(w), Parked)
 	for range 2 {
-		w.Next(func(error) {})
+		next(w)
 	}
 	leases.AddClaimed([]string{"9-0"}, true, time.Now())
 	check := func(when string) {
@@ -127,11 +133,11 @@ func TestWindowOfWhatWasLost(t *testing.T) {
 	}
 	var left []string
 	for len(left) < 2 {
-		next := w.Next(func(error) {})
-		if slices.Contains(lost, next.ID) {
-			t.Fatalf("%s was lost, and is to be processed", next.ID)
+		it := next(w)
+		if slices.Contains(lost, it.ID) {
+			t.Fatalf("%s was lost, and is to be processed", it.ID)
 		}
-		left = append(left, next.ID)
+		left = append(left, it.ID)
 	}
 	slices.Sort(left)
 	if !slices.Equal(left, []string{"1-1", "4-0"}) && !slices.Equal(left, []string{"1-1", "2-1"}) {
@@ -151,13 +157,13 @@ func TestWindowBeginsWhatIsBehindALostEntry(t *testing.T) {
 		recounted(t, w)
 		defer w.Close()
 		w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}}}, time.Now())
-		first := w.Next(nil)
+		first := next(w)
 		leases.GiveUp([]string{"2-0"}, errTaken)
 		w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "2-1"}}}, time.Now())
 		w.End(first, Done)
 		begun := make(chan string, 1)
 		go func() {
-			if it := w.Next(nil); it != nil {
+			if it := next(w); it != nil {
 				begun <- it.ID
 			}
 		}()
@@ -179,14 +185,14 @@ func TestWindowDeliversWhatIsDueInItsOrder(t *testing.T) {
 		defer w.Close()
 		w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}, {ID: "4-0"}}}, time.Now())
 		for _, after := range []time.Duration{3, 1, 2} {
-			it := w.Next(nil)
+			it := next(w)
 			it.Due = time.Now().Add(after * time.Second)
 			w.End(it, Waiting)
 		}
 		time.Sleep(time.Minute)
 		var order []string
 		for range 4 {
-			order = append(order, w.Next(nil).ID)
+			order = append(order, next(w).ID)
 		}
 		if want := []string{"2-0", "3-0", "1-0", "4-0"}; !slices.Equal(order, want) {
 			t.Errorf("begun in the order %v, want %v", order, want)
@@ -207,7 +213,7 @@ func TestRoomToTakeIsTold(t *testing.T) {
 	leases.WhenRoomToClaim(2, func() { told++ })
 	var begun []*Item
 	for range ids {
-		begun = append(begun, w.Next(nil))
+		begun = append(begun, next(w))
 	}
 	if told != 0 || leases.RoomToClaim(2) != 0 {
 		t.Fatalf("told %d times, with room for %d", told, leases.RoomToClaim(2))
@@ -225,8 +231,8 @@ func TestLowMarkWithoutAnEntry(t *testing.T) {
 	recounted(t, w)
 	defer w.Close()
 	w.AddRead(resp.Batch{Entries: []resp.Entry{{ID: "1-0"}, {ID: "2-0"}, {ID: "3-0"}}}, time.Now())
-	first, second := w.Next(nil), w.Next(nil)
-	w.End(w.Next(nil), Done)
+	first, second := next(w), next(w)
+	w.End(next(w), Done)
 	w.End(first, Done)
 	w.Forget(second)
 	if n := len(w.Settleable()); n != 2 || m.len() != 2 {

@@ -203,7 +203,7 @@ func (m *windowModel) wrong(format string, args ...any) {
 func (m *windowModel) work() {
 	for {
 		job := &windowJob{do: make(chan func())}
-		job.item = m.w.Next(func(error) { job.lost.Store(true) })
+		job.item, _ = m.w.Next(func(error) { job.lost.Store(true) })
 		if job.item == nil {
 			return
 		}
