@@ -65,7 +65,7 @@ func (o *operations) all() []*operation {
 // published counts and measures a call of a producer.
 func (o *operations) published(p *stream.Publishing, begun time.Duration, errorType string, exemplar *telemetry.Exemplar) {
 	op := o.of(operationKey{telemetry.Key{Stream: p.Stream}, operationPublish, "send"})
-	op.record(telemetry.Begin()-begun, errorType, exemplar)
+	op.record(telemetry.Now()-begun, errorType, exemplar)
 	if p.Results == nil { // the middleware further in has not called the next one
 		op.count(errorType, int64(p.Count))
 		return

@@ -46,7 +46,7 @@ func (t *Telemetry) Middleware() stream.Middleware {
 			if !t.timed.Load() {
 				return next(ctx, entry)
 			}
-			begun := telemetry.Begin()
+			begun := telemetry.Begun(entry)
 			err := next(ctx, entry)
 			if err == nil && ctx.Err() == nil { // as nearly always
 				readers.Of(entry).timing.Record(begun, entry, stream.OutcomeHandled, "", nil)
@@ -61,13 +61,13 @@ func (t *Telemetry) Middleware() stream.Middleware {
 
 // trace processes an entry with a span around it.
 func (t *Telemetry) trace(ctx context.Context, entry *stream.Entry, creation trace.SpanContext, r *reader, next stream.EntryHandler) (err error) {
-	begun := telemetry.Begin()
+	begun := telemetry.Begun(entry)
 	spanCtx, span := t.startProcess(ctx, entry, creation, r)
 	returned := false
 	defer func() {
 		if !returned { // the handler has ended its goroutine, or panics outside of a consumer
 			span.SetStatus(codes.Error, "")
-			span.SetAttributes(attrErrorType.String("panic"))
+			span.SetAttributes(attrOutcome.String(stream.OutcomeHeld.String()), attrErrorType.String("panic"))
 		}
 		span.End()
 	}()
@@ -78,24 +78,23 @@ func (t *Telemetry) trace(ctx context.Context, entry *stream.Entry, creation tra
 	if t.timed.Load() {
 		r.timing.Record(begun, entry, outcome, errorType, exemplarOf(span))
 	}
-	if !span.IsRecording() {
-		return err
-	}
-	if errorType == "" {
+	if outcome != stream.OutcomeHandled && span.IsRecording() {
 		span.SetAttributes(attrOutcome.String(outcome.String()))
-		return err
+		fail(span, errorType)
 	}
-	span.SetAttributes(attrOutcome.String(outcome.String()), attrErrorType.String(errorType))
-	span.SetStatus(codes.Error, "")
 	return err
 }
 
 var ofConsumer = trace.WithSpanKind(trace.SpanKindConsumer)
 
+// outcomeHandled is the outcome of nearly all deliveries. It is there from the start of a span:
+// another attribute at its end doubles what the attributes cost.
+var outcomeHandled = attrOutcome.String(stream.OutcomeHandled.String())
+
 // startProcess starts the span of a delivery.
 func (t *Telemetry) startProcess(ctx context.Context, entry *stream.Entry, creation trace.SpanContext, r *reader) (context.Context, trace.Span) {
-	list := append(make([]attribute.KeyValue, 0, len(r.attrs)+2), r.attrs...)
-	list = append(list, attrMessageID.String(entry.ID), attrAttempt.Int64(entry.Deliveries))
+	list := append(make([]attribute.KeyValue, 0, len(r.attrs)+3), r.attrs...)
+	list = append(list, attrMessageID.String(entry.ID), attrAttempt.Int64(entry.Deliveries), outcomeHandled)
 	opts := append(make([]trace.SpanStartOption, 0, 4), ofConsumer, trace.WithAttributes(list...))
 	if t.config.Baggage {
 		ctx = withBaggage(ctx, entry)

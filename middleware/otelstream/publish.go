@@ -24,7 +24,7 @@ func (t *Telemetry) Publish() stream.PublishMiddleware {
 	}
 	return func(next stream.PublishHandler) stream.PublishHandler {
 		return func(ctx context.Context, p *stream.Publishing) (err error) {
-			begun := telemetry.Begin()
+			begun := telemetry.Now()
 			ctx, span := t.startPublish(ctx, p)
 			returned := false
 			defer func() {

@@ -78,7 +78,7 @@ func (c *Collector) Middleware() stream.Middleware {
 			if !c.described.Load() {
 				return next(ctx, entry)
 			}
-			begun := telemetry.Begin()
+			begun := telemetry.Begun(entry)
 			err := next(ctx, entry)
 			if err == nil && ctx.Err() == nil { // as nearly always
 				readers.Of(entry).Record(begun, entry, stream.OutcomeHandled, "", nil)

@@ -9,15 +9,23 @@ import (
 	"millrace/stream"
 )
 
-// origin is the zero of a clock: time.Since costs half as much as time.Now, and there are two
-// readings for each entry.
+// origin is the zero of a clock: time.Since costs half as much as time.Now.
 var (
 	origin   = time.Now()
 	originMs = origin.UnixMilli()
 )
 
-// Begin returns the time for [Timing.Record].
-func Begin() time.Duration { return time.Since(origin) }
+// Now returns the time since the program began.
+func Now() time.Duration { return time.Since(origin) }
+
+// Begun returns the begin of an entry's delivery for [Timing.Record], which the engine knows. For
+// an entry that no consumer has read, as in a test of middleware, it is the time of the call.
+func Begun(entry *stream.Entry) time.Duration {
+	if at := entry.Begun(); !at.IsZero() {
+		return at.Sub(origin)
+	}
+	return Now()
+}
 
 const (
 	microsecond = time.Microsecond
@@ -125,12 +133,14 @@ func (t *Timings) Of(key Key) *Timing {
 	return timing
 }
 
-// Record notes the end of a delivery that began at the given time of [Begin]. Without an error
+// Record notes the end of a delivery that began at the time of [Begun]. Without an error
 // type it was no failure. The age is recorded of entries that were handled. The exemplar may be
 // nil.
 func (t *Timing) Record(begun time.Duration, entry *stream.Entry, outcome stream.Outcome, errorType string, exemplar *Exemplar) {
-	now := Begin()
-	took := now - begun
+	took := entry.Elapsed()
+	if took == 0 { // no consumer has read it
+		took = Now() - begun
+	}
 	if errorType != "" {
 		t.failed.Of(errorType).recordGrains(int64(took), exemplar)
 		return
@@ -140,7 +150,7 @@ func (t *Timing) Record(begun time.Duration, entry *stream.Entry, outcome stream
 		return
 	}
 	if added, known := addedAt(entry.ID); known {
-		at := originMs + t.of.shift.Load() + int64(now/millisecond)
+		at := originMs + t.of.shift.Load() + int64((begun+took)/millisecond)
 		t.age.recordGrains(at-added, exemplar)
 	}
 }
@@ -176,7 +186,7 @@ type TimingData struct {
 
 // Data returns the numbers of all keys, ordered by key.
 func (t *Timings) Data() []TimingData {
-	t.shift.Store(time.Now().UnixMilli() - originMs - int64(Begin()/millisecond))
+	t.shift.Store(time.Now().UnixMilli() - originMs - int64(Now()/millisecond))
 	t.mu.Lock()
 	all := make([]*Timing, 0, len(t.byKey))
 	for _, timing := range t.byKey {

@@ -79,7 +79,7 @@ func TestAges(t *testing.T) {
 		"7": false, "": false, "-1": false, "x-1": false, "18446744073709551615-0": false, "9223372036854775807-0": false,
 	} {
 		var timings telemetry.Timings
-		timings.Of(telemetry.Key{Stream: "orders"}).Record(telemetry.Begin(), &stream.Entry{ID: id}, stream.OutcomeHandled, "", nil)
+		timings.Of(telemetry.Key{Stream: "orders"}).Record(telemetry.Now(), &stream.Entry{ID: id}, stream.OutcomeHandled, "", nil)
 		age := timings.Data()[0].Age
 		if (age.Count == 1) != known || known && math.Abs(age.Sum-60) > 30 {
 			t.Errorf("%q: %d ages, of %v seconds", id, age.Count, age.Sum)
@@ -93,7 +93,7 @@ func TestErrorTypesAreLimited(t *testing.T) {
 	var timings telemetry.Timings
 	timing := timings.Of(telemetry.Key{Stream: "orders"})
 	for i := range 100 {
-		timing.Record(telemetry.Begin(), &stream.Entry{}, stream.OutcomeHeld, fmt.Sprint(i), nil)
+		timing.Record(telemetry.Now(), &stream.Entry{}, stream.OutcomeHeld, fmt.Sprint(i), nil)
 	}
 	process := timings.Data()[0].Process
 	if len(process) != 1+32+1 || process[telemetry.OtherError].Count != 68 {
