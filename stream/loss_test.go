@@ -407,3 +407,49 @@ func TestNoLossInCleanSteps(t *testing.T) {
 		t.Errorf("%d losses were told in %d clean steps, the first: %v", len(list), steps, list[0].Error())
 	}
 }
+
+// A read that fails before anything was counted does not make a loss of what was read, handled
+// and trimmed afterwards.
+func TestNoLossAfterAFailedRead(t *testing.T) {
+	t.Parallel()
+	server := streamtest.StartRedis(t, "--appendonly", "no")
+	direct := server.Client()
+	first := add(t, direct, "before")
+	add(t, direct, "a")
+	store := new(offset.Memory)
+	if err := store.Save(t.Context(), orders.Name, first); err != nil {
+		t.Fatal(err)
+	}
+	proxy := streamtest.StartProxy(t, server.Addr)
+	proxy.CutReply("\r\nstreams\r\n", 0) // the first read
+	told := &lossObserver{}
+	rec := newRecorder()
+	working, goOn := make(chan struct{}), make(chan struct{})
+	rec.handle = func(_ context.Context, msg *stream.Message[order]) error {
+		if msg.Value.ID == "b" {
+			close(working)
+			<-goOn
+		}
+		return nil
+	}
+	// With a window of one entry, nothing is read while b is at work.
+	consumer := newConsumer(t, proxy.Client(), store, rec.Handle, stream.WithObserver(told), stream.WithReadCount(1), stream.WithWindow(1))
+	start(t, consumer)
+	add(t, direct, "b")
+	<-working
+	if _, err := direct.TxPipelined(t.Context(), func(p redis.Pipeliner) error {
+		p.XTrimMaxLen(t.Context(), orders.Name, 0)
+		p.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, Values: []string{"id", "c"}})
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	close(goOn)
+	streamtest.Await(t, "all are handled", func() bool { return consumer.Stats().Handled == 3 })
+	if consumer.Stats().Reconnects == 0 {
+		t.Error("no read has failed")
+	}
+	if list := told.get(); len(list) > 0 {
+		t.Errorf("told of %+v", list)
+	}
+}

@@ -222,6 +222,11 @@ var mutants = []mutant{
 		tests: []tests{{inFaults, "TestSilentLosses"}},
 	},
 	{
+		name:  "after a failed read, log mode does not count anew",
+		edits: []edit{{"stream/internal/loss/log.go", "f.recount = f.count.ordinal < 0", "f.recount = false"}},
+		tests: []tests{{inStream, "TestNoLossAfterAFailedRead"}},
+	},
+	{
 		name:  "sets a group back that begins in the future",
 		edits: []edit{{"stream/internal/script/unread.lua", " and not string.find(last, '-18446744073709551615', 1, true)", ""}},
 		tests: []tests{{inScript, "TestUnreadLeavesAGroupThatBeginsInTheFuture"}},

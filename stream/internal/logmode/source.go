@@ -152,7 +152,7 @@ func (s *source) Fetch(ctx context.Context) (err error) {
 	}
 	s.idle = true
 	err = s.feed.Fetch(ctx, s.losses.Place(), s.take, s.lookAround)
-	if err == nil && time.Since(s.looked) >= s.inspect {
+	if err == nil && (time.Since(s.looked) >= s.inspect || s.losses.IsUncounted()) {
 		_, err = s.lookAround(ctx)
 	}
 	find := s.losses.Find

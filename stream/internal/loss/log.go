@@ -26,6 +26,8 @@ type LogFinder struct {
 	// there when it was looked for.
 	missing  Finding
 	vanished bool
+	// recount is set while the count has no number, and nothing to compare it with.
+	recount bool
 }
 
 // NewLogFinder returns a finder whose place is not set yet.
@@ -45,7 +47,7 @@ func (f *LogFinder) SetPlace(from resp.Place) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.from = from
-	f.count = uncounted(from.ID)
+	f.count, f.recount = uncounted(from.ID), true
 }
 
 // Read takes note of entries that were read, the next behind the place, and reports whether
@@ -94,6 +96,7 @@ func (f *LogFinder) survey(ctx context.Context, from resp.Place, resumed bool) (
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.recount = false
 	switch {
 	case seen.added == 0 && !seen.missing: // the server does not count
 		f.count = uncounted(f.from.ID)
@@ -161,6 +164,18 @@ func (f *LogFinder) ReadFailed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.count.mark = mark{}
+	f.recount = f.count.ordinal < 0
+}
+
+// IsUncounted reports, once after a failed read or a new place, whether it is time to look:
+// without a number, a stream from which everything was trimmed that was read cannot be told from
+// one that has lost entries.
+func (f *LogFinder) IsUncounted() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	recount := f.recount
+	f.recount = false
+	return recount
 }
 
 // LastKnown is behind the newest entry that was read and that the stream still has.
