@@ -12,8 +12,6 @@ import (
 var (
 	//go:embed replace.lua
 	replaceSource string
-	//go:embed seek.lua
-	seekSource string
 	//go:embed destroy.lua
 	destroySource string
 )
@@ -22,11 +20,6 @@ var (
 // text stands for no field. It returns the value that the field has then: another one than
 // ARGV[3] says that it was left alone.
 var replaceScript = redis.NewScript(replaceSource)
-
-// seekScript sets the group ARGV[1] behind the ID ARGV[3], if it is at ARGV[2]. ARGV[4] is how
-// many entries it has read by then, empty if that is not known. It returns where the group was,
-// which is another place than ARGV[2] if it was left alone, and empty if there is no such group.
-var seekScript = redis.NewScript(seekSource)
 
 // destroyScript destroys the group ARGV[1] if it is at ARGV[2] and ARGV[3] entries are pending in
 // it, or if ARGV[4] is not empty. It returns whether it did.
