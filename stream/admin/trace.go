@@ -137,12 +137,13 @@ func (a *Admin) lettersOf(ctx context.Context, topic Topic, id string) (map[stri
 		}
 		seen := 0
 		from := AtTime(TimeOf(id).Add(-traceClocks)).from()
-		err = pages(ctx, client, dead.Stream, from, "+", false, func(page []stream.Entry) bool {
-			for _, letter := range page {
-				if letter.Header(stream.DeadLetterID) != id || letter.Header(stream.DeadLetterOrigin) != topic.Name {
+		err = rawPages(ctx, client, dead.Stream, from, "+", false, func(page []rawEntry) bool {
+			for _, entry := range page {
+				letter, is := letterOf(dead.Stream, entry)
+				if !is || letter.EntryID != id || letter.Reader.Stream != topic.Name {
 					continue
 				}
-				address := stream.Identity{Group: letter.Header(stream.DeadLetterGroup), Label: letter.Header(stream.DeadLetterLabel)}.Address()
+				address := letter.Reader.Address()
 				if _, known := found[address]; !known {
 					found[address] = Letterhead{dead.Stream, letter.ID}
 				}
