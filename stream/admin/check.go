@@ -32,11 +32,11 @@ type Finding struct {
 }
 
 // Check looks for problems of the servers and the topics: settings with which entries can be
-// lost, trouble with writing to disk, memory that runs out; topics without readers, or that are
-// never trimmed, groups without live consumers, pending entries that are not renewed, dead
-// letters, consumers of different versions or in trouble, and records that cannot be read. The worst findings come
-// first. It looks at the topics that [Admin.Topics] has with the same options. It takes the
-// right +info; without that a finding says so.
+// lost, how much a crash can lose, trouble with writing to disk, memory that runs out; topics without
+// readers, or that are never trimmed, groups without live consumers, pending entries that are not
+// renewed, dead letters, consumers of different versions or in trouble, and records that cannot be
+// read. The worst findings come first. It looks at the topics that [Admin.Topics] has with the same options. It takes the
+// rights +info and +config|get; without them a finding says so.
 func (a *Admin) Check(ctx context.Context, opts ...TopicOption) ([]Finding, error) {
 	findings, err := a.checkServers(ctx)
 	if err != nil {
