@@ -33,9 +33,10 @@ type Cause struct {
 // Causes returns why entries of a topic were given up, the most frequent cause first. It looks
 // at the last letters, at most so many as most says, which has to be positive; if the counts
 // add up to that, there may be more. Letters of other topics in the same stream are left out,
-// and entries that are no letters are a cause of their own.
-func (a *Admin) Causes(ctx context.Context, topic string, most int) ([]Cause, error) {
-	where := Where{}
+// and entries that are no letters are a cause of their own. [FromDeadLetters] names another stream
+// than the usual one.
+func (a *Admin) Causes(ctx context.Context, topic string, most int, opts ...LettersOption) ([]Cause, error) {
+	where := Where{DeadLetterStream: lettersQueryOf(opts).stream}
 	problems := where.problems(topic)
 	if most <= 0 {
 		problems = append(problems, fmt.Errorf("%w: most %d is not positive; give how many letters are looked at", stream.ErrInvalidOption, most))

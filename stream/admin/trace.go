@@ -2,7 +2,9 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -61,10 +63,16 @@ const traceLetters = 10_000
 const traceClocks = time.Minute
 
 // Trace returns an entry, with its fate at each reader. Its dead letters are looked for
-// among the first 10,000 that were written after it. The error wraps [ErrNoTopic] if there is no
-// such stream, and [ErrNoPlace] if the text is no ID; an entry that is not there is no error.
-func (a *Admin) Trace(ctx context.Context, name, id string) (Trace, error) {
+// among the first 10,000 that were written after it, in each stream of letters that the topic is
+// known to have, and in that of [FromDeadLetters]. The error wraps [ErrNoTopic] if there is no
+// such stream, [ErrNoPlace] if the text is no ID, and [stream.ErrInvalidOption] for letters in the
+// topic itself; an entry that is not there is no error.
+func (a *Admin) Trace(ctx context.Context, name, id string, opts ...LettersOption) (Trace, error) {
 	what := "reading an entry of " + name
+	where := Where{DeadLetterStream: lettersQueryOf(opts).stream}
+	if err := errors.Join(where.problems(name)...); err != nil {
+		return Trace{}, err
+	}
 	parsed, err := offset.Parse(id)
 	if err != nil {
 		return Trace{}, fmt.Errorf("%w: %w", ErrNoPlace, err)
@@ -86,7 +94,14 @@ func (a *Admin) Trace(ctx context.Context, name, id string) (Trace, error) {
 	if err != nil {
 		return Trace{}, explain(what, err)
 	}
-	letters, err := a.lettersOf(ctx, topic, id)
+	var dead []string
+	for _, one := range topic.DeadLetters {
+		dead = append(dead, one.Stream)
+	}
+	if key := where.DeadLetterStream; key != "" && !slices.Contains(dead, key) {
+		dead = append(dead, key)
+	}
+	letters, err := a.lettersOf(ctx, dead, name, id)
 	if err != nil {
 		return Trace{}, err
 	}
@@ -128,31 +143,31 @@ func fateOf(ctx context.Context, client redis.UniversalClient, at Standing, id o
 }
 
 // lettersOf returns the dead letters of an entry, by the address of the reader that gave it up.
-func (a *Admin) lettersOf(ctx context.Context, topic Topic, id string) (map[string]Letterhead, error) {
+func (a *Admin) lettersOf(ctx context.Context, streams []string, topic, id string) (map[string]Letterhead, error) {
 	found := map[string]Letterhead{}
-	for _, dead := range topic.DeadLetters {
-		client, err := conn.PrimaryOf(ctx, a.client, dead.Stream)
+	for _, dead := range streams {
+		client, err := conn.PrimaryOf(ctx, a.client, dead)
 		if err != nil {
-			return nil, explain("reading "+dead.Stream, err)
+			return nil, explain("reading "+dead, err)
 		}
 		seen := 0
 		from := AtTime(TimeOf(id).Add(-traceClocks)).from()
-		err = rawPages(ctx, client, dead.Stream, from, "+", false, func(page []rawEntry) bool {
+		err = rawPages(ctx, client, dead, from, "+", false, func(page []rawEntry) bool {
 			for _, entry := range page {
-				letter, is := letterOf(dead.Stream, entry)
-				if !is || letter.EntryID != id || letter.Reader.Stream != topic.Name {
+				letter, is := letterOf(dead, entry)
+				if !is || letter.EntryID != id || letter.Reader.Stream != topic {
 					continue
 				}
 				address := letter.Reader.Address()
 				if _, known := found[address]; !known {
-					found[address] = Letterhead{dead.Stream, letter.ID}
+					found[address] = Letterhead{dead, letter.ID}
 				}
 			}
 			seen += len(page)
 			return seen < traceLetters
 		})
 		if err != nil {
-			return nil, explain("reading "+dead.Stream, err)
+			return nil, explain("reading "+dead, err)
 		}
 	}
 	return found, nil

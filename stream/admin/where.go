@@ -41,6 +41,25 @@ type Where struct {
 	DeadLetterStream string
 }
 
+// LettersOption says where dead letters are, for what takes no [Where].
+type LettersOption func(*lettersQuery)
+
+// lettersQuery is the sum of some options.
+type lettersQuery struct{ stream string }
+
+// FromDeadLetters names the stream of the letters, as [Where.DeadLetterStream] does. Default, and
+// for an empty key: [stream.DeadLetterStream] of the topic.
+func FromDeadLetters(key string) LettersOption { return func(q *lettersQuery) { q.stream = key } }
+
+func lettersQueryOf(opts []LettersOption) (q lettersQuery) {
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&q)
+		}
+	}
+	return q
+}
+
 // deadLetterStream returns the key of the letters of a topic.
 func (w *Where) deadLetterStream(topic string) string {
 	if w.DeadLetterStream != "" {
