@@ -46,12 +46,8 @@ func (a *Admin) Causes(ctx context.Context, topic string, most int, opts ...Lett
 	}
 	dead := where.deadLetterStream(topic)
 	found := make(causes)
-	for to, want := "+", min(most, firstPage); want > 0; {
-		page, err := readPage(ctx, a.client, "xrevrange", dead, to, "-", want)
-		if err != nil {
-			return nil, readingFailed(dead, err)
-		}
-		for _, entry := range page {
+	err := rawPages(ctx, a.client, dead, "-", "+", true, func(page []rawEntry) bool {
+		for _, entry := range page[:min(len(page), most)] {
 			letter, is := letterOf(dead, entry)
 			switch {
 			case !is:
@@ -60,12 +56,11 @@ func (a *Admin) Causes(ctx context.Context, topic string, most int, opts ...Lett
 				found.add(letter.Reader, letter.Cause, entry.id)
 			}
 		}
-		if len(page) < want {
-			break
-		}
 		most -= len(page)
-		want = min(most, nextPage(page))
-		to = "(" + page[len(page)-1].id
+		return most > 0
+	})
+	if err != nil {
+		return nil, readingFailed(dead, err)
 	}
 	return found.list(), nil
 }

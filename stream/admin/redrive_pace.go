@@ -249,23 +249,17 @@ func (m *mover) lookForReturns(ctx context.Context) error {
 	if m.target != m.topic || m.cfg.Client != nil {
 		return nil
 	}
-	for most := firstPage; ; {
-		page, err := readPage(ctx, m.admin.client, "xrange", m.dead, m.returns.after, "+", most)
-		if err != nil {
-			if passes(err) {
-				return nil // it is looked for again
-			}
-			return conn.Explain(err)
-		}
+	err := rawPages(ctx, m.admin.client, m.dead, m.returns.after, "+", false, func(page []rawEntry) bool {
 		for _, entry := range page {
 			if letter, is := letterOf(m.dead, entry); is && letter.Reader.Stream == m.topic {
 				m.returns.found(&letter)
 			}
 			m.returns.after = "(" + entry.id
 		}
-		if len(page) < most {
-			return nil
-		}
-		most = nextPage(page)
+		return true
+	})
+	if err != nil && passes(err) {
+		return nil // it is looked for again
 	}
+	return conn.Explain(err)
 }
