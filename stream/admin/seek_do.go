@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/admin/internal/entries"
 	"millrace/stream/internal/script"
 	"millrace/stream/internal/task"
 )
@@ -83,7 +84,7 @@ func (s *seek) setGroup(ctx context.Context, d *doing) (Sought, error) {
 		case err != nil:
 			return Sought{From: at}, explain("setting "+s.reader.String(), err)
 		case !script.Scan(reply, &from, &to):
-			return Sought{From: at}, explain("setting "+s.reader.String(), errReply)
+			return Sought{From: at}, explain("setting "+s.reader.String(), entries.ErrReply)
 		case from == at:
 			return Sought{From: from, To: to}, nil
 		}

@@ -11,6 +11,8 @@ import (
 
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/admin/internal/entries"
+	"millrace/stream/admin/internal/letters"
 	"millrace/stream/internal/conn"
 )
 
@@ -87,8 +89,8 @@ func (a *Admin) Trace(ctx context.Context, name, id string, opts ...LettersOptio
 		return Trace{}, explain(what, err)
 	}
 	trace := Trace{Entry: stream.Entry{Stream: name, ID: id}, Gone: true}
-	err = pages(ctx, client, name, id, id, false, func(page []stream.Entry) bool {
-		trace.Entry, trace.Gone = page[0], false
+	err = entries.Pages(ctx, client, name, id, id, false, func(page []entries.Entry) bool {
+		trace.Entry, trace.Gone = page[0].In(name), false
 		return false
 	})
 	if err != nil {
@@ -101,7 +103,7 @@ func (a *Admin) Trace(ctx context.Context, name, id string, opts ...LettersOptio
 	if key := where.DeadLetterStream; key != "" && !slices.Contains(dead, key) {
 		dead = append(dead, key)
 	}
-	letters, err := a.lettersOf(ctx, dead, name, id)
+	found, err := a.lettersOf(ctx, dead, name, id)
 	if err != nil {
 		return Trace{}, err
 	}
@@ -110,7 +112,7 @@ func (a *Admin) Trace(ctx context.Context, name, id string, opts ...LettersOptio
 		if err != nil {
 			return Trace{}, explain(what, err)
 		}
-		if letter, dead := letters[standing.Reader.Address()]; dead && traced.Fate != FatePending {
+		if letter, dead := found[standing.Reader.Address()]; dead && traced.Fate != FatePending {
 			traced.Fate, traced.Letter = FateDead, &letter
 		}
 		trace.Readers = append(trace.Readers, traced)
@@ -152,13 +154,13 @@ func (a *Admin) lettersOf(ctx context.Context, streams []string, topic, id strin
 		}
 		seen := 0
 		from := AtTime(TimeOf(id).Add(-traceClocks)).from()
-		err = rawPages(ctx, client, dead, from, "+", false, func(page []rawEntry) bool {
+		err = entries.Pages(ctx, client, dead, from, "+", false, func(page []entries.Entry) bool {
 			for _, entry := range page {
-				letter, is := letterOf(dead, entry)
-				if !is || letter.EntryID != id || letter.Reader.Stream != topic {
+				letter, is := letters.Of(entry)
+				if !is || letter.EntryID != id || letter.Origin != topic {
 					continue
 				}
-				address := letter.Reader.Address()
+				address := letter.Address()
 				if _, known := found[address]; !known {
 					found[address] = Letterhead{dead, letter.ID}
 				}
