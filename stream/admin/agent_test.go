@@ -57,6 +57,13 @@ func (s *service) has() int {
 	return len(s.handled)
 }
 
+// lost returns the losses that were told.
+func (s *service) lost() []error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.losses)
+}
+
 // options are those of all consumers of a service.
 func (s *service) options() []stream.Option {
 	return []stream.Option{stream.WithLogger(slog.New(slog.DiscardHandler)), stream.WithObserver(s), stream.WithReadCount(5)}

@@ -54,6 +54,9 @@ func TestCheckOfServers(t *testing.T) {
 		"volatile":  {[][]string{{"maxmemory", "1gb"}, {"maxmemory-policy", "volatile-lru"}}, admin.LevelWarn, "keys with an expiry"},
 		"memory":    {[][]string{{"maxmemory", "500kb"}}, admin.LevelFail, "of maxmemory are used"},
 		"no file":   {[][]string{{"appendonly", "no"}}, admin.LevelWarn, "appendonly is no"},
+		"no sync":   {[][]string{{"appendfsync", "no"}}, admin.LevelWarn, "the last 30 seconds"},
+		"everysec":  {[][]string{{"appendfsync", "everysec"}}, admin.LevelOK, "loses the last second"},
+		"always":    {[][]string{{"appendfsync", "always"}}, admin.LevelOK, "loses nothing that the server has answered"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -176,6 +179,8 @@ func TestCheckOfAnUnknownServer(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: k.server.Addr, Username: "few", Password: "right"})
 	t.Cleanup(func() { _ = client.Close() })
 	wants(t, check(t, adminWith(t, client)), admin.LevelWarn, "the server", "may not send INFO")
+	k.do("acl", "setuser", "few", "+info", "-config|get")
+	wants(t, check(t, adminWith(t, client)), admin.LevelOK, "the server", "takes the right +config|get")
 }
 
 func TestCluster(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/admin/internal/entries"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/script"
 )
@@ -105,13 +106,11 @@ func (c *claim) do(ctx context.Context, d *doing) (done Claimed, err error) {
 		var moved int64
 		var gone []any
 		if !script.Scan(reply, &moved, &gone) {
-			return done, errReply
+			return done, entries.ErrReply
 		}
 		done.Claimed += moved
 		done.Gone += int64(len(gone))
-		if d.progress != nil {
-			d.progress(Progress{Done: done.Claimed + done.Gone, Of: c.planned, Behind: -1})
-		}
+		d.tell(Progress{Done: done.Claimed + done.Gone, Of: c.planned, Behind: -1})
 	}
 	return done, nil
 }

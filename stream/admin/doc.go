@@ -27,9 +27,9 @@
 //	                   +xpending +xread +memory|usage
 //
 // where +scan is for [WithScan], +memory|usage for [WithBytes] and [Admin.Check], and
-// [Admin.Check] uses +info too. In the place of ~* are the topics, their dead letters, the
-// hashes of offsets and <keyspace>:*, where it is {millrace}:* by default. Changes take those
-// of reading, and
+// [Admin.Check] uses +info and +config|get too. In the place of ~* are the topics, their dead
+// letters, the hashes of offsets and <keyspace>:*, where it is {millrace}:* by default. Changes
+// take those of reading, and
 //
 //	pause, resume      +hget +eval +evalsha +hset +hdel
 //	seek of a group    +eval +evalsha +xgroup|setid

@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"millrace/stream/admin/internal/letters"
+	"millrace/stream/admin/internal/redrive"
 )
 
 // Dropped is the result of a drop. All its numbers count letters.
@@ -42,19 +45,19 @@ func (a *Admin) Drop(ctx context.Context, topic string, where Where) (*Plan[Drop
 		return nil, err
 	}
 	dead := where.deadLetterStream(topic)
-	var letters []plannedLetter
+	var chosen []letters.Planned
 	var looked, strangers int64
-	for page, err := range where.entries(ctx, a.client, dead) {
+	for page, err := range where.lookedAt().Pages(ctx, a.client, dead) {
 		if err != nil {
 			return nil, readingFailed(dead, err)
 		}
 		for _, entry := range page {
-			letter, is := letterOf(dead, entry)
+			letter, is := letters.Of(entry)
 			switch {
 			case !is:
 				strangers++
 			case where.matches(topic, &letter):
-				letters = append(letters, letter.planned())
+				chosen = append(chosen, letter.Planned())
 				looked++
 			default:
 				looked++
@@ -62,10 +65,10 @@ func (a *Admin) Drop(ctx context.Context, topic string, where Where) (*Plan[Drop
 		}
 	}
 	p := newPlan(a, "drop", topic, func(ctx context.Context, d *doing) (Dropped, error) {
-		return a.drop(ctx, d, dead, letters)
+		return a.drop(ctx, d, dead, chosen)
 	})
-	p.Affected = int64(len(letters))
-	p.Summary = fmt.Sprintf("%d of %d dead letters in %s are deleted for ever", len(letters), looked, dead)
+	p.Affected = int64(len(chosen))
+	p.Summary = fmt.Sprintf("%d of %d dead letters in %s are deleted for ever", len(chosen), looked, dead)
 	if strangers > 0 {
 		p.Details = []Detail{{"strangers", fmt.Sprintf("%d left: they are no dead letters", strangers)}}
 	}
@@ -73,24 +76,12 @@ func (a *Admin) Drop(ctx context.Context, topic string, where Where) (*Plan[Drop
 }
 
 // drop deletes the letters of a plan.
-func (a *Admin) drop(ctx context.Context, d *doing, dead string, letters []plannedLetter) (Dropped, error) {
-	work := progress{planned: letters}
-	var err error
-	for err == nil && work.next < len(letters) {
-		if err = ctx.Err(); err != nil {
-			break
-		}
-		err = work.step(ctx, a.client, page(letters[work.next:], pageMost), func(ctx context.Context, some []plannedLetter) (answered, error) {
-			n, err := scriptDrop.Run(ctx, a.client, []string{dead}, arguments(some)...).Int()
-			return answered{len(some), n, len(some) - n}, err
-		})
-		if d.progress != nil {
-			d.progress(Progress{Done: work.moved + work.unsure, Of: int64(len(letters)), Behind: -1})
-		}
-	}
-	how, asking := work.outcome(context.WithoutCancel(ctx), a, dead)
-	done := Dropped{Planned: int64(len(letters)), Deleted: how.moved, Unsure: how.unsure, Gone: how.gone, Left: how.left}
-	if err = errors.Join(err, asking); err != nil {
+func (a *Admin) drop(ctx context.Context, d *doing, dead string, planned []letters.Planned) (Dropped, error) {
+	how, err := redrive.Drop(ctx, a.client, dead, planned, func(done int64) {
+		d.tell(Progress{Done: done, Of: int64(len(planned)), Behind: -1})
+	})
+	done := Dropped{Planned: int64(len(planned)), Deleted: how.Moved, Unsure: how.Unsure, Gone: how.Gone, Left: how.Left}
+	if err != nil {
 		err = fmt.Errorf("admin: deleting letters of %s stopped, %v: %w", dead, done, err)
 	}
 	return done, err

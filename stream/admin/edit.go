@@ -7,9 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	"millrace/codec"
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/admin/internal/entries"
+	"millrace/stream/admin/internal/letters"
+	"millrace/stream/admin/internal/redrive"
 	"millrace/stream/internal/resp"
 )
 
@@ -28,16 +30,16 @@ func (a *Admin) Edit(ctx context.Context, letter Letter, pairs []string) (*Plan[
 	if err := checkEdit(letter, pairs); err != nil {
 		return nil, err
 	}
-	where := Where{IDs: []string{letter.ID}, DeadLetterStream: letter.Stream}
-	r := &redrive{
-		admin: a, topic: topic, dead: letter.Stream, target: topic, client: a.client,
-		cfg: RedriveConfig{Where: where}, readers: map[string]int64{letter.Reader.Address(): 1},
-	}
+	address := letter.Reader.Address()
+	r := &redriving{admin: a, job: redrive.Job{
+		Source: a.client, Dead: letter.Stream, Client: a.client, Target: topic, Topic: topic,
+		Letters: []letters.Planned{{ID: letter.ID, Last: letter.last, Size: letter.size}}, Addresses: map[string]int64{address: 1},
+	}}
 	id, err := offset.Parse(letter.ID)
 	if err != nil {
 		return nil, err
 	}
-	found, err := readByIDs(ctx, a.client, letter.Stream, []offset.ID{id})
+	found, err := entries.ByIDs(ctx, a.client, letter.Stream, []offset.ID{id})
 	if err != nil {
 		return nil, readingFailed(letter.Stream, err)
 	}
@@ -45,14 +47,12 @@ func (a *Admin) Edit(ctx context.Context, letter Letter, pairs []string) (*Plan[
 	if len(found) == 0 {
 		return nil, gone
 	}
-	if there, is := letterOf(letter.Stream, found[0]); !is || there.last != letter.last {
+	if there, is := letters.Of(found[0]); !is || there.Last != letter.last {
 		return nil, gone
 	}
-	r.letters, r.looked = []plannedLetter{letter.planned()}, 1
 	p := newPlan(a, "edit", topic, func(ctx context.Context, d *doing) (Redriven, error) {
-		edited := letter
-		edited.Fields, edited.EditedBy = codec.FieldsOf(pairs...), d.who
-		r.edited = edited.restored(letter.Reader.Address())
+		edited := letters.Letter{Pairs: pairs, EditedBy: d.who, OriginID: letter.OriginID, Redrives: letter.Redrives}
+		r.job.Edited = edited.Restored(address)
 		done, err := r.do(ctx, d)
 		if err == nil && done.Gone > 0 {
 			err = gone
@@ -60,10 +60,9 @@ func (a *Admin) Edit(ctx context.Context, letter Letter, pairs []string) (*Plan[
 		return done, err
 	})
 	p.Affected = 1
-	p.Summary = fmt.Sprintf("dead letter %s goes back to %s with other fields, for %s only", letter.ID, topic, spoken(letter.Reader.Address()))
-	r.seen = r.look(ctx)
-	p.Warnings = r.warnings(r.seen)
-	p.moved = func(ctx context.Context) (string, error) { return r.vanished(r.seen, r.look(ctx)), nil }
+	p.Summary = fmt.Sprintf("dead letter %s goes back to %s with other fields, for %s only", letter.ID, topic, spoken(address))
+	r.job.Seen = r.job.Look(ctx)
+	p.Warnings, p.moved = r.warnings(), r.moved
 	return p, nil
 }
 
@@ -90,8 +89,8 @@ func checkEdit(letter Letter, pairs []string) error {
 	switch {
 	case len(pairs) == 0 || len(pairs)%2 != 0:
 		refuse("Edit: %d texts are no pairs; give a name and a value for each field", len(pairs))
-	case len(pairs) > widest:
-		refuse("Edit: %d fields are more than a script can pass on; give at most %d", len(pairs)/2, widest/2)
+	case len(pairs) > redrive.Widest:
+		refuse("Edit: %d fields are more than a script can pass on; give at most %d", len(pairs)/2, redrive.Widest/2)
 	}
 	for i := 0; i < len(pairs); i += 2 {
 		switch name := pairs[i]; {

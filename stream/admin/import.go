@@ -205,8 +205,6 @@ func (i *importer) add(ctx context.Context) (failed error) {
 		}
 	})
 	i.page = i.page[:0]
-	if i.doing.progress != nil {
-		i.doing.progress(Progress{Done: i.done.Entries, Of: -1, Behind: -1})
-	}
+	i.doing.tell(Progress{Done: i.done.Entries, Of: -1, Behind: -1})
 	return failed
 }

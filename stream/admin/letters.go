@@ -5,11 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"iter"
-	"strconv"
 	"time"
 
 	"millrace/codec"
-	"millrace/stream"
+	"millrace/stream/admin/internal/letters"
 	"millrace/stream/internal/conn"
 )
 
@@ -45,7 +44,7 @@ type Letter struct {
 
 // HeaderEdited is the header of an entry whose fields were changed before it was redriven: it
 // says by whom.
-const HeaderEdited = stream.DeadLetterPrefix + "edited"
+const HeaderEdited = letters.HeaderEdited
 
 // NoLetterError says that an entry in a stream of dead letters is none: its last six fields
 // are not those that a consumer writes. Such an entry is left alone.
@@ -68,19 +67,19 @@ func (a *Admin) DeadLetters(ctx context.Context, topic string, where Where) iter
 			return
 		}
 		dead := where.deadLetterStream(topic)
-		for page, err := range where.entries(ctx, a.client, dead) {
+		for page, err := range where.lookedAt().Pages(ctx, a.client, dead) {
 			if err != nil {
 				yield(Letter{}, readingFailed(dead, err))
 				return
 			}
 			for _, entry := range page {
-				letter, is := letterOf(dead, entry)
+				letter, is := letters.Of(entry)
 				if !is {
-					err = &NoLetterError{Stream: dead, ID: entry.id}
+					err = &NoLetterError{Stream: dead, ID: entry.ID}
 				} else if err = nil; !where.matches(topic, &letter) {
 					continue
 				}
-				if !yield(letter, err) {
+				if !yield(letterOf(dead, &letter), err) {
 					return
 				}
 			}
@@ -92,89 +91,16 @@ func readingFailed(dead string, err error) error {
 	return fmt.Errorf("admin: reading the dead letters %s: %w", dead, conn.Explain(err))
 }
 
-// letterNames are the names of the last six fields of a letter, in their order; the third one
-// is either of two. redrive.lua has them, too.
-var letterNames = [6]string{
-	stream.DeadLetterOrigin, stream.DeadLetterID, stream.DeadLetterGroup,
-	stream.DeadLetterAttempts, stream.DeadLetterCause, stream.DeadLetterTime,
+// letterOf returns a letter of the stream dead.
+func letterOf(dead string, l *letters.Letter) Letter {
+	at, _ := time.Parse(time.RFC3339Nano, l.Last)
+	return Letter{
+		Stream: dead, ID: l.ID, Fields: codec.FieldsOf(l.Pairs...), Reader: readerOf(l), EntryID: l.EntryID, OriginID: l.OriginID,
+		Attempts: l.Attempts, Cause: l.Cause, At: at, Redrives: l.Redrives, EditedBy: l.EditedBy, last: l.Last, size: l.Size,
+	}
 }
 
-// letterOf returns an entry of a stream of dead letters as a letter, and whether it is one.
-func letterOf(dead string, entry rawEntry) (Letter, bool) {
-	letter := Letter{Stream: dead, ID: entry.id}
-	pairs := entry.pairs
-	own := len(pairs) - 2*len(letterNames)
-	if own < 0 {
-		return letter, false
-	}
-	added := pairs[own:]
-	for i, name := range letterNames {
-		if has := added[2*i]; has != name && (name != stream.DeadLetterGroup || has != stream.DeadLetterLabel) {
-			return letter, false
-		}
-	}
-	letter.Reader.Stream, letter.EntryID = added[1], added[3]
-	if added[4] == stream.DeadLetterGroup {
-		letter.Reader.Group = added[5]
-	} else {
-		letter.Reader.Label = added[5]
-	}
-	letter.Attempts, _ = strconv.ParseInt(added[7], 10, 64)
-	letter.Cause, letter.last = added[9], added[11]
-	letter.At, _ = time.Parse(time.RFC3339Nano, letter.last)
-	for _, text := range pairs {
-		letter.size += len(text)
-	}
-	letter.takeHeaders(pairs[:own:own])
-	return letter, true
-}
-
-// takeHeaders takes the headers of a redriven entry from the end of the pairs, and keeps the
-// rest as the letter's fields. Only headers that stand as a redrive writes them count.
-func (l *Letter) takeHeaders(pairs []string) {
-	l.OriginID = l.EntryID
-	if n := len(pairs); n >= 4 && pairs[n-2] == stream.HeaderRedrives && pairs[n-4] == stream.HeaderOriginID {
-		if redrives, is := count(pairs[n-1]); is {
-			l.Redrives, l.OriginID = redrives, pairs[n-3]
-			pairs = pairs[:n-4]
-			if n -= 4; n >= 2 && pairs[n-2] == stream.HeaderFor {
-				pairs = pairs[:n-2]
-			}
-		}
-	}
-	if n := len(pairs); n >= 2 && pairs[n-2] == HeaderEdited && pairs[n-1] != "" {
-		l.EditedBy, pairs = pairs[n-1], pairs[:n-2]
-	}
-	l.Fields = codec.FieldsOf(pairs...)
-}
-
-// count returns a decimal number of at most nine digits, and whether the text is one.
-func count(text string) (n int, is bool) {
-	if text == "" || len(text) > 9 {
-		return 0, false
-	}
-	for _, digit := range []byte(text) {
-		if digit < '0' || digit > '9' {
-			return 0, false
-		}
-		n = 10*n + int(digit-'0')
-	}
-	return n, true
-}
-
-// restored returns the pairs of the entry that the letter is redriven as: its fields, and the
-// headers of a redriven entry. redrive.lua does the same on the server. address names the
-// reader of the entry; an empty one leaves the header out.
-func (l *Letter) restored(address string) []string {
-	pairs := make([]string, 0, 2*l.Fields.Len()+8)
-	for name, value := range l.Fields.All() {
-		pairs = append(pairs, name, value)
-	}
-	if l.EditedBy != "" {
-		pairs = append(pairs, HeaderEdited, l.EditedBy)
-	}
-	if address != "" {
-		pairs = append(pairs, stream.HeaderFor, address)
-	}
-	return append(pairs, stream.HeaderOriginID, l.OriginID, stream.HeaderRedrives, strconv.Itoa(l.Redrives+1))
+// readerOf returns the reader that gave the entry of a letter up.
+func readerOf(l *letters.Letter) Reader {
+	return Reader{Stream: l.Origin, Group: l.Group, Label: l.Label}
 }

@@ -68,6 +68,52 @@ func TestLetterHasEverything(t *testing.T) {
 	want(t, "fields with others' headers", fields(letters[2]), []string{"id", "d", stream.HeaderOriginID, "5-1", stream.HeaderRedrives, "many"})
 }
 
+// Letters in a stream of another name are found, redriven, edited and dropped there, and nothing
+// is looked for in the usual one.
+func TestLettersOfAnotherStream(t *testing.T) {
+	t.Parallel()
+	_, client := startRedis(t)
+	a := newAdmin(t, client)
+	const failed = "orders:failed"
+	client.XGroupCreateMkStream(t.Context(), orders, "billing", "0")
+	id := add(t, client, orders, []string{"id", "a"})[0]
+	client.XGroupSetID(t.Context(), orders, "billing", id)
+	ids := add(t, client, failed,
+		letter{pairs: []string{"id", "a"}, entry: id}.words(), letter{pairs: []string{"id", "b"}}.words(), letter{pairs: []string{"id", "c"}, cause: "another"}.words())
+	bury(t, client, letter{cause: "of the usual stream", pairs: []string{"id", "d"}})
+	there := admin.Where{DeadLetterStream: failed}
+
+	letters, _ := lettersOf(t, a, there)
+	if len(letters) != 3 || letters[0].Stream != failed {
+		t.Fatalf("%+v", letters)
+	}
+	causes, err := a.Causes(t.Context(), orders, 10, admin.FromDeadLetters(failed))
+	if err != nil || len(causes) != 2 || causes[0].Count != 2 || causes[1].Text != "another" {
+		t.Errorf("causes %+v, %v", causes, err)
+	}
+	trace, err := a.Trace(t.Context(), orders, id, admin.FromDeadLetters(failed))
+	if err != nil || trace.Readers[0].Fate != admin.FateDead || *trace.Readers[0].Letter != (admin.Letterhead{Stream: failed, ID: ids[0]}) {
+		t.Errorf("trace %+v, %v", trace, err)
+	}
+	if _, err := a.Causes(t.Context(), orders, 10, admin.FromDeadLetters(orders)); !errors.Is(err, stream.ErrInvalidOption) {
+		t.Errorf("causes of the topic itself: %v", err)
+	}
+	if _, err := a.Trace(t.Context(), orders, id, admin.FromDeadLetters(orders)); !errors.Is(err, stream.ErrInvalidOption) {
+		t.Errorf("trace with the topic itself: %v", err)
+	}
+
+	edit := must[*admin.Plan[admin.Redriven]](t)(a.Edit(t.Context(), letters[1], []string{"id", "B"}))
+	must[admin.Redriven](t)(edit.Do(t.Context(), by))
+	drop := must[*admin.Plan[admin.Dropped]](t)(a.Drop(t.Context(), orders, admin.Where{DeadLetterStream: failed, Cause: "another"}))
+	must[admin.Dropped](t)(drop.Do(t.Context(), by))
+	redrive := must[*admin.Plan[admin.Redriven]](t)(a.Redrive(t.Context(), orders, admin.RedriveConfig{Where: there}))
+	if done := must[admin.Redriven](t)(redrive.Do(t.Context(), by)); done.Moved != 1 {
+		t.Errorf("%v", done)
+	}
+	want(t, "entries, and letters of both streams",
+		[]int64{client.XLen(t.Context(), orders).Val(), client.XLen(t.Context(), failed).Val(), client.XLen(t.Context(), dead).Val()}, []int64{3, 0, 1})
+}
+
 // Entries that are no letters say so, and those behind them come all the same.
 func TestEntriesThatAreNoLetters(t *testing.T) {
 	t.Parallel()

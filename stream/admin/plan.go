@@ -47,6 +47,13 @@ type doing struct {
 	progress   func(Progress)
 }
 
+// tell reports how far it is, where that was asked for.
+func (d *doing) tell(p Progress) {
+	if d.progress != nil {
+		d.progress(p)
+	}
+}
+
 // DoOption says how a plan is done.
 type DoOption func(*doing)
 

@@ -11,7 +11,8 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream"
-	"millrace/stream/internal/conn"
+	"millrace/stream/admin/internal/letters"
+	"millrace/stream/admin/internal/redrive"
 )
 
 // RedriveConfig says which letters are redriven, and how. The zero value takes every letter of
@@ -114,12 +115,20 @@ const DefaultMaxRedrives = 3
 // [Where.OlderThan] takes +time besides. Without +xinfo|groups the plan warns that it knows no
 // readers.
 func (a *Admin) Redrive(ctx context.Context, topic string, cfg RedriveConfig) (*Plan[Redriven], error) {
-	r := &redrive{admin: a, topic: topic, cfg: cfg, dead: cfg.Where.deadLetterStream(topic), target: topic, client: a.client}
+	r := &redriving{admin: a, cfg: cfg, job: redrive.Job{
+		Source: a.client, Dead: cfg.Where.deadLetterStream(topic), Client: a.client, Target: topic, Topic: topic, Addresses: map[string]int64{},
+	}}
 	if cfg.To != "" {
-		r.target = cfg.To
+		r.job.Target = cfg.To
 	}
 	if cfg.Client != nil {
-		r.client = cfg.Client
+		r.job.Client, r.job.Apart = cfg.Client, true
+	}
+	switch {
+	case cfg.Everybody:
+		r.job.To = redrive.Everybody
+	case cfg.ToGroup != "":
+		r.job.To = stream.Identity{Group: cfg.ToGroup}.Address()
 	}
 	if cfg.MaxRedrives == 0 {
 		r.cfg.MaxRedrives = DefaultMaxRedrives
@@ -127,56 +136,73 @@ func (a *Admin) Redrive(ctx context.Context, topic string, cfg RedriveConfig) (*
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	r.job.MaxRedrives = r.cfg.MaxRedrives
 	if err := r.choose(ctx); err != nil {
-		return nil, readingFailed(r.dead, err)
+		return nil, readingFailed(r.job.Dead, err)
 	}
 	p := newPlan(a, "redrive", topic, r.do)
-	p.Affected, p.Summary = int64(len(r.letters)), r.summary()
+	p.Affected, p.Summary = int64(len(r.job.Letters)), r.summary()
 	p.Details = r.details()
-	if len(r.letters) > 0 {
-		r.seen = r.look(ctx)
-		p.Warnings = r.warnings(r.seen)
+	if len(r.job.Letters) > 0 {
+		r.job.Seen = r.job.Look(ctx)
+		p.Warnings = r.warnings()
 		if r.failing > 0 {
 			p.Warnings = append(p.Warnings, fmt.Sprintf("%d of the letters could not be decoded, or were too large; they come back unless their reader has another version now", r.failing))
 		}
-		p.moved = func(ctx context.Context) (string, error) { return r.vanished(r.seen, r.look(ctx)), nil }
+		p.moved = r.moved
 	}
 	return p, nil
 }
 
-// redrive is a redrive that is planned, and then done.
-type redrive struct {
-	admin        *Admin
-	topic        string
-	dead, target string
-	client       redis.UniversalClient // of the target
-	cfg          RedriveConfig
-	letters      []plannedLetter
-	readers      map[string]int64 // of the letters, by their addresses
-	seen         readersSeen
-	looked       int64
-	strangers    int64 // entries that are no letters
-	guarded      int64 // redriven too often
-	undecodable  int64
-	failing      int64 // planned, although they could not be decoded
-	wide         int64 // more fields than a script can pass on
-	otherwise    int64 // not chosen
-	// edited are the pairs that replace those of the one letter of an edit; nil is none.
-	edited []string
+// redriving is a redrive that is planned, and then done: the job, and the letters that are not
+// part of it.
+type redriving struct {
+	admin       *Admin
+	cfg         RedriveConfig
+	job         redrive.Job
+	looked      int64
+	strangers   int64 // entries that are no letters
+	guarded     int64 // redriven too often
+	undecodable int64
+	failing     int64 // planned, although they could not be decoded
+	wide        int64 // more fields than a script can pass on
+	otherwise   int64 // not chosen
 }
 
-// plannedLetter is a letter of a plan: enough to know it again, and to make pages of.
-type plannedLetter struct {
-	id, last string
-	size     int
+// moved returns why the plan is not what would happen now.
+func (r *redriving) moved(ctx context.Context) (string, error) {
+	return r.job.Vanished(r.job.Look(ctx)), nil
 }
 
-func (l *Letter) planned() plannedLetter {
-	return plannedLetter{l.ID, l.last, l.size}
+// do does the plan.
+func (r *redriving) do(ctx context.Context, d *doing) (Redriven, error) {
+	j, planned := r.job, int64(len(r.job.Letters))
+	j.Rate, j.Behind = d.rate, d.behind
+	j.Tell = func(p redrive.Progress) {
+		d.tell(Progress{Done: p.Done, Of: planned, Behind: p.Behind, Returned: p.Returned, Waiting: p.Waiting})
+	}
+	j.Returned = func(returned, of int) error { return &ReturnedError{Returned: returned, Of: of} }
+	how, err := j.Do(ctx)
+	done := Redriven{Planned: planned, Moved: how.Moved, Unsure: how.Unsure, Gone: how.Gone, Left: how.Left, Returned: how.Returned}
+	if err != nil {
+		err = fmt.Errorf("admin: redriving %s to %s stopped, %v; planned again, it goes on: %w", j.Dead, j.Target, done, err)
+	}
+	return done, err
 }
 
-func (r *redrive) check() error {
-	problems := r.cfg.Where.problems(r.topic)
+// ReturnedError says that a redrive was stopped because its entries fail again: it comes from
+// [Plan.Do]. Mend the cause first; the letters that are left are still there.
+type ReturnedError struct {
+	// Returned of the last Of entries that their reader has got to came back as letters.
+	Returned, Of int
+}
+
+func (e *ReturnedError) Error() string {
+	return fmt.Sprintf("%d of the last %d entries have come back as dead letters: they fail again; mend the cause first", e.Returned, e.Of)
+}
+
+func (r *redriving) check() error {
+	problems := r.cfg.Where.problems(r.job.Topic)
 	refuse := func(format string, args ...any) {
 		problems = append(problems, fmt.Errorf("%w: "+format, append([]any{stream.ErrInvalidOption}, args...)...))
 	}
@@ -186,67 +212,50 @@ func (r *redrive) check() error {
 	if r.cfg.Everybody && r.cfg.ToGroup != "" {
 		refuse("RedriveConfig has Everybody and ToGroup %q; give one of them", r.cfg.ToGroup)
 	}
-	if r.cfg.Client == nil && r.cfg.To != "" && r.cfg.To == r.dead {
+	if r.cfg.Client == nil && r.cfg.To != "" && r.cfg.To == r.job.Dead {
 		refuse("RedriveConfig.To %q is where the letters are; give another stream", r.cfg.To)
 	}
 	return errors.Join(problems...)
 }
 
 // choose looks at the letters, and keeps those that are to be redriven.
-func (r *redrive) choose(ctx context.Context) error {
-	r.readers = make(map[string]int64)
-	for page, err := range r.cfg.Where.entries(ctx, r.admin.client, r.dead) {
+func (r *redriving) choose(ctx context.Context) error {
+	for page, err := range r.cfg.Where.lookedAt().Pages(ctx, r.admin.client, r.job.Dead) {
 		if err != nil {
 			return err
 		}
 		for _, entry := range page {
 			r.looked++
-			letter, is := letterOf(r.dead, entry)
+			letter, is := letters.Of(entry)
 			switch {
 			case !is:
 				r.strangers++
-			case !r.cfg.Where.matches(r.topic, &letter):
+			case !r.cfg.Where.matches(r.job.Topic, &letter):
 				r.otherwise++
 			case letter.Redrives >= r.cfg.MaxRedrives:
 				r.guarded++
-			case letter.undecodable() && !r.cfg.AlsoUndecodable:
+			case letter.Undecodable() && !r.cfg.AlsoUndecodable:
 				r.undecodable++
-			case 2*letter.Fields.Len() > widest:
+			case len(letter.Pairs) > redrive.Widest:
 				r.wide++
 			default:
-				r.letters = append(r.letters, letter.planned())
-				if letter.undecodable() {
+				r.job.Letters = append(r.job.Letters, letter.Planned())
+				if letter.Undecodable() {
 					r.failing++
 				}
-				r.readers[r.addressOf(&letter)]++
+				r.job.Addresses[r.job.AddressOf(&letter)]++
 			}
 		}
 	}
 	return nil
 }
 
-// addressOf returns the address of the reader that gets the entry of a letter. It is empty if
-// all readers get it.
-func (r *redrive) addressOf(letter *Letter) string {
-	switch {
-	case r.cfg.Everybody:
-		return ""
-	case r.cfg.ToGroup != "":
-		return stream.Identity{Group: r.cfg.ToGroup}.Address()
-	default:
-		return letter.Reader.Address()
-	}
-}
-
-// undecodable reports whether the letter was given up before its handler had it.
-func (l *Letter) undecodable() bool { return strings.Contains(l.Cause, "cannot decode entry ") }
-
-func (r *redrive) summary() string {
+func (r *redriving) summary() string {
 	if r.looked == 0 {
-		return fmt.Sprintf("nothing to redrive: %s has no such entry, or does not exist; consumers that write elsewhere say so in their middleware.DeadLetterConfig", r.dead)
+		return fmt.Sprintf("nothing to redrive: %s has no such entry, or does not exist; consumers that write elsewhere say so in their middleware.DeadLetterConfig", r.job.Dead)
 	}
-	text := fmt.Sprintf("%d of %d dead letters go back to %s", len(r.letters), r.looked-r.strangers, r.target)
-	switch addresses := slices.Sorted(maps.Keys(r.readers)); {
+	text := fmt.Sprintf("%d of %d dead letters go back to %s", len(r.job.Letters), r.looked-r.strangers, r.job.Target)
+	switch addresses := slices.Sorted(maps.Keys(r.job.Addresses)); {
 	case len(addresses) == 0:
 		return text
 	case r.cfg.Everybody:
@@ -255,7 +264,7 @@ func (r *redrive) summary() string {
 		return text + ", for " + spoken(addresses[0]) + " only"
 	default:
 		for i, address := range addresses {
-			addresses[i] = fmt.Sprintf("%d for %s", r.readers[address], spoken(address))
+			addresses[i] = fmt.Sprintf("%d for %s", r.job.Addresses[address], spoken(address))
 		}
 		return text + ", " + strings.Join(addresses, ", ") + ", and no other"
 	}
@@ -264,41 +273,42 @@ func (r *redrive) summary() string {
 // spoken returns an address as people say it: group billing.
 func spoken(address string) string { return strings.Replace(address, ":", " ", 1) }
 
-func (r *redrive) details() (list []Detail) {
+func (r *redriving) details() (list []Detail) {
 	add := func(n int64, name, format string, args ...any) {
 		if n > 0 {
 			list = append(list, Detail{name, fmt.Sprintf(format, args...)})
 		}
 	}
-	add(int64(len(r.letters)), "order", "they come behind all that wait in %s; the order of a key is not kept", r.target)
+	add(int64(len(r.job.Letters)), "order", "they come behind all that wait in %s; the order of a key is not kept", r.job.Target)
 	add(r.guarded, "guard", "%d left: redriven %d times already; edit or drop them", r.guarded, r.cfg.MaxRedrives)
 	add(r.undecodable, "undecodable", "%d left: not to be decoded, or too large; AlsoUndecodable takes them", r.undecodable)
-	add(r.wide, "wide", "%d left: more than %d fields, which no script can move", r.wide, widest/2)
+	add(r.wide, "wide", "%d left: more than %d fields, which no script can move", r.wide, redrive.Widest/2)
 	add(r.otherwise, "others", "%d left: not chosen", r.otherwise)
 	add(r.strangers, "strangers", "%d left: they are no dead letters", r.strangers)
 	return list
 }
 
 // warnings tells of readers that will not handle the entries as they are meant to.
-func (r *redrive) warnings(seen readersSeen) (list []string) {
-	if seen.err != nil {
-		return []string{fmt.Sprintf("it is not known who reads %s, and how far behind: %v", r.target, seen.err)}
+func (r *redriving) warnings() (list []string) {
+	seen := r.job.Seen
+	if seen.Err != nil {
+		return []string{fmt.Sprintf("it is not known who reads %s, and how far behind: %v", r.job.Target, seen.Err)}
 	}
-	if seen.missing {
-		return []string{fmt.Sprintf("the stream %s does not exist, and nobody reads it; it will be made", r.target)}
+	if seen.Missing {
+		return []string{fmt.Sprintf("the stream %s does not exist, and nobody reads it; it will be made", r.job.Target)}
 	}
 	var others []string
-	for _, name := range slices.Sorted(maps.Keys(seen.groups)) {
+	for _, name := range slices.Sorted(maps.Keys(seen.Groups)) {
 		address := stream.Identity{Group: name}.Address()
-		if r.readers[address] == 0 {
+		if r.job.Addresses[address] == 0 {
 			others = append(others, name)
-		} else if behind := seen.groups[name].behind; behind >= farBehind {
+		} else if behind := seen.Groups[name].Behind; behind >= farBehind {
 			list = append(list, fmt.Sprintf("group %s is %d entries behind; WaitWhileBehind holds back", name, behind))
 		}
 	}
-	for _, address := range slices.Sorted(maps.Keys(r.readers)) {
-		if name, is := strings.CutPrefix(address, "group:"); is && !seen.has(name) {
-			list = append(list, fmt.Sprintf("%s has no group %s, so that nobody handles %d of the entries; ToGroup gives them to another one", r.target, name, r.readers[address]))
+	for _, address := range slices.Sorted(maps.Keys(r.job.Addresses)) {
+		if name, is := strings.CutPrefix(address, "group:"); is && !seen.Has(name) {
+			list = append(list, fmt.Sprintf("%s has no group %s, so that nobody handles %d of the entries; ToGroup gives them to another one", r.job.Target, name, r.job.Addresses[address]))
 		}
 	}
 	if len(others) > 0 && !r.cfg.Everybody {
@@ -310,59 +320,3 @@ func (r *redrive) warnings(seen readersSeen) (list []string) {
 
 // farBehind is how many entries a group is behind when a plan warns of it.
 const farBehind = 1000
-
-// readersSeen are the groups of a stream at one moment, with how far they are behind; -1 is
-// not known.
-type readersSeen struct {
-	groups  map[string]groupSeen
-	missing bool // there is no such stream
-	err     error
-}
-
-type groupSeen struct {
-	behind  int64  // entries that are not acked, or not read yet
-	pending int64  // those of them that are not acked
-	last    string // the last entry that was read
-}
-
-func (s *readersSeen) has(group string) bool {
-	_, has := s.groups[group]
-	return has
-}
-
-// look asks for the groups of the target.
-func (r *redrive) look(ctx context.Context) readersSeen {
-	client, err := conn.PrimaryOf(ctx, r.client, r.target)
-	if err != nil {
-		return readersSeen{err: err}
-	}
-	groups, err := client.XInfoGroups(ctx, r.target).Result()
-	if conn.Classify(err).Class == conn.Gone {
-		return readersSeen{missing: true}
-	}
-	if err != nil {
-		return readersSeen{err: conn.Explain(err)}
-	}
-	seen := readersSeen{groups: make(map[string]groupSeen)}
-	for _, group := range groups {
-		behind := int64(-1)
-		if group.Lag >= 0 {
-			behind = group.Lag + group.Pending
-		}
-		seen.groups[group.Name] = groupSeen{behind, group.Pending, group.LastDeliveredID}
-	}
-	return seen
-}
-
-// vanished says which group of the plan has gone since; empty if none has.
-func (r *redrive) vanished(before, now readersSeen) string {
-	if now.err != nil {
-		return "" // it is tried, and may be all there is a right for
-	}
-	for _, name := range slices.Sorted(maps.Keys(before.groups)) {
-		if r.readers[stream.Identity{Group: name}.Address()] > 0 && !now.has(name) {
-			return fmt.Sprintf("group %s of %s was removed", name, r.target)
-		}
-	}
-	return ""
-}

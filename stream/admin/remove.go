@@ -2,11 +2,14 @@ package admin
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"millrace/stream"
 	"millrace/stream/internal/conn"
@@ -244,3 +247,10 @@ func (a *Admin) ForgetTopic(ctx context.Context, name string) (*Plan[Removed], e
 	plan.Affected = 1
 	return plan, nil
 }
+
+//go:embed destroy.lua
+var destroySource string
+
+// destroyScript destroys the group ARGV[1] if it is at ARGV[2] and ARGV[3] entries are pending in
+// it, or if ARGV[4] is not empty. It returns whether it did.
+var destroyScript = redis.NewScript(destroySource)

@@ -11,8 +11,9 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
-	"millrace/stream"
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/loss"
+	"millrace/stream/internal/resp"
 	"millrace/stream/internal/script"
 )
 
@@ -31,9 +32,6 @@ type Sought struct {
 const (
 	// seekCounts is up to how many entries a plan of a seek counts; beyond that it estimates.
 	seekCounts = 100_000
-	// readCounts is up to how many entries are counted for a group's own count of the entries
-	// that it has read, so that its lag stays known.
-	readCounts = 10_000
 	// liveFor is how long a consumer counts as live after its last command.
 	liveFor = time.Minute
 	// obeyWithin is how long a seek waits for agents, and obeyEvery how often it looks.
@@ -51,8 +49,8 @@ type seek struct {
 	store   string // the hash that has the offset of a label, empty if another store has it
 	from    offset.ID
 	to      offset.ID
-	read    string // how many entries the group has read at to, empty if that is not known
-	silent  int    // live consumers of the group that cannot be told
+	read    int64 // how many entries the group has read at to, -1 if that is not known
+	silent  int   // live consumers of the group that cannot be told
 }
 
 // Seek plans to set a group or a label to another place, from where it goes on: behind an entry,
@@ -115,7 +113,7 @@ func (a *Admin) newSeek(ctx context.Context, r Reader, to Place) (*seek, error) 
 		s.store, err = a.storeOf(ctx, r.Label)
 	} else {
 		s.silent = silentOf(detail.Members)
-		s.read, err = s.countRead(ctx)
+		s.read, err = s.stream().Number(ctx, s.to.String())
 	}
 	s.summary = fmt.Sprintf("%s goes from %s to %s", r, orElse(detail.Position, "no offset"), to)
 	if text := s.to.String(); text != to.String() {
@@ -205,6 +203,8 @@ func (s *seek) effect(ctx context.Context) (effect, error) {
 	}
 }
 
+func (s *seek) stream() loss.Stream { return loss.Stream{Client: s.client, Name: s.reader.Stream} }
+
 // countBetween counts the entries behind an ID up to another one, both included, and says
 // whether that is an estimate.
 func (s *seek) countBetween(ctx context.Context, low, high offset.ID) (n int64, text string, err error) {
@@ -216,8 +216,8 @@ func (s *seek) countBetween(ctx context.Context, low, high offset.ID) (n int64, 
 	if low.Compare(first) < 0 && high.Compare(last) >= 0 {
 		return s.info.Length, strconv.FormatInt(s.info.Length, 10), nil
 	}
-	n, more, err := countUpTo(ctx, s.client, s.reader.Stream, low, high, seekCounts)
-	if err != nil || !more {
+	n, whole, err := s.stream().Count(ctx, resp.After(low.String()), high.String(), seekCounts)
+	if err != nil || whole {
 		return n, strconv.FormatInt(n, 10), err
 	}
 	low, high = maxID(low, first), minID(high, last)
@@ -239,36 +239,6 @@ func maxID(a, b offset.ID) offset.ID {
 		return a
 	}
 	return b
-}
-
-// countUpTo counts the entries behind an ID up to another one, and stops at most.
-func countUpTo(ctx context.Context, client redis.UniversalClient, name string, low, high offset.ID, most int64) (n int64, more bool, err error) {
-	err = pages(ctx, client, name, "("+low.String(), high.String(), false, func(page []stream.Entry) bool {
-		n += int64(len(page))
-		return n <= most
-	})
-	return min(n, most), n > most, err
-}
-
-// countRead returns how many entries of the stream a group has read that is at the new place,
-// where it can be counted from one of the ends.
-func (s *seek) countRead(ctx context.Context) (string, error) {
-	if s.info.EntriesAdded == 0 {
-		return "", nil // before Redis 7, which has no such count
-	}
-	generated := generatedOf(s.info)
-	behind, more, err := countUpTo(ctx, s.client, s.reader.Stream, s.to, generated, readCounts)
-	if err != nil {
-		return "", err
-	}
-	if !more {
-		return strconv.FormatInt(s.info.EntriesAdded-behind, 10), nil
-	}
-	before, more, err := countUpTo(ctx, s.client, s.reader.Stream, offset.ID{}, s.to, readCounts)
-	if err != nil || more {
-		return "", err
-	}
-	return strconv.FormatInt(s.info.EntriesAdded-s.info.Length+before, 10), nil
 }
 
 func (s *seek) live() string {
@@ -296,8 +266,8 @@ func (s *seek) warnings() (list []string) {
 	default:
 		list = append(list, "the store of the offset is not known here, and nobody is there to be told: the order waits for the next start of a consumer with an agent")
 	}
-	if s.reader.Group != "" && s.read == "" {
-		list = append(list, "how many entries the group is behind is unknown until it has caught up: the place is far from both ends of the stream")
+	if s.reader.Group != "" && s.read < 0 {
+		list = append(list, "how many entries the group is behind is unknown until it has caught up: the place is far from both ends of the stream, or an entry behind it was deleted by its ID")
 	}
 	return list
 }

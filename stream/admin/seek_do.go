@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"millrace/offset"
+	"millrace/stream/admin/internal/entries"
+	"millrace/stream/internal/script"
 	"millrace/stream/internal/task"
 )
 
@@ -76,16 +78,17 @@ func (s *seek) setGroup(ctx context.Context, d *doing) (Sought, error) {
 		if what := s.passed(at); what != "" && !d.anyway {
 			return Sought{From: at, To: at}, &MovedError{Plan: s.summary, What: what}
 		}
-		found, err := seekScript.Run(ctx, s.client, []string{s.reader.Stream}, s.reader.Group, at, s.to.String(), s.read).Text()
+		reply, err := script.Seek.Run(ctx, s.client, []string{s.reader.Stream}, s.reader.Group, s.to.String(), s.read, at).Slice()
+		var from, to string
 		switch {
 		case err != nil:
 			return Sought{From: at}, explain("setting "+s.reader.String(), err)
-		case found == "":
-			return Sought{}, explain("setting "+s.reader.String(), ErrNoReader)
-		case found == at:
-			return Sought{From: at, To: s.to.String()}, nil
+		case !script.Scan(reply, &from, &to):
+			return Sought{From: at}, explain("setting "+s.reader.String(), entries.ErrReply)
+		case from == at:
+			return Sought{From: from, To: to}, nil
 		}
-		at = found
+		at = from
 	}
 	return Sought{From: at, To: at}, explain("setting "+s.reader.String(), errContended)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,39 @@ func TestSeekAGroup(t *testing.T) {
 	}
 }
 
+// Where an entry behind the place was deleted by its ID, no count of the group would give the
+// right lag: none is written. A consumer takes the deleted entry for no loss, and finds one that
+// comes later.
+func TestSeekBeforeADeletedEntry(t *testing.T) {
+	t.Parallel()
+	k := newBillingOf(t, 10, 6)
+	k.do("xgroup", "delconsumer", "orders", "billing", "web-1")
+	k.do("xdel", "orders", "8-0")
+	plan := must[*admin.Plan[admin.Sought]](t)(k.admin.Seek(t.Context(), billing, atID(t, "2-0")))
+	if !slices.ContainsFunc(plan.Warnings, func(w string) bool { return strings.Contains(w, "unknown until it has caught up") }) {
+		t.Errorf("%q", plan.Warnings)
+	}
+	must[admin.Sought](t)(plan.Do(t.Context(), byAda))
+	if g := k.billing(); g.LastDeliveredID != "2-0" || g.Lag != -1 {
+		t.Errorf("at %s, lag %d; want 2-0 and none", g.LastDeliveredID, g.Lag)
+	}
+
+	var service, next service
+	service.start(t, k.client, service.group(t, k.client, "a"))
+	streamtest.Await(t, "the entries behind the place are handled", func() bool { return service.has() == 7 })
+	ok(t, service.stop())
+	for _, id := range []string{"11-0", "12-0", "13-0"} {
+		k.do("xadd", "orders", id, "n", 1)
+	}
+	k.do("xtrim", "orders", "maxlen", 1)
+	next.start(t, k.client, next.group(t, k.client, "a"))
+	streamtest.Await(t, "a loss is found", func() bool { return len(next.lost()) > 0 })
+	var loss *stream.LossError
+	if lost := append(service.lost(), next.lost()...); len(lost) != 1 || !errors.As(lost[0], &loss) || loss.From != "10-0" || loss.Count != 2 {
+		t.Errorf("losses %v, want the two entries behind 10-0", lost)
+	}
+}
+
 func TestSeekToNoPlace(t *testing.T) {
 	t.Parallel()
 	k := newBillingOf(t, 3, 0)
@@ -151,6 +185,24 @@ func TestSeekAnyway(t *testing.T) {
 	done := must[admin.Sought](t)(plan.Do(t.Context(), byAda, admin.Unattended(), admin.Anyway()))
 	if done.From != "10-0" || k.billing().LastDeliveredID != "7-0" {
 		t.Errorf("%+v", done)
+	}
+}
+
+// A group that passes the place after the last look is left where it is.
+func TestSeekOfAGroupThatPassesAtOnce(t *testing.T) {
+	t.Parallel()
+	k := newBillingOf(t, 10, 6)
+	client, armed := k.server.Client(), false
+	client.AddHook(replies{func(cmd redis.Cmder) {
+		if armed && cmd.Name() == "xinfo" && cmd.Args()[1] == "stream" {
+			k.do("xgroup", "setid", "orders", "billing", "9-0")
+		}
+	}})
+	plan := must[*admin.Plan[admin.Sought]](t)(adminWith(t, client).Seek(t.Context(), billing, atID(t, "7-0")))
+	armed = true
+	var moved *admin.MovedError
+	if _, err := plan.Do(t.Context(), byAda, admin.Unattended()); !errors.As(err, &moved) || k.billing().LastDeliveredID != "9-0" {
+		t.Errorf("at %s: %v", k.billing().LastDeliveredID, err)
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/admin/internal/entries"
 	"millrace/stream/internal/conn"
 )
 
@@ -81,9 +82,9 @@ func (a *Admin) entries(ctx context.Context, name string, span Span, yield func(
 		}
 		from = AtTime(now.Add(-span.age)).from()
 	}
-	return pages(ctx, client, name, from, to, false, func(page []stream.Entry) bool {
+	return entries.Pages(ctx, client, name, from, to, false, func(page []entries.Entry) bool {
 		for _, e := range page {
-			if !yield(e) {
+			if !yield(e.In(name)) {
 				return false
 			}
 		}
@@ -94,8 +95,10 @@ func (a *Admin) entries(ctx context.Context, name string, span Span, yield func(
 // lastEntries returns the last entries in their order.
 func lastEntries(ctx context.Context, client redis.UniversalClient, name, last string, n int64, yield func(stream.Entry) bool) error {
 	var all []stream.Entry
-	err := pages(ctx, client, name, "-", last, true, func(page []stream.Entry) bool {
-		all = append(all, page[:min(int64(len(page)), n-int64(len(all)))]...)
+	err := entries.Pages(ctx, client, name, "-", last, true, func(page []entries.Entry) bool {
+		for _, e := range page[:min(int64(len(page)), n-int64(len(all)))] {
+			all = append(all, e.In(name))
+		}
 		return int64(len(all)) < n
 	})
 	for _, e := range slices.Backward(all) {

@@ -10,6 +10,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream"
+	"millrace/stream/admin/internal/entries"
 	"millrace/stream/internal/conn"
 )
 
@@ -127,7 +128,7 @@ func (t *tail) run(ctx context.Context, found chan<- tailed) {
 	}
 }
 
-func (t *tail) read(ctx context.Context) (entries []stream.Entry, err error) {
+func (t *tail) read(ctx context.Context) (list []stream.Entry, err error) {
 	args := []any{"xread", "count", tailPage, "block", tailBlock.Milliseconds(), "streams"}
 	for _, name := range t.names {
 		args = append(args, name)
@@ -150,16 +151,16 @@ func (t *tail) read(ctx context.Context) (entries []stream.Entry, err error) {
 		if !ok {
 			continue
 		}
-		found, err := rawEntriesIn(page)
+		found, err := entries.Scan(page)
 		if err != nil {
 			return nil, err
 		}
 		for _, entry := range found {
-			t.last[i] = entry.id
-			entries = append(entries, entry.in(name))
+			t.last[i] = entry.ID
+			list = append(list, entry.In(name))
 		}
 	}
-	return entries, nil
+	return list, nil
 }
 
 // pageOf returns the entries of one stream in a reply to XREAD, which is a map or, before

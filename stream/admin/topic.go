@@ -12,6 +12,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream"
+	"millrace/stream/admin/internal/glob"
 )
 
 // Topic is a stream with readers, at one moment.
@@ -137,7 +138,7 @@ func (a *Admin) topics(ctx context.Context, pattern string, q topicQuery, opts [
 func (a *Admin) names(ctx context.Context, s *snapshot, pattern string, scan bool) ([]string, error) {
 	found := map[string]bool{}
 	for name := range s.registered {
-		if matches(pattern, name) {
+		if glob.Match(pattern, name) {
 			found[name] = true
 		}
 	}
@@ -165,7 +166,7 @@ func (a *Admin) sort(s *snapshot, streams []string, pattern string, found map[st
 	for _, name := range streams {
 		switch {
 		case dead[name], name == a.audit, strings.HasPrefix(name, string(a.keyspace)+":"):
-		case matches(pattern, topicOf(name)):
+		case glob.Match(pattern, topicOf(name)):
 			found[topicOf(name)] = true
 		}
 	}

@@ -2,13 +2,17 @@ package admin
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"millrace/offset"
 	"millrace/stream"
+	"millrace/stream/admin/internal/entries"
+	"millrace/stream/admin/internal/letters"
 	"millrace/stream/internal/conn"
 )
 
@@ -61,10 +65,16 @@ const traceLetters = 10_000
 const traceClocks = time.Minute
 
 // Trace returns an entry, with its fate at each reader. Its dead letters are looked for
-// among the first 10,000 that were written after it. The error wraps [ErrNoTopic] if there is no
-// such stream, and [ErrNoPlace] if the text is no ID; an entry that is not there is no error.
-func (a *Admin) Trace(ctx context.Context, name, id string) (Trace, error) {
+// among the first 10,000 that were written after it, in each stream of letters that the topic is
+// known to have, and in that of [FromDeadLetters]. The error wraps [ErrNoTopic] if there is no
+// such stream, [ErrNoPlace] if the text is no ID, and [stream.ErrInvalidOption] for letters in the
+// topic itself; an entry that is not there is no error.
+func (a *Admin) Trace(ctx context.Context, name, id string, opts ...LettersOption) (Trace, error) {
 	what := "reading an entry of " + name
+	where := Where{DeadLetterStream: lettersQueryOf(opts).stream}
+	if err := errors.Join(where.problems(name)...); err != nil {
+		return Trace{}, err
+	}
 	parsed, err := offset.Parse(id)
 	if err != nil {
 		return Trace{}, fmt.Errorf("%w: %w", ErrNoPlace, err)
@@ -79,14 +89,21 @@ func (a *Admin) Trace(ctx context.Context, name, id string) (Trace, error) {
 		return Trace{}, explain(what, err)
 	}
 	trace := Trace{Entry: stream.Entry{Stream: name, ID: id}, Gone: true}
-	err = pages(ctx, client, name, id, id, false, func(page []stream.Entry) bool {
-		trace.Entry, trace.Gone = page[0], false
+	err = entries.Pages(ctx, client, name, id, id, false, func(page []entries.Entry) bool {
+		trace.Entry, trace.Gone = page[0].In(name), false
 		return false
 	})
 	if err != nil {
 		return Trace{}, explain(what, err)
 	}
-	letters, err := a.lettersOf(ctx, topic, id)
+	var dead []string
+	for _, one := range topic.DeadLetters {
+		dead = append(dead, one.Stream)
+	}
+	if key := where.DeadLetterStream; key != "" && !slices.Contains(dead, key) {
+		dead = append(dead, key)
+	}
+	found, err := a.lettersOf(ctx, dead, name, id)
 	if err != nil {
 		return Trace{}, err
 	}
@@ -95,7 +112,7 @@ func (a *Admin) Trace(ctx context.Context, name, id string) (Trace, error) {
 		if err != nil {
 			return Trace{}, explain(what, err)
 		}
-		if letter, dead := letters[standing.Reader.Address()]; dead && traced.Fate != FatePending {
+		if letter, dead := found[standing.Reader.Address()]; dead && traced.Fate != FatePending {
 			traced.Fate, traced.Letter = FateDead, &letter
 		}
 		trace.Readers = append(trace.Readers, traced)
@@ -128,30 +145,31 @@ func fateOf(ctx context.Context, client redis.UniversalClient, at Standing, id o
 }
 
 // lettersOf returns the dead letters of an entry, by the address of the reader that gave it up.
-func (a *Admin) lettersOf(ctx context.Context, topic Topic, id string) (map[string]Letterhead, error) {
+func (a *Admin) lettersOf(ctx context.Context, streams []string, topic, id string) (map[string]Letterhead, error) {
 	found := map[string]Letterhead{}
-	for _, dead := range topic.DeadLetters {
-		client, err := conn.PrimaryOf(ctx, a.client, dead.Stream)
+	for _, dead := range streams {
+		client, err := conn.PrimaryOf(ctx, a.client, dead)
 		if err != nil {
-			return nil, explain("reading "+dead.Stream, err)
+			return nil, explain("reading "+dead, err)
 		}
 		seen := 0
 		from := AtTime(TimeOf(id).Add(-traceClocks)).from()
-		err = pages(ctx, client, dead.Stream, from, "+", false, func(page []stream.Entry) bool {
-			for _, letter := range page {
-				if letter.Header(stream.DeadLetterID) != id || letter.Header(stream.DeadLetterOrigin) != topic.Name {
+		err = entries.Pages(ctx, client, dead, from, "+", false, func(page []entries.Entry) bool {
+			for _, entry := range page {
+				letter, is := letters.Of(entry)
+				if !is || letter.EntryID != id || letter.Origin != topic {
 					continue
 				}
-				address := stream.Identity{Group: letter.Header(stream.DeadLetterGroup), Label: letter.Header(stream.DeadLetterLabel)}.Address()
+				address := letter.Address()
 				if _, known := found[address]; !known {
-					found[address] = Letterhead{dead.Stream, letter.ID}
+					found[address] = Letterhead{dead, letter.ID}
 				}
 			}
 			seen += len(page)
 			return seen < traceLetters
 		})
 		if err != nil {
-			return nil, explain("reading "+dead.Stream, err)
+			return nil, explain("reading "+dead, err)
 		}
 	}
 	return found, nil

@@ -1,20 +1,13 @@
 package admin
 
 import (
-	"context"
 	"fmt"
-	"iter"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
 	"millrace/offset"
 	"millrace/stream"
-	"millrace/stream/internal/conn"
-	"millrace/stream/internal/resp"
+	"millrace/stream/admin/internal/letters"
 )
 
 // Where chooses dead letters. All that is set has to hold; the zero value chooses every letter
@@ -39,6 +32,25 @@ type Where struct {
 	// DeadLetterStream is the key of the letters. Empty is [stream.DeadLetterStream] of the
 	// topic, which is where consumers write them by default.
 	DeadLetterStream string
+}
+
+// LettersOption says where dead letters are, for what takes no [Where].
+type LettersOption func(*lettersQuery)
+
+// lettersQuery is the sum of some options.
+type lettersQuery struct{ stream string }
+
+// FromDeadLetters names the stream of the letters, as [Where.DeadLetterStream] does. Default, and
+// for an empty key: [stream.DeadLetterStream] of the topic.
+func FromDeadLetters(key string) LettersOption { return func(q *lettersQuery) { q.stream = key } }
+
+func lettersQueryOf(opts []LettersOption) (q lettersQuery) {
+	for _, opt := range opts {
+		if opt != nil {
+			opt(&q)
+		}
+	}
+	return q
 }
 
 // deadLetterStream returns the key of the letters of a topic.
@@ -85,110 +97,21 @@ func (w *Where) problems(topic string) (list []error) {
 }
 
 // matches reports whether the letter is chosen, apart from its ID.
-func (w *Where) matches(topic string, letter *Letter) bool {
+func (w *Where) matches(topic string, letter *letters.Letter) bool {
 	switch {
-	case letter.Reader.Stream != topic:
-	case w.Reader.Group != "" && letter.Reader.Group != w.Reader.Group:
-	case w.Reader.Label != "" && letter.Reader.Label != w.Reader.Label:
+	case letter.Origin != topic:
+	case w.Reader.Group != "" && letter.Group != w.Reader.Group:
+	case w.Reader.Label != "" && letter.Label != w.Reader.Label:
 	case letter.Redrives < w.MinRedrives:
 	case w.MaxRedrives > 0 && letter.Redrives > w.MaxRedrives:
-	case w.Cause != "" && !strings.Contains(letter.Cause, w.Cause) && !strings.Contains(normalised(letter.Cause), w.Cause):
+	case w.Cause != "" && !strings.Contains(letter.Cause, w.Cause) && !strings.Contains(letters.Normalised(letter.Cause), w.Cause):
 	default:
 		return true
 	}
 	return false
 }
 
-// span is the range of IDs in which letters are looked for, as XRANGE takes it.
-type span struct{ from, to string }
-
-// span returns the range of IDs that is looked at, up to the last letter of this moment: a
-// letter that comes later is not chosen. It reports false if there is none.
-func (w *Where) span(ctx context.Context, client redis.UniversalClient, dead string) (s span, some bool, err error) {
-	last, err := conn.FirstOf(ctx, client, "xrevrange", dead, "+", "-")
-	if err != nil || last == "" {
-		return s, false, err
-	}
-	before := w.Before
-	if w.OlderThan > 0 {
-		now, err := client.Time(ctx).Result()
-		if err != nil {
-			return s, false, err
-		}
-		if limit := now.Add(-w.OlderThan); before.IsZero() || limit.Before(before) {
-			before = limit
-		}
-	}
-	s = span{from: "-", to: last}
-	if !w.Since.IsZero() {
-		s.from = firstIDAt(w.Since)
-	}
-	if !before.IsZero() {
-		end := firstIDAt(before)
-		if end == resp.Beginning {
-			return s, false, nil
-		}
-		if end = resp.Before(end); resp.CompareIDs(end, last) < 0 {
-			s.to = end
-		}
-	}
-	return s, s.from == "-" || resp.CompareIDs(s.from, s.to) <= 0, nil
-}
-
-// firstIDAt returns the first ID that a letter of that time, or of a later one, can have.
-func firstIDAt(t time.Time) string {
-	ms := max(0, t.UnixMilli())
-	if t.After(time.UnixMilli(ms)) {
-		ms++
-	}
-	return strconv.FormatInt(ms, 10) + "-0"
-}
-
-// entries returns the entries of the letters' stream that are looked at, in pages and in
-// their order.
-func (w *Where) entries(ctx context.Context, client redis.UniversalClient, dead string) iter.Seq2[[]rawEntry, error] {
-	return func(yield func([]rawEntry, error) bool) {
-		s, some, err := w.span(ctx, client, dead)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		if !some {
-			return
-		}
-		if len(w.IDs) > 0 {
-			w.named(ctx, client, dead, s, yield)
-			return
-		}
-		err = rawPages(ctx, client, dead, s.from, s.to, false, func(page []rawEntry) bool { return yield(page, nil) })
-		if err != nil {
-			yield(nil, err)
-		}
-	}
-}
-
-// named is entries where they are given by their IDs.
-func (w *Where) named(ctx context.Context, client redis.UniversalClient, dead string, s span, yield func([]rawEntry, error) bool) {
-	var ids []offset.ID
-	for _, text := range w.IDs {
-		id, err := offset.Parse(text)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		if text = id.String(); (s.from == "-" || resp.CompareIDs(text, s.from) >= 0) && resp.CompareIDs(text, s.to) <= 0 {
-			ids = append(ids, id)
-		}
-	}
-	slices.SortFunc(ids, offset.ID.Compare)
-	for chunk := range slices.Chunk(slices.Compact(ids), 5*firstPage) {
-		page, err := readByIDs(ctx, client, dead, chunk)
-		if err != nil {
-			yield(nil, err)
-			return
-		}
-		if len(page) > 0 && !yield(page, nil) {
-			return
-		}
-	}
+// lookedAt returns the range of letters of which those that match are chosen.
+func (w *Where) lookedAt() letters.Range {
+	return letters.Range{Since: w.Since, Before: w.Before, OlderThan: w.OlderThan, IDs: w.IDs}
 }

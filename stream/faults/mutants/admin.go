@@ -5,22 +5,22 @@ package main
 var adminMutants = []mutant{
 	{
 		name:  "a redrive leaves the letter",
-		edits: []edit{{"stream/admin/redrive.lua", "moved[#moved + 1] = ARGV[i]", "moved[1] = ARGV[i]"}},
+		edits: []edit{{"stream/admin/internal/redrive/redrive.lua", "moved[#moved + 1] = ARGV[i]", "moved[1] = ARGV[i]"}},
 		tests: []tests{{inAdmin, "TestRedriveInPages"}},
 	},
 	{
 		name:  "a redrive deletes a letter before its entry is added",
-		edits: []edit{{"stream/admin/redrive.lua", "      answer = redis.pcall('XADD'", "      redis.call('XDEL', KEYS[1], ARGV[i])\n      answer = redis.pcall('XADD'"}},
+		edits: []edit{{"stream/admin/internal/redrive/redrive.lua", "      answer = redis.pcall('XADD'", "      redis.call('XDEL', KEYS[1], ARGV[i])\n      answer = redis.pcall('XADD'"}},
 		tests: []tests{{inAdmin, "TestRedriveOutOfMemory|TestRedriveOfNothing"}},
 	},
 	{
 		name:  "a redrive adds the entry though the letter may not be deleted",
-		edits: []edit{{"stream/admin/redrive.lua", "if redis.acl_check_cmd and", "if false and"}},
+		edits: []edit{{"stream/admin/internal/redrive/redrive.lua", "if redis.acl_check_cmd and", "if false and"}},
 		tests: []tests{{inAdmin, "TestRightsOfARedrive"}},
 	},
 	{
 		name:  "the guard against loops counts nothing",
-		edits: []edit{{"stream/admin/redrive.lua", "string.format('%d', redrives + 1)", "'1'"}},
+		edits: []edit{{"stream/admin/internal/redrive/redrive.lua", "string.format('%d', redrives + 1)", "'1'"}},
 		tests: []tests{{inAdmin, "TestRedriveRestoresEntries"}},
 	},
 	{
@@ -30,77 +30,77 @@ var adminMutants = []mutant{
 	},
 	{
 		name:  "the script takes letters that were redriven too often",
-		edits: []edit{{"stream/admin/redrive.lua", "  if redrives >= most then return nil end\n", ""}},
-		tests: []tests{{inAdmin, "TestRedriveScriptChecksLetters"}},
+		edits: []edit{{"stream/admin/internal/redrive/redrive.lua", "  if redrives >= most then return nil end\n", ""}},
+		tests: []tests{{inRedrive, "TestRedriveScriptChecksLetters"}},
 	},
 	{
 		name:  "a redriven entry has the headers of the one before, too",
-		edits: []edit{{"stream/admin/redrive.lua", "origin, redrives, n = f[n - 2], tonumber(f[n]), n - 4", "origin, redrives = f[n - 2], tonumber(f[n])"}},
+		edits: []edit{{"stream/admin/internal/redrive/redrive.lua", "origin, redrives, n = f[n - 2], tonumber(f[n]), n - 4", "origin, redrives = f[n - 2], tonumber(f[n])"}},
 		tests: []tests{{inAdmin, "TestRedriveRestoresEntries"}},
 	},
 	{
 		name:  "a redriven entry is everybody's",
-		edits: []edit{{"stream/admin/redrive.lua", "if address ~= '*' then", "if address == '' then"}},
+		edits: []edit{{"stream/admin/internal/redrive/redrive.lua", "if address ~= '*' then", "if address == '' then"}},
 		tests: []tests{{inAdmin, "TestRedrivenEntriesAreForOneReader"}},
 	},
 	{
 		name:  "a plan takes whatever has the ID of a letter",
-		edits: []edit{{"stream/admin/redrive.lua", "f and f[#f] == ARGV[i + 1] and is_letter(f)", "f and is_letter(f)"}},
+		edits: []edit{{"stream/admin/internal/redrive/redrive.lua", "f and f[#f] == ARGV[i + 1] and is_letter(f)", "f and is_letter(f)"}},
 		tests: []tests{{inAdmin, "TestRedriveTakesNoOthers"}},
 	},
 	{
 		name:  "an edit takes whatever has the ID of a letter",
-		edits: []edit{{"stream/admin/edit.lua", "if not f or f[#f] ~= ARGV[2] then", "if not f then"}},
+		edits: []edit{{"stream/admin/internal/redrive/edit.lua", "if not f or f[#f] ~= ARGV[2] then", "if not f then"}},
 		tests: []tests{{inAdmin, "TestEditOfALetterThatIsGone"}},
 	},
 	{
 		name:  "a drop takes whatever has the ID of a letter",
-		edits: []edit{{"stream/admin/drop.lua", "if f and f[#f] == ARGV[i + 1] then", "if f then"}},
+		edits: []edit{{"stream/admin/internal/redrive/drop.lua", "if f and f[#f] == ARGV[i + 1] then", "if f then"}},
 		tests: []tests{{inAdmin, "TestRedriveTakesNoOthers"}},
 	},
 	{
 		name:  "a redrive in two steps adds an entry without its key",
-		edits: []edit{{"stream/admin/redrive_move.go", "[]string{m.target, m.onceKey(letter.ID)}", "[]string{m.target, m.onceKey(letter.ID) + strconv.Itoa(time.Now().Nanosecond())}"}, {"stream/admin/redrive_move.go", "\t\"strings\"\n", "\t\"strconv\"\n\t\"strings\"\n"}},
+		edits: []edit{{"stream/admin/internal/redrive/mover.go", "[]string{m.Target, m.onceKey(letter.ID)}", "[]string{m.Target, m.onceKey(letter.ID) + strconv.Itoa(time.Now().Nanosecond())}"}, {"stream/admin/internal/redrive/mover.go", "\t\"strings\"\n", "\t\"strconv\"\n\t\"strings\"\n"}},
 		tests: []tests{{inAdmin, "TestRedriveLosesAnswers|TestRedriversKilled"}},
 	},
 	{
 		name:  "a redrive in two steps deletes first",
-		edits: []edit{{"stream/admin/redrive_move.go", "\targs := []any{onceKept", "\tm.admin.client.XDel(ctx, m.dead, letter.ID)\n\targs := []any{onceKept"}},
+		edits: []edit{{"stream/admin/internal/redrive/mover.go", "\targs := []any{onceKept", "\tm.Source.XDel(ctx, m.Dead, letter.ID)\n\targs := []any{onceKept"}},
 		tests: []tests{{inAdmin, "TestRedriversKilled|TestRedriveLosesAnswers"}},
 	},
 	{
 		name:  "a redrive counts what its answers say",
-		edits: []edit{{"stream/admin/redrive_page.go", "moved:  int64(len(tried)) - leftOfTried - p.gone,", "moved:  p.moved,"}},
+		edits: []edit{{"stream/admin/internal/redrive/work.go", "Moved:  int64(len(tried)) - leftOfTried - w.gone,", "Moved:  w.moved,"}},
 		tests: []tests{{inAdmin, "TestRedriveLosesAnswers"}},
 	},
 	{
 		name:  "a page whose answer was lost counts as moved by others",
-		edits: []edit{{"stream/admin/redrive_page.go", "\t\tif lost {\n\t\t\tp.unsure", "\t\tif lost && a.letters == 0 {\n\t\t\tp.unsure"}},
+		edits: []edit{{"stream/admin/internal/redrive/work.go", "\t\tif lost {\n\t\t\tw.unsure", "\t\tif lost && a.letters == 0 {\n\t\t\tw.unsure"}},
 		tests: []tests{{inAdmin, "TestRedriveLosesAnswers"}},
 	},
 	{
 		name:  "a redrive gives up at the first answer that is lost",
-		edits: []edit{{"stream/admin/redrive_page.go", "if err == nil || !passes(err) {", "if err == nil || unknown || !passes(err) {"}},
+		edits: []edit{{"stream/admin/internal/redrive/work.go", "if err == nil || !passes(err) {", "if err == nil || unknown || !passes(err) {"}},
 		tests: []tests{{inFaults, "TestRedriveUnderCuts"}},
 	},
 	{
 		name:  "a redrive goes on while its entries come back",
-		edits: []edit{{"stream/admin/redrive_pace.go", "if r.reach < returnsOf {", "if r.reach < 100*returnsOf {"}},
+		edits: []edit{{"stream/admin/internal/redrive/returns.go", "if r.reach < returnsOf {", "if r.reach < 100*returnsOf {"}},
 		tests: []tests{{inAdmin, "TestRedriveStopsWhenEntriesReturn"}},
 	},
 	{
 		name:  "a redrive takes no notice of how far its reader is behind",
-		edits: []edit{{"stream/admin/redrive_pace.go", "case p.behind > 0 && p.lag > p.behind:", "case p.behind > 0 && p.lag > 1<<40:"}},
+		edits: []edit{{"stream/admin/internal/redrive/pace.go", "case p.behind > 0 && p.lag > p.behind:", "case p.behind > 0 && p.lag > 1<<40:"}},
 		tests: []tests{{inAdmin, "TestRedriveWaitsWhereTheLagIsUnknown"}},
 	},
 	{
 		name:  "letters that come later are redriven with the plan",
-		edits: []edit{{"stream/admin/where.go", "s = span{from: \"-\", to: last}", "s = span{from: \"-\", to: \"+\"}"}},
+		edits: []edit{{"stream/admin/internal/letters/range.go", "s = span{from: \"-\", to: last}", "s = span{from: \"-\", to: \"+\"}"}},
 		tests: []tests{{inAdmin, "TestLettersThatComeWhileItIsPlanned"}},
 	},
 	{
 		name:  "undecodable letters are redriven unasked",
-		edits: []edit{{"stream/admin/redrive.go", "case letter.undecodable() && !r.cfg.AlsoUndecodable:", "case letter.undecodable() && r.cfg.AlsoUndecodable:"}},
+		edits: []edit{{"stream/admin/redrive.go", "case letter.Undecodable() && !r.cfg.AlsoUndecodable:", "case letter.Undecodable() && r.cfg.AlsoUndecodable:"}},
 		tests: []tests{{inAdmin, "TestRedriveLeaves"}},
 	},
 	{

@@ -17,6 +17,7 @@ type tests struct{ pkg, names string }
 const (
 	inStream     = "./stream"
 	inAdmin      = "./stream/admin"
+	inRedrive    = "./stream/admin/internal/redrive"
 	inConn       = "./stream/internal/conn"
 	inTask       = "./stream/internal/task"
 	inWindow     = "./stream/internal/window"

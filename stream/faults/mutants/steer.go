@@ -153,9 +153,17 @@ var steerMutants = []mutant{
 		tests: []tests{{inStream, "TestSeekWithoutARun"}},
 	},
 	{
-		name:  "another process tells what was deleted before a seek as a loss",
-		edits: []edit{{"stream/internal/script/seek.lua", "elseif above(stream['max-deleted-entry-id'], place) then", "elseif false then"}},
-		tests: []tests{{inStream, "TestSeekByAnotherProcess"}},
+		name: "another process tells what was deleted before a seek as a loss",
+		edits: []edit{
+			{"stream/internal/script/seek.lua", "elseif above(stream['max-deleted-entry-id'], place) then", "elseif false then"},
+			{"stream/internal/loss/number.go", "resp.CompareIDs(before.MaxDeletedEntryID, place) > 0", "false"},
+		},
+		tests: []tests{{inStream, "TestSeekByAnotherProcess"}, {inAdmin, "TestSeekBeforeADeletedEntry"}},
+	},
+	{
+		name:  "an admin sets a group that has moved since",
+		edits: []edit{{"stream/internal/script/seek.lua", "if ARGV[4] and ARGV[4] ~= from then", "if false then"}},
+		tests: []tests{{inAdmin, "TestSeekOfAGroupThatPassesAtOnce"}},
 	},
 	{
 		name:  "a consumer that repositions tells a loss",

@@ -2,7 +2,8 @@
 // were read, gone with a failover, or left out by a group that was set further on. No read
 // tells of them, so that the place of the reader is held against the state of the server.
 // [LogFinder] does that in log mode, [GroupFinder] in group mode; a [Finding] is the result.
-// [LagCounter] does the same arithmetic for entries that are still to come.
+// [LagCounter] does the same arithmetic for entries that are still to come, and [Stream.Number] for
+// a place that a group is set to.
 //
 // Three kinds of evidence are used. A survey of the stream has its ends and its counters, and
 // tells whether the entry is there that was read last. A count of the entries that were read

@@ -166,7 +166,8 @@ var Info = redis.NewScript(source("prelude_named", "info"))
 var Unread = redis.NewScript(source("prelude_named", "prelude_above", "unread"))
 
 // Seek sets a group to the place in ARGV[2], '+' for the end; a place behind the end is the end. It
-// returns the place of the group before and now.
+// returns the place of the group before and now. With an ARGV[4], a group that is at another place
+// than that is left alone.
 //
 // The group's count is written with it, or Redis' lag and the search for losses would be blind:
 // all entries that were ever added at the end, those that have gone where the stream has nothing

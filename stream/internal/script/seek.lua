@@ -4,6 +4,7 @@ for _, pairs in ipairs(redis.call('XINFO', 'GROUPS', KEYS[1])) do
   if one.name == ARGV[1] then from = one['last-delivered-id'] end
 end
 if not from then return redis.error_reply('NOGROUP the group is gone') end
+if ARGV[4] and ARGV[4] ~= from then return {from, from} end
 local stream = named(redis.call('XINFO', 'STREAM', KEYS[1]))
 local place, read = ARGV[2], tonumber(ARGV[3])
 local added, generated = stream['entries-added'], stream['last-generated-id']

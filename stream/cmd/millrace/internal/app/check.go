@@ -24,7 +24,7 @@ func (c *cli) check() *cobra.Command {
 		use: "check", short: "Tell what is wrong on this server, and what to do about it.",
 		more:     "It looks at the topics of the registry; without a registry, at all streams. FAIL is that entries are lost or not\nhandled, or can be; WARN is that somebody should look. It exits with 3 if there is one of these.",
 		examples: []string{"millrace check", "millrace check --scan -o ndjson", "millrace check -w 1m"},
-		rights:   rightsLook + "; +info +xinfo|consumers +memory|usage; with a scan +scan", exits: []int{exitFound},
+		rights:   rightsLook + "; +info +config|get +xinfo|consumers +memory|usage; with a scan +scan", exits: []int{exitFound},
 		run: func(ctx context.Context, s *session, _ []string) error {
 			return w.run(ctx, s, func(ctx context.Context, s *session) error { return s.showFindings(ctx, scan) })
 		},

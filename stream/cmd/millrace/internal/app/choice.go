@@ -10,6 +10,7 @@ import (
 
 	"millrace/codec"
 	"millrace/stream/admin"
+	"millrace/stream/cmd/millrace/internal/display"
 )
 
 // span is a part of a stream, as the flags say it.
@@ -117,7 +118,20 @@ func (l *letters) flags(flags *pflag.FlagSet) {
 	flags.DurationVar(&l.olderThan, "older-than", 0, "only letters that are older (`time`)")
 	flags.IntVar(&l.redrives, "redrives", 0, "only letters that were redriven so `often`, or more")
 	flags.StringSliceVar(&l.ids, "id", nil, "only letters with these `IDs`")
-	flags.StringVar(&l.dead, "dead-letters", "", "`stream` of the letters (default the topic's usual one)")
+	deadFlag(flags, &l.dead)
+}
+
+// deadFlag adds the flag for letters in another stream than the usual one.
+func deadFlag(flags *pflag.FlagSet, dead *string) {
+	flags.StringVar(dead, "dead-letters", "", "`stream` of the letters (default the topic's usual one)")
+}
+
+// placeOf says for people in which stream there are none.
+func placeOf(dead string) string {
+	if dead == "" {
+		return " in the usual stream; --dead-letters names another one"
+	}
+	return " in " + display.Clean(dead)
 }
 
 // where returns the choice that the flags make.

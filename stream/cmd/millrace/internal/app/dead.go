@@ -60,24 +60,26 @@ func (c *cli) dead() *cobra.Command {
 func (c *cli) deadCauses() *cobra.Command {
 	var (
 		most int
+		dead string
 		w    watch
 	)
 	command := c.command(spec{
 		use: "causes TOPIC", short: "Count dead letters by reader and cause.",
 		more:     "In a cause, numbers, IDs, addresses and quoted values are #; --cause of redrive and drop takes it so.",
-		examples: []string{"millrace dead causes orders", "millrace dead causes orders -w 10s", "millrace dead causes orders --most 1000000 -o json"},
+		examples: []string{"millrace dead causes orders", "millrace dead causes orders -w 10s", "millrace dead causes orders --dead-letters orders:failed -o json"},
 		rights:   rightsDead, complete: completeTopic,
 		run: func(ctx context.Context, s *session, args []string) error {
-			return w.run(ctx, s, func(ctx context.Context, s *session) error { return s.showCauses(ctx, args[0], most) })
+			return w.run(ctx, s, func(ctx context.Context, s *session) error { return s.showCauses(ctx, args[0], dead, most) })
 		},
 	})
 	command.Flags().IntVar(&most, "most", 10_000, "`number` of letters that are looked at, from the last one on")
+	deadFlag(command.Flags(), &dead)
 	w.flag(command.Flags())
 	return command
 }
 
-func (s *session) showCauses(ctx context.Context, topic string, most int) error {
-	causes, err := s.admin.Causes(ctx, topic, most)
+func (s *session) showCauses(ctx context.Context, topic, dead string, most int) error {
+	causes, err := s.admin.Causes(ctx, topic, most, admin.FromDeadLetters(dead))
 	if err != nil {
 		return err
 	}
@@ -93,7 +95,7 @@ func (s *session) showCauses(ctx context.Context, topic string, most int) error 
 		}
 	}
 	if len(causes) == 0 {
-		s.say("There are no dead letters.")
+		s.say("There are no dead letters%s.", placeOf(dead))
 	} else if s.format == display.FormatTable {
 		oldest := slices.MinFunc(causes, func(a, b admin.Cause) int { return a.First.Compare(b.First) }).First
 		if err := s.out.Printf("  %s of %s, since %s\n", display.Many(int(total), "dead letter"), display.Many(len(readers), "reader"), s.clock(oldest)); err != nil {
@@ -180,7 +182,7 @@ func (c *cli) deadShow() *cobra.Command {
 			return fmt.Errorf("there is no dead letter %s of %s; it was redriven or deleted, or never was there", args[1], args[0])
 		},
 	})
-	command.Flags().StringVar(&dead, "dead-letters", "", "`stream` of the letters (default the topic's usual one)")
+	deadFlag(command.Flags(), &dead)
 	return command
 }
 

@@ -25,13 +25,14 @@ type tracedView struct {
 }
 
 func (c *cli) get() *cobra.Command {
-	return c.command(spec{
+	var dead string
+	command := c.command(spec{
 		use: "get TOPIC ID", short: "Show one entry, and what each reader has made of it.",
 		more:     "Field values are shown: that is what it is for. It exits with 1 if the stream does not have the entry.",
-		examples: []string{"millrace get orders 1795827996968-0", "millrace get orders 1795827996968-0 -o json", "millrace get orders 1795827996968-0 --utc"},
+		examples: []string{"millrace get orders 1795827996968-0", "millrace get orders 1795827996968-0 -o json", "millrace get orders 1795827996968-0 --dead-letters orders:failed"},
 		rights:   rightsLook, complete: completeTopic,
 		run: func(ctx context.Context, s *session, args []string) error {
-			trace, err := s.admin.Trace(ctx, args[0], args[1])
+			trace, err := s.admin.Trace(ctx, args[0], args[1], admin.FromDeadLetters(dead))
 			if err != nil {
 				return err
 			}
@@ -50,6 +51,8 @@ func (c *cli) get() *cobra.Command {
 			return err
 		},
 	})
+	command.Flags().StringVar(&dead, "dead-letters", "", "`stream` of letters that is looked at too (default those that are known)")
+	return command
 }
 
 func (s *session) showTrace(trace admin.Trace, view traceView) error {

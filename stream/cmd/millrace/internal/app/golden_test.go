@@ -83,6 +83,24 @@ func TestChangingJSON(t *testing.T) {
 	golden(t, "out/results-ndjson", all.String())
 }
 
+// TestLettersElsewhere has the letters of a topic in a stream of another name, which each command
+// on letters takes.
+func TestLettersElsewhere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).seed()
+	w.do("rename", "{orders}:dead", "orders:failed")
+	var all strings.Builder
+	for _, line := range []string{
+		"dead causes orders", "dead causes orders --dead-letters orders:failed", "dead causes orders --dead-letters none", "dead causes orders --dead-letters orders",
+		"dead list orders --limit 1 --dead-letters orders:failed", "dead show orders " + letterID + " --dead-letters orders:failed",
+		"get orders 2-0", "get orders 2-0 --dead-letters orders:failed",
+		"redrive orders --cause dial --dead-letters orders:failed --apply --yes --why x", "drop orders --dead-letters orders:failed --apply --yes --why x",
+	} {
+		fmt.Fprintln(&all, w.run(strings.Fields(line)...))
+	}
+	golden(t, "out/elsewhere", all.String())
+}
+
 // TestPlansChangeNothing plans all changes, and finds the server as it was.
 func TestPlansChangeNothing(t *testing.T) {
 	t.Parallel()

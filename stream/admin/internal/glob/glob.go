@@ -1,9 +1,9 @@
-package admin
+package glob
 
-// matches reports whether a name is one of a pattern, as Redis has them: * and ?, [abc],
+// Match reports whether a name is one of a pattern, as Redis has them: * and ?, [abc],
 // [^abc] and [a-c], and \ before a byte that is meant as it is. An empty pattern is
 // everything.
-func matches(pattern, name string) bool {
+func Match(pattern, name string) bool {
 	if pattern == "" {
 		return true
 	}

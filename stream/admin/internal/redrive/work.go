@@ -1,43 +1,16 @@
-package admin
+package redrive
 
 import (
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/stream/admin/internal/letters"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/task"
-)
-
-// The scripts work on letters that a plan has chosen, each given by its ID and the value of its
-// last field: a letter that was deleted, or is another one now, is left out. They are here, as
-// no other package uses them.
-var (
-	// scriptRedrive moves the letters in KEYS[1] to the stream in KEYS[2], as entries for the
-	// reader whose address is in ARGV[2]: empty is the one that gave it up, and * stands for all.
-	// A letter that was redriven as often as ARGV[1] says is kept. The answer has a text for each
-	// letter: the ID of the entry, gone or kept. An XADD that is refused ends it: the answers
-	// are those before, or the refusal itself if nothing was moved.
-	scriptRedrive = conn.NewOnceScript(redriveSource)
-	// scriptEdit moves one letter, in ARGV[1] and ARGV[2], with the fields in ARGV[3] and on.
-	scriptEdit = conn.NewOnceScript(editSource)
-	// scriptDrop deletes letters, and returns how many it has deleted.
-	scriptDrop = conn.NewOnceScript(dropSource)
-	// scriptLeft returns how many of the letters are there.
-	scriptLeft = redis.NewScript(leftSource)
-
-	//go:embed redrive.lua
-	redriveSource string
-	//go:embed edit.lua
-	editSource string
-	//go:embed drop.lua
-	dropSource string
-	//go:embed left.lua
-	leftSource string
 )
 
 // A page has the letters that one script moves. 25 letters take the server less than half a
@@ -49,9 +22,9 @@ const (
 	pageBytes = 128 << 10
 )
 
-// widest is how many names and values an entry may have that a script adds, with some room:
+// Widest is how many names and values an entry may have that a script adds, with some room:
 // Lua's unpack takes less than 8000.
-const widest = 7000
+const Widest = 7000
 
 // leftMost is how many letters scriptLeft is asked for, which takes about a millisecond.
 const leftMost = 500
@@ -69,22 +42,22 @@ const askPatience = 5 * time.Second
 const tryTime = 10 * time.Second
 
 // page returns the first of the letters, at most n, that go into one script.
-func page(letters []plannedLetter, n int) []plannedLetter {
+func page(list []letters.Planned, n int) []letters.Planned {
 	size := 0
-	for i := range letters {
-		if size += letters[i].size; i == n || i > 0 && size > pageBytes {
-			return letters[:i]
+	for i := range list {
+		if size += list[i].Size; i == n || i > 0 && size > pageBytes {
+			return list[:i]
 		}
 	}
-	return letters
+	return list
 }
 
 // arguments returns the IDs and last values of letters, behind other arguments.
-func arguments(letters []plannedLetter, before ...any) []any {
-	args := make([]any, 0, len(before)+2*len(letters))
+func arguments(list []letters.Planned, before ...any) []any {
+	args := make([]any, 0, len(before)+2*len(list))
 	args = append(args, before...)
-	for i := range letters {
-		args = append(args, letters[i].id, letters[i].last)
+	for i := range list {
+		args = append(args, list[i].ID, list[i].Last)
 	}
 	return args
 }
@@ -136,12 +109,12 @@ func passes(err error) bool {
 }
 
 // left asks the server how many of the letters are still there.
-func (a *Admin) left(ctx context.Context, dead string, letters []plannedLetter) (n int64, err error) {
-	for len(letters) > 0 {
-		some := letters[:min(len(letters), leftMost)]
-		letters = letters[len(some):]
-		err := persist(ctx, a.client, askPatience, func(ctx context.Context) error {
-			there, err := scriptLeft.Run(ctx, a.client, []string{dead}, arguments(some)...).Int64()
+func left(ctx context.Context, client redis.UniversalClient, dead string, list []letters.Planned) (n int64, err error) {
+	for len(list) > 0 {
+		some := list[:min(len(list), leftMost)]
+		list = list[len(some):]
+		err := persist(ctx, client, askPatience, func(ctx context.Context) error {
+			there, err := scriptLeft.Run(ctx, client, []string{dead}, arguments(some)...).Int64()
 			if err == nil {
 				n += there
 			}
@@ -154,15 +127,15 @@ func (a *Admin) left(ctx context.Context, dead string, letters []plannedLetter) 
 	return n, nil
 }
 
-// progress is how far a change has come with the letters of its plan.
-type progress struct {
-	planned []plannedLetter
+// work is how far a change has come with the letters of its plan.
+type work struct {
+	planned []letters.Planned
 	next    int   // the first letter that has no answer yet
 	moved   int64 // as answers have said
 	gone    int64 // that were gone, and not by us
 	unsure  int64 // that were gone after an answer was lost
 	// doubtful are the letters of a page that was given up after an answer was lost.
-	doubtful []plannedLetter
+	doubtful []letters.Planned
 }
 
 // answered is the answer to a try: how many of the letters, from the first one on, it is
@@ -170,7 +143,7 @@ type progress struct {
 type answered struct{ letters, moved, gone int }
 
 // step has a page worked on until the server has answered for all of it.
-func (p *progress) step(ctx context.Context, client redis.UniversalClient, some []plannedLetter, try func(context.Context, []plannedLetter) (answered, error)) error {
+func (w *work) step(ctx context.Context, client redis.UniversalClient, some []letters.Planned, try func(context.Context, []letters.Planned) (answered, error)) error {
 	lost := false
 	for len(some) > 0 {
 		var a answered
@@ -180,46 +153,52 @@ func (p *progress) step(ctx context.Context, client redis.UniversalClient, some 
 		}, func() { lost = true })
 		if err != nil {
 			if lost {
-				p.doubtful = some
+				w.doubtful = some
 			}
 			return err
 		}
-		p.next += a.letters
-		p.moved += int64(a.moved)
+		w.next += a.letters
+		w.moved += int64(a.moved)
 		if lost {
-			p.unsure += int64(a.gone)
+			w.unsure += int64(a.gone)
 		} else {
-			p.gone += int64(a.gone)
+			w.gone += int64(a.gone)
 		}
 		some = some[a.letters:]
 	}
 	return nil
 }
 
-// ended has the final numbers of a plan's letters.
-type ended struct{ moved, unsure, gone, left int64 }
+// Ended has the final numbers of a plan's letters.
+type Ended struct {
+	// Moved is how many were moved or deleted. Unsure of them others may have taken, as an answer
+	// was lost.
+	Moved, Unsure int64
+	// Gone is how many were gone before, and Left how many are still there.
+	Gone, Left int64
+}
 
 // outcome asks the server which letters are left, and returns the final numbers. Without an
 // answer they are those of the answers so far.
-func (p *progress) outcome(ctx context.Context, a *Admin, dead string) (ended, error) {
+func (w *work) outcome(ctx context.Context, client redis.UniversalClient, dead string) (Ended, error) {
 	// Letters that have an answer, or may have been moved without one.
-	tried, rest := p.planned[:p.next+len(p.doubtful)], p.planned[p.next+len(p.doubtful):]
+	tried, rest := w.planned[:w.next+len(w.doubtful)], w.planned[w.next+len(w.doubtful):]
 	var there [3]int64
 	var err error
-	for i, letters := range [][]plannedLetter{p.doubtful, tried, rest} {
-		if there[i], err = a.left(ctx, dead, letters); err != nil {
+	for i, list := range [][]letters.Planned{w.doubtful, tried, rest} {
+		if there[i], err = left(ctx, client, dead, list); err != nil {
 			break
 		}
 	}
 	doubtful, leftOfTried, leftOfRest := there[0], there[1], there[2]
 	if err != nil {
-		moved := p.moved + p.unsure
-		return ended{moved, p.unsure, p.gone, int64(len(p.planned)) - moved - p.gone}, fmt.Errorf("it is not known exactly what is left: %w", err)
+		moved := w.moved + w.unsure
+		return Ended{moved, w.unsure, w.gone, int64(len(w.planned)) - moved - w.gone}, fmt.Errorf("it is not known exactly what is left: %w", err)
 	}
-	return ended{
-		moved:  int64(len(tried)) - leftOfTried - p.gone,
-		unsure: p.unsure + int64(len(p.doubtful)) - doubtful,
-		gone:   p.gone + int64(len(rest)) - leftOfRest,
-		left:   leftOfTried + leftOfRest,
+	return Ended{
+		Moved:  int64(len(tried)) - leftOfTried - w.gone,
+		Unsure: w.unsure + int64(len(w.doubtful)) - doubtful,
+		Gone:   w.gone + int64(len(rest)) - leftOfRest,
+		Left:   leftOfTried + leftOfRest,
 	}, nil
 }

@@ -1,0 +1,58 @@
+package redrive
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+
+	"millrace/stream"
+	"millrace/stream/admin/internal/letters"
+	"millrace/stream/streamtest"
+)
+
+// six returns the fields that a consumer adds to a letter.
+func six(entry, kind, reader string) []string {
+	return []string{
+		stream.DeadLetterOrigin, "orders", stream.DeadLetterID, entry, kind, reader, stream.DeadLetterAttempts, "5",
+		stream.DeadLetterCause, "a cause", stream.DeadLetterTime, "2026-11-28T10:00:00Z",
+	}
+}
+
+// The script looks at each letter itself, whatever the plan says: the guard holds, and an entry
+// that is no letter stays.
+func TestRedriveScriptChecksLetters(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	history := []string{stream.HeaderOriginID, "1-1", stream.HeaderRedrives, "3"}
+	entries := [][]string{
+		append(slices.Clone(history), six("5-5", stream.DeadLetterGroup, "billing")...),
+		{"id", "a", stream.DeadLetterTime, "2026-11-28T10:00:00Z"},
+		append([]string{"id", "b"}, six("5-5", stream.DeadLetterLabel, "search")...),
+	}
+	var planned []letters.Planned
+	for _, pairs := range entries {
+		id, err := client.XAdd(t.Context(), &redis.XAddArgs{Stream: "dead", Values: pairs}).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		planned = append(planned, letters.Planned{ID: id, Last: pairs[len(pairs)-1]})
+	}
+	planned = append(planned, letters.Planned{ID: "1-1"})
+	for most, want := range map[int]string{3: "kept gone moved gone", 4: "moved gone gone gone"} {
+		got, err := scriptRedrive.Run(t.Context(), client, []string{"dead", "orders"}, arguments(planned, most, "")...).StringSlice()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, text := range got {
+			if strings.Contains(text, "-") {
+				got[i] = "moved"
+			}
+		}
+		// The second round has the letter that the first has kept.
+		if text := strings.Join(got, " "); most == 3 && text != want || most == 4 && !strings.HasPrefix(text, "moved") {
+			t.Errorf("with at most %d: %s, want %s", most, text, want)
+		}
+	}
+}
