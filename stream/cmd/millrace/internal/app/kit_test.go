@@ -238,6 +238,37 @@ func freeze(cmd redis.Cmder) {
 	}
 }
 
+// before is a hook that calls do before each command of a name, until do reports that it is done.
+type before struct {
+	command string
+	do      func() (done bool)
+	mu      sync.Mutex
+	done    bool
+}
+
+func (b *before) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *before) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		if cmd.Name() == b.command {
+			b.mu.Lock()
+			b.done = b.done || b.do()
+			b.mu.Unlock()
+		}
+		return next(ctx, cmd)
+	}
+}
+
+func (b *before) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+// on has do called before each command of a name that the program sends, until do reports that it
+// is done. It is not the test's goroutine that calls it.
+func (w *world) on(command string, do func() (done bool)) {
+	w.hooks = []redis.Hook{clock{}, &before{command: command, do: do}}
+}
+
 // do sends a command to the server.
 func (w *world) do(args ...any) any {
 	w.t.Helper()
