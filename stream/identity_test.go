@@ -121,6 +121,7 @@ func TestEntryTellsItsTime(t *testing.T) {
 				for _, id := range []string{"a", "b", "c"} {
 					add(t, client, id)
 				}
+				var mu sync.Mutex
 				var seen []string
 				handle := func(_ context.Context, msg *stream.Message[order]) error {
 					time.Sleep(time.Second)
@@ -134,6 +135,8 @@ func TestEntryTellsItsTime(t *testing.T) {
 						begun := time.Now()
 						err := next(ctx, entry)
 						took := entry.Elapsed()
+						mu.Lock()
+						defer mu.Unlock()
 						seen = append(seen, fmt.Sprintf("%v %v", entry.Deliveries, took))
 						if off := begun.Sub(entry.Begun()); off < 0 || off > 100*time.Millisecond {
 							t.Errorf("a delivery began %v before the middleware", off)
@@ -145,6 +148,8 @@ func TestEntryTellsItsTime(t *testing.T) {
 				time.Sleep(time.Minute)
 				add(t, client, "d")
 				time.Sleep(time.Minute)
+				mu.Lock()
+				defer mu.Unlock()
 				if want := []string{"1 1s", "1 1s", "2 1s", "1 1s", "1 1s"}; !slices.Equal(seen, want) {
 					t.Errorf("the deliveries took %v, want %v", seen, want)
 				}
