@@ -47,7 +47,7 @@ func (f *LogFinder) SetPlace(from resp.Place) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.from = from
-	f.count, f.recount = uncounted(from.ID), true
+	f.count = uncounted(from.ID)
 }
 
 // Read takes note of entries that were read, the next behind the place, and reports whether
@@ -167,7 +167,7 @@ func (f *LogFinder) ReadFailed() {
 	f.recount = f.count.ordinal < 0
 }
 
-// IsUncounted reports, once after a failed read or a new place, whether it is time to look:
+// IsUncounted reports, once after a failed read, whether it is time to look:
 // without a number, a stream from which everything was trimmed that was read cannot be told from
 // one that has lost entries.
 func (f *LogFinder) IsUncounted() bool {
