@@ -66,8 +66,8 @@ func (t *Telemetry) trace(ctx context.Context, entry *stream.Entry, creation tra
 	returned := false
 	defer func() {
 		if !returned { // the handler has ended its goroutine, or panics outside of a consumer
-			span.SetStatus(codes.Error, "")
-			span.SetAttributes(attrOutcome.String(stream.OutcomeHeld.String()), attrErrorType.String("panic"))
+			span.SetAttributes(attrOutcome.String(stream.OutcomeHeld.String()))
+			fail(span, "panic")
 		}
 		span.End()
 	}()

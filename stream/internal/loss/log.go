@@ -26,7 +26,7 @@ type LogFinder struct {
 	// there when it was looked for.
 	missing  Finding
 	vanished bool
-	// recount is set while the count has no number, and nothing to compare it with.
+	// recount is set by a read that has failed while the count had no number, until the next look.
 	recount bool
 }
 
@@ -167,9 +167,9 @@ func (f *LogFinder) ReadFailed() {
 	f.recount = f.count.ordinal < 0
 }
 
-// IsUncounted reports, once after a failed read, whether it is time to look:
-// without a number, a stream from which everything was trimmed that was read cannot be told from
-// one that has lost entries.
+// IsUncounted reports, once after a failed read, whether it is time to look: without a number, a
+// stream from which everything was trimmed that was read cannot be told from one that has lost
+// entries.
 func (f *LogFinder) IsUncounted() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
