@@ -123,6 +123,7 @@ func TestFailedLookIsTriedAgain(t *testing.T) {
 		}),
 	}
 	for round := range 3 {
+		c.asked = false
 		if err := c.claimOrReap(t.Context()); err == nil || !c.asked {
 			t.Errorf("round %d: %v, asked: %t", round, err, c.asked)
 		}
