@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -316,5 +317,65 @@ func TestGroupStreamThatGoesBackIsToldOnce(t *testing.T) {
 	settled(t, client)
 	if list := told.get(); len(list) != 1 || list[0].Cause != stream.LossAhead || list[0].From != last {
 		t.Errorf("told %+v, want one loss from %s, with the place ahead of the stream", list, last)
+	}
+}
+
+// A group that was made or set at a place in the middle without a count of what it has read is
+// told of entries that were added and trimmed in one step while its only consumer waited, though
+// that was before the consumer has looked around for the first time.
+func TestGroupLossBehindAnUnknownCount(t *testing.T) {
+	t.Parallel()
+	for _, how := range []string{"made", "set"} {
+		for _, shared := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/shared=%v", how, shared), func(t *testing.T) {
+				t.Parallel()
+				client := streamtest.StartRedis(t, "--appendonly", "no").Client()
+				fixed(t, client, "a", "b", "c", "d")
+				place := "2-0"
+				if how == "set" {
+					place = "0"
+				}
+				err := client.XGroupCreate(t.Context(), orders.Name, "billing", place).Err()
+				if how == "set" && err == nil {
+					err = client.XGroupSetID(t.Context(), orders.Name, "billing", "2-0").Err()
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				told, rec := &lossObserver{}, newRecorder()
+				consumer := newGroup(t, client, rec.Handle, stream.WithObserver(told), stream.WithBlock(200*time.Millisecond), stream.WithClaimIdle(time.Minute))
+				var run runner = consumer
+				if shared {
+					r := &stream.Runner{}
+					r.Add(consumer)
+					run = r
+				}
+				stop := start(t, run)
+				rec.await(t, 2)
+				streamtest.Await(t, "it waits", func() bool {
+					return strings.Contains(client.Info(t.Context(), "clients").Val(), "blocked_clients:1")
+				})
+				_, err = client.TxPipelined(t.Context(), func(tx redis.Pipeliner) error {
+					for i := range 5 {
+						tx.XAdd(t.Context(), &redis.XAddArgs{Stream: orders.Name, ID: fmt.Sprintf("%d-0", 5+i), Values: []string{"id", "new", "amount", "1"}})
+					}
+					tx.XTrimMaxLen(t.Context(), orders.Name, 2)
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				streamtest.Await(t, "the loss is told", func() bool { return len(told.get()) > 0 })
+				rec.await(t, 4)
+				settled(t, client)
+				if err := stop(); err != nil {
+					t.Error(err)
+				}
+				want := stream.LossError{Stream: orders.Name, Group: "billing", Cause: stream.LossTrimmed, From: "4-0", To: "9-0", Count: 3, Exact: true}
+				if list := told.get(); len(list) != 1 || list[0] != want {
+					t.Errorf("told %+v, want %+v", list, want)
+				}
+			})
+		}
 	}
 }

@@ -64,8 +64,8 @@ var mutants = []mutant{
 		name: "what a lost reply had brought is not taken up",
 		edits: []edit{{
 			"stream/internal/groupmode/source.go",
-			"\t\ts.losses.ReadFailed()\n\t\ts.unsure = true\n\t\treturn s.mend(ctx, err)\n",
-			"\t\ts.losses.ReadFailed()\n\t\treturn s.mend(ctx, err)\n",
+			"\t\ts.losses.ReadFailed(err)\n\t\ts.unsure = true\n\t\treturn s.mend(ctx, err)\n",
+			"\t\ts.losses.ReadFailed(err)\n\t\treturn s.mend(ctx, err)\n",
 		}},
 		tests: []tests{{inFaults, "TestSingleServer"}, {inStream, "TestGroupRepliesCut"}},
 	},
@@ -206,6 +206,21 @@ var mutants = []mutant{
 		name:  "sends no guard in front of a read",
 		edits: []edit{{"stream/internal/loss/group.go", "if f.unguarded.Load() ||", "if true ||"}},
 		tests: []tests{{inStream, "TestGroupIsSetFurtherOnWhileEntriesCome"}},
+	},
+	{
+		name:  "reads without a guard before the count of a group begins",
+		edits: []edit{{"stream/internal/loss/group.go", "return !f.unguarded.Load() && f.account.wanting()", "return false"}},
+		tests: []tests{{inStream, "TestGroupLossBehindAnUnknownCount"}},
+	},
+	{
+		name:  "a guard does not begin the count of a group",
+		edits: []edit{{"stream/internal/loss/group.go", "\tif f.account.wanting() {", "\tif false {"}},
+		tests: []tests{{inLoss, "TestReadsAreGuardedUntilTheCountBegins"}},
+	},
+	{
+		name:  "begins the count of a group while a lost read may wait",
+		edits: []edit{{"stream/internal/loss/account.go", "a.from, a.to, a.late = nil, nil, late", "a.from, a.to, a.late = nil, nil, false"}},
+		tests: []tests{{inLoss, "TestReadsAreGuardedUntilTheCountBegins"}},
 	},
 	{
 		name:  "does not count what it was given next to its group",

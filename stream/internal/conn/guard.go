@@ -7,8 +7,9 @@ package conn
 // read, whichever consumer's it is. Every consumer guards its reads, so that each gap
 // is seen by the one whose read comes next.
 //
-// A read that waits for entries is not guarded: there was nothing to lose when it was
-// sent. The account of package loss covers those reads.
+// A read that follows at once on one that has brought everything needs no guard: there is
+// nothing to lose when it is sent. The account of package loss covers the time in which it waits;
+// all reads are guarded until the count of the account has begun.
 type guard struct {
 	Command []byte
 	// Answer takes in the reply to the command, nil for null.

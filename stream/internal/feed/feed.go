@@ -203,9 +203,9 @@ func (f *own) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idle) 
 			return err
 		}
 	}
-	if f.guard != nil && (f.eager || time.Since(f.came) > soon) {
+	if f.guard != nil && (f.eager || time.Since(f.came) > soon || f.guard.GuardsAll()) {
 		f.eager = false
-		guards, err := f.guard(ctx, true)
+		guards, err := f.guard.Guard(ctx, true)
 		if err != nil {
 			return err
 		}
@@ -332,6 +332,12 @@ func nodeOf(ctx context.Context, client redis.UniversalClient, key string) (redi
 // the stream any more, so that there may be a gap behind it.
 var ErrNoWitness = errors.New("the last entry that was read is not in the stream any more")
 
-// Guarding makes the guards of a read. One that is patient waits for another look that is
-// on its way, and has the server learn the script.
-type Guarding func(ctx context.Context, patient bool) (conn.Guards, error)
+// Guarding makes the guards of reads.
+type Guarding interface {
+	// Guard makes the guards of a read. One that is patient waits for another look that is on
+	// its way, and has the server learn the script.
+	Guard(ctx context.Context, patient bool) (conn.Guards, error)
+	// GuardsAll reports whether each read is to be guarded, not only those behind which
+	// something may have gone.
+	GuardsAll() bool
+}

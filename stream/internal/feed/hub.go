@@ -176,7 +176,7 @@ func (m *member) Fetch(ctx context.Context, from resp.Place, take Sink, idle Idl
 		var g conn.Guards
 		if m.guard != nil {
 			var err error
-			if g, err = m.guard(ctx, true); err != nil {
+			if g, err = m.guard.Guard(ctx, true); err != nil {
 				return err
 			}
 			defer g.Over()

@@ -19,8 +19,10 @@ type waiter struct {
 	from   resp.Place
 	take   Sink
 	worked func() // is called for each read that worked
-	// guard is for the first read here: something may have gone since the one before.
-	guard Guarding
+	// guard is for the first read here, because something may have gone since the one before,
+	// and for those that follow if it guards all. guarded is set behind the first.
+	guard   Guarding
+	guarded bool // the lane's own
 	// out is closed at the end: when take wants no more or there may be a batch
 	// ready, when withdraw has been called, or when the read has failed with err.
 	out chan struct{}
@@ -272,14 +274,15 @@ func (l *lane) ask() []*waiter {
 // mostGuards is how many streams are guarded in one read.
 const mostGuards = 8
 
-// guardsOf returns the guards for those that were not read for here yet.
+// guardsOf returns the guards for those that were not read for here yet, or have each read
+// guarded.
 func guardsOf(ctx context.Context, asked []*waiter) (all conn.Guards) {
 	for _, w := range asked {
-		if w.guard == nil || len(all) == mostGuards {
+		if w.guard == nil || len(all) == mostGuards || w.guarded && !w.guard.GuardsAll() {
 			continue
 		}
-		some, _ := w.guard(ctx, false)
-		all, w.guard = append(all, some...), nil
+		some, _ := w.guard.Guard(ctx, false)
+		all, w.guarded = append(all, some...), true
 	}
 	return all
 }

@@ -59,7 +59,7 @@ func Open(ctx context.Context, s Settings) (mode.Mode, error) {
 	src := newSource(c, s)
 	src.release = release
 
-	s.Feed.Consumer, s.Feed.Guard = c.name, src.losses.Guard
+	s.Feed.Consumer, s.Feed.Guard = c.name, src.losses
 	worked := s.Feed.Worked
 	s.Feed.Worked = func() {
 		worked()

@@ -125,7 +125,7 @@ func (s *source) Fetch(ctx context.Context) (err error) {
 		return !s.own.unanswered.Load() && s.bound == nil, nil // the next fetch takes up the entries that were claimed
 	})
 	if err != nil {
-		s.losses.ReadFailed()
+		s.losses.ReadFailed(err)
 		s.unsure = true
 		return s.mend(ctx, err)
 	}

@@ -8,10 +8,14 @@ import (
 )
 
 // account compares how far a group has come with how many entries this consumer was
-// given. A read that waits for entries cannot be guarded (see GroupFinder.Guard): entries that were
-// added and trimmed in one step while it waited, or left out because the group was set
+// given. A guard cannot see the time in which its read waits (see GroupFinder.Guard): entries
+// that were added and trimmed in one step while it waited, or left out because the group was set
 // further on, are not in the state of the server afterwards. But as long as no other
 // consumer of the group was given any, this consumer has to have had all of them.
+//
+// The count begins with the first look that knows the number of the group's place. The server may
+// not know it until the group has read to the end of the stream. A loss before the count begins is
+// not seen, so that the guards of all reads are looks for the account until then.
 //
 // Two looks at the group are compared, and the entries that were read between them.
 // An entry that was given out before the second look may still be on its way after it,
@@ -22,6 +26,9 @@ type account struct {
 	mu sync.Mutex
 	// from is where the count begins, to where it ends; nil is not known.
 	from, to *standpoint
+	// late is set when the next check is to begin the count, and no guard: a read may have been
+	// lost, and may still wait on the server, or the server does not tell of other consumers.
+	late bool
 	// own is how many entries behind from were read, up to to; behind counts those
 	// behind it.
 	own, behind int64
@@ -80,6 +87,9 @@ func (a *account) end(look int, at *groupState) {
 		return
 	}
 	now := at.standpoint(a.begun)
+	if at != nil {
+		a.late = at.quiet == 0 && at.placed()
+	}
 	switch {
 	case now == nil:
 		a.from, a.to = nil, nil
@@ -103,12 +113,20 @@ func (a *account) beginLocked(at *standpoint) {
 	}
 }
 
-// void begins anew: something was read that is not counted, or told already.
-func (a *account) void() {
+// void begins anew: something was read that is not counted, or told already. late says that a
+// read may have been lost.
+func (a *account) void(late bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.look++
-	a.from, a.to = nil, nil
+	a.from, a.to, a.late = nil, nil, late
+}
+
+// wanting reports whether the count has not begun, and a guard may begin it.
+func (a *account) wanting() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.from == nil && !a.late
 }
 
 // round notes that a read has come back, and reports whether something is to be told.

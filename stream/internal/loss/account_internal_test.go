@@ -41,7 +41,7 @@ func TestAccount(t *testing.T) {
 		return func(a *account) { a.read(first, n) }
 	}
 	rounds := func(a *account) { a.round(); a.round() }
-	void := func(a *account) { a.void() }
+	void := func(a *account) { a.void(true) }
 	trimmed := Finding{Cause: Trimmed, From: "20-0", To: "50-0", Count: 25, Exact: true}
 	before := look(lookedAt(20, 0, never, "a"))
 	for name, row := range map[string]struct {
@@ -64,7 +64,7 @@ func TestAccount(t *testing.T) {
 		"another has read, long ago":      {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, time.Hour, "a")), rounds}, trimmed},
 		"another has come, or gone":       {[]func(*account){before, read("46-0", 5), look(lookedAt(50, 45, never, "b")), rounds}, Finding{}},
 		"a read has failed":               {[]func(*account){before, void, look(lookedAt(50, 45, never, "a")), rounds}, Finding{}},
-		"a read has failed in the look":   {[]func(*account){before, func(a *account) { look := a.begin(); a.void(); a.end(look, lookedAt(50, 45, never, "a")) }, rounds}, Finding{}},
+		"a read has failed in the look":   {[]func(*account){before, func(a *account) { look := a.begin(); a.void(true); a.end(look, lookedAt(50, 45, never, "a")) }, rounds}, Finding{}},
 		"the look has found it":           {[]func(*account){before, func(a *account) { at := lookedAt(50, 45, never, "a"); at.found = "unread"; a.end(a.begin(), at) }, rounds}, Finding{}},
 		"the group was set back":          {[]func(*account){look(lookedAt(50, 0, never, "a")), look(lookedAt(20, 0, never, "a")), rounds}, Finding{}},
 		"its counter tells what was lost": {[]func(*account){before, read("46-0", 5), func(a *account) { at := lookedAt(50, 45, never, "a"); at.timed = 0; a.end(a.begin(), at) }, rounds}, Finding{}},

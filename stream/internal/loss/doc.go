@@ -9,7 +9,13 @@
 // tells whether the entry is there that was read last. A count of the entries that were read
 // is compared with the number that was ever added. In group mode script.Unread compares the
 // counters of the group with those of the stream, between reads and, as a guard, in front of
-// a read; the account covers the reads that wait, which have no guard.
+// a read; the account covers the time in which a read waits, which no guard sees. The count of
+// the account begins with a look that knows the number of the group's place. A group that was made
+// or set without one, or is far from both ends of the stream, has none until it has read on to the
+// end. All reads are guarded until the count begins, and the guard at the end begins it: a check,
+// which comes at half of the claim idle time, would be too late for entries that are added and
+// trimmed before. Behind a read that was lost, only a check begins the count. The server may
+// still give entries to the lost read, and they would be missing in the count.
 //
 // Contract: the package decides nothing. It returns or tells a Finding, once, and the caller
 // logs it and says where to go on. A Finding has no field values. Where the server does not

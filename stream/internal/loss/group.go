@@ -32,8 +32,8 @@ type Group struct {
 // and a place of the group that the stream does not have any more.
 //
 // The goroutine of the consumer calls Begin, ReadFailed, Compare, PlaceOf and Remade, the claimer
-// Check and TellSkipped. Read, Guard and ReadDone are called by the goroutine that reads: the
-// consumer's or, while that waits, a lane's of a Runner.
+// Check and TellSkipped. Read, Guard, GuardsAll and ReadDone are called by the goroutine that
+// reads: the consumer's or, while that waits, a lane's of a Runner.
 type GroupFinder struct {
 	of Group
 
@@ -158,15 +158,21 @@ func (f *GroupFinder) tell(before groupView, place string, at *groupState) {
 	if found.Cause == None {
 		return
 	}
-	f.account.void() // it would find the same
+	f.account.void(false) // it would find the same
 	if found.Back != "" {
 		f.toldBack.Store(true)
 	}
 	f.of.Tell(found)
 }
 
+// GuardsAll reports whether each read is to be guarded, though nothing can have gone since the
+// one before: as long as the count of the account has not begun, a loss during a read would not
+// be seen by any look.
+func (f *GroupFinder) GuardsAll() bool { return !f.unguarded.Load() && f.account.wanting() }
+
 // Guard makes a look at the group that is sent in front of a read. One that is patient waits
-// for another look that is on its way, and has the server learn the script.
+// for another look that is on its way, and has the server learn the script. The count of the
+// account begins with the guard, if it has not yet.
 func (f *GroupFinder) Guard(ctx context.Context, patient bool) (conn.Guards, error) {
 	if f.unguarded.Load() || !patient && f.unloaded.Load() {
 		return nil, nil
@@ -187,12 +193,18 @@ func (f *GroupFinder) Guard(ctx context.Context, patient bool) (conn.Guards, err
 		}
 	}
 	before, place := f.recall()
-	words := append([]any{"evalsha", script.Unread.Hash(), 1, f.of.Name}, f.arguments(place, "")...)
+	consumer, count := "", func(*groupState) {}
+	if f.account.wanting() {
+		look := f.account.begin()
+		consumer, count = f.of.Consumer, func(at *groupState) { f.account.end(look, at) }
+	}
+	words := append([]any{"evalsha", script.Unread.Hash(), 1, f.of.Name}, f.arguments(place, consumer)...)
 	var at *groupState
 	held := true
 	unlock := func() {
 		if held {
 			held = false
+			count(at)
 			f.checking.Unlock()
 		}
 	}
@@ -241,10 +253,10 @@ func (f *GroupFinder) Read(b resp.Batch) (last string) {
 	return f.last.ID
 }
 
-// ReadFailed takes note of a read that has failed: it may have brought entries that never
-// arrived.
-func (f *GroupFinder) ReadFailed() {
-	f.account.void()
+// ReadFailed takes note of a read that has failed: unless the server has answered, the read may
+// have brought entries that never arrived.
+func (f *GroupFinder) ReadFailed(err error) {
+	f.account.void(!conn.Classify(err).Answered())
 	f.troubled.Store(true)
 }
 

@@ -1,6 +1,7 @@
 package loss_test
 
 import (
+	"errors"
 	"slices"
 	"testing"
 	"time"
@@ -65,7 +66,7 @@ func TestGroupFinder(t *testing.T) {
 	}
 	client.Del(ctx, "s")
 	add(t, client, "1-0", "2-0")
-	f.ReadFailed()
+	f.ReadFailed(errors.New("the connection was cut"))
 	for range 2 {
 		if err := f.Compare(ctx); err != nil {
 			t.Error(err)
@@ -84,6 +85,69 @@ func TestGroupFinder(t *testing.T) {
 	if at := client.XInfoGroups(ctx, "s").Val(); len(at) != 1 || at[0].LastDeliveredID != "2-0" {
 		t.Errorf("the group was not set back: %+v", at)
 	}
+}
+
+// All reads are guarded until the number of the group's place is known. A guard begins the count
+// then, but not while a read that was lost may still wait on the server.
+func TestReadsAreGuardedUntilTheCountBegins(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	ctx := t.Context()
+	f := loss.NewGroupFinder(loss.Group{
+		Stream: loss.Stream{Client: client, Name: "s"}, Group: "g", Consumer: "me",
+		Position: func() string { return "0-0" },
+		Tell:     func(found loss.Finding) { t.Errorf("told %+v", found) },
+	})
+	reader, err := conn.NewReader(ctx, client, time.Second, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = reader.Close() }()
+	want := func(when string, all bool) {
+		t.Helper()
+		if f.GuardsAll() != all {
+			t.Errorf("%s, it is %v that all reads are guarded", when, !all)
+		}
+	}
+	read := func() {
+		t.Helper()
+		guards, err := f.Guard(ctx, true)
+		if err != nil || len(guards) != 1 {
+			t.Fatalf("there are %d guards, %v", len(guards), err)
+		}
+		over := guards.With(reader)
+		got, err := conn.Only(reader.ReadGroup(ctx, &redis.XReadGroupArgs{Group: "g", Consumer: "me", Streams: []string{"s", ">"}, Count: 1, Block: time.Millisecond}, resp.NoLimit))
+		over()
+		guards.Over()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Len() > 0 {
+			f.Read(got)
+		}
+	}
+	add(t, client, "1-0", "2-0", "3-0", "4-0", "5-0")
+	if err := client.XGroupCreate(ctx, "s", "g", "2-0").Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Begin(ctx, false); err != nil {
+		t.Fatal(err)
+	}
+	want("in the middle", true)
+	read()
+	read()
+	read()
+	want("behind guards in the middle", true)
+	read()
+	want("behind a guard at the end", false)
+	f.ReadFailed(errors.New("the connection was cut"))
+	want("behind a read that was lost", false)
+	f.ReadFailed(client.XReadGroup(ctx, &redis.XReadGroupArgs{Group: "none", Consumer: "me", Streams: []string{"s", ">"}}).Err())
+	want("behind an answer", true)
+	if err := f.Check(ctx); err != nil {
+		t.Error(err)
+	}
+	want("behind a look around at the end", false)
 }
 
 // A guard finds the entries that were trimmed since the look before, and lets others look

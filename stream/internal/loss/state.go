@@ -126,11 +126,14 @@ func (at *groupState) standpoint(begun time.Time) *standpoint {
 	}
 	if at.last == at.generated {
 		stands.nth = at.added
-	} else if at.sure == 0 {
+	} else if !at.placed() {
 		return nil
 	}
 	return stands
 }
+
+// placed reports whether the number of the group's place is known.
+func (at *groupState) placed() bool { return at.last == at.generated || at.sure == 1 }
 
 // noOthers is the script's hash of no names.
 const noOthers = "da39a3ee5e6b4b0d3255bfef95601890afd80709"

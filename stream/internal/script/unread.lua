@@ -38,7 +38,7 @@ elseif added then
 end
 
 local quiet, others, timed = 0, '', 0
-if ARGV[6] ~= '' and group.consumers <= 100 then
+if ARGV[6] ~= '' and (sure or last == generated) and group.consumers <= 100 then
   local consumers, names = redis.pcall('XINFO', 'CONSUMERS', KEYS[1], ARGV[1]), {}
   if not consumers.err then
     quiet = -1
