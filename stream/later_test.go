@@ -8,6 +8,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -213,21 +215,39 @@ func TestPublishAtWithoutAReply(t *testing.T) {
 	if times, contents := waiting(t, admin); times != 1 || contents != 1 {
 		t.Errorf("%d times and %d contents, want 1", times, contents)
 	}
+
+	// The second try waits until the entry was moved.
 	stop := startMover(t, admin)
-	const n = 20
-	for range n {
-		proxy.next(scripts, lose)
-		ticket, err := producer.PublishAt(t.Context(), time.Now().Add(-time.Hour), order{ID: "past"})
-		if err != nil && !isUnknown(err) || ticket == "" { // no error is that it was not moved yet
-			t.Fatalf("got %q, %v, want an UnknownWriteError and the ticket", ticket, err)
+	moved := make(chan struct{})
+	goOn := sync.OnceFunc(func() { close(moved) })
+	defer goOn()
+	var requests atomic.Int64
+	proxy.OnRequest(scripts, func() {
+		if requests.Add(1) == 1 {
+			proxy.CutReply(scripts, 0)
+		} else {
+			<-moved
 		}
-	}
-	streamtest.Await(t, "all are moved", func() bool { times, _ := waiting(t, admin); return times == 1 })
+	})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticket, err := producer.PublishAt(context.Background(), time.Now().Add(-time.Hour), order{ID: "past"})
+		if !isUnknown(err) || ticket == "" {
+			t.Errorf("got %q, %v, want an UnknownWriteError and the ticket", ticket, err)
+		}
+	}()
+	awaitStored(t, admin, 1)
+	goOn()
+	<-done
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
-	if got := stored(t, admin); len(got) != n {
-		t.Errorf("%d entries of %d", len(got), n)
+	if got := stored(t, admin); len(got) != 1 {
+		t.Errorf("stored are %v, want one", got)
+	}
+	if times, contents := waiting(t, admin); times != 1 || contents != 1 {
+		t.Errorf("%d times and %d contents, want 1: the entry was added again", times, contents)
 	}
 }
 
