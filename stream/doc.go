@@ -74,6 +74,18 @@
 // No producer on Redis can promise that an entry survives a failover. A replica that takes over
 // may lack the last entries that were acknowledged.
 //
+// # Later
+//
+// [Producer.PublishAt] publishes a value at a time that is to come, such as a reminder. The entry
+// waits beside the topic, in a sorted set and a hash, and a [Mover] adds it to the stream: never
+// before its time by the server's clock, and once.
+//
+//	ticket, err := producer.PublishAt(ctx, at, Reminder{...})
+//	was, err := producer.Cancel(ctx, ticket) // false: it was published already
+//
+//	mover, err := stream.NewMover(client, []string{Reminders.Name})
+//	r.Add(mover) // to a Runner; any number of processes may move
+//
 // # Delivery
 //
 // An entry is delivered at least once. The result of the handler, or of the outermost

@@ -32,10 +32,11 @@ type Option interface {
 	applyToConsumer(*config)
 }
 
-// LoggerOption is the option that consumers and trimmers have in common: [WithLogger].
+// LoggerOption is the option that consumers, trimmers and movers have in common: [WithLogger].
 type LoggerOption interface {
 	Option
 	TrimmerOption
+	MoverOption
 }
 
 // role is the kind of consumer that an option can be given to.
@@ -282,7 +283,7 @@ func WithMiddleware(stack ...Middleware) Option {
 	return option{"WithMiddleware", anyConsumer, func(c *config) { c.middleware = append(c.middleware, stack...) }}
 }
 
-// WithLogger sets the logger of the engine, or of a trimmer. Default, also for nil:
+// WithLogger sets the logger of the engine, or of a trimmer or mover. Default, also for nil:
 // slog.Default() at the time of construction. Field values are never logged.
 func WithLogger(logger *slog.Logger) LoggerOption { return loggerOption{logger} }
 
@@ -291,6 +292,8 @@ type loggerOption struct{ logger *slog.Logger }
 func (o loggerOption) applyToConsumer(c *config) { c.logger = o.orDefault() }
 
 func (o loggerOption) applyToTrimmer(c *trimmerConfig) { c.logger = o.orDefault() }
+
+func (o loggerOption) applyToMover(c *moverConfig) { c.logger = o.orDefault() }
 
 func (o loggerOption) orDefault() *slog.Logger {
 	if o.logger == nil {

@@ -9,6 +9,7 @@ import (
 
 	"millrace/codec"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/later"
 	"millrace/stream/internal/publish"
 )
 
@@ -24,6 +25,8 @@ import (
 // right to read the topic, too
 //
 //	~<topic> ~{<topic>}:once:* +xadd +get +set +del +eval +evalsha
+//
+// [Producer.PublishAt] says which it needs.
 type Producer[T any] struct {
 	// T ends at the pairs that the codec returns; the code that writes them is compiled once,
 	// whatever the number of topics.
@@ -202,16 +205,19 @@ func (p *Producer[T]) encode(value T) (entry publish.Entry, err error) {
 // publisher is a Producer without its type.
 type publisher struct {
 	stream  string
+	client  redis.UniversalClient
 	entries *publish.Publisher
+	limit   later.Limit
 	chain   PublishHandler // nil without middleware
 }
 
 func newPublisher(stream string, client redis.UniversalClient, cfg producerConfig, chain PublishHandler) publisher {
-	return publisher{stream: stream, chain: chain, entries: publish.New(client, publish.Settings{
+	rule := cfg.retention.rule()
+	return publisher{stream: stream, client: client, chain: chain, limit: limitOf(rule), entries: publish.New(client, publish.Settings{
 		Stream:    stream,
 		Keys:      besideStream(stream, ":once:"),
 		KeyWindow: cfg.onceWindow,
-		Retention: cfg.retention.rule(),
+		Retention: rule,
 	})}
 }
 

@@ -1,7 +1,7 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
 // page of its own: task, contain, resp, batch, window, conn, script, loss, feed, commit, mode,
-// logmode, groupmode and publish. They import only rooms that come earlier in that list, and
+// logmode, groupmode, publish and later. They import only rooms that come earlier in that list, and
 // nothing of package stream, which has the run loop and decides what becomes of an entry.
 //
 // # One consumer
@@ -44,6 +44,7 @@
 //
 //	Publish    -> middleware: encode -> publish: XADD; with a key, a script
 //	PublishAll -> middleware: encode -> publish: the same in chunks, one pipeline for each
+//	PublishAt  -> middleware: encode -> later: a script; a Mover adds the entry when its time has come
 //
 // internal/publish says of each entry whether it is in the stream, and the producer makes the
 // public error of that. Without middleware nothing is allocated for it.
@@ -213,6 +214,7 @@
 //	tasks, locks, watchdogs     internal/task
 //	scripts                     internal/script
 //	publishing                  producer, publishing, retention; internal/publish
+//	publishing later            later, mover; internal/later
 //	trimming                    trim, trimmer, mirror
 //	options                     option_consumer, option_producer, option_trimmer
 //	what it tells               meter, outage, telling, stats, health, observer

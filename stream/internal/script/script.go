@@ -193,3 +193,30 @@ var Count = redis.NewScript(source("count"))
 // XTRIM's ~ takes whole nodes, as many as fit in the LIMIT. Where that leaves
 // much of the LIMIT, at most a node remains, which the exact form then takes.
 var Trim = conn.NewOnceScript(source("prelude_named", "prelude_above", "trim"))
+
+// The scripts of entries that are published later have, in KEYS, a sorted set of their
+// tickets, by the millisecond at which each is due, and a hash of their contents; then
+// the topic, where it is needed. The clock is the server's. Where a step could be refused for
+// want of a right after another one is done, they look before the first: a time without
+// contents would be told as a loss.
+
+// AddLater adds the entry with a ticket (ARGV[1]), due at ARGV[2], of which ARGV[4] is the kind
+// of the limit of the topic (empty, ~, = or age), ARGV[5] the limit, and the others are the
+// names and values. It returns 'added', or 'there' if it was added before. If ARGV[3] is 1, it
+// may have been added before, and 'unknown' is returned, and nothing is added, once it is
+// due: then it may have been moved already.
+var AddLater = conn.NewOnceScript(source("prelude_denied", "prelude_clock", "add_later"))
+
+// CancelLater removes the entry with a ticket (ARGV[1]), and returns whether it was there.
+var CancelLater = conn.NewOnceScript(source("prelude_denied", "cancel_later"))
+
+// MoveDue adds up to ARGV[1] entries that are due to the topic, the one due first in front, and as
+// many as have ARGV[2] bytes, at least one. It returns how many, in how many milliseconds the
+// next is due (-1 is none), the tickets without contents, which it removes, and the
+// tickets that the topic cannot take, which are due again ARGV[3] milliseconds later, with the
+// reason of the last.
+var MoveDue = conn.NewOnceScript(source("prelude_denied", "prelude_clock", "move_due"))
+
+// FindDue returns for each sorted set of KEYS in how many milliseconds its first entry is due,
+// -1 for one that has none, and 0 for one that cannot be read.
+var FindDue = redis.NewScript(source("prelude_clock", "find_due"))
