@@ -222,7 +222,7 @@ func (r *run) settings() mode.Settings {
 	c := &r.engine.config
 	return mode.Settings{
 		Host: r, Log: r.engine.log, Window: r.window, Start: c.start.at, MaxEntry: c.maxEntry,
-		Sought: r.leg.sought, Bound: r.leg.bound,
+		Sought: r.leg.sought, Bound: r.leg.bound, Effects: c.targets,
 		Letters: commit.NewLetterWriter(r.client, r.conns, r.engine.identity.Stream),
 		Feed: feed.Settings{
 			Client: r.engine.client, Commands: r.conn, Stream: r.engine.identity.Stream,

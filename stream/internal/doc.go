@@ -1,6 +1,6 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, resp, batch, window, conn, script, loss, feed, commit, mode,
+// page of its own: task, contain, effect, resp, batch, window, conn, script, loss, feed, commit, mode,
 // logmode, groupmode and publish. They import only rooms that come earlier in that list, and
 // nothing of package stream, which has the run loop and decides what becomes of an entry.
 //
