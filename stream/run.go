@@ -165,7 +165,7 @@ func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error)
 func (e *engine) newRun(ctx, handling context.Context, fail context.CancelCauseFunc) *run {
 	r := &run{engine: e, settling: task.NewLock(), reader: e.readerNamed(e.config.consumerName)}
 	r.settler.Do = func(ctx context.Context) {
-		if err := unlessDone(ctx, r.Settle(task.WithWatchdog(ctx, &r.settles))); err != nil {
+		if err := unlessDone(ctx, r.settle(task.WithWatchdog(ctx, &r.settles))); err != nil {
 			fail(err)
 		}
 	}
