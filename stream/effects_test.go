@@ -542,6 +542,114 @@ func TestEffectsAreRefusedBeforeTheFirstWrite(t *testing.T) {
 	}
 }
 
+// A settling of several commits, of which the second is refused, goes on behind the first.
+func TestEffectsOfSeveralCommits(t *testing.T) {
+	t.Parallel()
+	b := newBilling(t, streamtest.StartRedis(t).Client())
+	if err := b.admin.HSet(t.Context(), "counts", "later", "text").Err(); err != nil {
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range 250 {
+		want = append(want, fmt.Sprintf("%03d", i))
+		add(t, b.admin, want[i])
+	}
+	b.start(b.admin, func(ctx context.Context, msg *stream.Message[order]) error {
+		if msg.Value.ID >= "150" {
+			if err := b.counts.Add(ctx, msg, "later", 1); err != nil {
+				return err
+			}
+		}
+		return b.bill(ctx, msg)
+	})
+	eventually(t, "a commit is refused behind another", func() bool {
+		return len(b.log.lines("acking entries failed")) > 0 && len(b.billed()) >= 100
+	})
+	if err := b.admin.HDel(t.Context(), "counts", "later").Err(); err != nil {
+		t.Fatal(err)
+	}
+	b.await(want...)
+	if n, err := b.admin.HGet(t.Context(), "counts", "later").Int(); n != 100 || err != nil {
+		t.Errorf("the other counter is %d, %v, want 100", n, err)
+	}
+}
+
+// A command that fails behind another one, which no check can foresee, ends Run: a try again would
+// write the first half once more. The entry stays pending.
+func TestHalfOfACommit(t *testing.T) {
+	t.Parallel()
+	b := newBilling(t, streamtest.StartRedis(t).Client())
+	if err := b.admin.Do(t.Context(), "xadd", "bills", "18446744073709551615-18446744073709551615", "f", "v").Err(); err != nil {
+		t.Fatal(err)
+	}
+	consumer, err := stream.NewGroupConsumer(b.admin, orders, "billing", b.bill, b.options(nil)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := add(t, b.admin, "a")
+	if err := consumer.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "behind others") {
+		t.Errorf("Run returned %v", err)
+	}
+	streamtest.AssertPending(t, b.admin, orders.Name, "billing", id)
+	if n := b.admin.HGet(t.Context(), "counts", "bills").Val(); n != "1" {
+		t.Errorf("the first half was written %s times", n)
+	}
+}
+
+// A settling that a worker gives up, because its entry is claimed away, is taken on by the settler:
+// or nothing would be begun any more.
+func TestSettlingThatAWorkerHasGivenUp(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	ctx := context.Background()
+	do := func(c *redis.Client, args ...any) {
+		t.Helper()
+		if err := c.Do(ctx, args...).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(client, "acl", "setuser", "root", "on", "nopass", "+@all", "~*")
+	opts := optionsOf(client)
+	opts.Username, opts.Password = "root", "x"
+	root := redis.NewClient(opts)
+	t.Cleanup(func() { _ = root.Close() })
+	var log logs
+	over, rec := make(chan struct{}), newRecorder()
+	rec.handle = func(ctx context.Context, msg *stream.Message[order]) error {
+		switch {
+		case msg.Value.ID == "long":
+			<-over
+		case msg.Value.ID == "held" && msg.Deliveries == 1:
+			return errors.New("held")
+		}
+		return nil
+	}
+	consumer, err := stream.NewGroupConsumer(client, orders, "g", rec.Handle, stream.WithLogger(log.Logger()),
+		stream.WithConcurrency(2), stream.WithCheckpoint(1000, time.Hour), stream.WithClaimIdle(time.Second),
+		stream.WithBackoff(stream.Backoff{Min: 500 * time.Millisecond, Max: 500 * time.Millisecond}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start(t, consumer)
+	defer close(over)
+	add(t, root, "first")
+	rec.await(t, 1)
+	eventually(t, "the first is acked", func() bool { return root.XPending(ctx, orders.Name, "g").Val().Count == 0 })
+	do(root, "acl", "setuser", "default", "-xack")
+	add(t, root, "long")
+	rec.await(t, 2)
+	held := add(t, root, "held")
+	rec.await(t, 3)
+	add(t, root, "good")
+	rec.await(t, 4)
+	eventually(t, "a worker settles", func() bool { return len(log.lines("acking entries failed")) > 0 })
+	do(root, "xclaim", orders.Name, "g", "other", 0, held)
+	eventually(t, "the worker gives up", func() bool { return len(log.lines("another consumer", "entry_id="+held)) > 0 })
+	do(root, "acl", "setuser", "default", "+xack")
+	add(t, root, "last")
+	rec.await(t, 5)
+}
+
 // In virtual time, on the Redis in memory of users' tests.
 func TestEffectsInABubble(t *testing.T) {
 	t.Parallel()
