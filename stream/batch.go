@@ -121,6 +121,9 @@ func Partial(errs []error) error {
 func Bisect[T any](handle BatchHandler[T]) BatchHandler[T] {
 	var bisect func(ctx context.Context, batch []*Message[T], errs []error)
 	bisect = func(ctx context.Context, batch []*Message[T], errs []error) {
+		for _, msg := range batch {
+			msg.startOver() // without the effects of a larger part that has failed
+		}
 		err := handle(ctx, batch)
 		if err == nil {
 			return

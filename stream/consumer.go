@@ -133,6 +133,7 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 		checkTopic(topic),
 		checkPresent("handler", given, "give the function that processes a message"),
 		cfg.validate(),
+		cfg.declareEffects(client, topic.Name),
 		err,
 	)
 	return &Consumer[T]{engine: engine{
@@ -201,6 +202,9 @@ func decodeAndHandle[T any](decoder codec.Codec[T], handle Handler[T], c *config
 		msg := &Message[T]{Entry: *entry}
 		if err := decode(into, msg); err != nil {
 			return &DecodeError{Stream: entry.Stream, ID: entry.ID, Err: err}
+		}
+		if c.targets != nil {
+			return collecting(ctx, handle, msg)
 		}
 		return handle(ctx, msg)
 	}

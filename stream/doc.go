@@ -131,6 +131,59 @@
 // Where nothing is stored yet, or the group is made, the consumer starts at the
 // beginning of the stream; [WithStart] says otherwise.
 //
+// # Effects
+//
+// A handler that publishes by itself publishes again when its entry is delivered again. An [Output]
+// and [Counters] do not: their writes happen together with the settling of the message, in one step
+// of the server, or not at all.
+//
+//	bills, err := stream.NewOutput(Bills)
+//	perHour, err := stream.NewCounters("orders_per_hour")
+//	handle := func(ctx context.Context, msg *stream.Message[Order]) error {
+//		if err := perHour.Add(ctx, msg, hour, 1); err != nil {
+//			return err
+//		}
+//		return bills.Publish(ctx, msg, Bill{...})
+//	}
+//	consumer, err := stream.NewGroupConsumer(rdb, Orders, "billing", handle, stream.WithEffects(bills, perHour))
+//
+// Publish and Add collect the effects of the message. A handler may still run more than once. The
+// effects that count are those of the run that has succeeded: a run that fails, panics or is tried
+// again in place has none. Neither has a message that is skipped, cannot be decoded or becomes a
+// dead letter. A consumer that has lost the entry to another one writes nothing, however late it
+// notices. After a lost reply the commit is resolved: it is found out whether it has happened. In a
+// batch handler an effect belongs to the message that it was given with, and [Bisect] drops those
+// of a larger part that has failed. A message that is kept takes no effect once its handler has
+// returned: the error is [ErrNoEffects].
+//
+// Outputs become visible when the message is settled: within a millisecond on an idle consumer, and
+// within the interval of [WithCheckpoint] under load. The outputs of one settling follow the order
+// of the stream.
+//
+// Before the first write the script checks everything that can refuse one: the type of each key, the
+// rights, that each counter is an integer and stays within 64 bits, memory and replicas. While one
+// refuses, nothing is written or begun, the log says why, and nothing is lost. If a command fails
+// behind others nevertheless, which a server does not undo, Run ends with an error that says so. A
+// user who has no right to a command is found before the first write on Redis 7 and later alone.
+//
+// All keys must be in the hash slot of the topic: in a cluster, give topics that belong together one
+// hash tag ({orders}:in and {orders}:out).
+//
+// A consumer that an operator removes from its group (XGROUP DELCONSUMER) takes its entries back
+// and commits them once. One with [WithConsumerName] and [WithEffects] does not: a second process
+// with that name, which has committed them, would look the same. It tells them as a loss.
+//
+// These are not promised:
+//
+//   - What a handler does outside of its effects happens again when the handler runs again.
+//   - An output that another program has read can be gone after a failover that loses it: its
+//     message is handled again, and makes another one. WAIT does not change that.
+//   - A server of which the last command in the append-only file was cut off by a loss of power, not
+//     by a mere end of its process, loads the rest of that commit's commands with its next start but
+//     one (seen with Redis 7.0, with aof-load-truncated): outputs appear without their settling. Run
+//     BGREWRITEAOF after a start whose log says that the file was truncated. Replicas and failovers
+//     are not concerned.
+//
 // # Claims
 //
 // The entries in the window of a consumer in group mode are its own for as long as it
@@ -429,7 +482,8 @@
 //
 // # Testing
 //
-// A handler is a function: call it with a [Message] literal. Package
+// A handler is a function: call it with a [Message] literal. For a handler with effects,
+// streamtest.Effects prepares the message, and returns the outputs. Package
 // [millrace/stream/streamtest] starts a redis-server for a test.
 //
 // # Mistakes in your code

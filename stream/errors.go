@@ -26,6 +26,12 @@ var ErrRunning = errors.New("stream: running already; construct another one to r
 // still for longer than the claim idle time. The handler's result does not count then.
 var ErrClaimed = commit.ErrClaimed
 
+// ErrFenced is wrapped by the error with which Run returns in log mode with [WithEffects] when
+// another consumer has begun to commit under the same label: the one that was started last goes on.
+// Nothing was written by this one since. Give each consumer a label of its own, or run one at a
+// time.
+var ErrFenced = commit.ErrFenced
+
 // DecodeError says that an entry's fields could not be decoded into the topic's type. It comes
 // out of the chain like a handler's error, so that every middleware sees it; if none turns it
 // into something else, the engine logs the entry and passes it. Its text names fields and

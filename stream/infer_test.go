@@ -51,6 +51,21 @@ func _(ctx context.Context, rdb *redis.Client, cluster *redis.ClusterClient, log
 	if err != nil {
 		return err
 	}
+	output, err := stream.NewOutput(inferredTopic, stream.WithMaxLen(1_000_000))
+	if err != nil {
+		return err
+	}
+	counters, err := stream.NewCounters("counters")
+	if err != nil {
+		return err
+	}
+	_, err = stream.NewGroupConsumer(rdb, asJSON, "billing", func(ctx context.Context, msg *stream.Message[inferred]) error {
+		_ = counters.Add(ctx, msg, "field", 1)
+		return output.Publish(ctx, msg, inferred{UserID: "u1"}, stream.WithHeader("traceparent", ""))
+	}, stream.WithEffects(output, counters))
+	if err != nil {
+		return err
+	}
 	trimmer, err := stream.NewTrimmer(rdb, inferredTopic.Name, stream.WithOffsets(store, inferredTopic.Name))
 	if err != nil {
 		return err

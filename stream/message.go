@@ -6,6 +6,7 @@ import (
 
 	"millrace/codec"
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/effect"
 	"millrace/stream/internal/task"
 )
 
@@ -42,6 +43,8 @@ type Entry struct {
 
 	// reader is the consumer that delivers it, nil where a test has made the entry.
 	reader *reader
+	// run is the number of the handler's run, of those of the reader's effects.
+	run uint64
 	// guarded has each part of the chain called on a goroutine of its own, because one
 	// has ended its goroutine with this entry before.
 	guarded bool
@@ -60,6 +63,8 @@ type reader struct {
 	maxDeliveries int64 // 0 is no limit
 	discard       bool
 	watch         task.Stopwatch
+	// effects collects those of the entry that the worker has; nil without WithEffects.
+	effects *effect.Buffer
 }
 
 // isExhausted reports whether an entry is over the limit of deliveries, and not to be

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"millrace/stream/internal/effect"
 	"millrace/stream/internal/script"
 	"millrace/stream/internal/window"
 )
@@ -18,7 +19,7 @@ import (
 //   - Bounds of memory: [WithWindow], [WithWindowBytes], [WithMaxEntryBytes].
 //   - Processing: [WithMiddleware], [WithConcurrency], [WithOrderKey], [WithBackoff],
 //     [WithDrainTimeout]; of batches, [WithBatch].
-//   - Settling: [WithCheckpoint].
+//   - Settling: [WithCheckpoint]; what happens together with it: [WithEffects].
 //   - Telling: [WithLogger], [WithObserver].
 //   - In log mode alone: [WithLabel], [WithLossPolicy].
 //   - In group mode alone: [WithConsumerName], [WithClaimIdle], [WithMaxDeliveries],
@@ -117,6 +118,9 @@ type config struct {
 	batches  int
 	// handleBatch is the batch handler, without its type.
 	handleBatch func(ctx context.Context, messages []any) (each []error, failure error)
+
+	effects []Effects       // as they were given
+	targets *effect.Targets // nil without effects
 
 	// Group mode only.
 	consumerName  string

@@ -52,7 +52,20 @@ func (r retention) rule() (rule publish.Retention) {
 	return rule
 }
 
-// WithMaxLen makes the producer trim the stream to about its newest n entries
+// RetentionOption is an option that producers and outputs have in common: [WithMaxLen],
+// [WithExactMaxLen] and [WithMinIDAge].
+type RetentionOption interface {
+	ProducerOption
+	OutputOption
+}
+
+type retentionOption func(*retention)
+
+func (set retentionOption) applyToProducer(c *producerConfig) { set(&c.retention) }
+
+func (set retentionOption) applyToOutput(c *outputConfig) { set(&c.retention) }
+
+// WithMaxLen makes the producer, or the output, trim the stream to about its newest n entries
 // with each one that it adds (MAXLEN ~). Default: nothing is ever trimmed. Zero
 // or less is refused, and so is another trimming option beside it.
 //
@@ -60,19 +73,19 @@ func (r retention) rule() (rule publish.Retention) {
 // no reader. Choose n so that it covers the longest outage of a consumer. Redis drops whole
 // nodes of a stream, 100 entries by default, so that a few more than n remain; that costs
 // almost nothing, see [WithExactMaxLen].
-func WithMaxLen(n int64) ProducerOption {
-	return producerOption(func(c *producerConfig) { c.retention.maxLen = &n })
+func WithMaxLen(n int64) RetentionOption {
+	return retentionOption(func(r *retention) { r.maxLen = &n })
 }
 
 // WithExactMaxLen is [WithMaxLen] without the "about" (MAXLEN =): never more than
 // n entries remain. Default: nothing is ever trimmed. Zero or less is refused, and
 // so is another trimming option beside it. It drops unread entries too, and makes
 // each publishing slower; it is for streams that are short.
-func WithExactMaxLen(n int64) ProducerOption {
-	return producerOption(func(c *producerConfig) { c.retention.exactMaxLen = &n })
+func WithExactMaxLen(n int64) RetentionOption {
+	return retentionOption(func(r *retention) { r.exactMaxLen = &n })
 }
 
-// WithMinIDAge makes the producer trim, with each entry that it adds, those that
+// WithMinIDAge makes the producer, or the output, trim, with each entry that it adds, those that
 // are older than d (MINID ~). Default: nothing is ever trimmed. Less than a
 // millisecond is refused, zero included, and so is another trimming option beside
 // it.
@@ -81,6 +94,6 @@ func WithExactMaxLen(n int64) ProducerOption {
 // few that are older. An entry's age is the difference between the clock of this
 // process and that of the server that numbered it. While nothing is published,
 // nothing is trimmed.
-func WithMinIDAge(d time.Duration) ProducerOption {
-	return producerOption(func(c *producerConfig) { c.retention.minIDAge = &d })
+func WithMinIDAge(d time.Duration) RetentionOption {
+	return retentionOption(func(r *retention) { r.minIDAge = &d })
 }

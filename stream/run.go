@@ -165,7 +165,7 @@ func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error)
 func (e *engine) newRun(ctx, handling context.Context, fail context.CancelCauseFunc) *run {
 	r := &run{engine: e, settling: task.NewLock(), reader: e.readerNamed(e.config.consumerName)}
 	r.settler.Do = func(ctx context.Context) {
-		if err := unlessDone(ctx, r.Settle(task.WithWatchdog(ctx, &r.settles))); err != nil {
+		if err := unlessDone(ctx, r.settle(task.WithWatchdog(ctx, &r.settles))); err != nil {
 			fail(err)
 		}
 	}
@@ -222,7 +222,7 @@ func (r *run) settings() mode.Settings {
 	c := &r.engine.config
 	return mode.Settings{
 		Host: r, Log: r.engine.log, Window: r.window, Start: c.start.at, MaxEntry: c.maxEntry,
-		Sought: r.leg.sought, Bound: r.leg.bound,
+		Sought: r.leg.sought, Bound: r.leg.bound, Effects: c.targets,
 		Letters: commit.NewLetterWriter(r.client, r.conns, r.engine.identity.Stream),
 		Feed: feed.Settings{
 			Client: r.engine.client, Commands: r.conn, Stream: r.engine.identity.Stream,

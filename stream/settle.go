@@ -11,7 +11,19 @@ import (
 // Settle settles the entries that may be settled, and tries until that has succeeded or ctx
 // is done. Any other error is one that no waiting can mend. A mode calls it before it delivers
 // an entry again.
+//
+// A worker gives up when its entry is claimed away. The settler then goes on: nothing is begun
+// while a settling has failed, so that no other worker would ask for it.
 func (r *run) Settle(ctx context.Context) error {
+	err := r.settle(ctx)
+	if err != nil {
+		r.settler.Request()
+	}
+	return err
+}
+
+// settle is Settle for the settler.
+func (r *run) settle(ctx context.Context) error {
 	if err := r.settling.Lock(ctx); err != nil {
 		return err
 	}

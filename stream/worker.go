@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/contain"
+	"millrace/stream/internal/effect"
 	"millrace/stream/internal/window"
 )
 
@@ -33,6 +34,9 @@ func (r *run) workOn(stopping, handling context.Context) (lost bool) {
 	ctx, lose := context.WithCancelCause(handling)
 	defer lose(nil)
 	reader := *r.reader
+	if targets := r.engine.config.targets; targets != nil {
+		reader.effects = effect.NewBuffer(targets)
+	}
 	d := delivery{reader: &reader} // one for many entries, because each would be allocated
 	reader.watch.Waited()
 	for stopping.Err() == nil {
@@ -91,6 +95,11 @@ func (r *run) deliver(ctx context.Context, d *delivery) {
 	d.reader.watch.Begin()
 	failure := r.engine.chain(ctx, &d.entry)
 	returned = true
+	if d.reader.effects != nil {
+		if effects := d.reader.effects.Take(); failure == nil {
+			it.Effects = effects
+		}
+	}
 	if failure == nil && ctx.Err() == nil {
 		r.end(it, OutcomeHandled, nil, r.took(d))
 		if len(r.engine.config.observers.end) > 0 {

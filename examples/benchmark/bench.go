@@ -43,6 +43,7 @@ func rows() []row {
 		{"group", (*bench).groupMode},
 		{"decode", (*bench).decode},
 		{"publish", (*bench).publish},
+		{"effects", (*bench).effects},
 		{"latency", (*bench).latency},
 		{"keys", (*bench).keys},
 		{"topics", (*bench).topics},

@@ -1,6 +1,6 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, resp, batch, window, conn, script, loss, feed, commit, mode,
+// page of its own: task, contain, effect, resp, batch, window, conn, script, loss, feed, commit, mode,
 // logmode, groupmode, publish and later. They import only rooms that come earlier in that list, and
 // nothing of package stream, which has the run loop and decides what becomes of an entry.
 //
@@ -30,10 +30,12 @@
 //  4. [worker] the chain runs on the worker's own Entry, which is filled from the item:
 //     middleware, then decode, then the handler; an entry that was redriven for another reader
 //     is skipped before (addressed). run.conclude and Entry.decide turn its error into an
-//     Outcome.
+//     Outcome. With WithEffects, each run of the handler collects its effects in the worker's
+//     effect.Buffer, and those of a run that succeeds go into the item.
 //  5. [worker] Window.End puts the entry where the outcome says, see "States".
 //  6. [settler] run.Settle takes the ended entries from the window, settler.Settle acks
-//     them, and Window.Settled forgets them.
+//     them, and Window.Settled forgets them. Those with effects are committed by a script, in
+//     chunks (groupmode.committer), which remembers between tries what is resolved.
 //
 // Log mode is the same with XREAD in step 1, nothing to fetch in step 3, and in step 6 one Save
 // of the low mark: the last entry before which all have ended.
@@ -100,7 +102,8 @@
 //   - ownPending.alone (groupmode): the reader takes up, or the claimer claims, pending entries.
 //     An entry that the server has given to one of them is not in the window yet, and would be
 //     unknown to the other.
-//   - leases.renewing (groupmode): one renewal of pending entries at a time.
+//   - leases.renewing (groupmode): one renewal of pending entries at a time. It may be taken
+//     under run.settling.
 //   - loss.GroupFinder.checking: one look at the group. A guarded read holds it to its reply.
 //   - the places of a server (a channel, in conn): commands at work on it. A place is taken
 //     last, and given back with the reply.
@@ -172,6 +175,8 @@
 //
 //   - An entry is in the window from before its handler is called until its end is
 //     recorded, or until it is another consumer's. It is in there once.
+//   - Effects of an entry are written in the step that settles it, by the consumer on which it is
+//     pending. They are those of one run of the handler.
 //   - The offset that is saved has no entry before it that has not ended.
 //   - In group mode, everything that Redis has pending on this consumer's name is in the
 //     window, or in a reply on its way, or will be taken up (ownPending, unanswered).
@@ -186,8 +191,8 @@
 //
 // # Where to add it
 //
-//   - A write that happens together with the settling: a field of commit.Batch, the settlers of
-//     both modes (logmode/source.go, groupmode/settler.go), a script, and its public face.
+//   - A write that happens together with the settling: an effect (internal/effect/list.go), its
+//     command and its check in script/prelude_effects.lua, and its public face (effects.go).
 //   - A mode: a room beside logmode and groupmode that returns a mode.Mode, a constructor in
 //     consumer.go, and its options.
 //   - An outcome of a delivery: outcome.go, and a window.State if the entry stays.
@@ -213,6 +218,7 @@
 //	panics of the user's code   internal/contain; usercode
 //	tasks, locks, watchdogs     internal/task
 //	scripts                     internal/script
+//	effects                     effects, output; internal/effect, groupmode/committer
 //	publishing                  producer, publishing, retention; internal/publish
 //	publishing later            later, mover; internal/later
 //	trimming                    trim, trimmer, mirror

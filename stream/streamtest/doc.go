@@ -2,7 +2,7 @@
 // and the guarantees of a consumer under faults.
 //
 // A handler is a function. Most tests of a handler call it with a [millrace/stream.Message],
-// and need nothing of this package. For all other tests there are two lanes.
+// and need nothing of this package; a handler with outputs needs [Effects]. For all other tests there are two lanes.
 //
 // # The fast lane
 //

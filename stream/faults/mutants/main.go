@@ -53,7 +53,7 @@ func run(ctx context.Context, only string, build bool) error {
 	const row = "%-64s  %7v  %s\n"
 	fmt.Printf(row, "mutant", "seconds", "caught by")
 	tried := 0
-	for _, m := range slices.Concat(mutants, engineMutants, laterMutants, steerMutants, roomMutants, adminMutants) {
+	for _, m := range slices.Concat(mutants, engineMutants, effectsMutants, laterMutants, steerMutants, roomMutants, adminMutants) {
 		if !pattern.MatchString(m.name) {
 			continue
 		}

@@ -9,7 +9,8 @@ import (
 
 // Batch is entries whose processing has ended, and the writes that belong to their end.
 type Batch struct {
-	// Ended are entries that are settled as they are. In log mode they follow each other in
+	// Ended are entries that are settled as they are, each together with its effects
+	// (window.Item.Effects). In log mode they follow each other in
 	// the stream, from the low mark on.
 	Ended []*window.Item
 	// Letters are entries that go to a dead-letter stream. Each can fail by itself: the
@@ -25,6 +26,10 @@ type Settler interface {
 
 // ErrClaimed says that an entry is another consumer's now. It is public: see package stream.
 var ErrClaimed = errors.New("stream: the entry was claimed by another consumer")
+
+// ErrFenced says that another consumer has begun to commit under the identity of this one. It is
+// public: see package stream.
+var ErrFenced = errors.New("stream: another consumer has taken over")
 
 // ErrGone is the result of a dead letter whose entry is in the stream no more, and was too
 // large to be kept here. Without the fields of its entry the letter would be of no use.

@@ -59,8 +59,10 @@ var (
 	noRight   = Verdict{Class: misconfigured, OfOne: true, Withheld: true, Advice: "the Redis user lacks a right; grant it"}
 	noCommand = Verdict{Class: misconfigured, Withheld: true, Advice: "the server lacks a command that is needed; Redis 6.2 or later has it"}
 	wrongType = Verdict{Class: misconfigured, OfOne: true, Advice: "a key holds another type than is needed; check the topic's name and the store's key"}
-	noDB      = Verdict{Class: misconfigured, Advice: "the server has no such database; check the client's DB"}
-	noCluster = Verdict{Class: misconfigured, Advice: "the server is no node of a cluster; make the client with redis.NewClient"}
+	// A try again would write the first half once more.
+	halfWritten = Verdict{Class: Final, Advice: "a command of a handler's effects failed behind others, which a server does not undo; mend its cause, look at what was written for the entries that are pending or not settled, and start again"}
+	noDB        = Verdict{Class: misconfigured, Advice: "the server has no such database; check the client's DB"}
+	noCluster   = Verdict{Class: misconfigured, Advice: "the server is no node of a cluster; make the client with redis.NewClient"}
 )
 
 // answers has the kinds of the answers of servers, by how they begin behind an ERR.
@@ -88,6 +90,7 @@ var answers = []struct {
 	{"unknown subcommand", noCommand},
 	{"unknown Redis command", noCommand}, // of a script's; Valkey leaves out the name
 	{"WRONGTYPE ", wrongType},
+	{"MILLRACE ", halfWritten}, // our own, of the scripts with effects
 	{"DB index is out of range", noDB},
 	{"SELECT is not allowed in cluster mode", noDB},
 	{"This instance has cluster support disabled", noCluster},

@@ -10,7 +10,8 @@
 // ownPending takes up the entries that are pending on this consumer's name and not in the
 // window; leases renews those in the window; claimer claims those of other consumers, with
 // reaper, which removes names, and namesake, which looks for another consumer of our name;
-// deliverer fetches entries that are delivered again; settler acks, and moves dead letters.
+// deliverer fetches entries that are delivered again; settler acks, and moves dead letters; committer
+// settles entries with effects.
 // Each has the consumer: its names, clients and limits. Besides, seek sets the place of the group,
 // and over says when a Run with a bound has nothing left.
 //

@@ -23,6 +23,8 @@ type leases struct {
 	// afterwards is called after each run of the task, so that an entry that another has
 	// claimed is noticed before it is claimed back.
 	afterwards func()
+	// lookForOwn has the reader take up what is pending on this consumer and not in the window.
+	lookForOwn func()
 	trouble    task.Outage
 	renewing   task.Lock // held while pending entries are renewed
 }
@@ -31,6 +33,10 @@ func newLeases(c *consumer) *leases {
 	l := &leases{consumer: c, trouble: c.host.NewOutage(c.log, "keeping what is pending"), renewing: task.NewLock()}
 	l.task.Do = func(ctx context.Context) {
 		l.note(ctx, l.trouble, contain.Caught(func() error { return l.renewAll(ctx) }))
+		if l.retake.Load() > 0 {
+			l.retake.Add(-1)
+			l.lookForOwn()
+		}
 		l.afterwards()
 	}
 	return l
@@ -66,7 +72,38 @@ func (l *leases) renewSince(ctx context.Context, since time.Time) error {
 	}
 	removed, ended := l.held.Orphans(dropped, kept, time.Now().Add(-l.claimIdle))
 	l.giveUp(ended)
+	if l.effects && l.named {
+		return l.leave(removed)
+	}
 	return l.reclaim(ctx, removed)
+}
+
+// leave gives up entries that are pending on no consumer. With effects, a consumer whose name the
+// user gave does not take them back: another process with this name, which took them up and has
+// committed them, looks the same as a consumer that was removed, and they would be committed twice.
+func (l *leases) leave(list []window.Orphan) error {
+	if len(list) == 0 {
+		return nil
+	}
+	ids := make([]string, len(list))
+	for i, one := range list {
+		ids[i] = one.ID
+	}
+	slices.SortFunc(ids, resp.CompareIDs)
+	l.giveUp(ids)
+	l.tellLoss(loss.Finding{Cause: loss.ConsumerRemoved, Count: -1, From: ids[0], To: ids[len(ids)-1]})
+	return nil
+}
+
+// stillOurs renews everything, and returns when the first of the entries that are ours had been
+// renewed before, zero if none is.
+func (l *leases) stillOurs(ctx context.Context) (kept time.Time, err error) {
+	if err := l.renewing.Lock(ctx); err != nil {
+		return kept, err
+	}
+	defer l.renewing.Unlock()
+	_, kept, err = l.renewList(ctx, l.held.ToRenew(time.Now()))
+	return kept, err
 }
 
 // renewList renews entries. It returns those that are pending on no consumer, and when the

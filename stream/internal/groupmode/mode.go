@@ -28,12 +28,14 @@ type Settings struct {
 
 // consumer has the identity of this consumer, and the values that all parts of the mode use.
 type consumer struct {
-	host      mode.Host
-	log       *slog.Logger
-	client    redis.UniversalClient
-	stream    string
-	group     string
-	name      string
+	host   mode.Host
+	log    *slog.Logger
+	client redis.UniversalClient
+	stream string
+	group  string
+	name   string
+	// named is set where the user gave the name, so that two processes may have it.
+	named     bool
 	claimIdle time.Duration
 	maxEntry  *int
 	window    *window.Window
@@ -41,6 +43,11 @@ type consumer struct {
 	// failed counts reads that failed: afterwards another server may answer, or one without
 	// what was there before.
 	failed atomic.Int64
+	// retake is how many more times the renewer has the reader look for entries that are pending
+	// on this consumer, and not in the window.
+	retake atomic.Int32
+	// effects is set where entries may have effects.
+	effects bool
 }
 
 // Open returns group mode for one run, whose reading ends with ctx.
@@ -48,6 +55,7 @@ func Open(ctx context.Context, s Settings) (mode.Mode, error) {
 	c := &consumer{
 		host: s.Host, client: s.Feed.Commands.Client, stream: s.Feed.Stream, group: s.Feed.Group, name: s.Feed.Consumer,
 		claimIdle: s.Feed.ClaimIdle, maxEntry: s.MaxEntry, window: s.Window, held: s.Leases,
+		named: s.Feed.Consumer != "", effects: s.Effects != nil,
 	}
 	release, probe := func() {}, ""
 	if c.name == "" {
@@ -72,8 +80,13 @@ func Open(ctx context.Context, s Settings) (mode.Mode, error) {
 	}
 	src.claims = newClaimer(src, s.ReadCount, probe)
 	src.leases.afterwards = src.claims.task.Request
+	src.leases.lookForOwn = func() { src.own.unanswered.Store(true) }
+	settler := &settler{consumer: c, leases: src.leases, letters: s.Letters}
+	if s.Effects != nil {
+		settler.commits = newCommitter(c, src.leases, s.Effects)
+	}
 	return mode.Mode{
-		Consumer: c.name, Source: src, Deliverer: &deliverer{c, src.leases}, Settler: &settler{c, src.leases, s.Letters},
+		Consumer: c.name, Source: src, Deliverer: &deliverer{c, src.leases}, Settler: settler,
 		Seek: src.seek, Tasks: []*task.Task{&src.leases.task, &src.claims.task},
 	}, nil
 }

@@ -17,6 +17,7 @@ type settler struct {
 	*consumer
 	leases  *leases
 	letters *commit.LetterWriter
+	commits *committer // nil without effects
 }
 
 // Settle moves the dead letters of a batch, and acks the entries that have ended.
@@ -27,7 +28,18 @@ func (s *settler) Settle(ctx context.Context, b *commit.Batch) error {
 	if len(b.Ended) == 0 {
 		return nil
 	}
-	return s.ack(ctx, b.Ended)
+	if s.commits == nil {
+		return s.ack(ctx, b.Ended)
+	}
+	plain, err := s.commits.commit(ctx, b.Ended)
+	if err != nil {
+		return err
+	}
+	if err := s.ack(ctx, plain); err != nil {
+		return err
+	}
+	s.commits.over()
+	return nil
 }
 
 // write moves an entry to its dead-letter stream and acks it in one step, where the

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/commit"
+	"millrace/stream/internal/effect"
 	"millrace/stream/internal/feed"
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
@@ -110,6 +111,9 @@ type Settings struct {
 	// Feed has the stream, and the clients. Group, Consumer and Guard are the mode's to set.
 	Feed    feed.Settings
 	Letters *commit.LetterWriter
+	// Effects are the targets that items in the window may have effects for (window.Item.Effects);
+	// nil is a consumer without effects.
+	Effects *effect.Targets
 	Window  *window.Window
 	Start   Start
 	// Sought says that an operator has set the stored place since it was read from last: nothing

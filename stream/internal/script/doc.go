@@ -20,6 +20,14 @@
 //   - claim(ids, owner, ...): makes entries pending on the owner, with the options of XCLAIM
 //     behind JUSTID. It returns those that the stream has, and those that are gone, which are
 //     not pending any more afterwards.
+//   - refusal(kinds, lists): why the effects in lists must not be written, before the first write, or
+//     nil: a target in KEYS[2] and on is of another type than its kind in kinds, the user has no right
+//     to a command, or a counter is no integer or would be beyond 64 bits. lists has where in ARGV each
+//     list of effects begins; package effect has their form. effects(at) returns where the list at a
+//     place ends.
+//   - perform(lists): writes the effects. It returns nil, or why it could not; once something was
+//     written, that error begins with MILLRACE. attempt(command, ...) does the same for a command that
+//     follows. Errors are texts, for redis.error_reply.
 //   - above(a, b): an ID comes after another. The parts stay strings: a Lua number is a double,
 //     in which two sequence numbers above 2^53 can be equal. Decimal numbers without leading
 //     zeros are ordered by length, then by their digits.

@@ -100,6 +100,14 @@ var Reap = redis.NewScript(source("reap"))
 // false if it is no longer there. The ack comes last, because a script that fails is not undone.
 var MoveAndAck = conn.NewOnceScript(source("move_and_ack"))
 
+// EffectsGroup commits entries with effects: for each of ARGV[4] and on (ID, the delivery count that
+// it must have or 0, its list of effects) it writes the effects, in the keys from KEYS[2] on, whose
+// kinds are in ARGV[3], if the entry is pending on the consumer, and acks all of them in the end. It
+// returns the IDs of those that are another consumer's, or have another count, and of those that are
+// no consumer's: of these it has written nothing. An error that does not begin with MILLRACE says
+// that nothing was written. The ack comes last, because a script that fails is not undone.
+var EffectsGroup = conn.NewOnceScript(source("prelude_effects", "effects_group"))
+
 // Claim takes up to ARGV[5] entries that have been idle for ARGV[4] milliseconds.
 // It looks at no more than 500 pending entries, from the ID in ARGV[3] on, so that it is
 // short however many there are. It returns the last ID that it has looked at, empty at

@@ -15,7 +15,10 @@ type budget struct {
 	room   sync.Cond // the reader waits for room
 
 	loaded int64 // bytes of the entries whose fields are here
-	parked int   // entries that do not count, or nothing would ever be read again
+	// effects are bytes of effects that wait to be settled with their entries. They count in loaded,
+	// too.
+	effects int64
+	parked  int // entries that do not count, or nothing would ever be read again
 
 	readerWaits bool // the reader waits for room, since since
 	since       time.Time
@@ -48,6 +51,33 @@ func (b *budget) unload(it *Item) {
 		b.room.Broadcast()
 	}
 }
+
+// loadEffects counts the effects of an entry that has ended, in place of its fields.
+func (b *budget) loadEffects(it *Item) {
+	bytes := it.Effects.Bytes()
+	it.bytes += bytes
+	b.loaded += bytes
+	b.effects += bytes
+}
+
+// unloadEffects lets the effects of an entry go, which is settled or given up.
+func (b *budget) unloadEffects(it *Item) {
+	if it.Effects == nil {
+		return
+	}
+	was := b.isLoaded()
+	it.Effects = nil
+	b.loaded -= it.bytes
+	b.effects -= it.bytes
+	it.bytes = 0
+	if was && b.readerWaits && !b.isLoaded() {
+		b.room.Broadcast()
+	}
+}
+
+// isFullOfEffects reports whether effects take more than a part of the bytes that fields and
+// effects may take.
+func (b *budget) isFullOfEffects(part int) bool { return b.effects > int64(b.bytes/part) }
 
 // toClaim returns how many entries may be claimed, a hundred at the most, and none in a pause
 // or while the window is drained: no more than

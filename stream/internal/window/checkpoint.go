@@ -66,9 +66,12 @@ func (w *Window) endedLocked(it *Item) {
 	w.leaveBatchLocked(it)
 	w.releaseLocked(it)
 	w.budget.unload(it) // it may be long until the entries before it have ended as well
+	if it.Effects != nil {
+		w.budget.loadEffects(it)
+	}
 	w.ledger.end(it)
 	switch n := w.checkpoint.newly(); {
-	case n >= w.Every:
+	case n >= w.Every || n > 0 && w.budget.isFullOfEffects(4):
 		w.Settle()
 	case n > 0:
 		w.checkpoint.within(w.Interval)
@@ -108,7 +111,7 @@ func (w *Window) Settled(n int) {
 	c := &w.checkpoint
 	c.stalled, c.inFlight, c.movedAt = false, 0, time.Now()
 	w.counts.SettledAt = w.ledger.settleable()[n-1].ID
-	w.ledger.settled(n, w.slabs.drop)
+	w.ledger.settled(n, w.dropSettledLocked)
 	w.roomMadeLocked()
 	w.wakeReadyLocked()
 	switch n := len(w.ledger.settleable()); {
@@ -118,6 +121,14 @@ func (w *Window) Settled(n int) {
 		c.within(idleSettleTime)
 	}
 	w.settleForRoomLocked()
+}
+
+// dropSettledLocked lets an entry that was settled go.
+func (w *Window) dropSettledLocked(it *Item) {
+	if it.Effects != nil {
+		w.budget.unloadEffects(it)
+	}
+	w.slabs.drop(it)
 }
 
 // Stall keeps anything more from being begun, until something is settled.

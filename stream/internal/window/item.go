@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"millrace/stream/internal/batch"
+	"millrace/stream/internal/effect"
 	"millrace/stream/internal/resp"
 )
 
@@ -19,6 +20,9 @@ type Item struct {
 	// Due is when it is to be delivered again, deliveries how often it has been.
 	Due        time.Time
 	Deliveries int64
+	// Effects are those of the delivery that has ended well, which are to happen with the
+	// settling; nil is none.
+	Effects *effect.List
 
 	// The window's lock guards the rest at all times.
 

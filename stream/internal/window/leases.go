@@ -407,6 +407,37 @@ func (l *Leases) Orphans(ids []string, kept, limit time.Time) (removed []Orphan,
 	return removed, ended
 }
 
+// EndedOrphans is Orphans for entries whose processing has ended. Those that are doubtful were not
+// pending on any consumer either.
+func (l *Leases) EndedOrphans(ids []string, kept, limit time.Time) (removed []Orphan, ended []string) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	for _, id := range ids {
+		it := l.byID[id]
+		switch {
+		case it == nil, it.owner == gone:
+			continue
+		case it.owner == ours && (it.claimable(limit) || !kept.IsZero() && !it.renewed.Before(kept)):
+			ended = append(ended, id)
+			continue
+		}
+		removed = append(removed, Orphan{ID: id, Deliveries: it.Deliveries})
+	}
+	return removed, ended
+}
+
+// FirstRenewed returns when the first of the entries was renewed, zero if there are none.
+func (l *Leases) FirstRenewed(list []*Item) (at time.Time) {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	for _, it := range list {
+		if at.IsZero() || it.renewed.Before(at) {
+			at = it.renewed
+		}
+	}
+	return at
+}
+
 // UnhandledGone returns the entries that are gone from the stream, and that no handler has
 // finished.
 func (l *Leases) UnhandledGone() (ids []string) {

@@ -179,6 +179,9 @@ func (w *Window) Next(lose context.CancelCauseFunc) (it *Item, waited bool) {
 // takeLocked returns an entry that may be begun: one that is delivered again or was
 // claimed before one that has waited for another of its key, and that before a new one.
 func (w *Window) takeLocked() *Item {
+	if w.budget.isFullOfEffects(1) && len(w.ledger.settleable()) > 0 {
+		return nil // the end of the settling has entries begun
+	}
 	// While a settling is on its way, as many entries again may end behind it;
 	// with one at a time, that is none.
 	if w.budget.paused || w.checkpoint.stalled || len(w.ledger.settleable()) >= 2*w.Every-1 || w.Serial && w.writing > 0 {
@@ -288,6 +291,9 @@ func (w *Window) End(it *Item, to State) {
 		return
 	}
 	it.state = to
+	if to != Done {
+		it.Effects = nil
+	}
 	if w.refetch {
 		w.budget.unload(it)
 	}
@@ -350,6 +356,7 @@ func (w *Window) forgetLocked(it *Item) {
 	w.releaseLocked(it)
 	w.ledger.remove(it)
 	w.budget.unload(it)
+	w.budget.unloadEffects(it)
 	w.slabs.drop(it)
 	w.roomMadeLocked()
 }
