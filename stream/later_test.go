@@ -65,7 +65,7 @@ func awaitStored(t testing.TB, client redis.UniversalClient, n int) (ids []strin
 }
 
 // Movers of two processes, with entries that are due at once, later, and never.
-func TestPublishAt(t *testing.T) {
+func TestPublishAtItsTime(t *testing.T) {
 	t.Parallel()
 	client := streamtest.StartRedis(t, "--appendfsync", "no").Client()
 	now, err := client.Time(t.Context()).Result()

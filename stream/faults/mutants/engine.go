@@ -428,7 +428,7 @@ var engineMutants = []mutant{
 	},
 	{
 		name:  "a stop says nothing of what a renewal has found gone",
-		edits: []edit{{"stream/internal/window/leases.go", "it.owner == gone", "it.owner == taken"}},
+		edits: []edit{{"stream/internal/window/leases.go", "it.owner == gone && it.state", "it.owner == taken && it.state"}},
 		tests: []tests{{inStream, "TestStopTellsWhatIsGone"}},
 	},
 	{

@@ -11,7 +11,7 @@ var laterMutants = []mutant{
 	{
 		name:  "an entry is moved before its time",
 		edits: []edit{{"stream/internal/script/move_due.lua", "local now = clock()", "local now = clock() + 1500"}, {"stream/internal/script/find_due.lua", "clock(), {}", "clock() + 1500, {}"}},
-		tests: []tests{{inStream, "TestPublishAt$"}},
+		tests: []tests{{inStream, "TestPublishAtItsTime"}},
 	},
 	{
 		name:  "a time stays without its contents, for want of a right",
@@ -36,6 +36,6 @@ var laterMutants = []mutant{
 	{
 		name:  "the topic is not trimmed when an entry is moved",
 		edits: []edit{{"stream/internal/script/move_due.lua", "elseif words[1] ~= '' then", "elseif false then"}},
-		tests: []tests{{inStream, "TestPublishAt$"}},
+		tests: []tests{{inStream, "TestPublishAtItsTime"}},
 	},
 }

@@ -39,6 +39,11 @@ func main() {
 	}
 }
 
+// every returns all mutants.
+func every() []mutant {
+	return slices.Concat(mutants, engineMutants, effectsMutants, laterMutants, steerMutants, roomMutants, adminMutants)
+}
+
 // run tries the mutants whose names match, and prints a line for each.
 func run(ctx context.Context, only string, build bool) error {
 	pattern, err := regexp.Compile(only)
@@ -53,7 +58,7 @@ func run(ctx context.Context, only string, build bool) error {
 	const row = "%-64s  %7v  %s\n"
 	fmt.Printf(row, "mutant", "seconds", "caught by")
 	tried := 0
-	for _, m := range slices.Concat(mutants, engineMutants, effectsMutants, laterMutants, steerMutants, roomMutants, adminMutants) {
+	for _, m := range every() {
 		if !pattern.MatchString(m.name) {
 			continue
 		}
