@@ -7,15 +7,8 @@ import (
 
 	"millrace/stream"
 	"millrace/stream/admin/internal/entries"
+	"millrace/stream/admin/internal/letters/letterstest"
 )
-
-// six returns the fields that a consumer adds to a letter.
-func six(entry, kind, reader string) []string {
-	return []string{
-		stream.DeadLetterOrigin, "orders", stream.DeadLetterID, entry, kind, reader, stream.DeadLetterAttempts, "5",
-		stream.DeadLetterCause, "a cause", stream.DeadLetterTime, "2026-11-28T10:00:00Z",
-	}
-}
 
 // A letter of a redriven entry is the letter of the same entry, redriven once more.
 func FuzzLetter(f *testing.F) {
@@ -32,14 +25,14 @@ func FuzzLetter(f *testing.F) {
 		if len(pairs)%2 != 0 {
 			pairs = append(pairs, "")
 		}
-		letter, is := Of(entries.Entry{ID: "1-1", Pairs: append(slices.Clone(pairs), six(entry, kind, "r")...)})
+		letter, is := Of(entries.Entry{ID: "1-1", Pairs: append(slices.Clone(pairs), letterstest.Fields(entry, kind, "r")...)})
 		if !is {
 			t.Fatalf("%q is no letter", pairs)
 		}
 		if letter.Redrives > 999_999_998 {
 			return // the next number has ten digits, and counts as the entry's own
 		}
-		again, is := Of(entries.Entry{ID: "2-2", Pairs: append(letter.Restored("group:r"), six("9-9", kind, "r")...)})
+		again, is := Of(entries.Entry{ID: "2-2", Pairs: append(letter.Restored("group:r"), letterstest.Fields("9-9", kind, "r")...)})
 		if !is || again.Redrives != letter.Redrives+1 || again.OriginID != letter.OriginID || again.EditedBy != letter.EditedBy {
 			t.Errorf("%+v, and redriven %+v", letter, again)
 		}

@@ -9,16 +9,9 @@ import (
 
 	"millrace/stream"
 	"millrace/stream/admin/internal/letters"
+	"millrace/stream/admin/internal/letters/letterstest"
 	"millrace/stream/streamtest"
 )
-
-// six returns the fields that a consumer adds to a letter.
-func six(entry, kind, reader string) []string {
-	return []string{
-		stream.DeadLetterOrigin, "orders", stream.DeadLetterID, entry, kind, reader, stream.DeadLetterAttempts, "5",
-		stream.DeadLetterCause, "a cause", stream.DeadLetterTime, "2026-11-28T10:00:00Z",
-	}
-}
 
 // The script looks at each letter itself, whatever the plan says: the guard holds, and an entry
 // that is no letter stays.
@@ -27,9 +20,9 @@ func TestRedriveScriptChecksLetters(t *testing.T) {
 	client := streamtest.StartRedis(t).Client()
 	history := []string{stream.HeaderOriginID, "1-1", stream.HeaderRedrives, "3"}
 	entries := [][]string{
-		append(slices.Clone(history), six("5-5", stream.DeadLetterGroup, "billing")...),
+		append(slices.Clone(history), letterstest.Fields("5-5", stream.DeadLetterGroup, "billing")...),
 		{"id", "a", stream.DeadLetterTime, "2026-11-28T10:00:00Z"},
-		append([]string{"id", "b"}, six("5-5", stream.DeadLetterLabel, "search")...),
+		append([]string{"id", "b"}, letterstest.Fields("5-5", stream.DeadLetterLabel, "search")...),
 	}
 	var planned []letters.Planned
 	for _, pairs := range entries {
