@@ -587,7 +587,9 @@ func TestHalfOfACommit(t *testing.T) {
 		t.Fatal(err)
 	}
 	id := add(t, b.admin, "a")
-	if err := consumer.Run(t.Context()); err == nil || !strings.Contains(err.Error(), "behind others") {
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if err := consumer.Run(ctx); err == nil || !strings.Contains(err.Error(), "behind others") {
 		t.Errorf("Run returned %v", err)
 	}
 	streamtest.AssertPending(t, b.admin, orders.Name, "billing", id)
