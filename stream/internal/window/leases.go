@@ -415,7 +415,7 @@ func (l *Leases) EndedOrphans(ids []string, kept, limit time.Time) (removed []Or
 	for _, id := range ids {
 		it := l.byID[id]
 		switch {
-		case it == nil, it.owner == gone:
+		case it == nil, it.owner > doubtful: // it cannot be taken back
 			continue
 		case it.owner == ours && (it.claimable(limit) || !kept.IsZero() && !it.renewed.Before(kept)):
 			ended = append(ended, id)
