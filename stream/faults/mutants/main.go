@@ -53,7 +53,7 @@ func run(ctx context.Context, only string, build bool) error {
 	const row = "%-64s  %7v  %s\n"
 	fmt.Printf(row, "mutant", "seconds", "caught by")
 	tried := 0
-	for _, m := range slices.Concat(mutants, engineMutants, steerMutants, roomMutants, adminMutants) {
+	for _, m := range slices.Concat(mutants, engineMutants, steerMutants, roomMutants, adminMutants, sqlMutants) {
 		if !pattern.MatchString(m.name) {
 			continue
 		}
@@ -131,8 +131,8 @@ func (m mutant) try(ctx context.Context, root string) (catcher string, err error
 		return "", err
 	}
 	for _, test := range m.tests {
-		cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", overlay, "-count=1", "-timeout=3m", "-run", "^("+test.names+")$", test.pkg)
-		cmd.Dir = root
+		cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", overlay, "-count=1", "-timeout=3m", "-run", "^("+test.names+")$", ".")
+		cmd.Dir = filepath.Join(root, filepath.FromSlash(test.pkg)) // it may be a module of its own
 		cmd.WaitDelay = time.Second
 		text, failure := cmd.CombinedOutput()
 		var exit *exec.ExitError

@@ -14,7 +14,7 @@ import (
 // The mutants keep up with the source: each still finds what it replaces.
 func TestMutantsFit(t *testing.T) {
 	t.Parallel()
-	all := slices.Concat(mutants, engineMutants, steerMutants, roomMutants, adminMutants)
+	all := slices.Concat(mutants, engineMutants, steerMutants, roomMutants, adminMutants, sqlMutants)
 	root, err := moduleRoot(t.Context())
 	if err != nil {
 		t.Fatal(err)
