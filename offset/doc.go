@@ -11,8 +11,8 @@
 //   - [Memory] forgets them when the program ends, for tests and for programs
 //     that start over on purpose.
 //
-// A store of your own, in the database that also holds your results for
-// example, needs the two methods of [Store]. Package offsettest checks that it
+// Package sqlstore keeps them in an SQL database. A store of your own needs the two methods of
+// [Store]. Package offsettest checks that it
 // keeps the contract; [Parse] and [ID.Compare] do the comparing.
 //
 // # Promises

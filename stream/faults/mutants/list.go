@@ -30,6 +30,7 @@ const (
 	inMiddleware = "./middleware"
 	inLifecycle  = "./lifecycle"
 	inHistory    = "./stream/streamtest/history"
+	inSQL        = "./stream/streamsql/sqltest"
 )
 
 var mutants = []mutant{

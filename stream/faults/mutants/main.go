@@ -41,7 +41,7 @@ func main() {
 
 // every returns all mutants.
 func every() []mutant {
-	return slices.Concat(mutants, engineMutants, effectsMutants, laterMutants, steerMutants, roomMutants, adminMutants)
+	return slices.Concat(mutants, engineMutants, effectsMutants, laterMutants, steerMutants, roomMutants, adminMutants, sqlMutants)
 }
 
 // run tries the mutants whose names match, and prints a line for each.
@@ -136,8 +136,8 @@ func (m mutant) try(ctx context.Context, root string) (catcher string, err error
 		return "", err
 	}
 	for _, test := range m.tests {
-		cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", overlay, "-count=1", "-timeout=3m", "-run", "^("+test.names+")$", test.pkg)
-		cmd.Dir = root
+		cmd := exec.CommandContext(ctx, "go", "test", "-vet=off", "-overlay", overlay, "-count=1", "-timeout=3m", "-run", "^("+test.names+")$", ".")
+		cmd.Dir = filepath.Join(root, filepath.FromSlash(test.pkg)) // it may be a module of its own
 		cmd.WaitDelay = time.Second
 		text, failure := cmd.CombinedOutput()
 		var exit *exec.ExitError

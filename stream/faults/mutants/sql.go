@@ -1,0 +1,85 @@
+package main
+
+// sqlMutants are deliberate bugs in what goes to SQL databases. Their tests need the servers of
+// Postgres and MariaDB.
+var sqlMutants = []mutant{
+	{
+		name: "the position is read before the inbox is written",
+		edits: []edit{
+			{
+				"offset/sqlstore/inbox.go",
+				"\tfresh, err := s.insert(ctx, tx, label, ids)\n",
+				"\tmark, found, err := s.mark(ctx, tx, label)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tfresh, err := s.insert(ctx, tx, label, ids)\n",
+			},
+			{
+				"offset/sqlstore/inbox.go",
+				"\tmark, found, err := s.mark(ctx, tx, label)\n\tif err != nil {\n\t\treturn nil, err\n\t}\n\tisNew =",
+				"\tisNew =",
+			},
+		},
+		tests: []tests{{inSQL, "TestCompactionBetweenTheSteps"}},
+	},
+	{
+		name: "a position is read without a lock at each isolation level",
+		edits: []edit{{
+			"offset/sqlstore/inbox.go",
+			"strings.HasPrefix(level, \"read \")",
+			"level != \"\"",
+		}, {"offset/sqlstore/inbox.go", "\t\"slices\"\n\t\"strings\"\n", "\t\"slices\"\n"}},
+		tests: []tests{{inSQL, "TestCompactionRace"}},
+	},
+	{
+		name: "a position that is missing in the snapshot is taken for none",
+		edits: []edit{{
+			"offset/sqlstore/inbox.go",
+			"err != nil || found {\n\t\treturn mark, found, err\n\t}\n",
+			"err != nil || !found || found {\n\t\treturn mark, found, err\n\t}\n",
+		}},
+		tests: []tests{{inSQL, "TestCompactionRace"}},
+	},
+	{
+		name: "a position that was added for its lock stays",
+		edits: []edit{{
+			"offset/sqlstore/inbox.go",
+			"\tif err == nil {\n\t\t_, err = exec(ctx, tx, s.sql.remove, label)\n\t}\n",
+			"",
+		}},
+		tests: []tests{{inSQL, "TestEnterLeavesNoPosition"}},
+	},
+	{
+		name: "a position in SQL moves back",
+		edits: []edit{{
+			"offset/sqlstore/store.go",
+			"at.Compare(next) >= 0",
+			"at.Compare(next) == 0",
+		}},
+		tests: []tests{{inSQL, "TestStore"}},
+	},
+	{
+		name: "an entry is passed twice",
+		edits: []edit{{
+			"offset/sqlstore/dialect.go",
+			"AND id < ? AND length(id) = 41",
+			"AND id <= ? AND length(id) = 41",
+		}},
+		tests: []tests{{inSQL, "TestPassMovesThePositionOnce"}},
+	},
+	{
+		name: "rows above the position are deleted from the inbox",
+		edits: []edit{{
+			"offset/sqlstore/dialect.go",
+			"WHERE label = ? AND id <= ?\"",
+			"WHERE label = ? AND id >= ?\"",
+		}},
+		tests: []tests{{inSQL, "TestEnterFindsWhatWasEntered"}},
+	},
+	{
+		name: "a corrupt position counts as one that is ahead",
+		edits: []edit{{
+			"offset/sqlstore/inbox.go",
+			"\t\t_, _, err := s.position(ctx, tx, s.sql.load, label)\n\t\treturn false, err\n",
+			"\t\treturn false, nil\n",
+		}},
+		tests: []tests{{inSQL, "TestPassRefusesACorruptPosition"}},
+	},
+}
