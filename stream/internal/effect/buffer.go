@@ -71,8 +71,9 @@ func (b *Buffer) Again(run uint64) uint64 {
 	return b.run
 }
 
-// End ends the run that has begun with this number. The effects of one that succeeded are kept for Take. It reports false if the
-// run was not open any more: its effects are gone, and it must not count as a success.
+// End ends the run that has begun with this number. The effects of one that succeeded are kept
+// for Take. It reports false if the run was not open any more: its effects are gone, and it must
+// not count as a success.
 func (b *Buffer) End(begun uint64, succeeded bool) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
