@@ -22,7 +22,15 @@ func (s *source) seek(ctx context.Context, to mode.Start) (from, at string, err 
 	if err != nil {
 		return from, "", err
 	}
-	if err := s.stored.reset(ctx, place.ID); err != nil {
+	set := s.stored.reset
+	if s.stored.chain != nil {
+		// A commit of this consumer that is still on its way must not move the offset again.
+		set = func(ctx context.Context, id string) error {
+			_, _, err := s.stored.chain.begin(ctx, id)
+			return err
+		}
+	}
+	if err := set(ctx, place.ID); err != nil {
 		return from, "", fmt.Errorf("setting the offset %q: %w", s.stored.label, err)
 	}
 	return from, place.ID, nil
@@ -30,11 +38,20 @@ func (s *source) seek(ctx context.Context, to mode.Start) (from, at string, err 
 
 // reset stores an offset that may be below the one that is stored.
 func (s *stored) reset(ctx context.Context, id string) error {
-	resetter, ok := s.store.(offset.Resetter)
-	if !ok {
-		return errNoReset
+	set := func() error {
+		_, err := s.chain.save(ctx, id, true)
+		return err
 	}
-	if err := s.inTime(ctx, func() error { return resetter.Reset(ctx, s.label, id) }); err != nil {
+	if s.chain == nil {
+		resetter, ok := s.store.(offset.Resetter)
+		if !ok {
+			return errNoReset
+		}
+		set = func() error {
+			return s.inTime(ctx, func() error { return resetter.Reset(ctx, s.label, id) })
+		}
+	}
+	if err := set(); err != nil {
 		s.tried = append(s.tried, id)
 		return err
 	}
