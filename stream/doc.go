@@ -187,6 +187,10 @@
 //   - What a handler does outside of its effects happens again when the handler runs again.
 //   - An output that another program has read can be gone after a failover that loses it: its
 //     message is handled again, and makes another one. WAIT does not change that.
+//   - In log mode the topic may have gone back and the offsets not, as when the two are on different
+//     servers. That is a loss, and its policy says where to go on ([WithLossPolicy]). [ResumeAtKnown]
+//     repeats no effect while the consumer runs, but it does if the consumer is started anew before
+//     it has noticed: then it begins with the first entry of the topic. [StopOnLoss] does not.
 //   - A server of which the last command in the append-only file was cut off by a loss of power, not
 //     by a mere end of its process, loads the rest of that commit's commands with its next start but
 //     one (seen with Redis 7.0, with aof-load-truncated): outputs appear without their settling. Run

@@ -120,12 +120,12 @@ var effectsMutants = []mutant{
 	},
 	{
 		name:  "effects, log mode: a consumer goes on with the chain of the one before",
-		edits: []edit{{"stream/internal/script/begin_chain.lua", "string.format('%.0f', number + 1) .. '-' .. ARGV[2]", "'1-' .. ARGV[1]"}},
+		edits: []edit{{"stream/internal/script/begin_chain.lua", "if name ~= ARGV[2] then", "if not name then"}},
 		tests: []tests{{inStream, "TestLogEffectsOfTwoWithOneLabel"}},
 	},
 	{
 		name:  "effects, log mode: no chain is begun when the offset is loaded",
-		edits: []edit{{"stream/internal/logmode/stored.go", "\tif s.chain != nil {\n\t\treturn s.chain.begin(ctx, \"\") // first", "\tif s.chain != nil && s.chain.name != \"\" {\n\t\treturn s.chain.begin(ctx, \"\") // first"}},
+		edits: []edit{{"stream/internal/logmode/stored.go", "\tif s.chain != nil {\n\t\treturn s.chain.begin(ctx) // first", "\tif s.chain != nil && s.chain.name != \"\" {\n\t\treturn s.chain.begin(ctx) // first"}},
 		tests: []tests{{inStream, "TestLogEffectsHappenWithTheOffset"}},
 	},
 	{
@@ -149,8 +149,8 @@ var effectsMutants = []mutant{
 		tests: []tests{{inStream, "TestHalfOfALogCommit"}},
 	},
 	{
-		name:  "effects, log mode: a seek leaves the chain as it is",
-		edits: []edit{{"stream/internal/logmode/seek.go", "if s.stored.chain != nil {\n\t\t// A", "if false {\n\t\t// A"}},
+		name:  "effects, log mode: a seek does not move the offset back",
+		edits: []edit{{"stream/internal/logmode/seek.go", "s.chain.save(ctx, id, true)", "s.chain.save(ctx, id, false)"}},
 		tests: []tests{{inStream, "TestLogEffectsAfterASeek"}},
 	},
 	{

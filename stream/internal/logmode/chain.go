@@ -24,7 +24,7 @@ var errFellBack = errors.New("the server is at an earlier state, after a failove
 // chain moves the offset of a consumer with effects, in one step with these. The label has a link on
 // the server, and a commit is a step from one link to the next: it is refused if the label has another
 // link, and was made before, by a try whose reply was lost, if it has the next one. Each leg begins
-// a chain of its own, which ends the chain before. So the consumer that was started last goes on,
+// a chain of its own, and so does a seek; that ends the chain before. So the consumer that was started last goes on,
 // and a commit of another one, however late it comes, writes nothing.
 //
 // A chain has a number, and a name, which is the number and a random text. The number only tells why
@@ -37,6 +37,7 @@ type chain struct {
 	keys    []string // of the links, the targets and the offsets
 	targets *effect.Targets
 	label   string
+	random  string // what its name ends with
 
 	name string // empty before begin
 	n    uint64 // the number of the last link
@@ -62,7 +63,7 @@ type step struct {
 func newChain(store offset.Located, targets *effect.Targets, label string) *chain {
 	client, key := store.Location()
 	return &chain{
-		client: client, targets: targets, label: label,
+		client: client, targets: targets, label: label, random: rand.Text(),
 		keys: append(append([]string{LinksKey(key)}, targets.Keys()...), key),
 	}
 }
@@ -75,17 +76,18 @@ func LinksKey(offsets string) string {
 	return offsets + ":links"
 }
 
-// begin begins a new chain, and returns the offset that was stored before. With a place, that becomes
-// the offset.
-func (c *chain) begin(ctx context.Context, place string) (id string, found bool, err error) {
+// begin begins the chain, and returns the offset that is stored. It may be repeated: a try that
+// reaches the server late, behind another one, changes nothing.
+func (c *chain) begin(ctx context.Context) (id string, found bool, err error) {
 	offsets := c.keys[len(c.keys)-1]
-	reply, err := script.BeginChain.Run(ctx, c.client, []string{c.keys[0], offsets}, c.label, rand.Text(), place).Slice()
+	reply, err := script.BeginChain.Run(ctx, c.client, []string{c.keys[0], offsets}, c.label, c.random).Slice()
 	if err != nil {
 		return "", false, err
 	}
-	c.name, _ = reply[0].(string)
-	c.n, c.sent, c.passed, c.over = 0, nil, 0, nil
-	c.known.Store(c.link(0))
+	link, _ := reply[0].(string)
+	c.name, c.n = split(link)
+	c.sent, c.passed, c.over = nil, 0, nil
+	c.known.Store(link)
 	id, found = reply[1].(string)
 	if parsed, err := offset.Parse(id); err == nil {
 		id = parsed.String()

@@ -22,15 +22,7 @@ func (s *source) seek(ctx context.Context, to mode.Start) (from, at string, err 
 	if err != nil {
 		return from, "", err
 	}
-	set := s.stored.reset
-	if s.stored.chain != nil {
-		// A commit of this consumer that is still on its way must not move the offset again.
-		set = func(ctx context.Context, id string) error {
-			_, _, err := s.stored.chain.begin(ctx, id)
-			return err
-		}
-	}
-	if err := set(ctx, place.ID); err != nil {
+	if err := s.stored.reset(ctx, place.ID); err != nil {
 		return from, "", fmt.Errorf("setting the offset %q: %w", s.stored.label, err)
 	}
 	return from, place.ID, nil

@@ -78,6 +78,7 @@ func Over(from feed.Feed, s Settings) mode.Mode {
 	}
 	if at, ok := s.Store.(offset.Located); ok && s.Effects != nil {
 		src.stored.chain = newChain(at, s.Effects, s.Label)
+		src.losses.KeepRecent()
 	}
 	src.losses.SetPlace(resp.Place{ID: resp.Beginning})
 	return mode.Mode{Source: src, Deliverer: src, Settler: src, Seek: src.seek}

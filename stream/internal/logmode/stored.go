@@ -37,7 +37,7 @@ func (s *stored) isOurs(found string) bool {
 
 func (s *stored) load(ctx context.Context) (id string, found bool, err error) {
 	if s.chain != nil {
-		return s.chain.begin(ctx, "") // first, or the consumer before could commit behind what is loaded
+		return s.chain.begin(ctx) // first, or the consumer before could commit behind what is loaded
 	}
 	type loaded struct {
 		id    string

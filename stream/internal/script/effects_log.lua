@@ -5,7 +5,7 @@ if have ~= ARGV[2] then return {'fenced', have} end
 
 local stored, id = redis.call('HGET', offsets, label), ARGV[4]
 local before = stored and place(stored)
-if stored and not before then return {'corrupt', ''} end
+if stored and not before and ARGV[5] == 'forward' then return {'corrupt', ''} end
 if before and ARGV[5] == 'forward' and not above(id, before) then id = before end
 
 local lists, at = {}, 7

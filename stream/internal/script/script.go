@@ -117,10 +117,10 @@ var EffectsGroup = conn.NewOnceScript(source("prelude_effects", "effects_group")
 // An error that does not begin with MILLRACE says that nothing was written.
 var EffectsLog = conn.NewOnceScript(source("prelude_above", "prelude_offset", "prelude_effects", "effects_log"))
 
-// BeginChain begins a new chain for a label (ARGV[1]), with a random name (ARGV[2]) behind a number
-// that is one higher than that of the chain before. KEYS are the hashes of links and of offsets. With
-// an ID in ARGV[3] that becomes the offset. It returns the name of the chain, whose first link is that
-// with ":0" behind it, and the offset that was stored before, or nothing.
+// BeginChain begins a new chain for a label (ARGV[1]), with a random text (ARGV[2]) behind a number
+// that is one higher than that of the chain before. KEYS are the hashes of links and of offsets. It
+// returns the link of the label, and the offset that is stored, or nothing. If the chain was begun
+// already, by a try whose reply was lost, nothing changes.
 var BeginChain = conn.NewOnceScript(source("begin_chain"))
 
 // Claim takes up to ARGV[5] entries that have been idle for ARGV[4] milliseconds.
