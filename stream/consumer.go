@@ -80,7 +80,7 @@ func single[T any](handle Handler[T]) func(*config) Handler[T] {
 // newLogConsumer makes a consumer whose handler, given by the user, adapt makes one
 // of one message.
 func newLogConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], store offset.Store, given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
-	c, problems := newConsumer(r, client, topic, given, adapt, opts)
+	c, problems := newConsumer(r, client, topic, store, given, adapt, opts)
 	problems = errors.Join(problems,
 		checkPresent("store", store, "give an offset.Store, such as offset.NewRedis or a *offset.Memory"))
 	if problems != nil {
@@ -95,7 +95,7 @@ func newLogConsumer[T any](r role, client redis.UniversalClient, topic Topic[T],
 
 // newGroupConsumer is newLogConsumer in group mode.
 func newGroupConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], group string, given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
-	c, problems := newConsumer(r, client, topic, given, adapt, opts)
+	c, problems := newConsumer(r, client, topic, nil, given, adapt, opts)
 	if isBlank(group) {
 		problems = errors.Join(problems, invalid("group %q: give the name of the consumer group", group))
 	}
@@ -121,8 +121,9 @@ func openGroup(ctx context.Context, r *run) (mode.Mode, error) {
 	return groupmode.Open(ctx, groupmode.Settings{Settings: r.settings(), Leases: r.leases, ReadCount: r.engine.config.readCount})
 }
 
-// newConsumer makes the part that both modes have in common, and finds all mistakes in it.
-func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
+// newConsumer makes the part that both modes have in common, and finds all mistakes in it. The
+// store is nil in group mode.
+func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], store offset.Store, given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
 	cfg := newConfig(r, topic.Name, opts)
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
@@ -133,7 +134,7 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 		checkTopic(topic),
 		checkPresent("handler", given, "give the function that processes a message"),
 		cfg.validate(),
-		cfg.declareEffects(client, topic.Name),
+		cfg.declareEffects(client, topic.Name, store),
 		err,
 	)
 	return &Consumer[T]{engine: engine{

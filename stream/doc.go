@@ -166,8 +166,17 @@
 // behind others nevertheless, which a server does not undo, Run ends with an error that says so. A
 // user who has no right to a command is found before the first write on Redis 7 and later alone.
 //
-// All keys must be in the hash slot of the topic: in a cluster, give topics that belong together one
-// hash tag ({orders}:in and {orders}:out).
+// In group mode all keys must be in the hash slot of the topic: in a cluster, give topics that belong
+// together one hash tag ({orders}:in and {orders}:out).
+//
+// In log mode the offset moves in the same step as the effects. So the store must be an
+// [offset.Redis], on the server of the outputs and, in a cluster, in their hash slot. The topic may be
+// in another one. The offset stays where it is without effects, and they may be added to a consumer
+// and removed from it. Each commit follows the one before by a link, which is kept in a hash beside
+// the offsets. A consumer begins a new chain of links when it starts: of two with one label the one
+// that was started last goes on, and Run of the other one returns with [ErrFenced]. After a failover
+// that has lost commits, offset, links and effects are those of an earlier state. The consumer
+// notices that at the next commit, or within half a minute, and goes on from there.
 //
 // A consumer that an operator removes from its group (XGROUP DELCONSUMER) takes its entries back
 // and commits them once. One with [WithConsumerName] and [WithEffects] does not: a second process
@@ -178,6 +187,10 @@
 //   - What a handler does outside of its effects happens again when the handler runs again.
 //   - An output that another program has read can be gone after a failover that loses it: its
 //     message is handled again, and makes another one. WAIT does not change that.
+//   - In log mode the topic may have gone back and the offsets not, as when the two are on different
+//     servers. That is a loss, and its policy says where to go on ([WithLossPolicy]). [ResumeAtKnown]
+//     repeats no effect while the consumer runs, but it does if the consumer is started anew before
+//     it has noticed: then it begins with the first entry of the topic. [StopOnLoss] does not.
 //   - A server of which the last command in the append-only file was cut off by a loss of power, not
 //     by a mere end of its process, loads the rest of that commit's commands with its next start but
 //     one (seen with Redis 7.0, with aof-load-truncated): outputs appear without their settling. Run

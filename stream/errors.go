@@ -8,6 +8,7 @@ import (
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream/internal/commit"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 )
 
@@ -30,7 +31,7 @@ var ErrClaimed = commit.ErrClaimed
 // another consumer has begun to commit under the same label: the one that was started last goes on.
 // Nothing was written by this one since. Give each consumer a label of its own, or run one at a
 // time.
-var ErrFenced = commit.ErrFenced
+var ErrFenced = conn.ErrFenced
 
 // DecodeError says that an entry's fields could not be decoded into the topic's type. It comes
 // out of the chain like a handler's error, so that every middleware sees it; if none turns it

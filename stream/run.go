@@ -66,6 +66,7 @@ type run struct {
 	// settler has one settling on its way while the next entries are processed.
 	settler task.Task
 	leg     leg
+	cut     context.CancelFunc // ends the reading of the leg
 	// settling is held while something is settled.
 	settling task.Lock
 	letters  *commit.Letters
@@ -120,7 +121,7 @@ func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error)
 	handling, endHandling := e.handling(ctx, reading.Done())
 	defer endHandling()
 	r := e.newRun(reading, handling, fail)
-	r.leg = *l
+	r.leg, r.cut = *l, cut
 	e.meter.begin(r)
 	defer r.window.Close()
 	var disconnect func()
@@ -155,11 +156,14 @@ func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error)
 		return false, err
 	}
 	if err != nil {
-		e.log.Warn("what was done before a seek could not be settled, and is delivered again", "err", err)
+		e.log.Warn("what was done could not be settled, and is delivered again", "err", err)
 	}
 	l.sought = r.takeTurn(parent)
 	return true, nil
 }
+
+// StartOver ends the leg; another one follows.
+func (r *run) StartOver() { r.cut() }
 
 // newRun makes a run, which begins nothing. fail ends ctx.
 func (e *engine) newRun(ctx, handling context.Context, fail context.CancelCauseFunc) *run {

@@ -38,7 +38,9 @@
 //     chunks (groupmode.committer), which remembers between tries what is resolved.
 //
 // Log mode is the same with XREAD in step 1, nothing to fetch in step 3, and in step 6 one Save
-// of the low mark: the last entry before which all have ended.
+// of the low mark: the last entry before which all have ended. With WithEffects that is a script too,
+// which also writes the effects (logmode.chain): the offset moves from one link to the next, and
+// consumers with an older chain of links are refused.
 //
 // # One producer
 //
@@ -145,7 +147,8 @@
 // A Run is one leg or more (engine.runLeg), each with a run of its own: the window, the feed, the
 // finder of losses and the tasks. A seek ends the leg as a stop would, but for the context of
 // handlers, then takes its turn (run.takeTurn), and the next leg starts at the place that is stored
-// now: nothing of the leg before has to be set anew, and what that had seen is no loss. A pause is
+// now: nothing of the leg before has to be set anew, and what that had seen is no loss. A leg also ends
+// (run.StartOver) when a commit finds that the server has fallen back. A pause is
 // the window's: it gives out no entry and has no room. At a bound (mode.Bound) the reader
 // ends with mode.ErrOver, the window is drained, and the Run stops by itself.
 //
@@ -163,6 +166,7 @@
 //	the place of the reader, log mode       loss.LogFinder; the store has the offset
 //	the place of the reader, group mode     Redis; groupmode.source.last is the last entry read
 //	the offset as it was seen in the store  logmode.stored
+//	a commit without an answer, log mode    logmode.chain; Redis has the link
 //	dead letters that are not written       commit.Letters
 //	counts                                  Window of the leg at work, meter of those before
 //	a pause, a seek that waits              engine.steering; the window knows that it is paused
@@ -218,7 +222,7 @@
 //	panics of the user's code   internal/contain; usercode
 //	tasks, locks, watchdogs     internal/task
 //	scripts                     internal/script
-//	effects                     effects, output; internal/effect, groupmode/committer
+//	effects                     effects, output; internal/effect, groupmode/committer, logmode/chain
 //	publishing                  producer, publishing, retention; internal/publish
 //	publishing later            later, mover; internal/later
 //	trimming                    trim, trimmer, mirror

@@ -86,6 +86,9 @@ type Settling interface {
 	// try.
 	Settle(ctx context.Context) error
 	SettleLast(ctx context.Context) error
+	// StartOver has the run begin again with Source.Start, in another Mode: nothing more is begun,
+	// handlers at work return, and what is not settled is given up, to be read again. It does not wait.
+	StartOver()
 }
 
 // Telling is for the events of a mode. No lock may be held: observers are called. The lines

@@ -108,6 +108,21 @@ var MoveAndAck = conn.NewOnceScript(source("move_and_ack"))
 // that nothing was written. The ack comes last, because a script that fails is not undone.
 var EffectsGroup = conn.NewOnceScript(source("prelude_effects", "effects_group"))
 
+// EffectsLog commits entries in log mode. KEYS are the hash of links, the targets, whose kinds are in
+// ARGV[6], and the hash of offsets. If the label (ARGV[1]) has the link in ARGV[2], the effects in
+// ARGV[7] and on are written, the offset becomes ARGV[4], and the link ARGV[3]. With 'forward' in
+// ARGV[5] the offset is never moved back. The script returns 'ok' and the offset that was stored
+// before, empty if none was. It has written nothing if it returns 'done', because the label has the
+// new link already, 'fenced' and the link that the label has, or 'corrupt' for a stored offset that is none.
+// An error that does not begin with MILLRACE says that nothing was written.
+var EffectsLog = conn.NewOnceScript(source("prelude_above", "prelude_offset", "prelude_effects", "effects_log"))
+
+// BeginChain begins a new chain for a label (ARGV[1]), with a random text (ARGV[2]) behind a number
+// that is one higher than that of the chain before. KEYS are the hashes of links and of offsets. It
+// returns the link of the label, and the offset that is stored, or nothing. If the chain was begun
+// already, by a try whose reply was lost, nothing changes.
+var BeginChain = conn.NewOnceScript(source("begin_chain"))
+
 // Claim takes up to ARGV[5] entries that have been idle for ARGV[4] milliseconds.
 // It looks at no more than 500 pending entries, from the ID in ARGV[3] on, so that it is
 // short however many there are. It returns the last ID that it has looked at, empty at
