@@ -9,7 +9,9 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math"
 	"runtime"
+	"runtime/debug"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -23,9 +25,15 @@ import (
 // value, and the message that it is handed over in. One allocation more for each
 // entry is more than a tenth of the whole.
 //
-// Not parallel: it counts the allocations of the whole process.
+// Not parallel: it counts the allocations of the whole process. What else runs in the
+// process can only add to them, so that the least of a few rounds is the figure. A
+// collection empties the pools of messages, and how many there are depends on how busy the
+// machine is (up to 1.7 allocations were counted on one): there is none while it counts.
 func TestAllocationBudget(t *testing.T) {
-	const entries, perBatch = 20_000, 500
+	const entries, perBatch, rounds, budget = 20_000, 500, 4, 1.5
+	t.Cleanup(func(percent int) func() {
+		return func() { debug.SetGCPercent(percent) }
+	}(debug.SetGCPercent(-1)))
 	var all [][]stream.Entry
 	for i := 0; i < entries; i += perBatch {
 		batch := make([]stream.Entry, perBatch)
@@ -45,41 +53,55 @@ func TestAllocationBudget(t *testing.T) {
 		"concurrent":       {stream.WithConcurrency(4)},
 		"in order of keys": {stream.WithConcurrency(4), stream.WithOrderKey(stream.Field("trade_id"))},
 	} {
-		store := &offset.Memory{}
-		handled := make(chan struct{}, entries)
-		consumer, err := stream.NewConsumer(client, trades, store, func(_ context.Context, msg *stream.Message[trade]) error {
-			if msg.Value.Quantity != 7 {
-				t.Error("an entry was decoded wrongly")
-			}
-			handled <- struct{}{}
-			return nil
-		}, append(opts, stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())...)
-		if err != nil {
-			t.Fatal(err)
+		least := math.Inf(1)
+		for range rounds {
+			least = min(least, allocationsOf(t, client, all, opts)/entries)
 		}
-		left := all
-		stream.FeedWith(consumer, store, func() []stream.Entry {
-			if len(left) == 0 {
-				return nil
-			}
-			batch := left[0]
-			left = left[1:]
-			return batch
-		})
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		stop := start(t, consumer)
-		for range entries {
-			<-handled
-		}
-		runtime.ReadMemStats(&after)
-		if err := stop(); err != nil {
-			t.Error(err)
-		}
-		each := float64(after.Mallocs-before.Mallocs) / entries
-		t.Logf("%s: %.3f allocations for each entry", name, each)
-		if each > 1.5 {
-			t.Errorf("%s: %.3f allocations for each entry, want 1", name, each)
+		t.Logf("%s: %.3f allocations for each entry", name, least)
+		if least > budget {
+			t.Errorf("%s: %.3f allocations for each entry, want 1", name, least)
 		}
 	}
+}
+
+// allocationsOf runs a consumer over the batches, and returns how many allocations there
+// were until the last entry was handled.
+func allocationsOf(t *testing.T, client *redis.Client, batches [][]stream.Entry, opts []stream.Option) float64 {
+	t.Helper()
+	entries := 0
+	for _, batch := range batches {
+		entries += len(batch)
+	}
+	store := &offset.Memory{}
+	handled := make(chan struct{}, entries)
+	consumer, err := stream.NewConsumer(client, trades, store, func(_ context.Context, msg *stream.Message[trade]) error {
+		if msg.Value.Quantity != 7 {
+			t.Error("an entry was decoded wrongly")
+		}
+		handled <- struct{}{}
+		return nil
+	}, append(opts, stream.WithLogger(slog.New(slog.DiscardHandler)), usualMiddleware())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := batches
+	stream.FeedWith(consumer, store, func() []stream.Entry {
+		if len(left) == 0 {
+			return nil
+		}
+		batch := left[0]
+		left = left[1:]
+		return batch
+	})
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	stop := start(t, consumer)
+	for range entries {
+		<-handled
+	}
+	runtime.ReadMemStats(&after)
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	return float64(after.Mallocs - before.Mallocs)
 }

@@ -55,6 +55,7 @@ var options = map[string][]string{
 	"WithDrainTimeout(0)":                               ofConsumers,
 	"WithBatch(1, 1)":                                   ofConsumers,
 	"WithCheckpoint(1, 1)":                              ofConsumers,
+	"WithEffects()":                                     ofConsumers,
 	"WithObserver(nil)":                                 ofConsumers,
 	`WithLabel("a")`:                                    ofConsumers,
 	"WithLossPolicy(stream.StopOnLoss)":                 ofConsumers,

@@ -255,7 +255,7 @@ func TestPauseWithAFullWindow(t *testing.T) {
 // another consumer of the group. That one claims nothing of what is kept, however long the pause.
 func TestPauseInAGroup(t *testing.T) {
 	t.Parallel()
-	const idle = 200 * time.Millisecond
+	const idle = 600 * time.Millisecond // a busy machine halts this process for a part of it
 	for _, together := range []bool{false, true} {
 		t.Run(fmt.Sprint("together ", together), func(t *testing.T) {
 			t.Parallel()
@@ -299,7 +299,7 @@ func TestPauseInAGroup(t *testing.T) {
 			}
 			rest.await(t, 20)
 			begun := time.Now()
-			eventually(t, "many claim idle times have passed", func() bool { return time.Since(begun) > 10*idle })
+			eventually(t, "many claim idle times have passed", func() bool { return time.Since(begun) > 5*idle })
 			if s, o := paused.Stats(), other.Stats(); s.Window != 2 || s.Read != 3 || o.Claimed != 0 || o.Handled != 20 {
 				t.Errorf("the paused one: %+v\nthe other one: %+v", s, o)
 			}

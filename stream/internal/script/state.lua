@@ -11,7 +11,7 @@ local function state(key)
       if group.lag and group.lag < length then
         words[#words + 1] = length
       else
-        if length > 0 then looked = looked + 100 end
+        if length > 0 then looked = looked + 150 end
         local stream = named(redis.call('XINFO', 'STREAM', key))
         for _, name in ipairs({'length', 'last-generated-id', 'entries-added', 'max-deleted-entry-id'}) do
           words[#words + 1] = tostring(stream[name])
