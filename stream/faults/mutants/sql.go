@@ -82,4 +82,67 @@ var sqlMutants = []mutant{
 		}},
 		tests: []tests{{inSQL, "TestPassRefusesACorruptPosition"}},
 	},
+	{
+		name: "an entry that was handled before is handled again",
+		edits: []edit{{
+			"stream/streamsql/transaction.go",
+			"err = claim(tx); err != nil || !begun {",
+			"err = claim(tx); err != nil {",
+		}},
+		tests: []tests{{inSQL, "TestOnceInOrder"}},
+	},
+	{
+		name: "with several handlers, the position passes entries at work",
+		edits: []edit{{
+			"stream/option_consumer.go",
+			"&& !c.ordered && c.concurrency == 1\n",
+			"&& !c.ordered\n",
+		}},
+		tests: []tests{{inStream, "TestEntryTellsWhetherItIsInOrder"}},
+	},
+	{
+		name: "a consumer in order does not look into the inbox",
+		edits: []edit{{
+			"offset/sqlstore/dialect.go",
+			" AND NOT EXISTS (SELECT 1 FROM \" + inbox + \" WHERE label = ? AND id = ?)\"",
+			" AND (? = '' OR ? <> '')\"",
+		}},
+		tests: []tests{{inSQL, "TestInOrderAfterSeveralHandlers"}},
+	},
+	{
+		name: "messages that were rolled back with a failed one count as done",
+		edits: []edit{{
+			"stream/streamsql/transaction.go",
+			"\t\t\trest = append(rest, i)\n",
+			"",
+		}},
+		tests: []tests{{inSQL, "TestOnceEach"}},
+	},
+	{
+		name: "a transaction that the handler has ended counts as committed",
+		edits: []edit{{
+			"stream/streamsql/transaction.go",
+			"\t\treturn true, errEnded\n",
+			"\t\t_ = errEnded\n\t\treturn true, nil\n",
+		}},
+		tests: []tests{{inSQL, "TestTransactionEndedByTheHandler"}},
+	},
+	{
+		name: "the inbox is compacted up to a low mark that was found once",
+		edits: []edit{{
+			"stream/streamsql/compactor.go",
+			"upTo = c.before\n",
+			"upTo = mark\n",
+		}},
+		tests: []tests{{inSQL, "TestCompactorWaitsForEntriesAtWork"}},
+	},
+	{
+		name: "the inbox is compacted beyond what is pending",
+		edits: []edit{{
+			"stream/streamsql/compactor.go",
+			"before.Compare(mark) < 0 {\n\t\t\tmark = before",
+			"before.Compare(mark) > 0 {\n\t\t\tmark = before",
+		}},
+		tests: []tests{{inSQL, "TestCompactorWaitsForEntriesAtWork"}},
+	},
 }

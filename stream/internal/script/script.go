@@ -173,6 +173,11 @@ var Info = redis.NewScript(source("prelude_named", "info"))
 // other consumers. A count that is not known is -1.
 var Unread = redis.NewScript(source("prelude_named", "prelude_above", "unread"))
 
+// LowMark returns the last entry that was delivered to the group in ARGV[1], the lowest that is
+// pending in it, empty if none is, and the last that was ever added to the stream. It returns false
+// without a group.
+var LowMark = redis.NewScript(source("prelude_named", "low_mark"))
+
 // Seek sets a group to the place in ARGV[2], '+' for the end; a place behind the end is the end. It
 // returns the place of the group before and now. With an ARGV[4], a group that is at another place
 // than that is left alone.

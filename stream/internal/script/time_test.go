@@ -189,6 +189,8 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		{name: "unread", do: func(int) error { return script.Unread.Run(ctx, client, key, "g", "", "", -1, 0, "me").Err() }},
 		{name: "unread, with many fields", do: func(int) error { return script.Unread.Run(ctx, client, wide[:1], "g", "", "", -1, 0, "me").Err() }},
 		{name: "unread, with many consumers", do: func(int) error { return script.Unread.Run(ctx, client, waiting[:1], "g", "", "", -1, 0, "me").Err() }},
+		{name: "low mark", do: func(int) error { return script.LowMark.Run(ctx, client, key, "g").Err() }},
+		{name: "low mark, with many fields", do: func(int) error { return script.LowMark.Run(ctx, client, wide[:1], "g").Err() }},
 		{name: "probe for a namesake", do: func(int) error {
 			return script.Probe.Run(ctx, client, key, "g", "millrace:probe:me", "never").Err()
 		}},
