@@ -34,9 +34,9 @@ func (d Dialect) String() string {
 
 func (d Dialect) isKnown() bool { return d >= Postgres && d <= SQLite }
 
-// bind numbers the placeholders of a statement, which are written as "?", where the database
-// wants that. No statement here has a question mark elsewhere.
-func (d Dialect) bind(text string) string {
+// Bind returns a statement with its placeholders, which are written as "?", in the form of the
+// database: "$1" and so on in Postgres. The statement must have no question mark elsewhere.
+func (d Dialect) Bind(text string) string {
 	if d != Postgres {
 		return text
 	}
@@ -95,7 +95,7 @@ func (d Dialect) statements(prefix string) statements {
 		s.mark = "SELECT (" + s.load + "), current_setting('transaction_isolation')"
 	}
 	for _, text := range []*string{&s.load, &s.mark, &s.lock, &s.save, &s.pass, &s.add, &s.reset, &s.remove, &s.forget, &s.compact, &s.entered, &s.anyRow} {
-		*text = d.bind(*text)
+		*text = d.Bind(*text)
 	}
 	return s
 }

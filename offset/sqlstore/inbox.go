@@ -151,7 +151,7 @@ func (s *Store) insertRows(ctx context.Context, tx *sql.Tx, label string, ids []
 	for _, id := range ids {
 		args = append(args, label, id)
 	}
-	return exec(ctx, tx, s.dialect.bind(s.sql.inbox+rows(len(ids), 2)+s.sql.inboxEnd), args...)
+	return exec(ctx, tx, s.dialect.Bind(s.sql.inbox+rows(len(ids), 2)+s.sql.inboxEnd), args...)
 }
 
 // mark returns the position of label, of which no compaction that has deleted rows is ahead.

@@ -87,6 +87,9 @@ func (s *Store) DB() *sql.DB { return s.db }
 // Dialect returns the dialect of the store.
 func (s *Store) Dialect() Dialect { return s.dialect }
 
+// Prefix returns the text with which the names of the store's tables begin.
+func (s *Store) Prefix() string { return s.prefix }
+
 // Text returns an ID in the form in which the tables have it: 41 characters, which the database
 // compares as Redis compares IDs.
 func Text(id offset.ID) string { return fmt.Sprintf("%020d-%020d", id.Ms, id.Seq) }

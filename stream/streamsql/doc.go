@@ -47,6 +47,19 @@
 // The tables are for one Redis: two servers with streams and groups of the same names need a store
 // each, with sqlstore.WithPrefix.
 //
+// # Outbox
+//
+// [Enqueue] writes a value for a topic into a table, in a transaction of the program, and a [Relay]
+// publishes it when the transaction was committed:
+//
+//	err := streamsql.Enqueue(ctx, tx, store, Bills, Bill{...})
+//	relay, err := streamsql.NewRelay(store, rdb)
+//	runner.Add(consumer, relay)
+//
+// In a handler of [Once], with its transaction, the value is published once for each message. The
+// values of one transaction are published in the order of the calls, after all that was committed
+// before it began.
+//
 // # Goroutines and locks
 //
 // The package starts no goroutine, and has no lock of its own.

@@ -36,7 +36,7 @@ func txOptions(opts []Option) (o sql.TxOptions) {
 	return o
 }
 
-// RunOption is an option of [NewCompactor]: [WithLogger] and [WithInterval].
+// RunOption is an option of [NewCompactor] and [NewRelay]: [WithLogger] and [WithInterval].
 type RunOption interface{ applyToRun(*runConfig) }
 
 type runConfig struct {
@@ -58,9 +58,10 @@ func WithLogger(logger *slog.Logger) RunOption {
 	})
 }
 
-// WithInterval sets how long a [Compactor] waits between two looks. Default: 30 seconds. Zero and
-// less are refused. It must not be shorter than the longest stream.WithClaimIdle of the group's
-// consumers, whose default is 30 seconds: see [Compactor].
+// WithInterval sets how long a [Compactor] or a [Relay] waits between two looks. Default: 30 seconds
+// for a Compactor, and 100 milliseconds for a Relay. Zero and less are refused. That of a Compactor
+// must not be shorter than the longest stream.WithClaimIdle of the group's consumers, whose default is
+// 30 seconds: see [Compactor].
 func WithInterval(d time.Duration) RunOption {
 	return runOption(func(c *runConfig) { c.interval = d })
 }

@@ -145,4 +145,49 @@ var sqlMutants = []mutant{
 		}},
 		tests: []tests{{inSQL, "TestCompactorWaitsForEntriesAtWork"}},
 	},
+	{
+		name: "a row of the outbox that was published is published again",
+		edits: []edit{{
+			"stream/internal/script/publish_outbox.lua",
+			"redis.call('HEXISTS', gates, token) == 0",
+			"redis.call('HEXISTS', gates, token) >= 0",
+		}},
+		tests: []tests{{inSQL, "TestRelayAfterAKill"}},
+	},
+	{
+		name: "a relay that is not the owner any more publishes",
+		edits: []edit{{
+			"stream/internal/script/publish_outbox.lua",
+			"redis.call('HGET', gates, 'owner') ~= ARGV[1]",
+			"not redis.call('HGET', gates, 'owner')",
+		}},
+		tests: []tests{{inScript, "TestOutboxKnowsItsOwner"}},
+	},
+	{
+		name: "rows behind one that was refused are deleted with those before it",
+		edits: []edit{{
+			"stream/streamsql/relay.go",
+			"c.store.DB(), t.topic, list[:done])",
+			"c.store.DB(), t.topic, list)",
+		}},
+		tests: []tests{{inSQL, "TestRelayInTrouble"}},
+	},
+	{
+		name: "a relay removes the gates of rows that are there",
+		edits: []edit{{
+			"stream/streamsql/relay.go",
+			"if !present[token] {",
+			"if present[token] {",
+		}},
+		tests: []tests{{inSQL, "TestRelayAfterAKill"}},
+	},
+	{
+		name: "the rows of the outbox have no order",
+		edits: []edit{{
+			"stream/streamsql/outbox.go",
+			"ORDER BY id LIMIT",
+			"ORDER BY token LIMIT",
+		}},
+		tests: []tests{{inSQL, "TestRelay"}},
+	},
 }

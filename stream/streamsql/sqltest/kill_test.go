@@ -30,6 +30,9 @@ const (
 // careless is the control: a handler with a transaction of its own.
 const careless = "careless"
 
+// relay is a process that publishes the rows of an outbox.
+const relay = "relay"
+
 const killedGroup = "bank"
 
 // killedConsumer makes the consumer of a process that will be killed.
@@ -71,7 +74,11 @@ func consumeUntilKilled(t *testing.T) bool {
 	db := open(t, os.Getenv(childDriver), os.Getenv(childDSN))
 	child := &database{DB: db, store: must(sqlstore.New(db, dialect))(t)}
 	var r stream.Runner
-	r.Add(killedConsumer(t, kind, client, child))
+	if kind == relay {
+		r.Add(must(streamsql.NewRelay(child.store, client, streamsql.WithInterval(10*time.Millisecond)))(t))
+	} else {
+		r.Add(killedConsumer(t, kind, client, child))
+	}
 	if strings.HasPrefix(kind, "group") {
 		r.Add(must(streamsql.NewCompactor(child.store, client, payments.Name, killedGroup, streamsql.WithInterval(time.Second)))(t))
 	}
@@ -88,6 +95,18 @@ func sufferKills(t *testing.T, kind string, processes int, db *database, server 
 	t.Helper()
 	redisServer = streamtest.StartRedis(t)
 	last = publish(t, redisServer.Client(), *many)
+	upset(t, redisServer, kind, processes, db, server, func() (n int) {
+		if db.QueryRow("SELECT count(DISTINCT number) FROM ledger").Scan(&n) != nil {
+			return 0
+		}
+		return n
+	})
+	return redisServer, last
+}
+
+// upset kills and freezes processes of a kind and both servers, until all payments are done.
+func upset(t *testing.T, redisServer *streamtest.Redis, kind string, processes int, db *database, server *server, progress func() int) {
+	t.Helper()
 	children := make([]*streamtest.Child, processes)
 	start := func(i int) {
 		children[i] = streamtest.StartChild(t, childRedis+"="+redisServer.Addr, childKind+"="+kind, childDriver+"="+db.driver, childDSN+"="+db.dsn)
@@ -95,17 +114,11 @@ func sufferKills(t *testing.T, kind string, processes int, db *database, server 
 	for i := range children {
 		start(i)
 	}
-	rows := func() (n int) {
-		if db.QueryRow("SELECT count(DISTINCT number) FROM ledger").Scan(&n) != nil {
-			return 0
-		}
-		return n
-	}
 	const upsets = 10
 	var zombie *streamtest.Child
 	for upset := range upsets {
 		from := *many * upset / (upsets + 1)
-		awaitLong(t, fmt.Sprintf("%d payments are in the ledger", from), func() bool { return rows() >= from })
+		awaitLong(t, fmt.Sprintf("%d payments are done", from), func() bool { return progress() >= from })
 		if zombie != nil {
 			zombie.Thaw() // and goes on beside the one that was started in its place
 			zombie = nil
@@ -127,11 +140,10 @@ func sufferKills(t *testing.T, kind string, processes int, db *database, server 
 			start(victim)
 		}
 	}
-	awaitLong(t, "all payments are in the ledger", func() bool { return rows() == *many })
+	awaitLong(t, "all payments are done", func() bool { return progress() >= *many })
 	for _, child := range children {
 		child.Kill()
 	}
-	return redisServer, last
 }
 
 // awaitLong is streamtest.Await for a condition that may take longer on a busy machine.

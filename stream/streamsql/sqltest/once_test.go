@@ -331,11 +331,11 @@ func TestOnceEach(t *testing.T) {
 			db.makeLedger(t)
 			toDeadLetter := func(next stream.EntryHandler) stream.EntryHandler {
 				return func(ctx context.Context, entry *stream.Entry) error {
-					if err := next(ctx, entry); err == nil || strings.Contains(err.Error(), "handled before") || ctx.Err() != nil {
+					err := next(ctx, entry)
+					if err == nil || strings.Contains(err.Error(), "handled before") || ctx.Err() != nil {
 						return err
-					} else {
-						return &stream.DeadLetterError{Err: err}
 					}
+					return &stream.DeadLetterError{Err: err}
 				}
 			}
 			for round, store := range []offset.Store{db.store, &offset.Memory{}} {
