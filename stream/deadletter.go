@@ -61,10 +61,7 @@ func DeadLetterStream(stream string) string { return besideStream(stream, ":dead
 // besideStream returns a key that is made of a stream's and a suffix and, in a
 // cluster, in the stream's slot, if there is such a key.
 func besideStream(stream, suffix string) string {
-	if tagged := "{" + stream + "}" + suffix; conn.HashTag(stream) == stream && conn.HashTag(tagged) == stream {
-		return tagged
-	}
-	return stream + suffix
+	return conn.Beside(stream, suffix)
 }
 
 // addressed returns a handler that skips the entries which were redriven for another reader. A

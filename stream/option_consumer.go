@@ -153,6 +153,11 @@ func defaults(r role, stream string) config {
 	}
 }
 
+// inOrder reports whether entries are handled in the order of the stream, one at a time.
+func (c *config) inOrder() bool {
+	return c.role&(groupConsumer|batchConsumer) == 0 && !c.ordered && c.concurrency == 1
+}
+
 // limits returns the settings of the window.
 func (c *config) limits(group bool) window.Limits {
 	l := window.Limits{

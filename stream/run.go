@@ -183,7 +183,7 @@ func (e *engine) newRun(ctx, handling context.Context, fail context.CancelCauseF
 
 // readerNamed returns the reader of a run whose consumer has that name.
 func (e *engine) readerNamed(consumer string) *reader {
-	r := &reader{Identity: e.identity, maxDeliveries: e.config.maxDeliveries, discard: e.config.discard}
+	r := &reader{Identity: e.identity, maxDeliveries: e.config.maxDeliveries, discard: e.config.discard, inOrder: e.config.inOrder()}
 	r.Consumer = consumer
 	return r
 }

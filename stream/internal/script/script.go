@@ -188,6 +188,27 @@ var Info = redis.NewScript(source("prelude_named", "info"))
 // other consumers. A count that is not known is -1.
 var Unread = redis.NewScript(source("prelude_named", "prelude_above", "unread"))
 
+// TakeOutbox makes an owner (ARGV[1]) that of the gates of an outbox in KEYS[1], unless another one
+// has used them within the last ARGV[2] milliseconds; ARGV[3] is an owner that counts as the same
+// one. It returns how many milliseconds to wait, 0 for none, and with that the gates: token, row, and
+// so on.
+var TakeOutbox = conn.NewOnceScript(source("prelude_clock", "prelude_denied", "take_outbox"))
+
+// PublishOutbox adds rows of an outbox to the stream in KEYS[1], those that have no gate in KEYS[2],
+// and makes a gate for each. ARGV[1] is the owner of the gates, ARGV[2] the number of gates that are
+// removed, with their tokens behind it; then for each row its token, number, count of texts, and
+// texts. It returns how many rows are in the stream now, and why the next one is not, or empty; or
+// -1 for one who is not the owner.
+var PublishOutbox = conn.NewOnceScript(source("prelude_clock", "prelude_denied", "publish_outbox"))
+
+// LeaveOutbox ends the ownership of ARGV[1] of the gates in KEYS[1], and removes the gates behind it.
+var LeaveOutbox = conn.NewOnceScript(source("leave_outbox"))
+
+// LowMark returns the last entry that was delivered to the group in ARGV[1], the lowest that is
+// pending in it, empty if none is, and the last that was ever added to the stream. It returns false
+// without a group.
+var LowMark = redis.NewScript(source("prelude_named", "low_mark"))
+
 // Seek sets a group to the place in ARGV[2], '+' for the end; a place behind the end is the end. It
 // returns the place of the group before and now. With an ARGV[4], a group that is at another place
 // than that is left alone.
