@@ -12,7 +12,15 @@
 //
 //	signups := codec.Struct[Signup]()
 //
-// [JSON] is for producers that put a whole JSON document into one field.
+// [JSON] is for producers that put a whole JSON document into one field, [Field] for those that
+// put any other format there, and [Raw] for fields that are the event themselves. [Text] is a value
+// whose JSON stands in a string.
+//
+// # Several types, and types that change
+//
+// [OneOf] is the codec of a topic with events of several types, which a field of the entry tells
+// apart. [Versions] is that of a type that has changed: it reads old entries by their own
+// types, and writes the current one. Both hand over to other codecs, and cost a look at that field.
 //
 // # Conversion
 //

@@ -22,12 +22,19 @@ func (p *plan) encode(source any) ([]string, error) {
 		return nil, found.err(len(p.fields))
 	}
 	root := reflect.ValueOf(source).Elem()
-	pairs := make([]string, 0, 2*(len(p.fields)+p.remain.len(root)))
+	pairs := make([]string, 0, 2*(len(p.marks)+len(p.fields)+p.remain.len(root)))
+	pairs = p.marks.appendTo(pairs)
 	made := newScratch()
 	defer made.free()
 	for i := range p.fields {
 		f := &p.fields[i]
 		from := root.FieldByIndex(f.index)
+		if m, ok := p.marks.find(f.name); ok {
+			if from.Len() > 0 && from.String() != m.value {
+				found.addField(p, i, markReason)
+			}
+			continue
+		}
 		if f.omitEmpty && isEmpty(from) {
 			continue
 		}
@@ -108,7 +115,7 @@ func (p *plan) encodeRemain(pairs []string, m reflect.Value, found complaints) (
 			found.addField(p, i, "is in the map "+p.remain.path+" too; remove it there")
 			continue
 		}
-		if IsHeader(name) {
+		if p.isHeader(name) {
 			found.add(len(p.fields), cutName(name), "", "has the name of a header, which decoding would not put back into the map "+p.remain.path+"; remove it there")
 			continue
 		}

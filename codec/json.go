@@ -73,25 +73,12 @@ func (c JSON[T]) Encode(value T) ([]string, error) {
 
 func (c JSON[T]) options() jsonOptions { return jsonOptions{useNumber: c.UseNumber} }
 
-func (c JSON[T]) field() string {
-	if c.Field == "" {
-		return "payload"
-	}
-	return c.Field
-}
+func (c JSON[T]) field() string { return fieldOr(c.Field) }
 
 func (c JSON[T]) fail(reason string) error {
 	return FieldErrors{{Field: c.field(), Type: reflect.TypeFor[T]().String(), Reason: reason}}
 }
 
 func (c JSON[T]) validate(value *T) error {
-	t, hasTags := taggedType[T]()
-	target := reflect.ValueOf(value).Elem()
-	if target.Kind() == reflect.Pointer {
-		target = target.Elem()
-	}
-	if !hasTags || !target.IsValid() {
-		return nil
-	}
-	return rulesOf(t).check(target, func(path string) string { return c.field() + partPath(t, path) })
+	return validateIn(value, c.field(), partPath)
 }

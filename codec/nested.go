@@ -148,6 +148,9 @@ func (c *jsonChecker) check(t reflect.Type, path string, zero bool) {
 		c.report(path, problem)
 		return
 	}
+	if carried := carriedIn(t); carried != nil {
+		c.check(carried, path+".Value", false)
+	}
 	if known || speaksJSON(t) || speaksText(t) {
 		return
 	}

@@ -22,7 +22,8 @@ type plan struct {
 	// for a name.
 	hasIgnored bool
 	jsonOptions
-	direct   bool // decodes without mapstructure
+	marks    marks // of the codecs around it
+	direct   bool  // decodes without mapstructure
 	validate *validator.Validate
 	proof    *proof // spares validate most of its work
 	err      error  // all problems of the type
@@ -174,6 +175,9 @@ func (p *plan) addField(sf reflect.StructField, index []int, path string) {
 		zero := sf.Type == base && !isNeverZero(sf, "mapstructure")
 		if problem := textMarshaling.problem(base, zero, true); problem != "" {
 			p.problem(path, "%s", problem)
+		}
+		if carried := carriedIn(base); carried != nil {
+			jsonProblems(carried, path+".Value", func(path, problem string) { p.problem(path, "%s", problem) })
 		}
 	}
 	p.byName[f.name] = len(p.fields)
