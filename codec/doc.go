@@ -80,6 +80,13 @@
 //
 // # Speed
 //
+// JSON is read in one pass, two to five times as fast as by encoding/json, and written as
+// fast as by it, with all of the refusals above. Slower, at half the speed of encoding/json,
+// are texts that are refused and types with a map whose keys have UnmarshalText or with the
+// tag option string; types that decode themselves take their own time. The strings
+// of a value share the memory of its text if that has up to 4 KiB, so that one that is kept
+// keeps the text; those of a larger text are copied.
+//
 // The results of reflection are kept for each type, so that another [Struct] of it
 // costs nothing. A struct without squash, remain and any is decoded more than ten times
 // as fast as by mapstructure, which decodes the others. Validation is almost free
