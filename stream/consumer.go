@@ -141,9 +141,17 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], st
 		config:   cfg,
 		steering: steering{seeking: task.NewLock()},
 		client:   client,
-		chain:    addressed(handler),
+		chain:    cfg.forReader(handler),
 		log:      cfg.logger.With("stream", topic.Name),
 	}}, problems
+}
+
+// forReader returns a handler of the entries that are for this reader. A relay copies all.
+func (c *config) forReader(handler EntryHandler) EntryHandler {
+	if c.relays {
+		return handler
+	}
+	return addressed(handler)
 }
 
 // Run consumes until ctx is done, and returns nil then: at once if no handler is at work, else

@@ -178,6 +178,8 @@
 // that has lost commits, offset, links and effects are those of an earlier state. The consumer
 // notices that at the next commit, or within half a minute, and goes on from there.
 //
+// A [Relay] copies a topic to another slot or server, each entry once: its offset is at the target.
+//
 // A consumer that an operator removes from its group (XGROUP DELCONSUMER) takes its entries back
 // and commits them once. One with [WithConsumerName] and [WithEffects] does not: a second process
 // with that name, which has committed them, would look the same. It tells them as a loss.

@@ -86,6 +86,9 @@ func (c *config) declareEffects(client redis.UniversalClient, topic string, stor
 			problems, beside = append(problems, err), ""
 		}
 	}
+	if at, ok := store.(offset.Located); ok && inLog && !contain.IsNil(store) {
+		client, _ = at.Location() // the topic may be elsewhere, a relay's even on another server
+	}
 	_, cluster := client.(*redis.ClusterClient)
 	var list []*effect.Target
 	byKey := make(map[string]*effect.Target)
@@ -126,7 +129,7 @@ func (c *config) offsetsBeside(client redis.UniversalClient, store offset.Store)
 		return "", invalid("WithEffects: the store is a %T, which cannot move an offset in one step with the effects: give one that offset.NewRedis returns", store)
 	}
 	at, key := located.Location()
-	if !contain.IsNil(client) && !contain.IsNil(at) && !conn.SameServer(client, at) {
+	if !c.relays && !contain.IsNil(client) && !contain.IsNil(at) && !conn.SameServer(client, at) {
 		return "", invalid("WithEffects: the offsets are on another server than the topic, as far as the options of the two clients tell: give offset.NewRedis the client of the consumer")
 	}
 	return key, nil

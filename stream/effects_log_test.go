@@ -507,7 +507,7 @@ func TestLogEffectsAfterALoss(t *testing.T) {
 	t.Parallel()
 	b := newLogBilling(t, streamtest.StartRedis(t).Client())
 	add(t, b.admin, "old")
-	stop := b.start(b.admin, b.bill, stream.WithBlock(20*time.Millisecond), stream.WithLossPolicy(stream.ResumeAtFirst))
+	stop := b.start(b.admin, b.bill, stream.WithBlock(20*time.Millisecond), stream.WithInspection(50*time.Millisecond), stream.WithLossPolicy(stream.ResumeAtFirst))
 	b.await("old")
 	ctx := context.Background()
 	if _, err := b.admin.TxPipelined(ctx, func(p redis.Pipeliner) error {

@@ -28,8 +28,9 @@ import (
 // One []Option serves the constructors of both modes. An option that is not for the mode,
 // or for no batch handler, is therefore refused when the constructor is called. The
 // options of producers ([ProducerOption]) and of trimmers ([TrimmerOption]) are refused
-// by the compiler.
+// by the compiler. Those for log mode are for a [Relay] too.
 type Option interface {
+	RelayOption
 	applyToConsumer(*config)
 }
 
@@ -82,6 +83,14 @@ func (o option) applyToConsumer(c *config) {
 	o.set(c)
 }
 
+func (o option) applyToRelay(c *relayConfig) {
+	if o.name == "WithEffects" || o.name == "WithMaxEntryBytes" {
+		c.problems = append(c.problems, invalid("%s is not for a relay, which copies all entries as they are: remove it", o.name))
+		return
+	}
+	c.options = append(c.options, o)
+}
+
 // config holds everything that an Option can change.
 type config struct {
 	role       role
@@ -121,6 +130,7 @@ type config struct {
 
 	effects []Effects       // as they were given
 	targets *effect.Targets // nil without effects
+	relays  bool            // the consumer is a relay's
 
 	// Group mode only.
 	consumerName  string
@@ -299,6 +309,8 @@ func WithLogger(logger *slog.Logger) LoggerOption { return loggerOption{logger} 
 type loggerOption struct{ logger *slog.Logger }
 
 func (o loggerOption) applyToConsumer(c *config) { c.logger = o.orDefault() }
+
+func (o loggerOption) applyToRelay(c *relayConfig) { c.options = append(c.options, o) }
 
 func (o loggerOption) applyToTrimmer(c *trimmerConfig) { c.logger = o.orDefault() }
 

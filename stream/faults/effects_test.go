@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,11 +46,12 @@ type effectsForm struct {
 }
 
 // effectsForms are the consumers of a group, whose processes have names of the engine's making, or
-// all one name, and one in log mode.
+// all one name, one in log mode, and a relay.
 var effectsForms = map[string]effectsForm{
 	"own names": {groupMode, []stream.Option{stream.WithConsumerName("")}},
 	"one name":  {groupMode, []stream.Option{stream.WithConsumerName("twin")}},
 	"log":       {logMode, nil},
+	"relay":     {relayMode, nil},
 }
 
 // Processes of consumers with effects are killed and frozen, Redis is killed, connections and
@@ -81,8 +83,8 @@ func TestWithoutEffectsOutputsRepeat(t *testing.T) {
 			}
 			e := newEffectsTrial(t, m)
 			e.publish(100)
-			streamtest.StartChild(t, childAddr+"="+e.server.Addr, childPoint+"=published@5").AwaitKilled()
-			e.start(0, e.server.Addr)
+			streamtest.StartChild(t, childAddr+"="+e.addrs, childPoint+"=published@5").AwaitKilled()
+			e.start(0)
 			e.awaitSettled()
 			if found := e.account(); found.repeated == 0 || found.missing != 0 {
 				t.Errorf("%+v, want outputs that repeat, and no other finding", found)
@@ -93,10 +95,14 @@ func TestWithoutEffectsOutputsRepeat(t *testing.T) {
 
 // effectsTrial is one test of consumers with effects.
 type effectsTrial struct {
-	t         *testing.T
-	mode      mode
-	server    *streamtest.Redis
-	admin     *redis.Client
+	t      *testing.T
+	mode   mode
+	server *streamtest.Redis
+	admin  *redis.Client
+	// target has the outputs; it is another server for a relay alone.
+	target    *streamtest.Redis
+	out       *redis.Client
+	addrs     string // of server and, of a relay, target, as the children know them
 	producer  *stream.Producer[transfer]
 	children  []*streamtest.Child
 	replaced  []*streamtest.Child // others have their label now
@@ -107,14 +113,22 @@ type effectsTrial struct {
 func newEffectsTrial(t *testing.T, m mode) *effectsTrial {
 	t.Helper()
 	rows, children := []string{"with `WithEffects`, for outputs `O` and counters `C`"}, 3
-	if m == logMode {
+	switch m {
+	case logMode:
 		rows, children = append(rows, "with `WithEffects` in log mode"), 1
+	case relayMode:
+		rows, children = nil, 1
 	}
 	e := &effectsTrial{
 		t: t, mode: m, children: make([]*streamtest.Child, children),
 		server: streamtest.StartRedis(t, withUsers(t, transfers.Name, rows...)...),
 	}
-	e.admin = e.server.Client()
+	e.admin, e.addrs = e.server.Client(), e.server.Addr
+	e.target, e.out = e.server, e.admin
+	if m == relayMode {
+		e.target = streamtest.StartRedis(t, withUsers(t, transfers.Name, "a `Relay` to `O`, at the target")...)
+		e.out = e.target.Client()
+	}
 	var err error
 	if m == groupMode {
 		err = e.admin.XGroupCreateMkStream(t.Context(), transfers.Name, group, "0").Err()
@@ -129,8 +143,8 @@ func newEffectsTrial(t *testing.T, m mode) *effectsTrial {
 }
 
 // start starts a child in the place of another one.
-func (e *effectsTrial) start(i int, addr string) {
-	e.children[i] = streamtest.StartChild(e.t, childAddr+"="+addr)
+func (e *effectsTrial) start(i int) {
+	e.children[i] = streamtest.StartChild(e.t, childAddr+"="+e.addrs)
 }
 
 // publish publishes transfers, some of them twice if Redis is killed.
@@ -165,9 +179,13 @@ func (e *effectsTrial) awaitSettled() {
 // isSettled reports whether all was read and is settled, and what there is, to be told.
 func (e *effectsTrial) isSettled() (settled bool, state string) {
 	ctx := e.t.Context()
-	if e.mode == logMode {
+	if e.mode != groupMode {
+		offsets := "millrace:offsets"
+		if e.mode == relayMode {
+			offsets = stream.RelayOffsets(effectsOutput)
+		}
 		info, err := e.admin.XInfoStream(ctx, transfers.Name).Result()
-		at, atErr := e.admin.HGet(ctx, "millrace:offsets", transfers.Name).Result()
+		at, atErr := e.out.HGet(ctx, offsets, transfers.Name).Result()
 		return err == nil && atErr == nil && at == info.LastGeneratedID, fmt.Sprint("offset ", at, ", ", info, err, atErr)
 	}
 	groups, err := e.admin.XInfoGroups(ctx, transfers.Name).Result()
@@ -196,15 +214,18 @@ type effectsFound struct {
 func (e *effectsTrial) account() (found effectsFound) {
 	e.t.Helper()
 	ctx, times := e.t.Context(), make(map[string]int)
-	outputs, err := e.admin.XRange(ctx, effectsOutput, "-", "+").Result()
+	outputs, err := e.out.XRange(ctx, effectsOutput, "-", "+").Result()
 	if err != nil {
 		e.t.Fatal(err)
 	}
 	before := ""
 	for _, entry := range outputs {
 		of := fmt.Sprint(entry.Values["of"])
+		if e.mode == relayMode {
+			of = fmt.Sprint(entry.Values[stream.HeaderSourceID])
+		}
 		times[of]++
-		if e.mode == logMode && compare(of, before) <= 0 {
+		if e.mode != groupMode && compare(of, before) <= 0 {
 			found.disordered++
 		}
 		before = of
@@ -239,7 +260,9 @@ func (e *effectsTrial) account() (found effectsFound) {
 		}
 	}
 	found.entries, found.outputs, found.letters = len(entries), len(outputs), len(letters)
-	found.counted = e.admin.HGet(ctx, effectsCounters, "all").Val()
+	if found.counted = e.admin.HGet(ctx, effectsCounters, "all").Val(); e.mode == relayMode {
+		found.counted = fmt.Sprint(found.outputs) // it counts nothing
+	}
 	return found
 }
 
@@ -247,12 +270,17 @@ func breakEffects(t *testing.T, m mode) {
 	t.Helper()
 	begun, dice := time.Now(), dice(t)
 	e := newEffectsTrial(t, m)
-	proxy := streamtest.StartProxy(t, e.server.Addr)
+	proxies := []*streamtest.Proxy{streamtest.StartProxy(t, e.server.Addr)}
+	e.addrs = proxies[0].Addr
+	if e.target != e.server {
+		proxies = append(proxies, streamtest.StartProxy(t, e.target.Addr))
+		e.addrs += "," + proxies[1].Addr
+	}
 	for i := range e.children {
-		e.start(i, proxy.Addr)
+		e.start(i)
 	}
 	var urn []effectsFault
-	kinds := e.kinds(proxy, dice)
+	kinds := e.kinds(proxies, dice)
 	for _, kind := range kinds {
 		for range kind.often {
 			urn = append(urn, kind)
@@ -278,7 +306,7 @@ func breakEffects(t *testing.T, m mode) {
 	for _, child := range e.replaced {
 		child.AwaitOutput(fenced)
 	}
-	for _, refusal := range refusals(t, e.admin) {
+	for _, refusal := range append(refusals(t, e.admin), refusals(t, e.out)...) {
 		t.Error("refused: ", refusal)
 	}
 	t.Logf("%+v; %v; %v", found, faults, time.Since(begun).Round(time.Second))
@@ -292,21 +320,28 @@ type effectsFault struct {
 	do    func(i int)
 }
 
-func (e *effectsTrial) kinds(proxy *streamtest.Proxy, dice *rand.Rand) []effectsFault {
+func (e *effectsTrial) kinds(proxies []*streamtest.Proxy, dice *rand.Rand) []effectsFault {
+	servers := []*streamtest.Redis{e.server, e.target} // the same, or each in turn
+	commit := "\r\nof\r\n"
+	if e.mode == relayMode {
+		commit = stream.HeaderSourceID
+	}
 	both := []effectsFault{
 		{"killed", 3, func(i int) {
 			e.children[i].Kill()
-			e.start(i, proxy.Addr)
+			e.start(i)
 		}},
 		{"redis killed", 1, func(int) {
-			e.server.Kill()
-			e.server.Start()
+			server := servers[dice.IntN(2)]
+			server.Kill()
+			server.Start()
 		}},
 		{"connections cut", 2, func(int) {
+			proxy := proxies[dice.IntN(len(proxies))]
 			proxy.Reset()
 			proxy.Pass()
 		}},
-		{"reply of a commit cut", 2, func(int) { proxy.CutReply("\r\nof\r\n", int64(dice.IntN(2))) }},
+		{"reply of a commit cut", 2, func(int) { proxies[len(proxies)-1].CutReply(commit, int64(dice.IntN(2))) }},
 	}
 	if e.mode == groupMode {
 		return append(both, effectsFault{"frozen", 2, func(i int) {
@@ -321,7 +356,7 @@ func (e *effectsTrial) kinds(proxy *streamtest.Proxy, dice *rand.Rand) []effects
 			old := e.children[i]
 			old.AwaitOutput(running) // or it would be the last to begin
 			old.Freeze()
-			e.start(i, proxy.Addr)
+			e.start(i)
 			e.publish(50)
 			e.children[i].AwaitOutput(running)
 			old.Thaw()
@@ -332,18 +367,21 @@ func (e *effectsTrial) kinds(proxy *streamtest.Proxy, dice *rand.Rand) []effects
 			for _, child := range e.replaced {
 				child.AwaitOutput(fenced)
 			}
-			e.cutAppendOnlyFile(int64(dice.IntN(40_000)))
+			e.cutAppendOnlyFile(servers[dice.IntN(2)], int64(dice.IntN(40_000)))
 		}})
 }
 
 // cutAppendOnlyFile takes up to n bytes off the end of the append-only file, as a failover may lose
 // the last writes. The file is written anew then: Redis 7.0 would execute the first half of a script
 // that was cut with its next start.
-func (e *effectsTrial) cutAppendOnlyFile(n int64) {
+func (e *effectsTrial) cutAppendOnlyFile(server *streamtest.Redis, n int64) {
 	e.t.Helper()
-	ctx := e.t.Context()
-	folder := e.admin.ConfigGet(ctx, "dir").Val()["dir"]
-	e.server.Kill()
+	ctx, admin := e.t.Context(), e.admin
+	if server == e.target {
+		admin = e.out
+	}
+	folder := admin.ConfigGet(ctx, "dir").Val()["dir"]
+	server.Kill()
 	files, err := filepath.Glob(filepath.Join(folder, "appendonlydir", "*.incr.aof"))
 	if err != nil || len(files) == 0 {
 		e.t.Fatal("no append-only file: ", err)
@@ -367,12 +405,12 @@ func (e *effectsTrial) cutAppendOnlyFile(n int64) {
 		e.t.Fatal(err)
 	}
 	e.cut = true
-	e.server.Start()
+	server.Start()
 	rewrites := func() string {
-		info := e.admin.InfoMap(ctx, "persistence").Item("Persistence", "aof_rewrites")
-		return info + e.admin.InfoMap(ctx, "persistence").Item("Persistence", "aof_rewrite_in_progress")
+		info := admin.InfoMap(ctx, "persistence")
+		return info.Item("Persistence", "aof_rewrites") + info.Item("Persistence", "aof_rewrite_in_progress")
 	}
-	if err := e.admin.BgRewriteAOF(ctx).Err(); err != nil {
+	if err := admin.BgRewriteAOF(ctx).Err(); err != nil {
 		e.t.Fatal(err)
 	}
 	streamtest.Await(e.t, "the append-only file is written anew", func() bool { return rewrites() == "10" })
@@ -397,6 +435,10 @@ var errRetried = errors.New("once more")
 // deriveUntilKilled is what a child does. By itself, the handler publishes at once.
 func deriveUntilKilled(t *testing.T, addr string, form effectsForm, byItself bool) {
 	t.Helper()
+	if form.mode == relayMode {
+		relayUntilKilled(t, addr)
+		return
+	}
 	kill, err := streamtest.ParseKillPoint(os.Getenv(childPoint))
 	if err != nil {
 		t.Fatal(err)
@@ -436,6 +478,11 @@ func deriveUntilKilled(t *testing.T, addr string, form effectsForm, byItself boo
 	if err != nil {
 		t.Fatal(err)
 	}
+	runUntilKilled(t, consumer)
+}
+
+func runUntilKilled(t *testing.T, consumer stream.Runnable) {
+	t.Helper()
 	ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute) // should it not be killed
 	defer stop()
 	if err := consumer.Run(ctx); errors.Is(err, stream.ErrFenced) {
@@ -443,6 +490,27 @@ func deriveUntilKilled(t *testing.T, addr string, form effectsForm, byItself boo
 	} else if err != nil {
 		t.Error(err)
 	}
+}
+
+// relayUntilKilled is what the child of a relay does.
+func relayUntilKilled(t *testing.T, addrs string) {
+	t.Helper()
+	from, to, _ := strings.Cut(addrs, ",")
+	var first sync.Once
+	relay, err := stream.NewRelay(
+		stream.RelayEnd{Client: as(t, "log", redis.Options{Addr: from}), Stream: transfers.Name},
+		stream.RelayEnd{Client: as(t, "log", redis.Options{Addr: to}), Stream: effectsOutput},
+		stream.WithReadCount(50), stream.WithCheckpoint(20, 5*time.Millisecond),
+		stream.WithMiddleware(func(next stream.EntryHandler) stream.EntryHandler {
+			return func(ctx context.Context, entry *stream.Entry) error {
+				first.Do(func() { fmt.Println(running) })
+				return next(ctx, entry)
+			}
+		}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	runUntilKilled(t, relay)
 }
 
 // publishingByItself returns a handler that publishes at once.

@@ -225,6 +225,7 @@
 //	effects                     effects, output; internal/effect, groupmode/committer, logmode/chain
 //	publishing                  producer, publishing, retention; internal/publish
 //	publishing later            later, mover; internal/later
+//	copying a topic             relay
 //	trimming                    trim, trimmer, mirror
 //	options                     option_consumer, option_producer, option_trimmer
 //	what it tells               meter, outage, telling, stats, health, observer

@@ -159,6 +159,21 @@ var effectsMutants = []mutant{
 		tests: []tests{{inStream, "TestLogEffectsHappenWithTheOffset"}},
 	},
 	{
+		name:  "effects, log mode: after a loss the rest of a batch is handled again",
+		edits: []edit{{"stream/internal/loss/log.go", "return f.lastOf(ctx, recent.behind(one.ID), one.Place)", "return f.lastOf(ctx, recent[len(recent):], one.Place)"}},
+		tests: []tests{{inLoss, "TestLastKnownPlaceInABatch"}},
+	},
+	{
+		name:  "a relay leaves out what was redriven for one reader",
+		edits: []edit{{"stream/consumer.go", "if c.relays {", "if false {"}},
+		tests: []tests{{inStream, "TestRelayCopiesEntries"}},
+	},
+	{
+		name:  "a relay keeps its offset where it reads",
+		edits: []edit{{"stream/relay.go", "offset.NewRedis(to.Client,", "offset.NewRedis(from.Client,"}},
+		tests: []tests{{inStream, "TestRelayOfTwoWithOneLabel"}},
+	},
+	{
 		name:  "a settling that a worker gives up is not taken on",
 		edits: []edit{{"stream/settle.go", "\tif err != nil {\n\t\tr.settler.Request()\n\t}\n\treturn err\n", "\treturn err\n"}},
 		tests: []tests{{inStream, "TestSettlingThatAWorkerHasGivenUp"}},
