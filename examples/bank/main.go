@@ -87,7 +87,7 @@ func run(ctx context.Context, p plan, transfers, kills int, out io.Writer) error
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(folder)
+	defer func() { _ = os.RemoveAll(folder) }()
 	p.file, p.key = filepath.Join(folder, "bank.db"), fmt.Sprintf("millrace-example:%08x:transfers", rand.Uint32())
 	defer client.Del(context.WithoutCancel(ctx), p.key, receiptsOf(p.key), p.key+":offsets")
 

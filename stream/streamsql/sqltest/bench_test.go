@@ -21,7 +21,7 @@ import (
 //
 //	go test -run '^$' -bench . -benchtime 5x
 func BenchmarkOnce(b *testing.B) {
-	const n, batch = 2000, 100
+	const n, batch = benchPayments, 100
 	client := streamtest.StartRedis(b, "--appendonly", "no").Client()
 	publish(b, client, n)
 	for _, dialect := range []sqlstore.Dialect{sqlstore.Postgres, sqlstore.SQLite} {
@@ -30,14 +30,14 @@ func BenchmarkOnce(b *testing.B) {
 			db.makeLedger(b)
 			var once, each, byHand, byHandEach time.Duration
 			for b.Loop() {
-				byHand += db.benchmark(b, n, func(ctx context.Context) error { return handWritten(ctx, client, db, n, 1) })
-				once += db.benchmark(b, n, func(ctx context.Context) error {
+				byHand += db.benchmark(b, func(ctx context.Context) error { return handWritten(ctx, client, db, n, 1) })
+				once += db.benchmark(b, func(ctx context.Context) error {
 					return consume(ctx, n, func(seen stream.Option) (stream.Runnable, error) {
 						return stream.NewConsumer(client, payments, db.store, streamsql.Once(db.store, db.payOne), stream.WithLabel("bank"), quiet, seen)
 					})
 				})
-				byHandEach += db.benchmark(b, n, func(ctx context.Context) error { return handWritten(ctx, client, db, n, batch) })
-				each += db.benchmark(b, n, func(ctx context.Context) error {
+				byHandEach += db.benchmark(b, func(ctx context.Context) error { return handWritten(ctx, client, db, n, batch) })
+				each += db.benchmark(b, func(ctx context.Context) error {
 					return consume(ctx, n, func(seen stream.Option) (stream.Runnable, error) {
 						return stream.NewBatchConsumer(client, payments, db.store, streamsql.OnceEach(db.store, db.payEach), stream.WithLabel("bank"),
 							stream.WithBatch(batch, 50*time.Millisecond), quiet, seen)
@@ -54,8 +54,11 @@ func BenchmarkOnce(b *testing.B) {
 	}
 }
 
+// benchPayments is how many payments each run of a benchmark handles.
+const benchPayments = 2000
+
 // benchmark times a run on empty tables, and checks the ledger.
-func (db *database) benchmark(b *testing.B, n int, do func(ctx context.Context) error) time.Duration {
+func (db *database) benchmark(b *testing.B, do func(ctx context.Context) error) time.Duration {
 	b.Helper()
 	for _, statement := range []string{"DELETE FROM ledger", "UPDATE account SET balance = 0", "DELETE FROM millrace_position", "DELETE FROM millrace_inbox"} {
 		db.exec(b, statement)
@@ -65,7 +68,7 @@ func (db *database) benchmark(b *testing.B, n int, do func(ctx context.Context) 
 		b.Fatal(err)
 	}
 	took := time.Since(start)
-	if problem := db.problem(b, n); problem != "" {
+	if problem := db.problem(b, benchPayments); problem != "" {
 		b.Fatal(problem)
 	}
 	return took
