@@ -125,7 +125,7 @@ type target struct {
 
 // The bounds of one script, which holds the server for about a millisecond.
 const (
-	carryRows  = 200
+	carryRows  = 100
 	carryBytes = 1 << 20
 )
 

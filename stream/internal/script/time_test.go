@@ -193,11 +193,11 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 			if err := script.TakeOutbox.Run(ctx, client, []string{"{s}:outbox"}, "me", 0, "").Err(); err != nil {
 				return err
 			}
-			args := []any{"me", 200}
-			for i := range 200 {
+			args := []any{"me", 100}
+			for i := range 100 {
 				args = append(args, fmt.Sprint(run-1, "token", i))
 			}
-			for i := range 200 {
+			for i := range 100 {
 				args = append(args, fmt.Sprint(run, "token", i), i, 6, "a", "1", "b", "2", "c", "3")
 			}
 			return script.PublishOutbox.Run(ctx, client, []string{"{s}:to", "{s}:outbox"}, args...).Err()
