@@ -85,7 +85,7 @@ var laterMutants = []mutant{
 	},
 	{
 		name:  "the limit of deliveries does not end what is put off",
-		edits: []edit{{"stream/outcome.go", "	case !e.reader.isExhausted(e):\n", "	case contain.IsErr(err, err) && true:\n"}},
+		edits: []edit{{"stream/outcome.go", "	case !e.reader.isExhausted(e):\n", "	case e.reader.Group != \"\" || !e.reader.isExhausted(e):\n"}},
 		tests: []tests{{inStream, "TestRetryAfterOfTrimmedEntries|TestGroupMaxDeliveries"}},
 	},
 }
