@@ -13,6 +13,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/groupmode"
+	"millrace/stream/internal/later"
 	"millrace/stream/internal/logmode"
 	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
@@ -68,6 +69,8 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 //	         +xgroup|createconsumer  with WithConsumerName
 //	         +xlen                   in a Runner
 //	~<dead letters> +xadd            for dead letters
+//
+// and for [RetryAfter] those that its documentation names.
 func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle Handler[T], opts ...Option) (*Consumer[T], error) {
 	return newGroupConsumer(groupConsumer, client, topic, group, handle, single(handle), opts)
 }
@@ -118,7 +121,11 @@ func openLog(ctx context.Context, r *run) (mode.Mode, error) {
 
 // openGroup makes group mode for a run.
 func openGroup(ctx context.Context, r *run) (mode.Mode, error) {
-	return groupmode.Open(ctx, groupmode.Settings{Settings: r.settings(), Leases: r.leases, ReadCount: r.engine.config.readCount})
+	of := r.engine.identity
+	return groupmode.Open(ctx, groupmode.Settings{
+		Settings: r.settings(), Leases: r.leases, ReadCount: r.engine.config.readCount,
+		Postponed: later.Keys{Due: RetryDueKey(of.Stream, of.Group), Contents: RetryLaterKey(of.Stream, of.Group), Topic: of.Stream},
+	})
 }
 
 // newConsumer makes the part that both modes have in common, and finds all mistakes in it. The

@@ -86,6 +86,20 @@
 //	mover, err := stream.NewMover(client, []string{Reminders.Name})
 //	r.Add(mover) // to a Runner; any number of processes may move
 //
+// A handler in group mode puts an entry off with [RetryAfter]: the entry leaves the window and the
+// pending entries of the group, waits beside the stream, with a copy of its content, and becomes
+// pending again where it is when its time has come. It has its ID, and its deliveries count on:
+//
+//	return stream.RetryAfter(time.Hour, err)
+//
+// If the entry has been trimmed or deleted meanwhile, it is added to the stream again, with another
+// ID, as the last one, and for this group alone: the consumers of all others pass it (logged at
+// Info). Its deliveries count on, see [HeaderDeliveries]. An entry that waits is not pending and not
+// in the lag of its group, no trimmer waits for it, and a seek of the group does not touch it.
+// Destroying the group does not remove the entries that wait: delete the keys
+// ([RetryDueKey], [RetryLaterKey]). If the server refuses to put an entry off, it is held, as after
+// any other error.
+//
 // # Delivery
 //
 // An entry is delivered at least once. The result of the handler, or of the outermost
@@ -98,6 +112,8 @@
 //	*DeadLetterError     it is written to a dead-letter stream, and passed
 //	                     when that has succeeded: logged (Warn); it is held
 //	                     meanwhile, and not processed again
+//	RetryAfter(d, err)   it leaves the window, and is delivered again after
+//	                     the time: logged (Info); see "Later". Group mode alone
 //	any other error,     it is held, and delivered again after a wait that
 //	or a panic           grows ([WithBackoff])
 //

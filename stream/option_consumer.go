@@ -351,6 +351,9 @@ func WithStart(start Start) Option {
 // wait. To try again at once a few
 // times first, use middleware.Retry.
 //
+// A held entry keeps its place in the window. Waits of minutes or hours in group mode are what
+// [RetryAfter] is for: an entry that waits so holds up nothing.
+//
 // Unless Max is given, an entry that holds up others waits no longer than two seconds
 // while nothing succeeds: one before others in log mode, or with the same order key, or
 // any while the window is full. A success after many failures ends the waits, but for

@@ -15,6 +15,7 @@ import (
 	"millrace/stream/internal/commit"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/feed"
+	"millrace/stream/internal/later"
 	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
@@ -55,6 +56,7 @@ type run struct {
 	store  offset.Store
 	conn   *conn.Client // of the client
 	conns  *conn.Clients
+	watch  *later.Watch
 
 	// reader is the identity of the run. The lock of the meter guards the change at its start,
 	// when the consumer gets its name.
@@ -130,6 +132,9 @@ func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error)
 	if err := r.connect(); err != nil {
 		return false, err
 	}
+	var endWatch func()
+	r.watch, endWatch = feed.WatchOf(ctx, r.conn)
+	defer endWatch()
 	if r.mode, err = e.open(reading, r); err != nil {
 		return false, err
 	}
@@ -226,7 +231,7 @@ func (r *run) settings() mode.Settings {
 	c := &r.engine.config
 	return mode.Settings{
 		Host: r, Log: r.engine.log, Window: r.window, Start: c.start.at, MaxEntry: c.maxEntry,
-		Sought: r.leg.sought, Bound: r.leg.bound, Effects: c.targets,
+		Sought: r.leg.sought, Bound: r.leg.bound, Effects: c.targets, Watch: r.watch,
 		Letters: commit.NewLetterWriter(r.client, r.conns, r.engine.identity.Stream),
 		Feed: feed.Settings{
 			Client: r.engine.client, Commands: r.conn, Stream: r.engine.identity.Stream,
@@ -349,6 +354,14 @@ func (r *run) readWorked() {
 		}
 		m.lastRead = time.Now()
 	})
+}
+
+// ReadsFail reports whether reading fails now.
+func (r *run) ReadsFail() bool {
+	m := &r.engine.meter
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.unreadable
 }
 
 // fewEntries is how many entries are a trickle, of which each is waited for.

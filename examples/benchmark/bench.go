@@ -44,6 +44,7 @@ func rows() []row {
 		{"decode", (*bench).decode},
 		{"publish", (*bench).publish},
 		{"effects", (*bench).effects},
+		{"later", (*bench).later},
 		{"latency", (*bench).latency},
 		{"keys", (*bench).keys},
 		{"topics", (*bench).topics},

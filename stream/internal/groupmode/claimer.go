@@ -3,6 +3,7 @@ package groupmode
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"millrace/stream/internal/contain"
@@ -14,7 +15,7 @@ import (
 )
 
 // claimer claims the entries that other consumers have left, removes the names of those that
-// died, and looks for losses. The fields are its task's own.
+// died, and looks for losses. The fields are its task's own, but for returned.
 type claimer struct {
 	*consumer
 	task     task.Task
@@ -27,6 +28,8 @@ type claimer struct {
 	own       *ownPending
 	reaper    reaper
 	namesake  namesake
+
+	returned atomic.Bool // entries that were put off have come back
 
 	given  bool   // something may have been handed back
 	due    bool   // to look around, and to claim
@@ -78,7 +81,7 @@ func (c *claimer) claimFromOthers(ctx context.Context) (err error) {
 	more, full := c.more, false
 	c.more = false
 	c.due = c.feed.IsDue() || c.due || more
-	c.given = c.feed.MayBeHandedBack() || c.given || more
+	c.given = c.feed.MayBeHandedBack() || c.returned.Swap(false) || c.given || more
 	if c.given {
 		err = c.own.byItself(ctx, func() error { return c.claimHandedBack(ctx, &full) })
 		c.given = err != nil // or the next round would do nothing, and tell that it works

@@ -261,6 +261,23 @@ var CancelLater = conn.NewOnceScript(source("prelude_denied", "cancel_later"))
 // reason of the last.
 var MoveDue = conn.NewOnceScript(source("prelude_denied", "prelude_clock", "move_due"))
 
+// Postpone takes an entry (ARGV[3]) of the group that is pending on the consumer, with the delivery
+// count in ARGV[4], or any if that is 0, out of the pending ones, and has it wait: its time, in
+// ARGV[5] milliseconds, is put into the sorted set in KEYS[2], and its content, with the count, into
+// the hash in KEYS[3]. It returns 'waits', also if that was done before and the entry is not pending;
+// 'lost' if it is another consumer's, or has another count; 'dropped' if it is no consumer's,
+// unless ARGV[6] is 1: then it waits nevertheless, with the count in ARGV[7]; and 'gone' if the
+// stream does not have it. The ack comes last, because a script that fails is not undone.
+var Postpone = conn.NewOnceScript(source("prelude_denied", "prelude_clock", "postpone"))
+
+// BringBack makes up to ARGV[3] entries that Postpone has had wait, and that are due, pending again,
+// as many as have ARGV[4] bytes, at least one: on the name in ARGV[2], with the count that they had,
+// and as if they had been idle for long. An entry that the stream does not have any more, or has
+// another one in place of, is added to it again, with the headers that say for which group it is and
+// how often it was delivered. One that is pending already is left so: the group was set back. It
+// returns what MoveDue returns, and how many were added again.
+var BringBack = conn.NewOnceScript(source("prelude_denied", "prelude_clock", "bring_back"))
+
 // FindDue returns for each sorted set of KEYS in how many milliseconds its first entry is due,
 // -1 for one that has none, and 0 for one that cannot be read.
 var FindDue = redis.NewScript(source("prelude_clock", "find_due"))
