@@ -16,7 +16,7 @@ type Codec[T any] interface {
 }
 
 // IntoDecoder is implemented by a [Codec] that can decode into a value that is there
-// already, and spares its caller an allocation with that. [Struct] and [JSON] do.
+// already, and spares its caller an allocation with that. The codecs of this package do.
 type IntoDecoder[T any] interface {
 	// DecodeInto is Decode into value, which is the zero T. After an error it is
 	// whatever it is.
@@ -24,7 +24,7 @@ type IntoDecoder[T any] interface {
 }
 
 // Checker is implemented by a [Codec] that can tell whether it serves its type.
-// [Struct] and [JSON] do.
+// Those of this package do.
 type Checker interface {
 	// Check returns an error that lists all reasons why the codec cannot serve
 	// its type, each with the change that mends it, or nil. Consumers and producers call

@@ -12,7 +12,18 @@
 //
 //	signups := codec.Struct[Signup]()
 //
-// [JSON] is for producers that put a whole JSON document into one field.
+// [JSON] is for producers that put a whole JSON document into one field. [Packed] is Struct
+// with all fields of the entry in one, for streams with much traffic.
+//
+// # Costs of each form
+//
+// An entry of 8 short fields in the form of Struct can be read and changed by any tool. To
+// send it costs the Redis server two to three times as much as an entry of one field with the same
+// values, and the client more than that. Redis saves the names of the fields once for many
+// entries. Packed has one field whose name has all the names, so that the server's memory is
+// about the same as with Struct, and any program can take the values apart. It needs ten lines of
+// code where there is no library. JSON has one field, too, and nested values, but the names
+// stand in each value: they cost memory of the server in each entry, and time in each client.
 //
 // # Conversion
 //
