@@ -42,8 +42,8 @@ func TestPairsAsJSON(t *testing.T) {
 func TestPackedFields(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{
-		"\x01\x034\x00\x00\x03ab": `[{"packed:id,gone,note":"\u0001\u00034\u0000\u0000\u0003ab"},{"traceparent":"00"}]`,
-		"\x01\x0342\x00\x03ab":    `[{"id":"42","note":"ab"},{"traceparent":"00"}]`,
+		"\x01\x0342\x00\x04ab": `[{"packed:id,gone,note":"\u0001\u000342\u0000\u0004ab"},{"traceparent":"00"}]`,
+		"\x01\x0342\x00\x03ab": `[{"id":"42","note":"ab"},{"traceparent":"00"}]`,
 	} {
 		fields, headers := display.Split(codec.FieldsOf("packed:id,gone,note", text, "traceparent", "00"))
 		if got, err := json.Marshal([]display.Pairs{fields, headers}); err != nil || string(got) != want {
