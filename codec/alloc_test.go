@@ -49,6 +49,17 @@ func TestStructAllocations(t *testing.T) {
 	encodes(t, codec.Struct[milli](), mustDecode(t, codec.Struct[milli](), millis))
 }
 
+// TestPackedAllocations: all values in one text.
+func TestPackedAllocations(t *testing.T) {
+	pairs, err := codec.Packed[benchEvent]().Encode(benchValue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decodes(t, codec.Packed[benchEvent](), codec.FieldsOf(pairs...))
+	decodes(t, codec.Packed[benchEvent](codec.DisallowUnknownFields()), codec.FieldsOf(append(pairs, "traceparent", "00")...))
+	encodes(t, codec.Packed[benchEvent](), benchValue)
+}
+
 // TestJSONAllocations: no allocation but those of the value, and of the text and its pair.
 func TestJSONAllocations(t *testing.T) {
 	type flat struct {

@@ -17,8 +17,8 @@ type Codec[T any] interface {
 }
 
 // IntoDecoder is implemented by a [Codec] that can decode into a value that is there
-// already, and spares its caller an allocation with that. [Struct] and [JSON] do, and so do
-// [OneOf] and [Versions].
+// already, and spares its caller an allocation with that. [Struct], [JSON] and [Packed] do, and so
+// do [OneOf] and [Versions].
 type IntoDecoder[T any] interface {
 	// DecodeInto is Decode into value, which is the zero T. After an error it is
 	// whatever it is.

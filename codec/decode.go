@@ -22,6 +22,12 @@ func (p *plan) decode(fields Fields, target any) error {
 			return err
 		}
 	}
+	return p.judge(found, belongs, fields, target)
+}
+
+// judge returns the error of a value that is decoded: that nothing of the entry belongs to
+// it, or the complaints and those of validator.
+func (p *plan) judge(found complaints, belongs bool, fields Fields, target any) error {
 	if !belongs && !p.marks.told() && len(p.fields) > 0 && (p.remain == nil || fields.Len() > 0) {
 		return fmt.Errorf("none of the entry's fields belongs to %s; check that this is the stream of that type and that the names in its tags match exactly", p.typ)
 	}

@@ -57,9 +57,13 @@ func (p *plan) encode(source any) ([]string, error) {
 		return nil, err
 	}
 	if len(pairs) == 0 {
-		return nil, fmt.Errorf("the %s is empty, so there is no field to write; a stream entry needs at least one: set a field or remove an omitempty", p.typ)
+		return nil, emptyError(p.typ)
 	}
 	return pairs, nil
+}
+
+func emptyError(t reflect.Type) error {
+	return fmt.Errorf("the %s is empty, so there is no field to write; a stream entry needs at least one: set a field or remove an omitempty", t)
 }
 
 // follow returns the value that from points to, or ok = false where nil stands for a

@@ -80,3 +80,19 @@ func EncodedJSONSlowly[T any](value T) (text, reason string) {
 	}
 	return text, lossOf(reflect.ValueOf(&value).Elem())
 }
+
+// PackedSlowly returns the codec that Packed would return if it unpacked all entries: its oracle.
+func PackedSlowly[T any](opts ...StructOption) Codec[T] {
+	c, _ := Packed[T](opts...).(packedCodec[T])
+	slow := *c.packing
+	plan := *slow.plan
+	plan.direct = false
+	slow.plan = &plan
+	return packedCodec[T]{&slow}
+}
+
+// IsPackedOwn tells whether c decodes the fields without unpacking them.
+func IsPackedOwn[T any](c Codec[T], fields Fields) bool {
+	_, ok := c.(packedCodec[T]).packing.isOwn(fields)
+	return ok
+}

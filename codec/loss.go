@@ -210,7 +210,12 @@ func losesZoneSeconds(v reflect.Value, m marshaling) bool {
 // hasZoneSeconds tells whether the offset of a time's zone has seconds, as before
 // 1920 or so.
 func hasZoneSeconds(v reflect.Value) bool {
-	t, ok := v.Interface().(time.Time)
+	var t time.Time
+	if v.CanAddr() {
+		t = *v.Addr().Interface().(*time.Time) // spares an allocation
+	} else {
+		t, _ = v.Interface().(time.Time)
+	}
 	_, offset := t.Zone()
-	return ok && offset%60 != 0
+	return offset%60 != 0
 }

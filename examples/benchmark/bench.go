@@ -42,6 +42,8 @@ func rows() []row {
 		{"log", (*bench).logMode},
 		{"group", (*bench).groupMode},
 		{"decode", (*bench).decode},
+		{"json", (*bench).json},
+		{"packed", (*bench).packed},
 		{"publish", (*bench).publish},
 		{"effects", (*bench).effects},
 		{"later", (*bench).later},

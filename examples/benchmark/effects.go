@@ -49,7 +49,7 @@ func (b *bench) effects(ctx context.Context) ([]line, error) {
 		variant{
 			name: "group without WithEffects", entries: b.entries,
 			run: func(ctx context.Context, round int) error {
-				return b.consumeGroup(ctx, e.trades, fmt.Sprint("none-", round), b.entries)
+				return b.consumeGroup(ctx, topic(e.trades), fmt.Sprint("none-", round), b.entries)
 			},
 		},
 		variant{name: "group, WithEffects and no effect", entries: b.entries, target: ">= 0.95", run: e.with(e.trades, b.entries, nothing)},
