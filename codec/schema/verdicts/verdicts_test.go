@@ -3,6 +3,7 @@ package verdicts_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
@@ -248,11 +249,10 @@ func verdictOf[T any](t *testing.T, field reflect.StructField, name, text string
 	}
 	// The codec tells of all fields; this one's name is in its error.
 	valid = true
-	if err != nil {
-		for _, e := range err.(codec.FieldErrors) {
-			if rest, ok := strings.CutPrefix(e.Field, "payload."+name); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
-				valid = false
-			}
+	wrong, _ := errors.AsType[codec.FieldErrors](err)
+	for _, e := range wrong {
+		if rest, ok := strings.CutPrefix(e.Field, "payload."+name); ok && (rest == "" || rest[0] == '.' || rest[0] == '[') {
+			valid = false
 		}
 	}
 	// What the codec says is what validator says.
