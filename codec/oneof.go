@@ -110,7 +110,7 @@ type boundKind[T any] struct {
 	decode func(Fields) (T, error)
 	encode func(T) ([]string, error)
 	check  func(T) error // of the validate tags
-	inner  any           // the codec
+	given  any           // the codec, without marks
 }
 
 func newBoundKind[K, T any](codec Codec[K], event func(K) T, ms []mark) *boundKind[T] {
@@ -120,7 +120,7 @@ func newBoundKind[K, T any](codec Codec[K], event func(K) T, ms []mark) *boundKi
 	case event == nil:
 		return &boundKind[T]{err: errors.New("the function is nil; give one that returns the event as it is")}
 	}
-	valid := validatorOf(codec)
+	valid, given := validatorOf(codec), codec
 	for _, m := range ms {
 		codec = withMark(codec, m)
 	}
@@ -130,7 +130,7 @@ func newBoundKind[K, T any](codec Codec[K], event func(K) T, ms []mark) *boundKi
 	pool := sync.Pool{New: func() any { return new(K) }}
 	return &boundKind[T]{
 		err:   errors.Join(checkOf(codec), keepsType(event)),
-		inner: codec,
+		given: given,
 		decode: func(fields Fields) (value T, err error) {
 			k, _ := pool.Get().(*K)
 			if err = decodeWith(codec, into, fields, k); err == nil {

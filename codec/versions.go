@@ -40,6 +40,7 @@ func Versions[T any](field, current string, codec Codec[T], old ...OldVersion[T]
 // OldVersion is one of the old versions of [Versions]. [Upcast] makes it.
 type OldVersion[T any] struct {
 	version string
+	codec   any
 	bind    func(d discriminator, m []mark, check func(*T) error) (oldCodec[T], error)
 }
 
@@ -53,7 +54,7 @@ type oldCodec[T any] func(Fields, *T) error
 // shown, as it may be made of values; errors.Is and errors.As find it. The function is
 // called from many goroutines at once.
 func Upcast[Old, T any](version string, codec Codec[Old], up func(Old) (T, error)) OldVersion[T] {
-	return OldVersion[T]{version: version, bind: func(d discriminator, ms []mark, check func(*T) error) (oldCodec[T], error) {
+	return OldVersion[T]{version: version, codec: codec, bind: func(d discriminator, ms []mark, check func(*T) error) (oldCodec[T], error) {
 		switch {
 		case codec == nil:
 			return nil, errors.New("the codec is nil; give the codec that reads its entries")

@@ -63,4 +63,69 @@ var codecMutants = []mutant{
 		edits: []edit{{"middleware/unknown.go", "malformed && errors.Is(err, codec.ErrUnknownKind)", "malformed || errors.Is(err, codec.ErrUnknownKind)"}},
 		tests: []tests{{inMiddleware, "TestSkipUnknownKinds"}},
 	},
+	{
+		name:  "a rule without a keyword is dropped",
+		edits: []edit{{"codec/internal/jsonschema/constrain.go", "\t\t\ts.addRules(part)\n", "\t\t\t_ = part\n"}},
+		tests: []tests{{inVerdicts, "TestNoRuleIsDropped"}},
+	},
+	{
+		name:  "a field that may be missing is required",
+		edits: []edit{{"codec/internal/jsonschema/constrain.go", "required = !f.takesZero()", "required = f.Tag != \"\""}},
+		tests: []tests{{inVerdicts, "TestVerdicts"}},
+	},
+	{
+		name:  "a null among the elements is never refused",
+		edits: []edit{{"codec/internal/jsonschema/constrain.go", "\tcase of.takesZero():", "\tcase of.takesZero() || ok:"}},
+		tests: []tests{{inVerdicts, "TestVerdicts"}},
+	},
+	{
+		name:  "a bound that is looser takes the place of a tighter one",
+		edits: []edit{{"codec/internal/jsonschema/schema.go", "(x.Cmp(y) < 0) == isMin", "(x.Cmp(y) < 0) != isMin"}},
+		tests: []tests{{inVerdicts, "TestVerdicts"}},
+	},
+	{
+		name:  "a new required field is no break",
+		edits: []edit{{"codec/schema/parts.go", "ok && !required[text] {", "ok && !required[text] && path != \"\" {"}},
+		tests: []tests{{inSchema, "TestAcceptsTellsEachBreak"}},
+	},
+	{
+		name:  "an old version that is read counts as written",
+		edits: []edit{{"codec/schema/accepts.go", "\t\tif branch[\"x-old\"] == true {\n\t\t\tcontinue\n\t\t}\n", ""}},
+		tests: []tests{{inSchema, "TestAcceptsVersionsAndKinds"}},
+	},
+	{
+		name:  "a comparison has no end",
+		edits: []edit{{"codec/schema/accepts.go", "*c.left = maxCompared", "*c.left = 1 << 40"}},
+		tests: []tests{{inSchema, "TestAcceptsTypesThatReferToThemselves"}},
+	},
+	{
+		name:  "a document is read at any depth",
+		edits: []edit{{"codec/schema/document.go", "if depth(text) > maxDepth {", "if depth(text) > 1<<30 {"}},
+		tests: []tests{{inSchema, "TestParse"}},
+	},
+	{
+		name:  "msgpack has a name twice",
+		edits: []edit{{"codec/compat/msgpack.go", "if _, twice := texts[name]; twice {", "if _, twice := texts[name]; twice && value == \"\" {"}},
+		tests: []tests{{inCompat, "TestWatermillRefuses"}},
+	},
+	{
+		name:  "more behind the metadata is left out",
+		edits: []edit{{"codec/compat/msgpack.go", "\tif r.rest != \"\" {\n\t\treturn nil, errBehind\n\t}\n", ""}},
+		tests: []tests{{inCompat, "TestWatermillRefuses"}},
+	},
+	{
+		name:  "a tombstone is a value",
+		edits: []edit{{"codec/compat/debezium.go", "\tcase text == d.tombstone():\n", "\tcase text == \"\":\n"}},
+		tests: []tests{{inCompat, "TestDebeziumCompact"}},
+	},
+	{
+		name:  "the offsets of a binary form are believed",
+		edits: []edit{{"codec/compat/faststream.go", "case at < fastStreamFixed || behind < at || behind > len(text):", "case behind < at || behind > len(text):"}},
+		tests: []tests{{inCompat, "TestFastStream"}},
+	},
+	{
+		name:  "the key of a row is told",
+		edits: []edit{{"codec/compat/debezium.go", "return Row[T]{}, renamed(err, name)", "return Row[T]{}, renamed(err, row.Key)"}},
+		tests: []tests{{inCompat, "TestDebeziumCompact"}},
+	},
 }
