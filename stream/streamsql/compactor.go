@@ -30,6 +30,9 @@ import (
 // pending, and may be at work nevertheless: its consumer makes it pending again within a third of
 // its claim idle time. So the interval must not be shorter than that time.
 //
+// An entry that was put off ([stream.RetryAfter]) is not pending either, and holds the position as one
+// that is. While more than 1,000 are put off, the position stays where it is.
+//
 // An entry up to the position counts as done, and [Once] skips it. So a group that is set back
 // ([stream.Consumer.Seek]), or whose stream was made anew with lower IDs, handles nothing twice, and
 // leaves out entries that it has not handled. The log says so (Error) where the position is ahead of
@@ -48,7 +51,7 @@ type Compactor struct {
 // The client is a *redis.Client, sentinel-backed ones included, or a *redis.ClusterClient. Its user
 // needs the Redis rights
 //
-//	~<topic> +xinfo|groups +xinfo|stream +xpending +eval +evalsha
+//	~<topic> ~{<topic>}:due:<group> +xinfo|groups +xinfo|stream +xpending +zrange +eval +evalsha
 func NewCompactor(store *sqlstore.Store, client redis.UniversalClient, topic, group string, opts ...RunOption) (*Compactor, error) {
 	c := &Compactor{store: store, client: client, of: stream.Identity{Stream: topic, Group: group}, config: newRunConfig(30*time.Second, opts)}
 	problems := []error{c.config.problems(store, client)}
@@ -153,10 +156,13 @@ func (c *compaction) lookAhead(ctx context.Context, end offset.ID) error {
 	return nil
 }
 
+// mostPutOff is how many entries that were put off are looked through for the lowest.
+const mostPutOff = 1000
+
 // lowMark returns the last entry up to which all were delivered to the group, and are done, and the
 // end of the stream. found is false without a stream or group.
 func (c *compaction) lowMark(ctx context.Context) (mark, end offset.ID, found bool, err error) {
-	reply, err := script.LowMark.Run(ctx, c.client, []string{c.of.Stream}, c.of.Group).Slice()
+	reply, err := script.LowMark.Run(ctx, c.client, []string{c.of.Stream, stream.RetryDueKey(c.of.Stream, c.of.Group)}, c.of.Group, mostPutOff).Slice()
 	if errors.Is(err, redis.Nil) || conn.Classify(err).Class == conn.Gone {
 		return mark, end, false, nil
 	}

@@ -205,9 +205,10 @@ var PublishOutbox = conn.NewOnceScript(source("prelude_clock", "prelude_denied",
 var LeaveOutbox = conn.NewOnceScript(source("leave_outbox"))
 
 // LowMark returns the last entry that was delivered to the group in ARGV[1], the lowest that is
-// pending in it, empty if none is, and the last that was ever added to the stream. It returns false
-// without a group.
-var LowMark = redis.NewScript(source("prelude_named", "low_mark"))
+// pending in it or put off (KEYS[2]), empty if none is, and the last that was ever added to the
+// stream. Where more than ARGV[2] are put off, the lowest is not looked for: it is 0-1 then. LowMark
+// returns false without a group.
+var LowMark = redis.NewScript(source("prelude_named", "prelude_above", "low_mark"))
 
 // Seek sets a group to the place in ARGV[2], '+' for the end; a place behind the end is the end. It
 // returns the place of the group before and now. With an ARGV[4], a group that is at another place

@@ -126,6 +126,7 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		t.Fatal(err)
 	}
 	run(makeConsumers, waiting[:1], 90)
+	run(`for i = 1, 1000 do redis.call('ZADD', KEYS[1], i, '1-' .. i) end`, []string{"put off"})
 
 	pendingOn := func(owner string, n int64, each ...any) (args []any) {
 		for _, one := range client.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: "s", Group: "g", Consumer: owner, Start: "-", End: "+", Count: n}).Val() {
@@ -202,8 +203,8 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 			}
 			return script.PublishOutbox.Run(ctx, client, []string{"{s}:to", "{s}:outbox"}, args...).Err()
 		}},
-		{name: "low mark", do: func(int) error { return script.LowMark.Run(ctx, client, key, "g").Err() }},
-		{name: "low mark, with many fields", do: func(int) error { return script.LowMark.Run(ctx, client, wide[:1], "g").Err() }},
+		{name: "low mark", do: func(int) error { return script.LowMark.Run(ctx, client, []string{key[0], "put off"}, "g", 1000).Err() }},
+		{name: "low mark, with many fields", do: func(int) error { return script.LowMark.Run(ctx, client, []string{wide[0], "put off"}, "g", 1000).Err() }},
 		{name: "probe for a namesake", do: func(int) error {
 			return script.Probe.Run(ctx, client, key, "g", "millrace:probe:me", "never").Err()
 		}},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"strconv"
@@ -91,7 +92,34 @@ func TestCompactorWaitsForEntriesAtWork(t *testing.T) {
 	if at := position(); at.Compare(third) >= 0 {
 		t.Errorf("the position is %v, and %v is at work", at, third)
 	}
-	if err := client.XAck(ctx, payments.Name, "bank", ids[2]).Err(); err != nil {
+	// Put off, it is acked, and comes back.
+	due := stream.RetryDueKey(payments.Name, "bank")
+	if _, err := client.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		p.ZAdd(ctx, due, redis.Z{Score: 1, Member: ids[3]}, redis.Z{Score: 2, Member: ids[2]})
+		p.XAck(ctx, payments.Name, "bank", ids[2])
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	awaitLooks(t, client, 2)
+	if at := position(); at.Compare(third) >= 0 {
+		t.Errorf("the position is %v, and %v is put off", at, third)
+	}
+	many := make([]redis.Z, 1001)
+	for i := range many {
+		many[i] = redis.Z{Score: float64(i), Member: fmt.Sprint("9999999999999-", i)}
+	}
+	if err := client.ZRem(ctx, due, ids[2], ids[3]).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.ZAdd(ctx, due, many...).Err(); err != nil {
+		t.Fatal(err)
+	}
+	awaitLooks(t, client, 2)
+	if at := position(); at.Compare(third) >= 0 {
+		t.Errorf("the position is %v, and more are put off than are looked through", at)
+	}
+	if err := client.Del(ctx, due).Err(); err != nil {
 		t.Fatal(err)
 	}
 	last, _ := offset.Parse(ids[4])
