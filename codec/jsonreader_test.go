@@ -200,6 +200,16 @@ func TestJSONProof(t *testing.T) {
 		writesTheSameSafely(t, value)
 		writesTheSameSafely(t, []any{value})
 	}
+	for levels := 94; levels < 100; levels++ {
+		value := any(struct {
+			A any
+			B [][]int
+		}{B: [][]int{{1}}})
+		for range levels {
+			value = []any{value}
+		}
+		writesTheSame(t, value)
+	}
 	writesTheSame(t, mixed{At: seconds})
 	writesTheSame(t, []nullText{{}})
 	writesTheSame(t, *chain(101))

@@ -102,12 +102,10 @@ func (k *packing) decode(fields Fields, target any) error {
 	if k.err != nil {
 		return k.err
 	}
-	root := reflect.ValueOf(target).Elem()
 	if text, ok := k.isOwn(fields); ok {
-		if found, belongs, ok := k.fill(text, root); ok {
+		if found, belongs, ok := k.fill(text, reflect.ValueOf(target).Elem()); ok {
 			return k.judge(found, belongs, fields, target)
 		}
-		root.SetZero()
 	}
 	unpacked, err := Unpack(fields)
 	if err != nil {
@@ -135,8 +133,8 @@ func (k *packing) isOwn(fields Fields) (text string, ok bool) {
 	return text, ok
 }
 
-// fill is the fill of a plan for the packed text. It is not ok where the text is not whole,
-// which is left to Unpack to tell.
+// fill is the fill of a plan for the packed text. It is not ok where the text is not whole:
+// Unpack has an error for each of these.
 func (k *packing) fill(text string, root reflect.Value) (found complaints, belongs, ok bool) {
 	if text == "" || text[0] != packedVersion {
 		return nil, false, false

@@ -42,6 +42,9 @@ func TestPackedLayout(t *testing.T) {
 		{parcel{ID: "1", At: time.UnixMilli(0)}, "\x01\x021\x00\x00\x020\x030s\x00\x00\x01"},
 		{parcel{ID: strings.Repeat("x", 126), At: time.UnixMilli(0)}, "\x01\x7f" + strings.Repeat("x", 126) + "\x00\x00\x020\x030s\x00\x00\x01"},
 		{parcel{ID: strings.Repeat("x", 127), At: time.UnixMilli(0)}, "\x01\x80\x01" + strings.Repeat("x", 127) + "\x00\x00\x020\x030s\x00\x00\x01"},
+		{parcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 126)}, "\x01\x021\x00\x00\x020\x030s\x7f" + strings.Repeat("\x00", 126) + "\x00\x01"},
+		{parcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 127)}, "\x01\x021\x00\x00\x020\x030s\x80\x01" + strings.Repeat("\x00", 127) + "\x00\x01"},
+		{parcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 20_000)}, "\x01\x021\x00\x00\x020\x030s\xa1\x9c\x01" + strings.Repeat("\x00", 20_000) + "\x00\x01"},
 	} {
 		pairs, err := codec.Packed[parcel]().Encode(r.value)
 		if err != nil {
