@@ -197,6 +197,8 @@ func TestAcceptsVersionsAndKinds(t *testing.T) {
 	wantBreaks(t, both, one)
 	wantBreaks(t, both, both)
 	wantBreaks(t, older, plain)
+	// Old versions are read, and not written.
+	wantBreaks(t, of(t, codec.Versions("v", "2", codec.Struct[orderV2]())), both)
 	wantBreaks(t, one, both, `events with "2" in the field "v" are written, and the reader does not know them`)
 	wantBreaks(t, one, plain, `an event without the field "v" is written, and the reader needs it`)
 
