@@ -114,6 +114,6 @@
 // package contains one, so errors can be logged. A type that a codec cannot
 // serve is reported by [Checker], before the first entry is read. So are validate
 // tags that make validator panic, that name no field, that lack their parameter,
-// that are the same for every value of their type, and that are never looked at
-// because a dive is missing.
+// that are the same for every value of their type, that contradict each other, and that are
+// never looked at because a dive is missing.
 package codec

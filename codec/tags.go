@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/go-playground/validator/v10"
+
+	"millrace/codec/internal/jsonschema"
 )
 
 // tagProblems returns the faults of the validate tags of the struct t and of the
@@ -116,6 +118,7 @@ func (c *tagChecker) hasTags(t reflect.Type, seen map[reflect.Type]bool) bool {
 // on a zero of their type.
 func (c *tagChecker) fieldTag(parent, t reflect.Type, tag string) (problem string) {
 	var element []reflect.Type // to which endkeys returns
+	whole := t
 	var nils nilGuard
 	nils.enter(t)
 	for part := range strings.SplitSeq(tag, ",") {
@@ -163,7 +166,27 @@ func (c *tagChecker) fieldTag(parent, t reflect.Type, tag string) (problem strin
 	if panics(func() { _ = c.v.Var("", "omitempty,"+tag) }) {
 		return "its parts do not go together; see the documentation of validator"
 	}
-	return ""
+	return c.contradiction(whole, tag)
+}
+
+// contradiction reports parts of a tag that hold for no value together, of the field itself or
+// of its elements.
+func (c *tagChecker) contradiction(t reflect.Type, tag string) (problem string) {
+	parts := strings.Split(tag, ",")
+	for {
+		isOwn := func(name string) bool {
+			return slices.ContainsFunc(c.custom, func(tag validationTag) bool { return tag.tag == name })
+		}
+		if one, other := jsonschema.Contradiction(t, parts, isOwn); one != "" {
+			return fmt.Sprintf("%q and %q hold for no value together; correct one of them", one, other)
+		}
+		dive := slices.Index(parts, "dive")
+		base := deref(t)
+		if dive < 0 || base.Kind() != reflect.Slice && base.Kind() != reflect.Array {
+			return ""
+		}
+		t, parts = base.Elem(), parts[dive+1:]
+	}
 }
 
 // nilGuard follows a nil pointer through a tag. validator stops at most parts with
