@@ -2,6 +2,7 @@ package codec
 
 import (
 	"reflect"
+	"strings"
 )
 
 // isDirect tells whether all fields of the plan have one place that is known
@@ -26,6 +27,9 @@ func (p *plan) isDirect() bool {
 func (p *plan) fill(fields Fields, root reflect.Value) (found complaints, belongs bool) {
 	if len(p.fields) <= 8 && fields.Len() >= 4*len(p.fields) && !p.strict {
 		return p.pick(fields, root)
+	}
+	if fields.count > 0 {
+		return p.fillFromWire(fields, root)
 	}
 	var few [64]bool
 	done := few[:]
@@ -58,6 +62,59 @@ func (p *plan) fill(fields Fields, root reflect.Value) (found complaints, belong
 	}
 	return found, belongs
 }
+
+// cloneAbove is the size of an entry above which each text that is decoded has memory of its own:
+// one that is kept would keep the memory of all.
+const cloneAbove = 4 << 10
+
+// fillFromWire is fill for fields as the server has sent them: it looks for the places of all
+// texts first.
+func (p *plan) fillFromWire(fields Fields, root reflect.Value) (found complaints, belongs bool) {
+	var few [32]wireSpan
+	places := few[:]
+	if len(p.fields) > len(few) {
+		places = make([]wireSpan, len(p.fields))
+	}
+	unknown := false
+	next, at, wire := 0, 0, fields.wire
+	for range fields.count {
+		from, to := textAt(wire, at)
+		start, end := textAt(wire, to+len(lineBreak))
+		at = end + len(lineBreak)
+		i := next
+		if i == len(p.fields) || p.fields[i].name != wire[from:to] {
+			var declared bool
+			if i, declared = p.byName[wire[from:to]]; !declared {
+				unknown = unknown || p.strict && !IsHeader(wire[from:to])
+				continue
+			}
+		}
+		next = i + 1
+		places[i] = wireSpan{start, end} // of a name that repeats, the last value counts
+	}
+	for i := range p.fields {
+		place := places[i]
+		if place.start == 0 { // before the first value there is its name
+			continue
+		}
+		belongs = true
+		text := wire[place.start:place.end]
+		if len(wire) > cloneAbove && len(text) < len(wire)/2 {
+			text = strings.Clone(text)
+		}
+		f := &p.fields[i]
+		if reason := f.set(text, root.Field(f.index[0])); reason != "" {
+			found.addField(p, i, reason)
+		}
+	}
+	if unknown {
+		found.addUnknown(p, fields)
+	}
+	return found, belongs
+}
+
+// wireSpan is where a text is.
+type wireSpan struct{ start, end int }
 
 // pick is fill for a few fields of a large entry, which it looks for one by one: of 50
 // pairs, 2 are found in a sixth of the time.

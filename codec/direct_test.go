@@ -99,7 +99,7 @@ func sameDecoding[T any](t *testing.T, fields codec.Fields) {
 		got, gotErr := codec.Struct[T](opts...).Decode(fields)
 		want, wantErr := codec.Slow[T](opts...).Decode(fields)
 		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%q: decoded directly\n%+v\nthrough mapstructure\n%+v", fields, got, want)
+			t.Errorf("%v: decoded directly\n%+v\nthrough mapstructure\n%+v", fields, got, want)
 		}
 		sameErrors(t, fields, gotErr, wantErr)
 	}

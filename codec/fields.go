@@ -7,9 +7,61 @@ import "iter"
 // The zero value has no pairs. Redis has no such entry: these are the fields of one that is
 // larger than stream.WithMaxEntryBytes allows, which were not kept.
 //
-// Fields do not change. They may be copied and kept, and are safe for concurrent use.
+// Fields do not change. They may be copied and kept, and are safe for concurrent use. The
+// names and values of an entry that was read share one piece of memory: one that is kept for
+// long, out of a large entry, is to be cloned with [strings.Clone]. What a codec decodes from an
+// entry of more than 4 KiB is cloned already.
 type Fields struct {
-	pairs []string // name, value, name, value, and so on
+	// pairs are name, value, name, value, and so on, unless wire has them.
+	pairs []string
+	// wire is count names and as many values as the server has sent them: each is a dollar sign,
+	// the length, a line break (CR, LF), the text, and a line break.
+	wire  string
+	count int
+}
+
+// FieldsOfReply returns the fields that a reply of Redis has for an entry, for those who read
+// replies themselves. wire is the part behind the head of the entry's array: count names, each
+// with its value behind it, as RESP bulk strings with lengths in digits. It is not looked
+// through, and decoded where it is: names and values that are malformed come out cut or wrong.
+func FieldsOfReply(wire string, count int) Fields { return Fields{wire: wire, count: count} }
+
+// textAt returns where the text of the bulk string is that begins at a place in wire. The next
+// one begins behind that and a line break. A text that is cut ends where wire ends.
+func textAt(wire string, at int) (from, to int) {
+	n := 0
+	for at++; at < len(wire) && wire[at] != '\r'; at++ {
+		n = 10*n + int(wire[at]-'0')
+	}
+	from = min(at+len(lineBreak), len(wire))
+	return from, from + max(0, min(n, len(wire)-from))
+}
+
+const lineBreak = "\r\n"
+
+// wirePairs calls do for each name and value in wire, until it returns false.
+func (f *Fields) wirePairs(do func(name, value string) bool) {
+	at := 0
+	for range f.count {
+		from, to := textAt(f.wire, at)
+		start, end := textAt(f.wire, to+len(lineBreak))
+		if !do(f.wire[from:to], f.wire[start:end]) {
+			return
+		}
+		at = end + len(lineBreak)
+	}
+}
+
+// inPairs returns the fields with a list of pairs.
+func (f Fields) inPairs() Fields {
+	if f.count == 0 {
+		return f
+	}
+	pairs := make([]string, 0, 2*f.count)
+	for name, value := range f.All() {
+		pairs = append(pairs, name, value)
+	}
+	return Fields{pairs: pairs}
 }
 
 // FieldsOf returns the fields with the given names and values, such as those that a test
@@ -26,7 +78,7 @@ func FieldsOf(pairs ...string) Fields {
 	case n%2 != 0:
 		pairs = append(pairs[:n:n], "") // the caller's slice may have more behind it
 	}
-	return Fields{pairs}
+	return Fields{pairs: pairs}
 }
 
 // Get returns the value of the field with the given name, and whether there is such a
@@ -37,7 +89,16 @@ func (f Fields) Get(name string) (value string, found bool) {
 			return f.pairs[i+1], true
 		}
 	}
-	return "", false
+	at := 0
+	for range f.count {
+		from, to := textAt(f.wire, at)
+		start, end := textAt(f.wire, to+len(lineBreak))
+		if to-from == len(name) && f.wire[from:to] == name {
+			value, found = f.wire[start:end], true
+		}
+		at = end + len(lineBreak)
+	}
+	return value, found
 }
 
 // All returns the names and values in the order of the entry, repeated names included.
@@ -48,18 +109,19 @@ func (f Fields) All() iter.Seq2[string, string] {
 				return
 			}
 		}
+		f.wirePairs(yield)
 	}
 }
 
 // Len returns the number of pairs.
-func (f Fields) Len() int { return len(f.pairs) / 2 }
+func (f Fields) Len() int { return len(f.pairs)/2 + f.count }
 
 // Map returns a new map of the values by their names. Where an entry repeats a name, it
 // has the last value.
 func (f Fields) Map() map[string]string {
 	values := make(map[string]string, f.Len())
-	for i := 0; i < len(f.pairs); i += 2 {
-		values[f.pairs[i]] = f.pairs[i+1]
+	for name, value := range f.All() {
+		values[name] = value
 	}
 	return values
 }

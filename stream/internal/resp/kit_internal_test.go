@@ -6,6 +6,8 @@ import (
 	"slices"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/codec"
 )
 
 // goRedisBatches is what go-redis reads, in our form.
@@ -42,9 +44,18 @@ func sizeless(batches []Batch) []Batch {
 	for i, b := range batches {
 		b.Bytes, b.Entries = 0, slices.Clone(b.Entries)
 		for j := range b.Entries {
-			b.Entries[j].Size = 0
+			b.Entries[j].Size, b.Entries[j].Fields = 0, codec.FieldsOf(pairsOf(b.Entries[j].Fields)...)
 		}
 		plain[i] = b
 	}
 	return plain
+}
+
+// pairsOf returns the names and values of fields, however they are kept.
+func pairsOf(fields codec.Fields) []string {
+	pairs := make([]string, 0, 2*fields.Len())
+	for name, value := range fields.All() {
+		pairs = append(pairs, name, value)
+	}
+	return pairs
 }
