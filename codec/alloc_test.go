@@ -49,6 +49,49 @@ func TestStructAllocations(t *testing.T) {
 	encodes(t, codec.Struct[milli](), mustDecode(t, codec.Struct[milli](), millis))
 }
 
+// TestPackedAllocations: all values in one text.
+func TestPackedAllocations(t *testing.T) {
+	pairs, err := codec.Packed[benchEvent]().Encode(benchValue)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decodes(t, codec.Packed[benchEvent](), codec.FieldsOf(pairs...))
+	decodes(t, codec.Packed[benchEvent](codec.DisallowUnknownFields()), codec.FieldsOf(append(pairs, "traceparent", "00")...))
+	encodes(t, codec.Packed[benchEvent](), benchValue)
+}
+
+// TestJSONAllocations: no allocation but those of the value, and of the text and its pair.
+func TestJSONAllocations(t *testing.T) {
+	type flat struct {
+		ID    string          `json:"id" validate:"required"`
+		N     int64           `json:"n" validate:"gt=0"`
+		Price float64         `json:"price"`
+		At    codec.UnixMilli `json:"at"`
+		Inner struct {
+			Name string `json:"name"`
+			OK   bool   `json:"ok"`
+		} `json:"inner"`
+	}
+	fields := codec.FieldsOf("payload", `{"id":"x","n":7,"new":{"a":["b"]},"price":1.5,"at":1700000000000,"inner":{"NAME":"n","ok":true}}`)
+	decodes(t, codec.JSON[flat]{}, fields)
+	encodes(t, codec.JSON[struct {
+		ID string `json:"id"`
+		N  []int  `json:"n"`
+	}]{}, struct {
+		ID string `json:"id"`
+		N  []int  `json:"n"`
+	}{"x", []int{1, 2}})
+	order := newBenchOrder(50)
+	pairs, err := codec.JSON[benchOrder]{}.Encode(order)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fields = codec.FieldsOf(pairs...)
+	if n := testing.AllocsPerRun(100, func() { mustDecode(t, codec.JSON[benchOrder]{}, fields) }); n > 20 {
+		t.Errorf("an order of 50 items is decoded with %v allocations, want 20 at most", n) // its list grows 7 times
+	}
+}
+
 // decodes fails when Decode allocates more than the value.
 func decodes[T any](t *testing.T, c codec.Codec[T], fields codec.Fields) {
 	t.Helper()

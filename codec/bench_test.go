@@ -1,6 +1,7 @@
 package codec_test
 
 import (
+	"encoding/json"
 	"strconv"
 	"testing"
 	"time"
@@ -135,4 +136,99 @@ func decodeByHand(result any) error {
 		return err
 	}
 	return decoder.Decode(benchMap)
+}
+
+type benchOrder struct {
+	ID       string            `json:"id"`
+	Customer benchCustomer     `json:"customer"`
+	Items    []benchItem       `json:"items"`
+	Total    float64           `json:"total"`
+	Currency string            `json:"currency"`
+	At       time.Time         `json:"at"`
+	Paid     bool              `json:"paid"`
+	Labels   map[string]string `json:"labels"`
+	Note     *string           `json:"note"`
+}
+
+type benchCustomer struct {
+	ID      int64    `json:"id"`
+	Name    string   `json:"name"`
+	Mail    string   `json:"mail"`
+	Address []string `json:"address"`
+}
+
+type benchItem struct {
+	SKU   string  `json:"sku"`
+	Count uint16  `json:"count"`
+	Price float64 `json:"price"`
+	Gift  bool    `json:"gift"`
+}
+
+func newBenchOrder(items int) benchOrder {
+	note := "leave it at the door, \"please\""
+	o := benchOrder{
+		ID: "ord-000001", Total: 1234.5, Currency: "CHF", At: time.Date(2024, 2, 3, 4, 5, 6, 789e6, time.UTC), Paid: true,
+		Customer: benchCustomer{7654321, "Ada Lovelace", "ada@example.org", []string{"12 St James's Square", "London", "SW1Y 4LB"}},
+		Labels:   map[string]string{"channel": "web", "campaign": "spring", "tier": "gold"},
+		Note:     &note,
+	}
+	for i := range items {
+		o.Items = append(o.Items, benchItem{"sku-00012" + string(rune('0'+i%10)), uint16(i), 12.95, i%2 == 0})
+	}
+	return o
+}
+
+func benchmarkJSON[T any](b *testing.B, value T) {
+	pairs, err := codec.JSON[T]{}.Encode(value)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields, text := codec.FieldsOf(pairs...), []byte(pairs[1])
+	b.Run("decode/millrace", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := (codec.JSON[T]{}).Decode(fields); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("decode/encoding_json", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		b.ReportAllocs()
+		for b.Loop() {
+			var v T
+			if err := json.Unmarshal(text, &v); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encode/millrace", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := (codec.JSON[T]{}).Encode(value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("encode/encoding_json", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := json.Marshal(&value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
+func BenchmarkJSON(b *testing.B) {
+	var generic any
+	small, large := newBenchOrder(2), newBenchOrder(200)
+	text, _ := json.Marshal(large)
+	if err := json.Unmarshal(text, &generic); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("small", func(b *testing.B) { benchmarkJSON(b, small) })
+	b.Run("large", func(b *testing.B) { benchmarkJSON(b, large) })
+	b.Run("any", func(b *testing.B) { benchmarkJSON(b, generic) })
 }

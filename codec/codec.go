@@ -2,7 +2,8 @@ package codec
 
 // Codec turns the fields of an entry into a T and back. Implementations are safe
 // for concurrent use. A codec of one's own checks validate tags with [Validate],
-// and is a [Checker] with the help of [CheckTags].
+// and is a [Checker] with the help of [CheckTags]; where only the format is one's own, [Field] is
+// enough.
 type Codec[T any] interface {
 	// Decode returns the value that the fields hold. The value is the zero T when
 	// the error is not nil. Decode may return stream.Skip, for entries that are meant
@@ -16,7 +17,8 @@ type Codec[T any] interface {
 }
 
 // IntoDecoder is implemented by a [Codec] that can decode into a value that is there
-// already, and spares its caller an allocation with that. [Struct] does.
+// already, and spares its caller an allocation with that. [Struct], [JSON] and [Packed] do, and so
+// do [OneOf] and [Versions].
 type IntoDecoder[T any] interface {
 	// DecodeInto is Decode into value, which is the zero T. After an error it is
 	// whatever it is.
@@ -24,7 +26,7 @@ type IntoDecoder[T any] interface {
 }
 
 // Checker is implemented by a [Codec] that can tell whether it serves its type.
-// [Struct] and [JSON] do.
+// The codecs of this package do, but for [Raw], which serves always.
 type Checker interface {
 	// Check returns an error that lists all reasons why the codec cannot serve
 	// its type, each with the change that mends it, or nil. Consumers and producers call

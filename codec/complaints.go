@@ -26,7 +26,7 @@ func (c *complaints) addField(p *plan, i int, reason string) {
 // addUnknown adds each name of the entry that neither the plan declares nor a header has.
 func (c *complaints) addUnknown(p *plan, fields Fields) {
 	for name := range fields.Map() {
-		if _, declared := p.byName[name]; !declared && !IsHeader(name) {
+		if _, declared := p.byName[name]; !declared && !p.isHeader(name) {
 			c.add(len(p.fields), cutName(name), "", "is not declared by "+p.typ.String())
 		}
 	}

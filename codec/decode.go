@@ -11,6 +11,7 @@ func (p *plan) decode(fields Fields, target any) error {
 	if p.err != nil {
 		return p.err
 	}
+	fields = p.marks.cut(fields)
 	var found complaints
 	var belongs bool
 	if p.direct {
@@ -21,7 +22,13 @@ func (p *plan) decode(fields Fields, target any) error {
 			return err
 		}
 	}
-	if !belongs && len(p.fields) > 0 && (p.remain == nil || fields.Len() > 0) {
+	return p.judge(found, belongs, fields, target)
+}
+
+// judge returns the error of a value that is decoded: that nothing of the entry belongs to
+// it, or the complaints and those of validator.
+func (p *plan) judge(found complaints, belongs bool, fields Fields, target any) error {
+	if !belongs && !p.marks.told() && len(p.fields) > 0 && (p.remain == nil || fields.Len() > 0) {
 		return fmt.Errorf("none of the entry's fields belongs to %s; check that this is the stream of that type and that the names in its tags match exactly", p.typ)
 	}
 	if err := found.validate(p, target); err != nil && len(found) == 0 {
@@ -39,8 +46,8 @@ func (p *plan) place(fields Fields, target any) (found complaints, belongs bool,
 	for name, text := range fields.All() {
 		i, declared := p.byName[name]
 		switch {
-		case !declared && (p.remain == nil || IsHeader(name)):
-			unknown = unknown || p.strict && !IsHeader(name)
+		case !declared && (p.remain == nil || p.isHeader(name)):
+			unknown = unknown || p.strict && !p.isHeader(name)
 			continue
 		case declared && !isPlaceable(deref(p.fields[i].typ).Kind()):
 			// Below: of a name that repeats, values before the last one are not converted.

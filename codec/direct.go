@@ -44,7 +44,7 @@ func (p *plan) fill(fields Fields, root reflect.Value) (found complaints, belong
 		if i < 0 || p.fields[i].name != name {
 			var declared bool
 			if i, declared = p.byName[name]; !declared {
-				unknown = unknown || p.strict && !IsHeader(name)
+				unknown = unknown || p.strict && !p.isHeader(name)
 				continue
 			}
 		}

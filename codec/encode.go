@@ -22,12 +22,19 @@ func (p *plan) encode(source any) ([]string, error) {
 		return nil, found.err(len(p.fields))
 	}
 	root := reflect.ValueOf(source).Elem()
-	pairs := make([]string, 0, 2*(len(p.fields)+p.remain.len(root)))
+	pairs := make([]string, 0, 2*(len(p.marks)+len(p.fields)+p.remain.len(root)))
+	pairs = p.marks.appendTo(pairs)
 	made := newScratch()
 	defer made.free()
 	for i := range p.fields {
 		f := &p.fields[i]
 		from := root.FieldByIndex(f.index)
+		if m, ok := p.marks.find(f.name); ok {
+			if from.Len() > 0 && from.String() != m.value {
+				found.addField(p, i, markReason)
+			}
+			continue
+		}
 		if f.omitEmpty && isEmpty(from) {
 			continue
 		}
@@ -50,9 +57,13 @@ func (p *plan) encode(source any) ([]string, error) {
 		return nil, err
 	}
 	if len(pairs) == 0 {
-		return nil, fmt.Errorf("the %s is empty, so there is no field to write; a stream entry needs at least one: set a field or remove an omitempty", p.typ)
+		return nil, emptyError(p.typ)
 	}
 	return pairs, nil
+}
+
+func emptyError(t reflect.Type) error {
+	return fmt.Errorf("the %s is empty, so there is no field to write; a stream entry needs at least one: set a field or remove an omitempty", t)
 }
 
 // follow returns the value that from points to, or ok = false where nil stands for a
@@ -108,7 +119,7 @@ func (p *plan) encodeRemain(pairs []string, m reflect.Value, found complaints) (
 			found.addField(p, i, "is in the map "+p.remain.path+" too; remove it there")
 			continue
 		}
-		if IsHeader(name) {
+		if p.isHeader(name) {
 			found.add(len(p.fields), cutName(name), "", "has the name of a header, which decoding would not put back into the map "+p.remain.path+"; remove it there")
 			continue
 		}

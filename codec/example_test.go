@@ -115,3 +115,37 @@ func ExampleUnixMilli() {
 	fmt.Println(tick.At.Format(time.DateTime), err)
 	// Output: 2023-11-14 22:13:20 <nil>
 }
+
+func ExamplePacked() {
+	type Trade struct {
+		ID     string  `mapstructure:"id" validate:"required"`
+		Shares int     `mapstructure:"shares" validate:"gt=0"`
+		Price  float64 `mapstructure:"price"`
+		Note   *string `mapstructure:"note"`
+	}
+	trades := codec.Packed[Trade]()
+	pairs, err := trades.Encode(Trade{ID: "t-1", Shares: 100, Price: 12.5})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Printf("%q\n", pairs)
+
+	fields := codec.FieldsOf(pairs...)
+	trade, err := trades.Decode(fields)
+	fmt.Println(trade.ID, trade.Shares, trade.Price, trade.Note, err)
+
+	// A tool needs no type.
+	unpacked, err := codec.Unpack(fields)
+	for name, value := range unpacked.All() {
+		fmt.Println(name, value)
+	}
+	fmt.Println(err)
+	// Output:
+	// ["packed:id,shares,price,note" "\x01\x04t-1\x04100\x0512.5\x00"]
+	// t-1 100 12.5 <nil> <nil>
+	// id t-1
+	// shares 100
+	// price 12.5
+	// <nil>
+}

@@ -1,6 +1,9 @@
 package codec
 
-import "reflect"
+import (
+	"encoding/json"
+	"reflect"
+)
 
 // Slow returns the codec that Struct would return if it had neither a direct way
 // to decode nor a proof: the oracle of both.
@@ -45,4 +48,51 @@ func Samples(t reflect.Type) []any {
 	setPointers(pointers.Elem(), nil)
 	fill(full.Elem(), 0)
 	return []any{zero.Interface(), pointers.Interface(), full.Interface()}
+}
+
+// JSONInOnePass decodes a text that is UTF-8 as [JSON] does when all is well.
+func JSONInOnePass[T any](text string, useNumber, strict bool) (value T, ok bool) {
+	ok = jsonOptions{strict, useNumber}.read(text, reflect.ValueOf(&value).Elem())
+	return value, ok
+}
+
+// JSONInTwoPasses decodes a text that is UTF-8 in the way that knows the reasons: the
+// oracle of JSONInOnePass.
+func JSONInTwoPasses[T any](text string, useNumber, strict bool) (value T, reason string) {
+	reason = jsonOptions{strict, useNumber}.unmarshalSlowly(text, &value)
+	return value, reason
+}
+
+// EncodedJSON is the text of a value, or the reason why there is none.
+func EncodedJSON[T any](value T) (text, reason string) { return jsonOptions{}.marshal(&value) }
+
+// EncodedJSONSlowly is EncodedJSON with a second look at every text and every value: its
+// oracle.
+func EncodedJSONSlowly[T any](value T) (text, reason string) {
+	b, err := json.Marshal(&value)
+	if err != nil || hasReplacement(b) {
+		return jsonOptions{}.marshal(&value)
+	}
+	text = string(b)
+	d := document{text: text}
+	if reason, _ := d.look(reflect.TypeFor[T]()); reason != "" {
+		return "", "would be JSON that " + reason + ", which decoding refuses"
+	}
+	return text, lossOf(reflect.ValueOf(&value).Elem())
+}
+
+// PackedSlowly returns the codec that Packed would return if it unpacked all entries: its oracle.
+func PackedSlowly[T any](opts ...StructOption) Codec[T] {
+	c, _ := Packed[T](opts...).(packedCodec[T])
+	slow := *c.packing
+	plan := *slow.plan
+	plan.direct = false
+	slow.plan = &plan
+	return packedCodec[T]{&slow}
+}
+
+// IsPackedOwn tells whether c decodes the fields without unpacking them.
+func IsPackedOwn[T any](c Codec[T], fields Fields) bool {
+	_, ok := c.(packedCodec[T]).packing.isOwn(fields)
+	return ok
 }

@@ -36,23 +36,29 @@ func (c JSON[T]) Check() error {
 // Decode returns the value in the field. Its error is a [FieldErrors], or tells
 // of a validate tag that Check would report.
 func (c JSON[T]) Decode(fields Fields) (T, error) {
-	var value, zero T
-	text, ok := fields.Get(c.field())
-	switch {
-	case !ok:
-		return zero, c.fail("is missing")
-	case text == "":
-		return zero, c.fail("is blank")
-	case isNull(text):
-		return zero, c.fail(nullReason)
-	}
-	if reason := c.options().unmarshal(text, &value); reason != "" {
-		return zero, c.fail(reason)
-	}
-	if err := c.validate(&value); err != nil {
+	var value T
+	if err := c.DecodeInto(fields, &value); err != nil {
+		var zero T
 		return zero, err
 	}
 	return value, nil
+}
+
+// DecodeInto is Decode into value, which is the zero T. See [IntoDecoder].
+func (c JSON[T]) DecodeInto(fields Fields, value *T) error {
+	text, ok := fields.Get(c.field())
+	switch {
+	case !ok:
+		return c.fail("is missing")
+	case text == "":
+		return c.fail("is blank")
+	case isNull(text):
+		return c.fail(nullReason)
+	}
+	if reason := c.options().unmarshal(text, value); reason != "" {
+		return c.fail(reason)
+	}
+	return c.validate(value)
 }
 
 // Encode returns the field and the JSON of value. Its error is a [FieldErrors],
@@ -73,25 +79,12 @@ func (c JSON[T]) Encode(value T) ([]string, error) {
 
 func (c JSON[T]) options() jsonOptions { return jsonOptions{useNumber: c.UseNumber} }
 
-func (c JSON[T]) field() string {
-	if c.Field == "" {
-		return "payload"
-	}
-	return c.Field
-}
+func (c JSON[T]) field() string { return fieldOr(c.Field) }
 
 func (c JSON[T]) fail(reason string) error {
 	return FieldErrors{{Field: c.field(), Type: reflect.TypeFor[T]().String(), Reason: reason}}
 }
 
 func (c JSON[T]) validate(value *T) error {
-	t, hasTags := taggedType[T]()
-	target := reflect.ValueOf(value).Elem()
-	if target.Kind() == reflect.Pointer {
-		target = target.Elem()
-	}
-	if !hasTags || !target.IsValid() {
-		return nil
-	}
-	return rulesOf(t).check(target, func(path string) string { return c.field() + partPath(t, path) })
+	return validateIn(value, c.field(), partPath)
 }

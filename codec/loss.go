@@ -12,6 +12,8 @@ const (
 	emptyNumberReason = "holds a json.Number that is empty, which JSON would turn into 0; give it a number, or tag it omitempty"
 )
 
+var anyMapType = reflect.TypeFor[map[string]any]()
+
 // lossOf returns why the JSON of v is not the value that v is, although
 // encoding/json wrote it. v has no cycle, as it has been written.
 func lossOf(v reflect.Value) (reason string) {
@@ -31,8 +33,13 @@ func lossOf(v reflect.Value) (reason string) {
 		}
 		return ""
 	}
+	if t == anyMapType {
+		return lossOfAny(v.Interface())
+	}
 	switch t.Kind() {
-	case reflect.Pointer, reflect.Interface:
+	case reflect.Interface:
+		return lossOfAny(v.Interface())
+	case reflect.Pointer:
 		if v.IsNil() {
 			return ""
 		}
@@ -54,16 +61,64 @@ func lossOf(v reflect.Value) (reason string) {
 			}
 			return ""
 		}
-		for i := 0; i < t.NumField() && reason == ""; i++ {
-			f := t.Field(i)
-			name, inlined := jsonNameOf(f)
-			if name == "" && !inlined || f.Type == jsonNumberType && v.Field(i).Len() == 0 && omitsEmpty(f) {
+		for _, f := range losingFieldsOf(t) {
+			if f.omitsEmpty && v.Field(f.index).Len() == 0 {
 				continue
 			}
-			reason = lossOf(v.Field(i))
+			if reason = lossOf(v.Field(f.index)); reason != "" {
+				break
+			}
 		}
 	}
 	return reason
+}
+
+// lossOfAny is lossOf for the content of an any, of which most is that of decoded JSON.
+func lossOfAny(value any) (reason string) {
+	switch value := value.(type) {
+	case nil, string, bool, float64:
+		return ""
+	case map[string]any:
+		for _, elem := range value {
+			if reason = lossOfAny(elem); reason != "" {
+				break
+			}
+		}
+		return reason
+	case []any:
+		for _, elem := range value {
+			if reason = lossOfAny(elem); reason != "" {
+				break
+			}
+		}
+		return reason
+	}
+	return lossOf(reflect.ValueOf(value))
+}
+
+// losingField is a field of a struct in which lossOf could find something.
+type losingField struct {
+	index      int
+	omitsEmpty bool // a json.Number that is left out when it is empty
+}
+
+// losingFields holds a []losingField for each reflect.Type.
+var losingFields sync.Map
+
+func losingFieldsOf(t reflect.Type) []losingField {
+	known, ok := losingFields.Load(t)
+	if !ok {
+		var fields []losingField
+		for i := range t.NumField() {
+			f := t.Field(i)
+			if name, inlined := jsonNameOf(f); (name != "" || inlined) && mayLose(f.Type) {
+				fields = append(fields, losingField{i, f.Type == jsonNumberType && omitsEmpty(f)})
+			}
+		}
+		known, _ = losingFields.LoadOrStore(t, fields)
+	}
+	fields, _ := known.([]losingField)
+	return fields
 }
 
 func omitsEmpty(f reflect.StructField) bool {
@@ -155,7 +210,12 @@ func losesZoneSeconds(v reflect.Value, m marshaling) bool {
 // hasZoneSeconds tells whether the offset of a time's zone has seconds, as before
 // 1920 or so.
 func hasZoneSeconds(v reflect.Value) bool {
-	t, ok := v.Interface().(time.Time)
+	var t time.Time
+	if v.CanAddr() {
+		t = *v.Addr().Interface().(*time.Time) // spares an allocation
+	} else {
+		t, _ = v.Interface().(time.Time)
+	}
 	_, offset := t.Zone()
-	return ok && offset%60 != 0
+	return offset%60 != 0
 }

@@ -2,6 +2,7 @@ package codec
 
 import (
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -60,15 +61,18 @@ func membersOf(t reflect.Type) members {
 type jsonField struct {
 	name string
 	path string // in Go, such as "Base.ID"
-	typ  reflect.Type
+	// index is the way of reflect to it, from field to field.
+	index []int
+	typ   reflect.Type
 }
 
 // jsonFields returns the fields of the struct t and of the structs embedded in
 // it. Fields that are less deep come first: they hide others of their name.
 func jsonFields(t reflect.Type) []jsonField {
 	type embedded struct {
-		typ  reflect.Type
-		path string
+		typ   reflect.Type
+		path  string
+		index []int
 	}
 	var fields []jsonField
 	seen := map[reflect.Type]bool{}
@@ -82,9 +86,9 @@ func jsonFields(t reflect.Type) []jsonField {
 				name, inlined := jsonNameOf(f)
 				switch {
 				case inlined && !seen[deref(f.Type)]:
-					deeper = append(deeper, embedded{deref(f.Type), e.path + f.Name + "."})
+					deeper = append(deeper, embedded{deref(f.Type), e.path + f.Name + ".", slices.Concat(e.index, f.Index)})
 				case name != "":
-					fields = append(fields, jsonField{name, e.path + f.Name, f.Type})
+					fields = append(fields, jsonField{name, e.path + f.Name, slices.Concat(e.index, f.Index), f.Type})
 				}
 			}
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -45,6 +46,15 @@ func (o jsonOptions) unmarshal(text string, target any) (reason string) {
 	if !utf8.ValidString(text) {
 		return "is JSON with bytes that are not UTF-8"
 	}
+	if o.read(text, reflect.ValueOf(target).Elem()) {
+		return ""
+	}
+	return o.unmarshalSlowly(text, target)
+}
+
+// unmarshalSlowly is unmarshal in two passes, of which each knows its reasons. It is what a
+// jsonReader is measured by.
+func (o jsonOptions) unmarshalSlowly(text string, target any) (reason string) {
 	defer func() {
 		if recover() != nil {
 			reason = "holds JSON that makes a method of its Go type panic"
@@ -81,22 +91,56 @@ func (o jsonOptions) marshal(value any) (text, reason string) {
 			text, reason = "", "makes a method of its Go type panic when it is put into JSON"
 		}
 	}()
-	b, err := json.Marshal(value)
-	if err != nil {
+	w := newJSONWriter()
+	defer w.free()
+	if err := w.encoder.Encode(value); err != nil {
 		if method, ok := errors.AsType[*json.MarshalerError](err); ok {
 			return "", fmt.Sprintf("is refused by a marshal method of %s", method.Type)
 		}
 		return "", "holds what JSON cannot express: NaN, an infinity or a cycle"
 	}
+	b := bytes.TrimSuffix(w.buf.Bytes(), []byte("\n"))
 	if hasReplacement(b) {
 		return "", "holds a string that is not UTF-8, which JSON cannot carry"
 	}
 	text = string(b)
-	d := document{jsonOptions: o, text: text}
-	if reason, _ := d.look(reflect.TypeOf(value).Elem()); reason != "" {
-		return "", "would be JSON that " + reason + ", which decoding refuses"
+	v := reflect.ValueOf(value).Elem()
+	var proof jsonProof
+	if !proof.holds(v, 0) {
+		proof.mayLose = true
+		d := document{jsonOptions: o, text: text}
+		if reason, _ := d.look(v.Type()); reason != "" {
+			return "", "would be JSON that " + reason + ", which decoding refuses"
+		}
 	}
-	return text, lossOf(reflect.ValueOf(value).Elem())
+	if proof.mayLose {
+		reason = lossOf(v)
+	}
+	return text, reason
+}
+
+// jsonWriter is an encoder with the memory that it writes to, for many values.
+type jsonWriter struct {
+	buf     bytes.Buffer
+	encoder *json.Encoder
+}
+
+var jsonWriters = sync.Pool{New: func() any {
+	w := new(jsonWriter)
+	w.encoder = json.NewEncoder(&w.buf)
+	return w
+}}
+
+func newJSONWriter() *jsonWriter {
+	w, _ := jsonWriters.Get().(*jsonWriter)
+	return w
+}
+
+func (w *jsonWriter) free() {
+	if w.buf.Cap() <= maxScratchBytes {
+		w.buf.Reset()
+		jsonWriters.Put(w)
+	}
 }
 
 // hasReplacement finds the escape that json.Marshal writes for bytes that are not
@@ -147,6 +191,9 @@ func (c *jsonChecker) check(t reflect.Type, path string, zero bool) {
 	if problem := jsonMarshaling.problem(t, zero, !known); problem != "" {
 		c.report(path, problem)
 		return
+	}
+	if carried := carriedIn(t); carried != nil {
+		c.check(carried, path+".Value", false)
 	}
 	if known || speaksJSON(t) || speaksText(t) {
 		return

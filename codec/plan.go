@@ -22,10 +22,12 @@ type plan struct {
 	// for a name.
 	hasIgnored bool
 	jsonOptions
-	direct   bool // decodes without mapstructure
+	marks    marks // of the codecs around it
+	direct   bool  // decodes without mapstructure
 	validate *validator.Validate
-	proof    *proof // spares validate most of its work
-	err      error  // all problems of the type
+	own      []string // tags of WithValidation
+	proof    *proof   // spares validate most of its work
+	err      error    // all problems of the type
 }
 
 // field is one field of the struct that is a field of the entry.
@@ -81,6 +83,9 @@ func newPlan(t reflect.Type, config structConfig) *plan {
 	var problems []error
 	if len(config.tags) > 0 {
 		p.validate, problems = newValidator(config.tags)
+		for _, own := range config.tags {
+			p.own = append(p.own, own.tag)
+		}
 	}
 	problems = append(problems, tagProblems(p.validate, t, config.tags)...)
 	p.err = errors.Join(append([]error{p.err}, problems...)...)
@@ -174,6 +179,9 @@ func (p *plan) addField(sf reflect.StructField, index []int, path string) {
 		zero := sf.Type == base && !isNeverZero(sf, "mapstructure")
 		if problem := textMarshaling.problem(base, zero, true); problem != "" {
 			p.problem(path, "%s", problem)
+		}
+		if carried := carriedIn(base); carried != nil {
+			jsonProblems(carried, path+".Value", func(path, problem string) { p.problem(path, "%s", problem) })
 		}
 	}
 	p.byName[f.name] = len(p.fields)

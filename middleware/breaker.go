@@ -83,7 +83,7 @@ type BreakerChange struct {
 // stream.WithDrainTimeout.
 //
 // Failures of the sink count, those of an entry do not: decode errors, skips, dead
-// letters, permanent errors (stream.Permanent), entries over the limit of deliveries,
+// letters, permanent errors (stream.Permanent), errors of stream.RetryAfter, entries over the limit of deliveries,
 // errors that If declines, and errors that are returned after the end of the context
 // neither open nor close the breaker.
 //

@@ -42,6 +42,8 @@
 // has nothing wrong with it. What goes to the dead letters is not marked as
 // handled.
 //
+// [SkipUnknownKinds], for a topic with several types of events, stands inside of DeadLetter.
+//
 // Telemetry has modules of its own below this package, otelstream and promstream. Their
 // middleware stands outside of Logging.
 //

@@ -17,7 +17,8 @@ import (
 //
 // The engine writes no line of its own for a delivery that is logged here. It logs the
 // beginning of failures, the number of held entries every half minute while they last, and
-// their end. It also logs each dead letter, once that is written; Logging does not.
+// their end. It also logs each dead letter, once that is written, and each entry that is put off
+// (stream.RetryAfter); Logging does not.
 // Fields of the entry are never logged.
 // A nil logger means slog.Default() at the time of the call.
 func Logging(logger *slog.Logger) stream.Middleware {
@@ -67,7 +68,7 @@ var origin = time.Now()
 // no message where the engine logs the line.
 func lineOf(outcome stream.Outcome) (slog.Level, string) {
 	switch outcome {
-	case stream.OutcomeDeadLettered, stream.OutcomeClaimed:
+	case stream.OutcomeDeadLettered, stream.OutcomeClaimed, stream.OutcomePostponed:
 		return slog.LevelWarn, ""
 	case stream.OutcomeSkipped:
 		return slog.LevelInfo, "entry skipped"

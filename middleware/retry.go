@@ -33,7 +33,7 @@ type RetryConfig struct {
 // When the attempts or the time are used up, the last error comes back in a
 // [*RetryError], which [DeadLetter] takes. Not tried again, and returned as
 // they are, are decode errors, skips, dead letters, permanent errors
-// (stream.Permanent), entries over the limit of deliveries, errors that If
+// (stream.Permanent), errors of stream.RetryAfter, entries over the limit of deliveries, errors that If
 // declines, any error once the context is done, and stream.ErrStopping.
 func Retry(config RetryConfig) stream.Middleware {
 	if config.Attempts < 1 {
@@ -87,8 +87,9 @@ func worthRetrying(err error) bool {
 		dead      *stream.DeadLetterError
 		permanent *stream.PermanentError
 		exhausted *stream.MaxDeliveriesError
+		later     *stream.RetryAfterError
 	)
-	return !errors.Is(err, stream.ErrStopping) && !errors.As(err, &exhausted) && !errors.As(err, &decode) && !errors.As(err, &skip) && !errors.As(err, &dead) && !errors.As(err, &permanent)
+	return !errors.Is(err, stream.ErrStopping) && !errors.As(err, &later) && !errors.As(err, &exhausted) && !errors.As(err, &decode) && !errors.As(err, &skip) && !errors.As(err, &dead) && !errors.As(err, &permanent)
 }
 
 // RetryError says that [Retry] has given up. It surfaces in the middleware

@@ -62,6 +62,15 @@ type Rebinder interface {
 	Rebind(own func(redis.UniversalClient) (redis.UniversalClient, error)) (Store, error)
 }
 
+// Located is implemented by a [Store] that keeps each offset in Redis, as text in a hash, in the field
+// that has the name of its label. A consumer with effects (stream.WithEffects) needs one: it moves
+// the offset itself, in one step of the server with the outputs and counters of its handlers, and
+// does not call Save and Reset.
+type Located interface {
+	// Location returns the client and the key of the hash.
+	Location() (client redis.UniversalClient, key string)
+}
+
 // ErrCorrupt is wrapped by the errors of [Store.Load] and [Store.Save] when the stored text is
 // not an entry ID. Waiting does not mend it: look at the stored value, then correct it, or
 // remove it if the consumer shall start as if it had never run.

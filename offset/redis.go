@@ -62,6 +62,9 @@ func (r *Redis) Rebind(own func(redis.UniversalClient) (redis.UniversalClient, e
 	return &Redis{client: client, key: r.key}, nil
 }
 
+// Location implements [Located].
+func (r *Redis) Location() (client redis.UniversalClient, key string) { return r.client, r.key }
+
 // Load implements [Store]. Errors of the client and of Redis are wrapped; the
 // call may be repeated.
 func (r *Redis) Load(ctx context.Context, label string) (id string, found bool, err error) {

@@ -13,6 +13,7 @@ import (
 	"millrace/offset"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/groupmode"
+	"millrace/stream/internal/later"
 	"millrace/stream/internal/logmode"
 	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
@@ -68,6 +69,8 @@ func NewConsumer[T any](client redis.UniversalClient, topic Topic[T], store offs
 //	         +xgroup|createconsumer  with WithConsumerName
 //	         +xlen                   in a Runner
 //	~<dead letters> +xadd            for dead letters
+//
+// and for [RetryAfter] those that its documentation names.
 func NewGroupConsumer[T any](client redis.UniversalClient, topic Topic[T], group string, handle Handler[T], opts ...Option) (*Consumer[T], error) {
 	return newGroupConsumer(groupConsumer, client, topic, group, handle, single(handle), opts)
 }
@@ -80,7 +83,7 @@ func single[T any](handle Handler[T]) func(*config) Handler[T] {
 // newLogConsumer makes a consumer whose handler, given by the user, adapt makes one
 // of one message.
 func newLogConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], store offset.Store, given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
-	c, problems := newConsumer(r, client, topic, given, adapt, opts)
+	c, problems := newConsumer(r, client, topic, store, given, adapt, opts)
 	problems = errors.Join(problems,
 		checkPresent("store", store, "give an offset.Store, such as offset.NewRedis or a *offset.Memory"))
 	if problems != nil {
@@ -95,7 +98,7 @@ func newLogConsumer[T any](r role, client redis.UniversalClient, topic Topic[T],
 
 // newGroupConsumer is newLogConsumer in group mode.
 func newGroupConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], group string, given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
-	c, problems := newConsumer(r, client, topic, given, adapt, opts)
+	c, problems := newConsumer(r, client, topic, nil, given, adapt, opts)
 	if isBlank(group) {
 		problems = errors.Join(problems, invalid("group %q: give the name of the consumer group", group))
 	}
@@ -118,11 +121,16 @@ func openLog(ctx context.Context, r *run) (mode.Mode, error) {
 
 // openGroup makes group mode for a run.
 func openGroup(ctx context.Context, r *run) (mode.Mode, error) {
-	return groupmode.Open(ctx, groupmode.Settings{Settings: r.settings(), Leases: r.leases, ReadCount: r.engine.config.readCount})
+	of := r.engine.identity
+	return groupmode.Open(ctx, groupmode.Settings{
+		Settings: r.settings(), Leases: r.leases, ReadCount: r.engine.config.readCount,
+		Postponed: later.Keys{Due: RetryDueKey(of.Stream, of.Group), Contents: RetryLaterKey(of.Stream, of.Group), Topic: of.Stream},
+	})
 }
 
-// newConsumer makes the part that both modes have in common, and finds all mistakes in it.
-func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
+// newConsumer makes the part that both modes have in common, and finds all mistakes in it. The
+// store is nil in group mode.
+func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], store offset.Store, given any, adapt func(*config) Handler[T], opts []Option) (*Consumer[T], error) {
 	cfg := newConfig(r, topic.Name, opts)
 	if topic.Codec == nil {
 		topic.Codec = codec.Struct[T]()
@@ -133,16 +141,24 @@ func newConsumer[T any](r role, client redis.UniversalClient, topic Topic[T], gi
 		checkTopic(topic),
 		checkPresent("handler", given, "give the function that processes a message"),
 		cfg.validate(),
-		cfg.declareEffects(client, topic.Name),
+		cfg.declareEffects(client, topic.Name, store),
 		err,
 	)
 	return &Consumer[T]{engine: engine{
 		config:   cfg,
 		steering: steering{seeking: task.NewLock()},
 		client:   client,
-		chain:    addressed(handler),
+		chain:    cfg.forReader(handler),
 		log:      cfg.logger.With("stream", topic.Name),
 	}}, problems
+}
+
+// forReader returns a handler of the entries that are for this reader. A relay copies all.
+func (c *config) forReader(handler EntryHandler) EntryHandler {
+	if c.relays {
+		return handler
+	}
+	return addressed(handler)
 }
 
 // Run consumes until ctx is done, and returns nil then: at once if no handler is at work, else

@@ -51,6 +51,11 @@ const (
 	HeaderRedrives = DeadLetterPrefix + "redrives"
 )
 
+// HeaderDeliveries is how often an entry had been delivered when it was added to its stream again,
+// under another ID, because it had left the stream while it was put off ([RetryAfter]): a decimal
+// number, which [Entry.Deliveries] includes. It is the last of its fields, behind [HeaderFor].
+const HeaderDeliveries = DeadLetterPrefix + "deliveries"
+
 // DeadLetterStream returns the key of the dead-letter stream of a stream, where
 // nothing else is configured: the key in braces, as a hash tag, and ":dead". In
 // a cluster the two are then in one slot, and the move from one to the other
@@ -61,10 +66,7 @@ func DeadLetterStream(stream string) string { return besideStream(stream, ":dead
 // besideStream returns a key that is made of a stream's and a suffix and, in a
 // cluster, in the stream's slot, if there is such a key.
 func besideStream(stream, suffix string) string {
-	if tagged := "{" + stream + "}" + suffix; conn.HashTag(stream) == stream && conn.HashTag(tagged) == stream {
-		return tagged
-	}
-	return stream + suffix
+	return conn.Beside(stream, suffix)
 }
 
 // addressed returns a handler that skips the entries which were redriven for another reader. A
@@ -72,21 +74,37 @@ func besideStream(stream, suffix string) string {
 func addressed(next EntryHandler) EntryHandler {
 	return func(ctx context.Context, entry *Entry) error {
 		to, has := entry.Fields.Get(HeaderFor)
-		if !has || entry.reader == nil || to == entry.reader.Address() || isLetter(entry.Fields) {
+		if !has || entry.reader == nil || isLetter(entry.Fields) {
+			return next(ctx, entry)
+		}
+		if to == entry.reader.Address() {
+			entry.Deliveries += deliveredBefore(entry.Fields)
 			return next(ctx, entry)
 		}
 		return Skip("redriven for " + cut(to, 200))
 	}
 }
 
+// deliveredBefore returns the value of HeaderDeliveries, 0 if that is not the last field: in an
+// entry that has become a dead letter since, and was redriven, it is not, and does not count.
+func deliveredBefore(fields codec.Fields) int64 {
+	if lastName(fields) != HeaderDeliveries {
+		return 0
+	}
+	text, _ := fields.Get(HeaderDeliveries)
+	n, _ := strconv.ParseInt(text, 10, 32) // beyond 32 bits it is the greatest
+	return max(0, n)
+}
+
 // isLetter reports whether fields end as those of a dead letter do. Those of a redriven entry
 // do not.
-func isLetter(fields codec.Fields) bool {
-	last := ""
+func isLetter(fields codec.Fields) bool { return lastName(fields) == DeadLetterTime }
+
+func lastName(fields codec.Fields) (last string) {
 	for name := range fields.All() {
 		last = name
 	}
-	return last == DeadLetterTime
+	return last
 }
 
 func (e *DeadLetterError) target(stream string) string {

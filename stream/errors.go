@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream/internal/commit"
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/contain"
 )
 
@@ -30,7 +32,7 @@ var ErrClaimed = commit.ErrClaimed
 // another consumer has begun to commit under the same label: the one that was started last goes on.
 // Nothing was written by this one since. Give each consumer a label of its own, or run one at a
 // time.
-var ErrFenced = commit.ErrFenced
+var ErrFenced = conn.ErrFenced
 
 // DecodeError says that an entry's fields could not be decoded into the topic's type. It comes
 // out of the chain like a handler's error, so that every middleware sees it; if none turns it
@@ -137,6 +139,51 @@ func Permanent(err error) error {
 		return nil
 	}
 	return &PermanentError{Err: err}
+}
+
+// RetryAfterError is the error that [RetryAfter] returns.
+type RetryAfterError struct {
+	// After is how long the entry waits, less than zero counts as zero.
+	After time.Duration
+	// Err is why; it may be nil.
+	Err error
+}
+
+func (e *RetryAfterError) Error() string {
+	if e.Err == nil {
+		return fmt.Sprintf("to be tried again in %v", e.After)
+	}
+	return fmt.Sprintf("%v (to be tried again in %v)", e.Err, e.After)
+}
+
+// Unwrap returns the error that was marked.
+func (e *RetryAfterError) Unwrap() error { return e.Err }
+
+// RetryAfter returns an error with which a handler or middleware says that an entry is to be tried
+// again, and not before the given time has passed: a service says when it takes requests again, or
+// something is not there yet that the entry needs. err is why, and may be nil.
+//
+// In group mode the entry leaves the window and the pending entries of the group, so that it holds
+// up nothing however long it waits, and comes back as itself: with its ID, its stream, and
+// [Entry.Deliveries] counting on, to any consumer of the group that has room, soon
+// after its time by the server's clock: within a second as a rule. See the package documentation, "Later". In log mode it is an
+// error like any other: the entry is held, and delivered again after the back-off ([WithBackoff]).
+//
+// middleware.Retry does not try it again in place, middleware.Breaker does not count it, and
+// middleware.DeadLetter leaves it alone, but for an err that it takes, such as one of [Permanent].
+// [WithMaxDeliveries] counts each delivery, so that an entry that is put off again and again comes to
+// an end.
+//
+// The client's user needs the Redis rights
+//
+//	~{<topic>}:due:<group> ~{<topic>}:later:<group> +hexists +hget +hset +hdel +zscore +zadd +zrem
+//	+zrange +zrangebyscore +xadd +time
+//
+// besides those of [NewGroupConsumer]; see [RetryDueKey]. The consumers of a group look for entries
+// that have to come back whether their handlers put any off or not: one whose user has no right to
+// these keys logs that once (Info), and goes on without.
+func RetryAfter(after time.Duration, err error) error {
+	return &RetryAfterError{After: after, Err: err}
 }
 
 // DeadLetterError asks the engine to write the entry to a dead-letter stream

@@ -107,6 +107,57 @@ func TestEntryTellsItsReader(t *testing.T) {
 	}
 }
 
+// A handler that stores the position with its effects has to know whether all before an entry are done.
+func TestEntryTellsWhetherItIsInOrder(t *testing.T) {
+	t.Parallel()
+	key := stream.WithOrderKey(stream.Field("id"))
+	bubble(t, func(t *testing.T, client *redis.Client) {
+		add(t, client, "x")
+		store := new(offset.Memory)
+		for _, row := range []struct {
+			name    string
+			inOrder bool
+			opts    []stream.Option
+		}{
+			{"alone", true, nil},
+			{"concurrent", false, []stream.Option{stream.WithConcurrency(2)}},
+			{"keyed", false, []stream.Option{key}},
+		} {
+			seen := make(chan bool, 1)
+			handle := func(_ context.Context, msg *stream.Message[order]) error {
+				seen <- msg.InOrder()
+				return nil
+			}
+			start(t, newConsumer(t, client, store, handle, append(row.opts, stream.WithLabel(row.name))...))
+			if got := <-seen; got != row.inOrder {
+				t.Errorf("%s: an entry is in order: %t, want %t", row.name, got, row.inOrder)
+			}
+		}
+		seen := make(chan bool, 2)
+		handle := func(_ context.Context, msg *stream.Message[order]) error {
+			seen <- msg.InOrder()
+			return nil
+		}
+		start(t, newGroup(t, client, handle))
+		batch, err := stream.NewBatchConsumer(client, orders, store, func(_ context.Context, list []*stream.Message[order]) error {
+			seen <- list[0].InOrder()
+			return nil
+		}, stream.WithLabel("batch"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		start(t, batch)
+		for range 2 {
+			if <-seen {
+				t.Error("an entry of a group, or of a batch, is in order")
+			}
+		}
+	})
+	if new(stream.Entry).InOrder() {
+		t.Error("an entry that no consumer has read is in order")
+	}
+}
+
 // The time of a delivery is that of the entry alone: not what its worker waited before, nor what an
 // observer did.
 func TestEntryTellsItsTime(t *testing.T) {

@@ -70,8 +70,14 @@ func _(ctx context.Context, rdb *redis.Client, cluster *redis.ClusterClient, log
 	if err != nil {
 		return err
 	}
+	relay, err := stream.NewRelay(
+		stream.RelayEnd{Client: rdb, Stream: inferredTopic.Name}, stream.RelayEnd{Client: rdb, Stream: "copies"},
+		stream.WithLabel("copies"), stream.WithStart(stream.FromEnd()), stream.WithMaxLen(1_000_000))
+	if err != nil {
+		return err
+	}
 	var r stream.Runner
-	r.Add(trimmer)
+	r.Add(trimmer, relay)
 	id, err := producer.Publish(ctx, inferred{UserID: "u1"}, stream.WithHeader("traceparent", ""))
 	if err != nil {
 		return fmt.Errorf("%s: %w", id, err)

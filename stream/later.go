@@ -6,8 +6,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
+	"millrace/stream/internal/conn"
 	"millrace/stream/internal/later"
 	"millrace/stream/internal/publish"
 )
@@ -55,10 +57,26 @@ func (p *Producer[T]) Cancel(ctx context.Context, ticket Ticket) (bool, error) {
 
 // DueKey returns the key of the sorted set that has the tickets of [Producer.PublishAt] for a
 // stream, by the Unix milliseconds at which they are due. In a cluster it is in the stream's slot.
-func DueKey(stream string) string { return besideStream(stream, ":due") }
+func DueKey(stream string) string { return besideTopic(stream, ":due") }
 
 // LaterKey returns the key of the hash that has their contents, by ticket.
-func LaterKey(stream string) string { return besideStream(stream, ":later") }
+func LaterKey(stream string) string { return besideTopic(stream, ":later") }
+
+// RetryDueKey and RetryLaterKey are DueKey and LaterKey of the entries of a group that were put off
+// with [RetryAfter]. In place of tickets they have the IDs of the entries.
+func RetryDueKey(stream, group string) string { return besideTopic(stream, ":due:"+group) }
+
+// RetryLaterKey returns the key of the hash; see [RetryDueKey].
+func RetryLaterKey(stream, group string) string { return besideTopic(stream, ":later:"+group) }
+
+// besideTopic is besideStream with another key for each name: the streams a and {a} have one more tag
+// between them, or an entry of one could be added to the other.
+func besideTopic(stream, suffix string) string {
+	if tag := "{" + conn.HashTag(stream) + "}"; strings.ReplaceAll(stream, tag, "") == "" {
+		stream += tag
+	}
+	return besideStream(stream, suffix)
+}
 
 // laterKeys returns the keys of the entries of a stream that wait for their time.
 func laterKeys(stream string) later.Keys {

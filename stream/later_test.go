@@ -397,3 +397,23 @@ func TestPublishAtInACluster(t *testing.T) {
 		return client.XLen(t.Context(), "orders").Val() == 1 && client.XLen(t.Context(), "a{b}c").Val() == 1
 	})
 }
+
+// No two topics have a key in common, and each is in its topic's slot.
+func TestKeysOfEntriesThatWait(t *testing.T) {
+	t.Parallel()
+	seen := make(map[string]string)
+	for _, topic := range []string{"a", "{a}", "{a}{a}", "{a}b", "b{a}", "{a}:due", "{}", "a}", "{b}a"} {
+		for _, key := range []string{
+			stream.DueKey(topic), stream.LaterKey(topic), stream.RetryDueKey(topic, "g"), stream.RetryLaterKey(topic, "g"),
+			stream.RetryDueKey(topic, "g:h"),
+		} {
+			if other, has := seen[key]; has {
+				t.Errorf("%s is a key of %s and of %s", key, other, topic)
+			}
+			seen[key] = topic
+		}
+	}
+	if got, want := stream.DueKey("orders")+stream.LaterKey("{t}orders"), "{orders}:due{t}orders:later"; got != want {
+		t.Errorf("keys %s, want %s", got, want)
+	}
+}

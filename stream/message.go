@@ -62,6 +62,7 @@ type reader struct {
 	Identity
 	maxDeliveries int64 // 0 is no limit
 	discard       bool
+	inOrder       bool
 	watch         task.Stopwatch
 	// effects collects those of the entry that the worker has; nil without WithEffects.
 	effects *effect.Buffer
@@ -82,6 +83,12 @@ func (e *Entry) Reader() Identity {
 	}
 	return e.reader.Identity
 }
+
+// InOrder reports whether its consumer handles the entries of the stream in their order, one at a
+// time: in log mode, without [WithConcurrency], [WithOrderKey] or batches. When such an entry is
+// handled, all before it have been, or were passed. It is false for an entry that no consumer has
+// read.
+func (e *Entry) InOrder() bool { return e.reader != nil && e.reader.inOrder }
 
 // Begun returns when the delivery began. It is zero for an entry that no consumer has read. With
 // [Entry.Elapsed], it is for the goroutine of the delivery, until the outermost middleware

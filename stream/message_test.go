@@ -99,3 +99,23 @@ func TestHeadersOfAnEntryAreInItsDeadLetter(t *testing.T) {
 		}
 	})
 }
+
+// TestFieldIsFoundWherePacked: the order key of an entry is the same in both forms.
+func TestFieldIsFoundWherePacked(t *testing.T) {
+	t.Parallel()
+	key := stream.Field("account")
+	for _, r := range []struct {
+		fields codec.Fields
+		want   string
+	}{
+		{codec.FieldsOf("account", "a-1", "n", "1"), "a-1"},
+		{codec.FieldsOf("packed:n,account", "\x01\x021\x04a-1"), "a-1"},
+		{codec.FieldsOf("packed:n,account", "\x01\x021\x00"), ""},
+		{codec.FieldsOf("packed:n,account", "\x01\x021\x05a-1"), ""},
+		{codec.FieldsOf("n", "1"), ""},
+	} {
+		if got := key(&stream.Entry{Fields: r.fields}); got != r.want {
+			t.Errorf("the key of %v is %q, want %q", r.fields, got, r.want)
+		}
+	}
+}

@@ -28,8 +28,9 @@ import (
 // One []Option serves the constructors of both modes. An option that is not for the mode,
 // or for no batch handler, is therefore refused when the constructor is called. The
 // options of producers ([ProducerOption]) and of trimmers ([TrimmerOption]) are refused
-// by the compiler.
+// by the compiler. Those for log mode are for a [Relay] too.
 type Option interface {
+	RelayOption
 	applyToConsumer(*config)
 }
 
@@ -82,6 +83,14 @@ func (o option) applyToConsumer(c *config) {
 	o.set(c)
 }
 
+func (o option) applyToRelay(c *relayConfig) {
+	if o.name == "WithEffects" || o.name == "WithMaxEntryBytes" {
+		c.problems = append(c.problems, invalid("%s is not for a relay, which copies all entries as they are: remove it", o.name))
+		return
+	}
+	c.options = append(c.options, o)
+}
+
 // config holds everything that an Option can change.
 type config struct {
 	role       role
@@ -121,6 +130,7 @@ type config struct {
 
 	effects []Effects       // as they were given
 	targets *effect.Targets // nil without effects
+	relays  bool            // the consumer is a relay's
 
 	// Group mode only.
 	consumerName  string
@@ -151,6 +161,11 @@ func defaults(r role, stream string) config {
 		bulkWait:  100 * time.Millisecond,
 		claimIdle: 30 * time.Second,
 	}
+}
+
+// inOrder reports whether entries are handled in the order of the stream, one at a time.
+func (c *config) inOrder() bool {
+	return c.role&(groupConsumer|batchConsumer) == 0 && !c.ordered && c.concurrency == 1
 }
 
 // limits returns the settings of the window.
@@ -295,6 +310,8 @@ type loggerOption struct{ logger *slog.Logger }
 
 func (o loggerOption) applyToConsumer(c *config) { c.logger = o.orDefault() }
 
+func (o loggerOption) applyToRelay(c *relayConfig) { c.options = append(c.options, o) }
+
 func (o loggerOption) applyToTrimmer(c *trimmerConfig) { c.logger = o.orDefault() }
 
 func (o loggerOption) applyToMover(c *moverConfig) { c.logger = o.orDefault() }
@@ -333,6 +350,9 @@ func WithStart(start Start) Option {
 // negative field, or a Max below Min, is refused. The entries of a failed batch have one
 // wait. To try again at once a few
 // times first, use middleware.Retry.
+//
+// A held entry keeps its place in the window. Waits of minutes or hours in group mode are what
+// [RetryAfter] is for: an entry that waits so holds up nothing.
 //
 // Unless Max is given, an entry that holds up others waits no longer than two seconds
 // while nothing succeeds: one before others in log mode, or with the same order key, or

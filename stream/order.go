@@ -3,6 +3,7 @@ package stream
 import (
 	"sync"
 
+	"millrace/codec"
 	"millrace/stream/internal/resp"
 )
 
@@ -33,11 +34,11 @@ func WithOrderKey(key func(*Entry) string) Option {
 }
 
 // Field returns the function that returns the text of the field with the given
-// name, for [WithOrderKey]: stream.WithOrderKey(stream.Field("account")). For an
-// entry that lacks the field it returns "".
+// name, for [WithOrderKey]: stream.WithOrderKey(stream.Field("account")). It finds a
+// field of [codec.Packed] too. For an entry that lacks the field it returns "".
 func Field(name string) func(*Entry) string {
 	return func(entry *Entry) string {
-		text, _ := entry.Fields.Get(name)
+		text, _ := codec.Lookup(entry.Fields, name)
 		return text
 	}
 }

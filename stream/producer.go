@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -200,6 +201,28 @@ func (p *Producer[T]) encode(value T) (entry publish.Entry, err error) {
 		err = fmt.Errorf("the codec returned %d texts, which are no field-value pairs; correct its Encode", len(pairs))
 	}
 	return publish.Entry{Pairs: pairs}, err
+}
+
+// Encode returns the fields of an entry for the value, as a [Producer] of the topic writes them: name,
+// value, and so on, with the headers of [WithHeader] behind. It is for entries that go another way
+// first, such as a table of a database. Each error is an [*EncodeError]. It is safe for concurrent use.
+func (t Topic[T]) Encode(value T, opts ...PublishOption) (pairs []string, err error) {
+	if isBlank(t.Name) {
+		return nil, &EncodeError{Stream: t.Name, Err: errors.New("the name of the topic is blank; give the key of the stream")}
+	}
+	if t.Codec == nil {
+		t.Codec = codec.Struct[T]()
+	}
+	p := Producer[T]{codec: t.Codec, publisher: publisher{stream: t.Name}}
+	entry, err := p.encode(value)
+	if err != nil {
+		return nil, err
+	}
+	headers := headersOf(opts)
+	if err := p.publisher.checkHeaders(headers, entry); err != nil {
+		return nil, err
+	}
+	return slices.Concat(entry.Pairs, headers), nil
 }
 
 // publisher is a Producer without its type.

@@ -283,3 +283,18 @@ func (c *pipelineCounter) ProcessPipelineHook(next redis.ProcessPipelineHook) re
 		return err
 	}
 }
+
+func TestEncodeReturnsWhatAProducerWrites(t *testing.T) {
+	t.Parallel()
+	got, err := orders.Encode(order{ID: "7", Amount: 8}, stream.WithHeader("traceparent", "t"))
+	if want := []string{"id", "7", "amount", "8", "traceparent", "t"}; err != nil || !slices.Equal(got, want) {
+		t.Errorf("Encode = %q, %v; want %q", got, err, want)
+	}
+	var encoding *stream.EncodeError
+	if _, err := (stream.Topic[order]{Name: " "}).Encode(order{ID: "7"}); !errors.As(err, &encoding) {
+		t.Errorf("a blank name: %v", err)
+	}
+	if _, err := orders.Encode(order{ID: "7"}, stream.WithHeader("id", "8")); !errors.As(err, &encoding) {
+		t.Errorf("a header with the name of a field: %v", err)
+	}
+}

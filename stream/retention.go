@@ -52,11 +52,12 @@ func (r retention) rule() (rule publish.Retention) {
 	return rule
 }
 
-// RetentionOption is an option that producers and outputs have in common: [WithMaxLen],
+// RetentionOption is an option that producers, outputs and relays have in common: [WithMaxLen],
 // [WithExactMaxLen] and [WithMinIDAge].
 type RetentionOption interface {
 	ProducerOption
 	OutputOption
+	RelayOption
 }
 
 type retentionOption func(*retention)
@@ -64,6 +65,8 @@ type retentionOption func(*retention)
 func (set retentionOption) applyToProducer(c *producerConfig) { set(&c.retention) }
 
 func (set retentionOption) applyToOutput(c *outputConfig) { set(&c.retention) }
+
+func (set retentionOption) applyToRelay(c *relayConfig) { set(&c.retention) }
 
 // WithMaxLen makes the producer, or the output, trim the stream to about its newest n entries
 // with each one that it adds (MAXLEN ~). Default: nothing is ever trimmed. Zero

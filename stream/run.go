@@ -15,6 +15,7 @@ import (
 	"millrace/stream/internal/commit"
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/feed"
+	"millrace/stream/internal/later"
 	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
@@ -55,6 +56,7 @@ type run struct {
 	store  offset.Store
 	conn   *conn.Client // of the client
 	conns  *conn.Clients
+	watch  *later.Watch
 
 	// reader is the identity of the run. The lock of the meter guards the change at its start,
 	// when the consumer gets its name.
@@ -66,6 +68,7 @@ type run struct {
 	// settler has one settling on its way while the next entries are processed.
 	settler task.Task
 	leg     leg
+	cut     context.CancelFunc // ends the reading of the leg
 	// settling is held while something is settled.
 	settling task.Lock
 	letters  *commit.Letters
@@ -120,7 +123,7 @@ func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error)
 	handling, endHandling := e.handling(ctx, reading.Done())
 	defer endHandling()
 	r := e.newRun(reading, handling, fail)
-	r.leg = *l
+	r.leg, r.cut = *l, cut
 	e.meter.begin(r)
 	defer r.window.Close()
 	var disconnect func()
@@ -129,6 +132,9 @@ func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error)
 	if err := r.connect(); err != nil {
 		return false, err
 	}
+	var endWatch func()
+	r.watch, endWatch = feed.WatchOf(ctx, r.conn)
+	defer endWatch()
 	if r.mode, err = e.open(reading, r); err != nil {
 		return false, err
 	}
@@ -155,11 +161,14 @@ func (e *engine) runLeg(parent context.Context, l *leg) (turned bool, err error)
 		return false, err
 	}
 	if err != nil {
-		e.log.Warn("what was done before a seek could not be settled, and is delivered again", "err", err)
+		e.log.Warn("what was done could not be settled, and is delivered again", "err", err)
 	}
 	l.sought = r.takeTurn(parent)
 	return true, nil
 }
+
+// StartOver ends the leg; another one follows.
+func (r *run) StartOver() { r.cut() }
 
 // newRun makes a run, which begins nothing. fail ends ctx.
 func (e *engine) newRun(ctx, handling context.Context, fail context.CancelCauseFunc) *run {
@@ -179,7 +188,7 @@ func (e *engine) newRun(ctx, handling context.Context, fail context.CancelCauseF
 
 // readerNamed returns the reader of a run whose consumer has that name.
 func (e *engine) readerNamed(consumer string) *reader {
-	r := &reader{Identity: e.identity, maxDeliveries: e.config.maxDeliveries, discard: e.config.discard}
+	r := &reader{Identity: e.identity, maxDeliveries: e.config.maxDeliveries, discard: e.config.discard, inOrder: e.config.inOrder()}
 	r.Consumer = consumer
 	return r
 }
@@ -222,7 +231,7 @@ func (r *run) settings() mode.Settings {
 	c := &r.engine.config
 	return mode.Settings{
 		Host: r, Log: r.engine.log, Window: r.window, Start: c.start.at, MaxEntry: c.maxEntry,
-		Sought: r.leg.sought, Bound: r.leg.bound, Effects: c.targets,
+		Sought: r.leg.sought, Bound: r.leg.bound, Effects: c.targets, Watch: r.watch,
 		Letters: commit.NewLetterWriter(r.client, r.conns, r.engine.identity.Stream),
 		Feed: feed.Settings{
 			Client: r.engine.client, Commands: r.conn, Stream: r.engine.identity.Stream,
@@ -345,6 +354,14 @@ func (r *run) readWorked() {
 		}
 		m.lastRead = time.Now()
 	})
+}
+
+// ReadsFail reports whether reading fails now.
+func (r *run) ReadsFail() bool {
+	m := &r.engine.meter
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.unreadable
 }
 
 // fewEntries is how many entries are a trickle, of which each is waited for.

@@ -21,6 +21,7 @@ import (
 //	discarded    Discarded     settled   over [WithMaxDeliveries], with [WithDiscard]
 //	held         Failed, Held  not yet   it failed, and is delivered again after a back-off
 //	parked       Parked        not yet   over [WithMaxDeliveries], left pending (group mode)
+//	postponed    Postponed     not yet   [RetryAfter]: it comes back later (group mode)
 //	handed back  HandedBack    not yet   pending at the end of Run, given to other consumers
 //	claimed      Claimed       not yet   taken over from a consumer that died or stopped
 //	lost         Lost          never     Redis no longer has it
@@ -73,12 +74,15 @@ type Stats struct {
 	Absorbed, Skipped, DeadLettered, Discarded int64
 	// Failed counts deliveries that failed, so that the entry is delivered again.
 	Failed int64
+	// Postponed counts deliveries after which the entry was put off, to come back later.
+	Postponed int64
 	// Redelivered counts deliveries that had an end and were not the first of their
 	// entry ([Entry.Deliveries]).
 	Redelivered int64
 	// Lost counts entries that Redis no longer had.
 	Lost int64
-	// Claimed counts entries taken over from consumers that died or stopped,
+	// Claimed counts entries taken over from consumers that died or stopped, and those that have
+	// come back after [RetryAfter],
 	// HandedBack those that were pending here when Run returned, and given back.
 	Claimed, HandedBack int64
 	// Reconnects counts how often reading worked again after it had failed.
@@ -119,6 +123,7 @@ var statNumbers = []struct {
 	{"outcomes.dead-lettered", "{entry}", "counter", func(s *Stats) float64 { return float64(s.DeadLettered) }},
 	{"outcomes.discarded", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Discarded) }},
 	{"outcomes.held", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Failed) }},
+	{"outcomes.postponed", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Postponed) }},
 	{"redelivered", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Redelivered) }},
 	{"lost", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Lost) }},
 	{"claimed", "{entry}", "counter", func(s *Stats) float64 { return float64(s.Claimed) }},
@@ -184,6 +189,7 @@ func (e *engine) stats() Stats {
 	s.DeadLettered = t.Ends[OutcomeDeadLettered]
 	s.Discarded = t.Ends[OutcomeDiscarded]
 	s.Failed = t.Ends[OutcomeHeld]
+	s.Postponed = t.Ends[OutcomePostponed]
 	return s
 }
 

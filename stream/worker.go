@@ -2,6 +2,8 @@ package stream
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"millrace/stream/internal/contain"
@@ -137,7 +139,7 @@ func (r *run) noteEnd(it *window.Item, outcome Outcome, failure error, took time
 		tellHere(r.engine, r.engine.config.observers.end, event, EndObserver.OnEnd)
 	}
 	switch outcome {
-	case OutcomeAbsorbed, OutcomeDeadLettered, OutcomeDiscarded, OutcomeHeld, OutcomeParked:
+	case OutcomeAbsorbed, OutcomeDeadLettered, OutcomeDiscarded, OutcomeHeld, OutcomeParked, OutcomePostponed:
 		attempt := it.Deliveries
 		r.engine.meter.update(func(m *meter) {
 			m.lastError = lastError{at: time.Now(), what: it.ID, outcome: outcome, attempt: attempt}
@@ -155,6 +157,15 @@ func (r *run) conclude(ctx context.Context, d *delivery, failure error) {
 	case OutcomeDeadLettered:
 		r.postLetter(d, dead, failure, took)
 		return
+	case OutcomePostponed:
+		if outcome, failure = r.postpone(ctx, d, failure); outcome == OutcomePostponed || outcome == OutcomeClaimed {
+			outcome.log(r.engine.log, &d.entry, failure)
+			defer r.window.Forget(it) // also if an observer ends this goroutine
+			r.noteEnd(it, outcome, failure, took)
+			return
+		}
+	}
+	switch outcome {
 	case OutcomeHeld:
 		r.tellHeld(d, failure)
 		it.Due = time.Now().Add(r.engine.config.backoff.Delay(d.entry.Deliveries))
@@ -162,4 +173,22 @@ func (r *run) conclude(ctx context.Context, d *delivery, failure error) {
 		outcome.log(r.engine.log, &d.entry, failure)
 	}
 	r.end(it, outcome, failure, took)
+}
+
+// postpone puts an entry off, and returns the outcome of that. An entry that cannot be put off is
+// held as after any other error.
+func (r *run) postpone(ctx context.Context, d *delivery, failure error) (Outcome, error) {
+	after, _ := contain.As[*RetryAfterError](failure)
+	err := r.mode.Postpone(ctx, d.it, after.After)
+	switch {
+	case err == nil:
+		return OutcomePostponed, failure
+	case errors.Is(err, ErrClaimed):
+		return OutcomeClaimed, failure
+	case ctx.Err() != nil:
+		outcome, _ := d.entry.decide(ctx, failure)
+		return outcome, failure
+	default:
+		return OutcomeHeld, fmt.Errorf("%w (it cannot be put off: %w)", failure, explain(err))
+	}
 }

@@ -4,16 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	"millrace/offset"
 	"millrace/stream"
 )
 
 // batchWait is the wait of a batch handler, which the batches of a backlog do not need.
 const batchWait = 100 * time.Millisecond
 
-// effects compares what a group writes to an output together with the settling with what it
-// publishes by other means: at least once, in batches or one by one.
+// effects compares what consumers write to an output together with the settling with what they
+// publish by other means: at least once, in batches or one by one.
 func (b *bench) effects(ctx context.Context) ([]line, error) {
 	e := effectsBench{bench: b, trades: b.key("trades"), short: b.key("short"), out: b.key("out"), counters: b.key("counters")}
 	fewer := b.entries / 10
@@ -47,7 +49,7 @@ func (b *bench) effects(ctx context.Context) ([]line, error) {
 		variant{
 			name: "group without WithEffects", entries: b.entries,
 			run: func(ctx context.Context, round int) error {
-				return b.consumeGroup(ctx, e.trades, fmt.Sprint("none-", round), b.entries)
+				return b.consumeGroup(ctx, topic(e.trades), fmt.Sprint("none-", round), b.entries)
 			},
 		},
 		variant{name: "group, WithEffects and no effect", entries: b.entries, target: ">= 0.95", run: e.with(e.trades, b.entries, nothing)},
@@ -55,7 +57,27 @@ func (b *bench) effects(ctx context.Context) ([]line, error) {
 	if err != nil {
 		return nil, err
 	}
-	return append(published, idle...), b.drop(ctx, b.prefix)
+	inLog, err := b.compare(ctx,
+		variant{name: "log, batches of 500 and PublishAll: at least once", entries: b.entries, run: e.inBatchesOfLog},
+		variant{name: "log, an output with the settling", entries: b.entries, target: ">= 0.95", run: e.withInLog(e.publish)},
+		variant{name: "log, an output and a counter with the settling", entries: b.entries, run: e.withInLog(e.publishAndCount)},
+	)
+	if err != nil {
+		return nil, err
+	}
+	idleInLog, err := b.compare(ctx,
+		variant{
+			name: "log without WithEffects", entries: b.entries,
+			run: func(ctx context.Context, round int) error {
+				return b.consumeLog(ctx, e.trades, fmt.Sprint("none-", round), b.entries)
+			},
+		},
+		variant{name: "log, WithEffects and no effect", entries: b.entries, target: ">= 0.95", run: e.withInLog(nothing)},
+	)
+	if err != nil {
+		return nil, err
+	}
+	return slices.Concat(published, idle, inLog, idleInLog), b.drop(ctx, b.prefix)
 }
 
 // effectsBench is what the variants of the row have in common.
@@ -89,12 +111,7 @@ func (e *effectsBench) with(key string, n int, do stream.Handler[trade]) func(co
 		e.groups++
 		group := fmt.Sprint("effects-", e.groups)
 		err := handleAll(ctx, n, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
-			return stream.NewGroupConsumer(e.client, topic(key), group, func(ctx context.Context, msg *stream.Message[trade]) error {
-				if err := do(ctx, msg); err != nil {
-					return err
-				}
-				return handle(ctx, msg)
-			}, usual(stream.WithEffects(e.output, e.totals))...)
+			return stream.NewGroupConsumer(e.client, topic(key), group, both(do, handle), usual(stream.WithEffects(e.output, e.totals))...)
 		})
 		if err != nil {
 			return err
@@ -108,24 +125,70 @@ func (e *effectsBench) inBatches(ctx context.Context, _ int) error {
 	e.groups++
 	group := fmt.Sprint("effects-", e.groups)
 	err := handleAll(ctx, e.entries, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
-		return stream.NewGroupBatchConsumer(e.client, topic(e.trades), group, func(ctx context.Context, batch []*stream.Message[trade]) error {
-			values := make([]trade, len(batch))
-			for i, msg := range batch {
-				values[i] = msg.Value
-			}
-			if _, err := e.producer.PublishAll(ctx, values); err != nil {
-				return err
-			}
-			for _, msg := range batch {
-				if err := handle(ctx, msg); err != nil {
-					return err
-				}
-			}
-			return nil
-		}, usual(stream.WithBatch(batch, batchWait))...)
+		return stream.NewGroupBatchConsumer(e.client, topic(e.trades), group, e.publishAll(handle), usual(stream.WithBatch(batch, batchWait))...)
 	})
 	if err != nil {
 		return err
 	}
 	return allAcked(ctx, e.client, e.trades, group)
+}
+
+// both returns a handler that does two things with each trade.
+func both(first, second stream.Handler[trade]) stream.Handler[trade] {
+	return func(ctx context.Context, msg *stream.Message[trade]) error {
+		if err := first(ctx, msg); err != nil {
+			return err
+		}
+		return second(ctx, msg)
+	}
+}
+
+// publishAll returns a batch handler that publishes a batch, and then does something with each trade.
+func (e *effectsBench) publishAll(handle stream.Handler[trade]) stream.BatchHandler[trade] {
+	return func(ctx context.Context, batch []*stream.Message[trade]) error {
+		values := make([]trade, len(batch))
+		for i, msg := range batch {
+			values[i] = msg.Value
+		}
+		if _, err := e.producer.PublishAll(ctx, values); err != nil {
+			return err
+		}
+		for _, msg := range batch {
+			if err := handle(ctx, msg); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+}
+
+// withInLog is with, in log mode.
+func (e *effectsBench) withInLog(do stream.Handler[trade]) func(context.Context, int) error {
+	return func(ctx context.Context, _ int) error {
+		return handleAll(ctx, e.entries, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
+			store, label, err := e.place()
+			if err != nil {
+				return nil, err
+			}
+			return stream.NewConsumer(e.client, topic(e.trades), store, both(do, handle), usual(label, stream.WithEffects(e.output, e.totals))...)
+		})
+	}
+}
+
+// inBatchesOfLog is inBatches, in log mode.
+func (e *effectsBench) inBatchesOfLog(ctx context.Context, _ int) error {
+	return handleAll(ctx, e.entries, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
+		store, label, err := e.place()
+		if err != nil {
+			return nil, err
+		}
+		return stream.NewBatchConsumer(e.client, topic(e.trades), store, e.publishAll(handle), usual(label, stream.WithBatch(batch, batchWait))...)
+	})
+}
+
+// place returns a store of offsets, and a label that none had before.
+func (e *effectsBench) place() (*offset.Redis, stream.Option, error) {
+	e.groups++
+	store, err := offset.NewRedis(e.client, e.prefix+"offsets")
+	return store, stream.WithLabel(fmt.Sprint("effects-", e.groups)), err
 }

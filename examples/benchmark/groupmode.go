@@ -25,7 +25,7 @@ func (b *bench) groupMode(ctx context.Context) ([]line, error) {
 		variant{
 			name: "Millrace", entries: b.entries, target: ">= 0.9",
 			run: func(ctx context.Context, round int) error {
-				return b.consumeGroup(ctx, trades, fmt.Sprint("millrace-", round), b.entries)
+				return b.consumeGroup(ctx, topic(trades), fmt.Sprint("millrace-", round), b.entries)
 			},
 		},
 		variant{

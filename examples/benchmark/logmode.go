@@ -23,7 +23,7 @@ func (b *bench) logMode(ctx context.Context) ([]line, error) {
 		variant{
 			name: "Millrace", entries: b.entries, target: ">= 1.0, CPU <= 1.6",
 			run: func(ctx context.Context, round int) error {
-				return b.consumeLog(ctx, trades, fmt.Sprint("log-", round), b.entries)
+				return b.consumeLog(ctx, topic(trades), fmt.Sprint("log-", round), b.entries)
 			},
 		},
 		variant{

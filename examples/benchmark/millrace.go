@@ -34,25 +34,25 @@ func usual(more ...stream.Option) []stream.Option {
 }
 
 // consumeLog handles trades 0 to n-1 of a stream in log mode, with offsets in Redis.
-func (b *bench) consumeLog(ctx context.Context, key, label string, n int) error {
+func (b *bench) consumeLog(ctx context.Context, topic stream.Topic[trade], label string, n int) error {
 	store, err := offset.NewRedis(b.client, b.prefix+"offsets")
 	if err != nil {
 		return err
 	}
 	return handleAll(ctx, n, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
-		return stream.NewConsumer(b.client, topic(key), store, handle, usual(stream.WithLabel(label))...)
+		return stream.NewConsumer(b.client, topic, store, handle, usual(stream.WithLabel(label))...)
 	})
 }
 
 // consumeGroup handles trades 0 to n-1 of a stream in group mode.
-func (b *bench) consumeGroup(ctx context.Context, key, group string, n int) error {
+func (b *bench) consumeGroup(ctx context.Context, topic stream.Topic[trade], group string, n int) error {
 	err := handleAll(ctx, n, func(handle stream.Handler[trade]) (*stream.Consumer[trade], error) {
-		return stream.NewGroupConsumer(b.client, topic(key), group, handle, usual()...)
+		return stream.NewGroupConsumer(b.client, topic, group, handle, usual()...)
 	})
 	if err != nil {
 		return err
 	}
-	return allAcked(ctx, b.client, key, group)
+	return allAcked(ctx, b.client, topic.Name, group)
 }
 
 // handleAll runs a consumer until it has handled trades 0 to n-1.

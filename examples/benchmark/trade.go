@@ -68,11 +68,18 @@ func (t *trade) pairs() []string {
 
 // fill adds trades 0 to n-1 to a stream.
 func fill(ctx context.Context, client *redis.Client, key string, n, accounts int) error {
+	return fillWith(ctx, client, key, n, accounts, func(t trade) ([]string, error) { return t.pairs(), nil })
+}
+
+func fillWith(ctx context.Context, client *redis.Client, key string, n, accounts int, encode func(trade) ([]string, error)) error {
 	for i := 0; i < n; {
 		pipe := client.Pipeline()
 		for range min(1000, n-i) {
-			t := makeTrade(i, accounts)
-			pipe.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: t.pairs()})
+			pairs, err := encode(makeTrade(i, accounts))
+			if err != nil {
+				return err
+			}
+			pipe.XAdd(ctx, &redis.XAddArgs{Stream: key, Values: pairs})
 			i++
 		}
 		if _, err := pipe.Exec(ctx); err != nil {

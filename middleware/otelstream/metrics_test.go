@@ -85,7 +85,7 @@ func TestMetricsOfARunner(t *testing.T) {
 	outcomes := w.numbers("millrace.outcomes")
 	want := map[string]float64{
 		"orders billing handled": 2, "orders billing skipped": 1, "orders billing held": 1,
-		"orders billing absorbed": 0, "orders billing dead-lettered": 0, "orders billing discarded": 0,
+		"orders billing absorbed": 0, "orders billing dead-lettered": 0, "orders billing discarded": 0, "orders billing postponed": 0,
 	}
 	if !maps.Equal(outcomes, want) {
 		t.Errorf("the outcomes are %v, want %v", outcomes, want)

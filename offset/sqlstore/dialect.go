@@ -34,9 +34,9 @@ func (d Dialect) String() string {
 
 func (d Dialect) isKnown() bool { return d >= Postgres && d <= SQLite }
 
-// bind numbers the placeholders of a statement, which are written as "?", where the database
-// wants that. No statement here has a question mark elsewhere.
-func (d Dialect) bind(text string) string {
+// Bind returns a statement with its placeholders, which are written as "?", in the form of the
+// database: "$1" and so on in Postgres. The statement must have no question mark elsewhere.
+func (d Dialect) Bind(text string) string {
 	if d != Postgres {
 		return text
 	}
@@ -65,7 +65,7 @@ func (d Dialect) insertNew() (start, end string) {
 // statements are the texts for one dialect and one prefix of the tables.
 type statements struct {
 	load, mark, lock, save, pass, add, reset, remove string
-	forget, compact                                  string
+	forget, compact, entered, anyRow                 string
 	inbox, inboxEnd                                  string
 }
 
@@ -77,12 +77,15 @@ func (d Dialect) statements(prefix string) statements {
 		lock: "SELECT id FROM " + position + " WHERE label = ? FOR SHARE",
 		save: "UPDATE " + position + " SET id = ? WHERE label = ? AND id = ?",
 		// A text of another length is no position, and is to be left alone.
-		pass:     "UPDATE " + position + " SET id = ? WHERE label = ? AND id < ? AND length(id) = 41",
+		pass: "UPDATE " + position + " SET id = ? WHERE label = ? AND id < ? AND length(id) = 41" +
+			" AND NOT EXISTS (SELECT 1 FROM " + inbox + " WHERE label = ? AND id = ?)",
 		add:      insert + position + " (label, id) VALUES (?, ?)" + end,
 		reset:    "UPDATE " + position + " SET id = ? WHERE label = ?",
 		remove:   "DELETE FROM " + position + " WHERE label = ?",
 		forget:   "DELETE FROM " + inbox + " WHERE label = ?",
 		compact:  "DELETE FROM " + inbox + " WHERE label = ? AND id <= ?",
+		entered:  "SELECT EXISTS (SELECT 1 FROM " + inbox + " WHERE label = ? AND id = ?)",
+		anyRow:   "SELECT EXISTS (SELECT 1 FROM " + inbox + " WHERE label = ?)",
 		inbox:    insert + inbox + " (label, id) VALUES ",
 		inboxEnd: end,
 	}
@@ -91,8 +94,8 @@ func (d Dialect) statements(prefix string) statements {
 		// The transaction's level may be a default that the program does not know.
 		s.mark = "SELECT (" + s.load + "), current_setting('transaction_isolation')"
 	}
-	for _, text := range []*string{&s.load, &s.mark, &s.lock, &s.save, &s.pass, &s.add, &s.reset, &s.remove, &s.forget, &s.compact} {
-		*text = d.bind(*text)
+	for _, text := range []*string{&s.load, &s.mark, &s.lock, &s.save, &s.pass, &s.add, &s.reset, &s.remove, &s.forget, &s.compact, &s.entered, &s.anyRow} {
+		*text = d.Bind(*text)
 	}
 	return s
 }

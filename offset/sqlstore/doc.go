@@ -13,6 +13,7 @@
 //
 //	millrace_position(label, id)  the last entry that was passed, for each label
 //	millrace_inbox(label, id)     entries above it that have been handled
+//	millrace_outbox(id, topic, token, pairs, at)  entries that are to be published, of package streamsql
 //
 // An ID is stored in a fixed width, "%020d-%020d", so that the database compares two of them
 // as Redis does. [Text] makes that form. A position in another form is

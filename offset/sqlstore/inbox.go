@@ -12,11 +12,13 @@ import (
 )
 
 // Pass moves the position of label to id within tx, and reports whether it did. False means that
-// the position is at id or above already: the entry was handled before, and tx has to be rolled
-// back. A second transaction waits here for the first.
+// the position is at id or above already, or the inbox has the entry: it was handled before, and tx
+// has to be rolled back. A second transaction waits here for the first.
 //
 // Pass is for entries that are handled in order and one at a time. For any others a position
-// passes entries that are not done; use [Store.Enter].
+// passes entries that are not done; use [Store.Enter]. Both may be used under one label one after
+// the other, as by a program that has changed between two starts, but not at the same time: a Pass
+// does not see a row of an Enter that is not committed.
 func (s *Store) Pass(ctx context.Context, tx *sql.Tx, label, id string) (moved bool, err error) {
 	next, err := check(label, id)
 	if err == nil {
@@ -26,14 +28,20 @@ func (s *Store) Pass(ctx context.Context, tx *sql.Tx, label, id string) (moved b
 }
 
 func (s *Store) pass(ctx context.Context, tx *sql.Tx, label, next string) (moved bool, err error) {
-	changed, err := exec(ctx, tx, s.sql.pass, next, label, next)
+	changed, err := exec(ctx, tx, s.sql.pass, next, label, next, label, next)
+	if err == nil && changed == 0 {
+		var entered bool
+		if entered, err = is(ctx, tx, s.sql.entered, label, next); entered && err == nil {
+			return false, nil
+		}
+	}
 	if err == nil && changed == 0 {
 		// This waits for another transaction that adds the same label.
 		changed, err = exec(ctx, tx, s.sql.add, label, next)
 	}
 	if err == nil && changed == 0 {
 		// Another transaction may have added the label between the two.
-		changed, err = exec(ctx, tx, s.sql.pass, next, label, next)
+		changed, err = exec(ctx, tx, s.sql.pass, next, label, next, label, next)
 	}
 	if err != nil {
 		return false, err
@@ -143,7 +151,7 @@ func (s *Store) insertRows(ctx context.Context, tx *sql.Tx, label string, ids []
 	for _, id := range ids {
 		args = append(args, label, id)
 	}
-	return exec(ctx, tx, s.dialect.bind(s.sql.inbox+rows(len(ids), 2)+s.sql.inboxEnd), args...)
+	return exec(ctx, tx, s.dialect.Bind(s.sql.inbox+rows(len(ids), 2)+s.sql.inboxEnd), args...)
 }
 
 // mark returns the position of label, of which no compaction that has deleted rows is ahead.

@@ -27,7 +27,7 @@ type Store struct {
 	// mu guards the notes, which only ever grow by labels.
 	mu sync.Mutex
 	// passed has the highest position that Pass has written here, for each label, and entered
-	// the labels that have rows in the inbox.
+	// whether the inbox has had rows of it.
 	passed  map[string]string
 	entered map[string]bool
 }
@@ -86,6 +86,9 @@ func (s *Store) DB() *sql.DB { return s.db }
 
 // Dialect returns the dialect of the store.
 func (s *Store) Dialect() Dialect { return s.dialect }
+
+// Prefix returns the text with which the names of the store's tables begin.
+func (s *Store) Prefix() string { return s.prefix }
 
 // Text returns an ID in the form in which the tables have it: 41 characters, which the database
 // compares as Redis compares IDs.
@@ -148,6 +151,12 @@ func (s *Store) position(ctx context.Context, in queryer, query, label string) (
 	return id, err == nil, err
 }
 
+// is returns the truth that a query finds.
+func is(ctx context.Context, in queryer, query string, args ...any) (yes bool, err error) {
+	err = in.QueryRowContext(ctx, query, args...).Scan(&yes)
+	return yes, err
+}
+
 // exec executes a statement, and returns how many rows it has changed.
 func exec(ctx context.Context, in queryer, query string, args ...any) (changed int64, err error) {
 	result, err := in.ExecContext(ctx, query, args...)
@@ -157,8 +166,8 @@ func exec(ctx context.Context, in queryer, query string, args ...any) (changed i
 	return result.RowsAffected()
 }
 
-// Save implements [offset.Store]. Where rows of the label were entered into the inbox, it also
-// deletes those that the position has passed. Errors of the database are wrapped; the call may be
+// Save implements [offset.Store]. Where the inbox has rows of the label, it also deletes those that
+// the position has passed. Errors of the database are wrapped; the call may be
 // repeated.
 //
 // It tells the offset that it finds ([offset.Found]), unless that is one that [Store.Pass] has
@@ -169,7 +178,11 @@ func (s *Store) Save(ctx context.Context, label, id string) error {
 		return s.failed("save", label, err)
 	}
 	before, err := s.save(ctx, label, next)
-	if err == nil && s.hasEntered(label) {
+	var inInbox bool
+	if err == nil {
+		inInbox, err = s.hasEntered(ctx, label)
+	}
+	if err == nil && inInbox {
 		_, err = exec(ctx, s.db, s.sql.compact, label, Text(next))
 	}
 	if err != nil {
@@ -261,8 +274,21 @@ func (s *Store) hasPassed(label, id string) bool {
 	return err == nil && Text(at) <= s.passed[label]
 }
 
-func (s *Store) hasEntered(label string) bool {
+// hasEntered reports whether the inbox has had rows of label: written here, or by a process that was
+// there before.
+func (s *Store) hasEntered(ctx context.Context, label string) (bool, error) {
+	s.mu.Lock()
+	entered, known := s.entered[label]
+	s.mu.Unlock()
+	if known {
+		return entered, nil
+	}
+	found, err := is(ctx, s.db, s.sql.anyRow, label)
+	if err != nil {
+		return false, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.entered[label]
+	s.entered[label] = s.entered[label] || found // an Enter may have come in between
+	return s.entered[label], nil
 }

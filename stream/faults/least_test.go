@@ -31,10 +31,10 @@ var roles = []role{
 	{"log", []string{"a consumer in log mode", "its offsets, with `offset.NewRedis`", "dead letters of either"}, workInLogMode},
 	{"log, with its offsets elsewhere", []string{"a consumer in log mode", "dead letters of either"}, workInLogMode},
 	{"log in a Runner", []string{"a consumer in log mode", "its offsets, with `offset.NewRedis`", "dead letters of either", "consumers of either in a `Runner`"}, workInLogMode},
-	{"group", []string{"a consumer in group mode", "dead letters of either"}, workInAGroup},
-	{"group with a name", []string{"a consumer in group mode", "with `WithConsumerName`", "dead letters of either"}, workInAGroup},
-	{"group in a Runner", []string{"a consumer in group mode", "dead letters of either", "consumers of either in a `Runner`", "those in group mode"}, workInAGroup},
-	{"group with effects", []string{"a consumer in group mode", "dead letters of either", "with `WithEffects`, for outputs `O` and counters `C`"}, workWithEffects},
+	{"group", []string{"a consumer in group mode", "with `RetryAfter`", "dead letters of either"}, workInAGroup},
+	{"group with a name", []string{"a consumer in group mode", "with `RetryAfter`", "with `WithConsumerName`", "dead letters of either"}, workInAGroup},
+	{"group in a Runner", []string{"a consumer in group mode", "with `RetryAfter`", "dead letters of either", "consumers of either in a `Runner`", "those in group mode"}, workInAGroup},
+	{"group with effects", []string{"a consumer in group mode", "with `RetryAfter`", "dead letters of either", "with `WithEffects`, for outputs `O` and counters `C`"}, workWithEffects},
 	{"producer", []string{"a producer"}, publish},
 	{"producer with PublishOnce", []string{"with `PublishOnce`"}, publishOnce},
 	{"producer with PublishAt", []string{"with `PublishAt` and `Cancel`"}, publishAt},
@@ -164,7 +164,7 @@ func (s *shift) refusals() (list []string) {
 		}
 	}
 	// The server's log has none that a script has found out by itself.
-	if strings.Contains(s.log.String(), "the user has no permission to run") {
+	if log := s.log.String(); strings.Contains(log, "the user has no permission to run") || strings.Contains(log, "this user has no permissions to run") {
 		list = append(list, "by a script")
 	}
 	return list
@@ -204,6 +204,8 @@ func handleAll(_ context.Context, msg *stream.Message[transfer]) error {
 		return &stream.DeadLetterError{Err: errors.New("no")}
 	case msg.Value.Account == "fails" && msg.Deliveries < 2:
 		return errors.New("not yet")
+	case msg.Value.Account == "is put off" && msg.Deliveries < 2:
+		return stream.RetryAfter(0, errors.New("not yet"))
 	}
 	return nil
 }
@@ -235,12 +237,12 @@ func (s *shift) consume(build func(stream.Topic[transfer]) (*stream.Consumer[tra
 	done := make(chan error, 1)
 	go func() { done <- run(ctx) }()
 	finished := s.await(func() bool { return consumer.Health().Ready || len(done) > 0 })
-	for _, account := range []string{"is fine", "fails", "dead"} {
+	for _, account := range []string{"is fine", "fails", "is put off", "dead"} {
 		s.add(account)
 	}
 	finished = finished && s.await(func() bool {
 		stats := consumer.Stats()
-		settled := stats.Handled == 2 && stats.DeadLettered == 1 && stats.Window == 0
+		settled := stats.Handled == 3 && stats.DeadLettered == 1 && stats.Window == 0
 		return settled && !slices.ContainsFunc(commands, func(c string) bool { return !s.called(c) }) || len(done) > 0
 	})
 	stop()

@@ -18,7 +18,7 @@ import (
 // table of rights that are theirs.
 var users = map[string][]string{
 	"log":      {"a consumer in log mode", "its offsets, with `offset.NewRedis`", "dead letters of either"},
-	"group":    {"a consumer in group mode", "with `WithConsumerName`", "dead letters of either"},
+	"group":    {"a consumer in group mode", "with `RetryAfter`", "with `WithConsumerName`", "dead letters of either"},
 	"producer": {"a producer"},
 	"trimmer":  {"a trimmer", "with a hard limit"},
 }

@@ -42,6 +42,7 @@ type mode string
 const (
 	logMode   mode = "log"
 	groupMode mode = "group"
+	relayMode mode = "relay" // between two servers, a consumer in log mode at both
 )
 
 // trial is one test of consumers in one mode: their history, their log, and the

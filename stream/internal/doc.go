@@ -1,7 +1,7 @@
 // Package internal describes the engine of package stream on one page, for those who
 // change it. It has no code of its own; the rooms of the engine are below it, each with a
-// page of its own: task, contain, effect, resp, batch, window, conn, script, loss, feed, commit, mode,
-// logmode, groupmode, publish and later. They import only rooms that come earlier in that list, and
+// page of its own: task, contain, effect, resp, batch, window, conn, script, loss, later, feed, commit, mode,
+// logmode, groupmode and publish. They import only rooms that come earlier in that list, and
 // nothing of package stream, which has the run loop and decides what becomes of an entry.
 //
 // # One consumer
@@ -13,8 +13,8 @@
 //
 //	Run -> reader --batches--> window --entries--> workers: chain(decode -> handler)
 //	          |                  |  ^                  |
-//	     feed: own connection    |  +---- outcome -----+
-//	     or the Runner's hub     |
+//	     feed: own connection    |  +---- outcome -----+--put off--> later: out of window and group,
+//	     or the Runner's hub     |                                   and back as handed back
 //	                             +--ended entries--> settler --commit.Batch--> offset, ack
 //	                             +--dead letters---> letters --commit.Batch--> XADD, and ended
 //
@@ -38,7 +38,9 @@
 //     chunks (groupmode.committer), which remembers between tries what is resolved.
 //
 // Log mode is the same with XREAD in step 1, nothing to fetch in step 3, and in step 6 one Save
-// of the low mark: the last entry before which all have ended.
+// of the low mark: the last entry before which all have ended. With WithEffects that is a script too,
+// which also writes the effects (logmode.chain): the offset moves from one link to the next, and
+// consumers with an older chain of links are refused.
 //
 // # One producer
 //
@@ -62,6 +64,9 @@
 //   - tasks (task.Task), each with a goroutine only while it is at work: the settler and, in
 //     group mode, the renewer, which renews the leases of pending entries, and the claimer,
 //     which looks for losses, claims, and removes names of dead consumers.
+//     The returner, in group mode, has entries come back that were put off (later.MoveTask). The
+//     watch of all consumers of a Runner, or of one without, is a task too: it looks for what is due,
+//     and requests the tasks that move it.
 //   - Letters (commit) has up to eight writers for each server of dead letters, one while that
 //     fails; its sweeper, a task, ends the letters of entries that were claimed away.
 //   - a recall (feed) ends the read of a group that waits when a pause begins.
@@ -116,6 +121,7 @@
 //	             | +--- due -------|---------------------/                    |  |
 //	             |                 +--dead letter----> writing ---written-----+  |
 //	             |                 +--over the limit-> parked (group mode)       |
+//	             |                 +--put off--------> forgotten (group mode)    |
 //	             |                 +--stop-----------> interrupted               |
 //	             +--behind its key-+                                             |
 //	                                                   settled: forgotten <------+
@@ -145,7 +151,8 @@
 // A Run is one leg or more (engine.runLeg), each with a run of its own: the window, the feed, the
 // finder of losses and the tasks. A seek ends the leg as a stop would, but for the context of
 // handlers, then takes its turn (run.takeTurn), and the next leg starts at the place that is stored
-// now: nothing of the leg before has to be set anew, and what that had seen is no loss. A pause is
+// now: nothing of the leg before has to be set anew, and what that had seen is no loss. A leg also ends
+// (run.StartOver) when a commit finds that the server has fallen back. A pause is
 // the window's: it gives out no entry and has no room. At a bound (mode.Bound) the reader
 // ends with mode.ErrOver, the window is drained, and the Run stops by itself.
 //
@@ -163,7 +170,9 @@
 //	the place of the reader, log mode       loss.LogFinder; the store has the offset
 //	the place of the reader, group mode     Redis; groupmode.source.last is the last entry read
 //	the offset as it was seen in the store  logmode.stored
+//	a commit without an answer, log mode    logmode.chain; Redis has the link
 //	dead letters that are not written       commit.Letters
+//	entries that are put off                Redis (later.Postponed)
 //	counts                                  Window of the leg at work, meter of those before
 //	a pause, a seek that waits              engine.steering; the window knows that it is paused
 //	the place at which Run ends             mode.Bound, over all legs of a Run
@@ -175,6 +184,8 @@
 //
 //   - An entry is in the window from before its handler is called until its end is
 //     recorded, or until it is another consumer's. It is in there once.
+//   - An entry that is put off is pending, or has a time and contents beside its stream: one step of
+//     the server changes that. It is forgotten without an end, so that no ack hits it when it is back.
 //   - Effects of an entry are written in the step that settles it, by the consumer on which it is
 //     pending. They are those of one run of the handler.
 //   - The offset that is saved has no entry before it that has not ended.
@@ -218,9 +229,11 @@
 //	panics of the user's code   internal/contain; usercode
 //	tasks, locks, watchdogs     internal/task
 //	scripts                     internal/script
-//	effects                     effects, output; internal/effect, groupmode/committer
+//	effects                     effects, output; internal/effect, groupmode/committer, logmode/chain
 //	publishing                  producer, publishing, retention; internal/publish
 //	publishing later            later, mover; internal/later
+//	copying a topic             relay
+//	putting off                 errors, worker; groupmode/postponer, returner; internal/later
 //	trimming                    trim, trimmer, mirror
 //	options                     option_consumer, option_producer, option_trimmer
 //	what it tells               meter, outage, telling, stats, health, observer

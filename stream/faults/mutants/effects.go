@@ -95,13 +95,83 @@ var effectsMutants = []mutant{
 	},
 	{
 		name:  "effects: slots are not compared",
-		edits: []edit{{"stream/effects.go", "case cluster && conn.HashTag(target.Key) != conn.HashTag(topic):", "case false && conn.HashTag(target.Key) != conn.HashTag(topic) && cluster:"}},
+		edits: []edit{{"stream/effects.go", "case cluster && beside != \"\" && conn.HashTag", "case cluster && beside == \"\" && conn.HashTag"}},
 		tests: []tests{{inStream, "TestEffectsAreCheckedAtConstruction"}},
 	},
 	{
 		name:  "effects: they do not count in the window",
 		edits: []edit{{"stream/internal/window/checkpoint.go", "\t\tw.budget.loadEffects(it)\n", ""}},
 		tests: []tests{{inWindow, "TestEffectsCountInTheWindow"}},
+	},
+	{
+		name:  "effects, log mode: the fence is taken out",
+		edits: []edit{{"stream/internal/script/effects_log.lua", "if have ~= ARGV[2] then return {'fenced', have} end", ""}},
+		tests: []tests{{inStream, "TestLogEffectsOfTwoWithOneLabel"}},
+	},
+	{
+		name:  "effects, log mode: a commit that has happened is not known again",
+		edits: []edit{{"stream/internal/script/effects_log.lua", "if have == link then return {'done', ''} end", ""}},
+		tests: []tests{{inStream, "TestLogEffectsOfALostReply"}},
+	},
+	{
+		name:  "effects, log mode: a commit is made anew after a lost reply",
+		edits: []edit{{"stream/internal/logmode/source.go", "\t\tif c.sent == nil {\n\t\t\tc.next(list[c.passed:])\n\t\t}\n", "\t\tc.next(list[c.passed:])\n"}},
+		tests: []tests{{inStream, "TestLogEffectsOfALostReply"}},
+	},
+	{
+		name:  "effects, log mode: a consumer goes on with the chain of the one before",
+		edits: []edit{{"stream/internal/script/begin_chain.lua", "if name ~= ARGV[2] then", "if not name then"}},
+		tests: []tests{{inStream, "TestLogEffectsOfTwoWithOneLabel"}},
+	},
+	{
+		name:  "effects, log mode: no chain is begun when the offset is loaded",
+		edits: []edit{{"stream/internal/logmode/stored.go", "\tif s.chain != nil {\n\t\treturn s.chain.begin(ctx) // first", "\tif s.chain != nil && s.chain.name != \"\" {\n\t\treturn s.chain.begin(ctx) // first"}},
+		tests: []tests{{inStream, "TestLogEffectsHappenWithTheOffset"}},
+	},
+	{
+		name:  "effects, log mode: a server that has fallen back is another consumer",
+		edits: []edit{{"stream/internal/logmode/chain.go", "if name == c.name || numberOf(name) < numberOf(c.name) {", "if false {"}},
+		tests: []tests{{inStream, "TestLogEffectsOfAServerThatFallsBack"}},
+	},
+	{
+		name:  "effects, log mode: another consumer is a server that has fallen back",
+		edits: []edit{{"stream/internal/logmode/chain.go", "if name == c.name || numberOf(name) < numberOf(c.name) {", "if name != \"\" {"}},
+		tests: []tests{{inStream, "TestLogEffectsOfTwoWithOneLabel"}},
+	},
+	{
+		name:  "effects, log mode: an idle consumer does not look for its link",
+		edits: []edit{{"stream/internal/logmode/chain.go", "\treturn errFellBack\n}\n\n// fencedBy", "\treturn nil\n}\n\n// fencedBy"}},
+		tests: []tests{{inStream, "TestLogEffectsOfACutAppendOnlyFile"}},
+	},
+	{
+		name:  "effects, log mode: the link moves first",
+		edits: []edit{{"stream/internal/script/effects_log.lua", "perform(lists) or\n  attempt('HSET', offsets, label, id) or attempt('HSET', KEYS[1], label, link)", "attempt('HSET', KEYS[1], label, link) or\n  attempt('HSET', offsets, label, id) or perform(lists)"}},
+		tests: []tests{{inStream, "TestHalfOfALogCommit"}},
+	},
+	{
+		name:  "effects, log mode: a seek does not move the offset back",
+		edits: []edit{{"stream/internal/logmode/seek.go", "s.chain.save(ctx, id, true)", "s.chain.save(ctx, id, false)"}},
+		tests: []tests{{inStream, "TestLogEffectsAfterASeek"}},
+	},
+	{
+		name:  "effects, log mode: a refused commit forgets those before",
+		edits: []edit{{"stream/internal/logmode/chain.go", "c.passed += c.sent.entries", "c.passed = c.sent.entries"}},
+		tests: []tests{{inStream, "TestLogEffectsHappenWithTheOffset"}},
+	},
+	{
+		name:  "effects, log mode: after a loss the rest of a batch is handled again",
+		edits: []edit{{"stream/internal/loss/log.go", "return f.lastOf(ctx, recent.behind(one.ID), one.Place)", "return f.lastOf(ctx, recent[len(recent):], one.Place)"}},
+		tests: []tests{{inLoss, "TestLastKnownPlaceInABatch"}},
+	},
+	{
+		name:  "a relay leaves out what was redriven for one reader",
+		edits: []edit{{"stream/consumer.go", "if c.relays {", "if false {"}},
+		tests: []tests{{inStream, "TestRelayCopiesEntries"}},
+	},
+	{
+		name:  "a relay keeps its offset where it reads",
+		edits: []edit{{"stream/relay.go", "offset.NewRedis(to.Client,", "offset.NewRedis(from.Client,"}},
+		tests: []tests{{inStream, "TestRelayOfTwoWithOneLabel"}},
 	},
 	{
 		name:  "a settling that a worker gives up is not taken on",

@@ -177,8 +177,8 @@ var engineMutants = []mutant{
 		name: "own saves without an answer are another writer's",
 		edits: []edit{{
 			"stream/internal/logmode/stored.go",
-			"\t\ts.tried = append(s.tried, id)\n",
-			"",
+			"\t\ts.tried = append(s.tried, id)\n\t\treturn \"\", err\n",
+			"\t\treturn \"\", err\n",
 		}},
 		tests: []tests{{inStream, "TestNoOtherWriterWhereThereIsNone"}},
 	},

@@ -27,6 +27,9 @@ const (
 	inFaults     = "./stream/faults"
 	inOffset     = "./offset"
 	inCodec      = "./codec"
+	inSchema     = "./codec/schema"
+	inVerdicts   = "./codec/schema/verdicts"
+	inCompat     = "./codec/compat"
 	inMiddleware = "./middleware"
 	inLifecycle  = "./lifecycle"
 	inHistory    = "./stream/streamtest/history"
@@ -129,8 +132,8 @@ var mutants = []mutant{
 			{"offset/redis.go", "if above(ms, newms) or ms == newms and not above(newseq, seq) then return stored end", ""},
 			{
 				"stream/internal/logmode/source.go",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.stored.label, err)\n\t}\n\treturn nil\n",
-				"\t\treturn fmt.Errorf(\"saving the offset %q: %w\", s.stored.label, err)\n\t}\n\treturn s.stored.store.Save(ctx, s.stored.label, b.Ended[0].ID)\n",
+				"s.stored.label, s.noteFallBack(err))\n\t}\n\treturn nil\n}\n\n// commit",
+				"s.stored.label, s.noteFallBack(err))\n\t}\n\treturn s.stored.store.Save(ctx, s.stored.label, b.Ended[0].ID)\n}\n\n// commit",
 			},
 		},
 		tests: []tests{{inFaults, "TestSingleServer"}},

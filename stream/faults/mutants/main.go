@@ -41,7 +41,7 @@ func main() {
 
 // every returns all mutants.
 func every() []mutant {
-	return slices.Concat(mutants, engineMutants, effectsMutants, laterMutants, steerMutants, roomMutants, adminMutants, sqlMutants)
+	return slices.Concat(mutants, engineMutants, effectsMutants, laterMutants, steerMutants, roomMutants, adminMutants, sqlMutants, codecMutants)
 }
 
 // run tries the mutants whose names match, and prints a line for each.

@@ -82,4 +82,112 @@ var sqlMutants = []mutant{
 		}},
 		tests: []tests{{inSQL, "TestPassRefusesACorruptPosition"}},
 	},
+	{
+		name: "an entry that was handled before is handled again",
+		edits: []edit{{
+			"stream/streamsql/transaction.go",
+			"err = claim(tx); err != nil || !begun {",
+			"err = claim(tx); err != nil {",
+		}},
+		tests: []tests{{inSQL, "TestOnceInOrder"}},
+	},
+	{
+		name: "with several handlers, the position passes entries at work",
+		edits: []edit{{
+			"stream/option_consumer.go",
+			"&& !c.ordered && c.concurrency == 1\n",
+			"&& !c.ordered\n",
+		}},
+		tests: []tests{{inStream, "TestEntryTellsWhetherItIsInOrder"}},
+	},
+	{
+		name: "a consumer in order does not look into the inbox",
+		edits: []edit{{
+			"offset/sqlstore/dialect.go",
+			" AND NOT EXISTS (SELECT 1 FROM \" + inbox + \" WHERE label = ? AND id = ?)\"",
+			" AND (? = '' OR ? <> '')\"",
+		}},
+		tests: []tests{{inSQL, "TestInOrderAfterSeveralHandlers"}},
+	},
+	{
+		name: "messages that were rolled back with a failed one count as done",
+		edits: []edit{{
+			"stream/streamsql/transaction.go",
+			"\t\t\trest = append(rest, i)\n",
+			"",
+		}},
+		tests: []tests{{inSQL, "TestOnceEach"}},
+	},
+	{
+		name: "a transaction that the handler has ended counts as committed",
+		edits: []edit{{
+			"stream/streamsql/transaction.go",
+			"\t\treturn true, errEnded\n",
+			"\t\t_ = errEnded\n\t\treturn true, nil\n",
+		}},
+		tests: []tests{{inSQL, "TestTransactionEndedByTheHandler"}},
+	},
+	{
+		name: "the inbox is compacted up to a low mark that was found once",
+		edits: []edit{{
+			"stream/streamsql/compactor.go",
+			"upTo = c.before\n",
+			"upTo = mark\n",
+		}},
+		tests: []tests{{inSQL, "TestCompactorWaitsForEntriesAtWork"}},
+	},
+	{
+		name: "the inbox is compacted beyond what is pending",
+		edits: []edit{{
+			"stream/streamsql/compactor.go",
+			"before.Compare(mark) < 0 {\n\t\t\tmark = before",
+			"before.Compare(mark) > 0 {\n\t\t\tmark = before",
+		}},
+		tests: []tests{{inSQL, "TestCompactorWaitsForEntriesAtWork"}},
+	},
+	{
+		name: "a row of the outbox that was published is published again",
+		edits: []edit{{
+			"stream/internal/script/publish_outbox.lua",
+			"redis.call('HEXISTS', gates, token) == 0",
+			"redis.call('HEXISTS', gates, token) >= 0",
+		}},
+		tests: []tests{{inSQL, "TestRelayAfterAKill"}},
+	},
+	{
+		name: "a relay that is not the owner any more publishes",
+		edits: []edit{{
+			"stream/internal/script/publish_outbox.lua",
+			"redis.call('HGET', gates, 'owner') ~= ARGV[1]",
+			"not redis.call('HGET', gates, 'owner')",
+		}},
+		tests: []tests{{inScript, "TestOutboxKnowsItsOwner"}},
+	},
+	{
+		name: "rows behind one that was refused are deleted with those before it",
+		edits: []edit{{
+			"stream/streamsql/relay.go",
+			"c.store.DB(), t.topic, list[:done])",
+			"c.store.DB(), t.topic, list)",
+		}},
+		tests: []tests{{inSQL, "TestRelayInTrouble"}},
+	},
+	{
+		name: "a relay removes the gates of rows that are there",
+		edits: []edit{{
+			"stream/streamsql/relay.go",
+			"if !present[token] {",
+			"if present[token] {",
+		}},
+		tests: []tests{{inSQL, "TestRelayAfterAKill"}},
+	},
+	{
+		name: "the rows of the outbox have no order",
+		edits: []edit{{
+			"stream/streamsql/outbox.go",
+			"ORDER BY id LIMIT",
+			"ORDER BY token LIMIT",
+		}},
+		tests: []tests{{inSQL, "TestRelay"}},
+	},
 }

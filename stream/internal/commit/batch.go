@@ -27,10 +27,6 @@ type Settler interface {
 // ErrClaimed says that an entry is another consumer's now. It is public: see package stream.
 var ErrClaimed = errors.New("stream: the entry was claimed by another consumer")
 
-// ErrFenced says that another consumer has begun to commit under the identity of this one. It is
-// public: see package stream.
-var ErrFenced = errors.New("stream: another consumer has taken over")
-
 // ErrGone is the result of a dead letter whose entry is in the stream no more, and was too
 // large to be kept here. Without the fields of its entry the letter would be of no use.
 var ErrGone = errors.New("the entry was trimmed or deleted before it could be copied")

@@ -390,3 +390,12 @@ func HashTag(key string) string {
 	}
 	return key
 }
+
+// Beside returns a key that is made of another one and a suffix and, in a cluster, in the slot of
+// that one, if there is such a key.
+func Beside(key, suffix string) string {
+	if tagged := "{" + key + "}" + suffix; HashTag(key) == key && HashTag(tagged) == key {
+		return tagged
+	}
+	return key + suffix
+}

@@ -2,6 +2,7 @@ package conn
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
@@ -80,4 +81,25 @@ func derive(client redis.UniversalClient, own derivation) (derived, error) {
 		return derived{client: made, masters: mastersOf(made)}, nil
 	}
 	return derived{}, fmt.Errorf("stream: no client of its own can be made from a %T", client)
+}
+
+// SameServer reports whether two clients of a user are known to send their commands to one server, or
+// to one cluster.
+func SameServer(a, b redis.UniversalClient) bool {
+	if a == b {
+		return true
+	}
+	switch a := a.(type) {
+	case *redis.Client:
+		b, ok := b.(*redis.Client)
+		if !ok {
+			return false
+		}
+		x, y := a.Options(), b.Options()
+		return x.Network == y.Network && x.Addr == y.Addr && x.DB == y.DB && x.Addr != behindSentinels
+	case *redis.ClusterClient:
+		b, ok := b.(*redis.ClusterClient)
+		return ok && slices.Equal(a.Options().Addrs, b.Options().Addrs)
+	}
+	return false
 }

@@ -61,9 +61,15 @@ var (
 	wrongType = Verdict{Class: misconfigured, OfOne: true, Advice: "a key holds another type than is needed; check the topic's name and the store's key"}
 	// A try again would write the first half once more.
 	halfWritten = Verdict{Class: Final, Advice: "a command of a handler's effects failed behind others, which a server does not undo; mend its cause, look at what was written for the entries that are pending or not settled, and start again"}
-	noDB        = Verdict{Class: misconfigured, Advice: "the server has no such database; check the client's DB"}
-	noCluster   = Verdict{Class: misconfigured, Advice: "the server is no node of a cluster; make the client with redis.NewClient"}
+	// fenced is about the label: the consumer that was started last goes on.
+	fenced    = Verdict{Class: Final, Advice: "another consumer has begun to commit under this label, and goes on in place of this one; give each consumer a label of its own (WithLabel), or run one at a time"}
+	noDB      = Verdict{Class: misconfigured, Advice: "the server has no such database; check the client's DB"}
+	noCluster = Verdict{Class: misconfigured, Advice: "the server is no node of a cluster; make the client with redis.NewClient"}
 )
+
+// ErrFenced says that another consumer has begun to commit under the identity of this one. It is
+// public: see package stream.
+var ErrFenced = errors.New("stream: another consumer has taken over")
 
 // answers has the kinds of the answers of servers, by how they begin behind an ERR.
 // The words differ between the versions, and between a command and the same one in
@@ -117,6 +123,8 @@ func Classify(err error) (v Verdict) {
 		return Verdict{Class: Final}
 	case errors.Is(err, offset.ErrCorrupt):
 		return Verdict{Class: Final, Advice: "look at what the offset store holds, and correct or remove it"}
+	case errors.Is(err, ErrFenced):
+		return fenced
 	case errors.Is(err, errStale), errors.Is(err, ErrOtherServer):
 		return Verdict{Class: stale}
 	case errors.As(err, &cut) && cut.Least:

@@ -10,6 +10,12 @@ const MaxArgs = 7_900
 // that is larger (proto-max-bulk-len) unless it is told to, and no entry of twice the size.
 const MaxBytes = 512 << 20
 
+// The size of one commit: the server does nothing else meanwhile.
+const (
+	CommitEntries = 100
+	CommitBytes   = 1 << 20
+)
+
 // verb is the command of an effect, as the scripts take it.
 type verb string
 

@@ -2,11 +2,14 @@ package feed
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"sync"
 
 	"github.com/redis/go-redis/v9"
 
 	"millrace/stream/internal/conn"
+	"millrace/stream/internal/later"
 )
 
 // Shared has the connections that the consumers of one Runner share, so that a
@@ -17,6 +20,8 @@ type Shared struct {
 	hubs map[hubKey]*hub
 	// conns are the connections for the commands of all, to each server a few at once.
 	conns *conn.Clients
+	// watches look for entries that wait for their time, by the client of their commands.
+	watches map[*conn.Client]*later.Watch
 }
 
 // hubKey is equal for consumers that read together.
@@ -40,8 +45,39 @@ func WithSharing(ctx context.Context) (_ context.Context, end func()) {
 	if sharingOf(ctx) != nil {
 		return ctx, func() {}
 	}
-	s := &Shared{hubs: make(map[hubKey]*hub), conns: conn.NewClients(maxCommands)}
-	return context.WithValue(ctx, sharingKey{}, s), s.conns.Close
+	s := &Shared{
+		hubs: make(map[hubKey]*hub), conns: conn.NewClients(maxCommands), watches: make(map[*conn.Client]*later.Watch),
+	}
+	return context.WithValue(ctx, sharingKey{}, s), s.end
+}
+
+// end comes when no run is left.
+func (s *Shared) end() {
+	s.mu.Lock()
+	watches := slices.Collect(maps.Values(s.watches))
+	clear(s.watches)
+	s.mu.Unlock()
+	for _, w := range watches {
+		w.End()
+	}
+	s.conns.Close()
+}
+
+// WatchOf returns the watch over entries that wait for their time, for a run with the context.
+func WatchOf(ctx context.Context, commands *conn.Client) (_ *later.Watch, end func()) {
+	s := sharingOf(ctx)
+	if s == nil {
+		alone := later.NewWatch(commands.Client)
+		return alone, alone.End
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w := s.watches[commands]
+	if w == nil {
+		w = later.NewWatch(commands.Client)
+		s.watches[commands] = w
+	}
+	return w, func() {}
 }
 
 // ConnsOf returns the connections for the commands of a run with the context.

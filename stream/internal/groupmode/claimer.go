@@ -3,6 +3,7 @@ package groupmode
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"millrace/stream/internal/contain"
@@ -14,7 +15,7 @@ import (
 )
 
 // claimer claims the entries that other consumers have left, removes the names of those that
-// died, and looks for losses. The fields are its task's own.
+// died, and looks for losses. The fields are its task's own, but for returned.
 type claimer struct {
 	*consumer
 	task     task.Task
@@ -28,8 +29,12 @@ type claimer struct {
 	reaper    reaper
 	namesake  namesake
 
+	returned atomic.Bool // entries that were put off have come back
+
+	asked  bool   // the server was asked, in this round
 	given  bool   // something may have been handed back
 	due    bool   // to look around, and to claim
+	blind  bool   // the last look around has failed
 	cursor string // of the claim
 	more   bool   // there was more to take over than could be begun
 }
@@ -49,7 +54,11 @@ func newClaimer(s *source, readCount int, probe string) *claimer {
 			return
 		}
 		c.losses.TellSkipped()
-		c.note(ctx, c.trouble, contain.Caught(func() error { return c.claimOrReap(ctx) }))
+		c.asked = false
+		// A round that asks nothing must not tell that it works.
+		if err := contain.Caught(func() error { return c.claimOrReap(ctx) }); c.asked || err != nil {
+			c.note(ctx, c.trouble, err)
+		}
 		c.namesake.check(ctx, c.consumer)
 	}
 	return c
@@ -59,16 +68,25 @@ func newClaimer(s *source, readCount int, probe string) *claimer {
 func (c *claimer) claimOrReap(ctx context.Context) (err error) {
 	if c.own.open.Load() {
 		// Entries that are pending on this consumer already come first.
-		if c.feed.IsDue() {
+		if c.feed.IsDue() || c.blind {
 			c.due = true
-			err = c.losses.Check(ctx)
+			err = c.look(ctx)
 		}
 	} else {
 		err = c.claimFromOthers(ctx)
 	}
 	if err == nil && c.reaper.isDue(time.Now()) {
+		c.asked = true
 		err = c.reaper.reap(ctx, c.consumer)
 	}
+	return err
+}
+
+// look looks around for losses. After a failure the next round looks again.
+func (c *claimer) look(ctx context.Context) error {
+	c.asked = true
+	err := c.losses.Check(ctx)
+	c.blind = err != nil
 	return err
 }
 
@@ -78,13 +96,13 @@ func (c *claimer) claimFromOthers(ctx context.Context) (err error) {
 	more, full := c.more, false
 	c.more = false
 	c.due = c.feed.IsDue() || c.due || more
-	c.given = c.feed.MayBeHandedBack() || c.given || more
+	c.given = c.feed.MayBeHandedBack() || c.returned.Swap(false) || c.given || more
 	if c.given {
 		err = c.own.byItself(ctx, func() error { return c.claimHandedBack(ctx, &full) })
-		c.given = err != nil // or the next round would do nothing, and tell that it works
+		c.given = err != nil
 	}
 	if c.due && err == nil {
-		if err = c.losses.Check(ctx); err == nil {
+		if err = c.look(ctx); err == nil {
 			err = c.own.byItself(ctx, func() error { return c.claim(ctx, &full) })
 			c.due = err != nil
 		}
@@ -105,6 +123,7 @@ func (c *claimer) claimHandedBack(ctx context.Context, full *bool) error {
 		return nil
 	}
 	defer c.held.WatchLeaving()()
+	c.asked = true
 	at := time.Now()
 	reply, err := script.TakeHandedBack.Run(ctx, c.client, []string{c.stream}, c.group, c.name, script.HandedBackTo, room).Slice()
 	if err != nil {

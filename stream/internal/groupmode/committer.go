@@ -38,12 +38,6 @@ func newCommitter(c *consumer, l *leases, targets *effect.Targets) *committer {
 	return &committer{consumer: c, leases: l, targets: targets, settled: make(map[*window.Item]bool), unknown: make(map[*window.Item]bool)}
 }
 
-// The size of one commit: the server does nothing else meanwhile.
-const (
-	commitEntries = 100
-	commitBytes   = 1 << 20
-)
-
 // over forgets a settling that has succeeded.
 func (c *committer) over() {
 	clear(c.settled)
@@ -86,8 +80,8 @@ func (c *committer) commit(ctx context.Context, list []*window.Item) (plain []*w
 func (c *committer) sendAll(ctx context.Context, list []*window.Item) (dropped []*window.Item, err error) {
 	for len(list) > 0 {
 		n, bytes := 0, int64(0)
-		for n < len(list) && n < commitEntries {
-			if bytes += list[n].Effects.Bytes(); n > 0 && bytes > commitBytes {
+		for n < len(list) && n < effect.CommitEntries {
+			if bytes += list[n].Effects.Bytes(); n > 0 && bytes > effect.CommitBytes {
 				break
 			}
 			n++

@@ -11,13 +11,14 @@
 // window; leases renews those in the window; claimer claims those of other consumers, with
 // reaper, which removes names, and namesake, which looks for another consumer of our name;
 // deliverer fetches entries that are delivered again; settler acks, and moves dead letters; committer
-// settles entries with effects.
+// settles entries with effects; postponer puts entries off, and a returner has them come back.
 // Each has the consumer: its names, clients and limits. Besides, seek sets the place of the group,
 // and over says when a Run with a bound has nothing left.
 //
-// Goroutines: two tasks. The renewer renews leases at an interval, and then requests the
+// Goroutines: three tasks. The renewer renews leases at an interval, and then requests the
 // claimer, so that leases are renewed however long a claim takes. The claimer also looks for
-// losses.
+// losses. The returner runs when the later.Watch has found something due: it hands that back,
+// and requests the claimer.
 //
 // Locks: ownPending.alone is held while pending entries are claimed or taken up: entries that
 // the server has given to the one, and that are not in the window yet, would be unknown to

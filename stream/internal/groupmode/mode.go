@@ -10,6 +10,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/feed"
+	"millrace/stream/internal/later"
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/mode"
 	"millrace/stream/internal/script"
@@ -24,6 +25,8 @@ type Settings struct {
 	Leases *window.Leases
 	// ReadCount is how many entries are claimed at a time, at the most.
 	ReadCount int
+	// Postponed are the keys of the entries of the group that were put off.
+	Postponed later.Keys
 }
 
 // consumer has the identity of this consumer, and the values that all parts of the mode use.
@@ -85,9 +88,12 @@ func Open(ctx context.Context, s Settings) (mode.Mode, error) {
 	if s.Effects != nil {
 		settler.commits = newCommitter(c, src.leases, s.Effects)
 	}
+	box := &later.Postponed{Client: c.client, Keys: s.Postponed, Group: c.group}
+	src.returns = newReturner(c, s.Watch, box, src.claims)
 	return mode.Mode{
-		Consumer: c.name, Source: src, Deliverer: &deliverer{c, src.leases}, Settler: settler,
-		Seek: src.seek, Tasks: []*task.Task{&src.leases.task, &src.claims.task},
+		Consumer: c.name, Source: src, Deliverer: &deliverer{c, src.leases}, Settler: settler, Seek: src.seek,
+		Postpone: (&postponer{c, src.leases, box, src.returns}).postpone,
+		Tasks:    []*task.Task{&src.leases.task, &src.claims.task, &src.returns.Task},
 	}, nil
 }
 

@@ -4,6 +4,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
+	"millrace/stream/internal/feed"
+	"millrace/stream/internal/loss"
 	"millrace/stream/internal/window"
 )
 
@@ -90,6 +94,38 @@ func TestReopenKeepsTheNoteOfAClaim(t *testing.T) {
 	o.reopen(false)
 	if o.claimed || o.paged || !o.open.Load() {
 		t.Errorf("after it was closed: %+v", o)
+	}
+}
+
+// dueOnce is a feed that says once that it is time to look around, as that of a Runner does.
+type dueOnce struct {
+	feed.Feed
+	due bool
+}
+
+func (d *dueOnce) IsDue() (was bool) {
+	was, d.due = d.due, false
+	return was
+}
+
+// While pending entries are taken up, a look around that has failed is tried again in the next
+// round: one that asked nothing would tell that it works again.
+func TestFailedLookIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1}) // refused
+	t.Cleanup(func() { _ = client.Close() })
+	own := new(ownPending)
+	own.open.Store(true)
+	c := &claimer{
+		consumer: &consumer{client: client}, own: own, feed: &dueOnce{due: true}, reaper: reaper{next: time.Now().Add(time.Hour)},
+		losses: loss.NewGroupFinder(loss.Group{
+			Stream: loss.Stream{Client: client, Name: "s"}, Group: "g", Consumer: "me", Position: func() string { return "0-0" },
+		}),
+	}
+	for round := range 3 {
+		if err := c.claimOrReap(t.Context()); err == nil || !c.asked {
+			t.Errorf("round %d: %v, asked: %t", round, err, c.asked)
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"millrace/stream/internal/conn"
 	"millrace/stream/internal/feed"
+	"millrace/stream/internal/later"
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/mode"
 	"millrace/stream/internal/resp"
@@ -27,6 +28,7 @@ type source struct {
 	own     *ownPending
 	leases  *leases
 	claims  *claimer
+	returns *later.MoveTask
 
 	// unsure is set when Redis may have given us entries that never arrived: at
 	// the start, and after a read that failed.
@@ -92,6 +94,7 @@ func (s *source) Start(ctx context.Context) error {
 			}
 			s.log.Info("consumer started", "made_group", s.made, "last_delivered", s.last) // once: a start that fails is tried again
 			s.feed.Schedule(&s.leases.task)
+			s.returns.Enter()
 			return nil
 		}
 	}
@@ -279,6 +282,7 @@ func (s *source) Interrupt() { s.feed.Interrupt() }
 func (s *source) Close() error {
 	s.leases.trouble.Abandon()
 	s.claims.trouble.Abandon()
+	s.returns.Leave()
 	s.release() // not before the stop: another consumer may take the name now
 	return s.feed.Close()
 }

@@ -108,6 +108,9 @@ type Moved struct {
 	// the reason in Problem.
 	Lost, Kept []string
 	Problem    string
+	// Added is how many of them, which were to come back, the stream did not have any more, so that
+	// they were added to it again.
+	Added int64
 }
 
 // Move moves entries that are due, as many as one script may.
@@ -117,10 +120,14 @@ func (b *Box) Move(ctx context.Context) (Moved, error) {
 	if err != nil {
 		return Moved{}, err
 	}
-	var m Moved
+	return movedOf(reply)
+}
+
+// movedOf returns the Moved of the reply of a script; further parts go to more.
+func movedOf(reply []any, more ...any) (m Moved, err error) {
 	var next int64
 	var lost, kept []any
-	if !script.Scan(reply, &m.Entries, &next, &lost, &kept, &m.Problem) {
+	if !script.Scan(reply, append([]any{&m.Entries, &next, &lost, &kept, &m.Problem}, more...)...) {
 		return Moved{}, errReply
 	}
 	m.Next, m.Lost, m.Kept = time.Duration(next)*time.Millisecond, texts(lost), texts(kept)

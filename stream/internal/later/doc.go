@@ -8,8 +8,16 @@
 // and any number of processes may move. Times are of the server's clock: nothing is moved
 // before its time by that clock. [Look] asks for many topics at once when their next entry is due.
 //
-// Goroutines and locks: none. A Box is not changed after it was made, and is safe for concurrent
-// use.
+// [Postponed] is the same for the entries of a group that are put off: [Postponed.Postpone] takes one
+// out of the pending ones, and [Postponed.BringBack] makes it pending again, where it is in the
+// stream, as one that was handed back. A consumer has a [MoveTask] for each of its sorted sets, and
+// a [Watch] looks for many of them at once.
+//
+// Goroutines: those of the tasks. A look that is not answered tells nothing, and none is made for a
+// consumer whose reads fail.
+//
+// Locks: Watch.mu guards its members. A Box and a Postponed are not changed after they were made,
+// and are safe for concurrent use.
 //
 // Invariants: no script writes anything before it has looked for the rights to all that it is
 // going to write. An entry that the topic cannot take, such as contents of another form, is put

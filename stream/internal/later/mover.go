@@ -7,14 +7,11 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-
-	"millrace/stream/internal/conn"
 )
 
 // Mover moves the entries of many topics, of one client, in rounds. It is used by one goroutine.
 type Mover struct {
 	client  redis.UniversalClient
-	boxes   []*Box
 	batches [][]*Box // that are looked at together
 	// Tell is called after each Move: with what it has done, or with its error.
 	Tell func(topic string, m Moved, err error)
@@ -35,37 +32,29 @@ const roundMoves = 10
 // NewMover returns a mover of topics. A topic that is given twice counts once.
 func NewMover(client redis.UniversalClient, topics []Keys, tell func(topic string, m Moved, err error)) *Mover {
 	m := &Mover{client: client, Tell: tell}
-	_, cluster := client.(*redis.ClusterClient)
-	open, seen := make(map[string]int), make(map[Keys]bool)
+	var boxes []*Box
+	seen := make(map[Keys]bool)
 	for _, keys := range topics {
-		if seen[keys] {
-			continue
+		if !seen[keys] {
+			seen[keys] = true
+			boxes = append(boxes, &Box{Client: client, Keys: keys})
 		}
-		seen[keys] = true
-		box := &Box{Client: client, Keys: keys}
-		m.boxes = append(m.boxes, box)
-		slot := ""
-		if cluster {
-			slot = conn.HashTag(keys.Due)
-		}
-		at, has := open[slot]
-		if !has || len(m.batches[at]) == lookMost {
-			at = len(m.batches)
-			open[slot] = at
-			m.batches = append(m.batches, nil)
-		}
-		m.batches[at] = append(m.batches[at], box)
 	}
+	m.batches = bySlot(client, boxes, func(b *Box) string { return b.Keys.Due })
 	return m
 }
 
 // Round moves all that is due, but for topics that have very much, and returns how long to wait
-// before the next round. The error is that of a look, which no topic alone has.
+// before the next round, 0 where a topic has more. The error is that of a look, which no topic alone
+// has.
 func (m *Mover) Round(ctx context.Context) (wait time.Duration, err error) {
 	wait = mostWait
 	for _, batch := range m.batches {
 		next, failed := m.roundOf(ctx, batch)
 		wait, err = min(wait, next), cmp.Or(err, failed)
+	}
+	if wait == 0 {
+		return 0, err
 	}
 	// Processes that have started together do not look together for ever.
 	return max(leastWait, wait-rand.N(wait/10+1)), err

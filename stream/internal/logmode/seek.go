@@ -30,11 +30,20 @@ func (s *source) seek(ctx context.Context, to mode.Start) (from, at string, err 
 
 // reset stores an offset that may be below the one that is stored.
 func (s *stored) reset(ctx context.Context, id string) error {
-	resetter, ok := s.store.(offset.Resetter)
-	if !ok {
-		return errNoReset
+	set := func() error {
+		_, err := s.chain.save(ctx, id, true)
+		return err
 	}
-	if err := s.inTime(ctx, func() error { return resetter.Reset(ctx, s.label, id) }); err != nil {
+	if s.chain == nil {
+		resetter, ok := s.store.(offset.Resetter)
+		if !ok {
+			return errNoReset
+		}
+		set = func() error {
+			return s.inTime(ctx, func() error { return resetter.Reset(ctx, s.label, id) })
+		}
+	}
+	if err := set(); err != nil {
 		s.tried = append(s.tried, id)
 		return err
 	}

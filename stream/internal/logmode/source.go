@@ -52,6 +52,9 @@ type source struct {
 	idle bool
 	// looked is when it was looked whether all is as it should be.
 	looked time.Time
+	// linked is when it was looked whether the label still has the link of the last commit, zero
+	// after a failure.
+	linked time.Time
 	// lost is the loss that was told, until the reader has gone on behind it.
 	lost loss.Finding
 }
@@ -71,7 +74,11 @@ func Over(from feed.Feed, s Settings) mode.Mode {
 	src := &source{
 		host: s.Host, log: s.Log, of: of, start: s.Start, sought: s.Sought, bound: s.Bound, inspect: s.Feed.Inspect, resume: s.Resume,
 		letters: s.Letters, window: s.Window, feed: from, losses: loss.NewLogFinder(of),
-		stored: stored{store: s.Store, label: s.Label, storing: task.NewLock()}, looked: time.Now(), idle: true,
+		stored: stored{store: s.Store, label: s.Label, storing: task.NewLock()}, looked: time.Now(), linked: time.Now(), idle: true,
+	}
+	if at, ok := s.Store.(offset.Located); ok && s.Effects != nil {
+		src.stored.chain = newChain(at, s.Effects, s.Label)
+		src.losses.KeepRecent()
 	}
 	src.losses.SetPlace(resp.Place{ID: resp.Beginning})
 	return mode.Mode{Source: src, Deliverer: src, Settler: src, Seek: src.seek}
@@ -137,8 +144,12 @@ func (s *source) Fetch(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil {
 			s.feed.Failed()
+			s.linked = time.Time{}
 		}
 	}()
+	if err := s.lookAtLink(ctx); err != nil {
+		return err
+	}
 	if s.lost.Cause != loss.None {
 		if err := s.goOn(ctx); err != nil {
 			return err
@@ -170,6 +181,21 @@ func (s *source) Fetch(ctx context.Context) (err error) {
 	s.lost = found
 	s.host.NoteLoss(s.log, found)
 	return s.goOn(ctx)
+}
+
+// lookAtLink looks, now and then and after a failure, whether the server has fallen back.
+func (s *source) lookAtLink(ctx context.Context) error {
+	if s.stored.chain == nil || time.Since(s.linked) < s.inspect {
+		return nil
+	}
+	err := s.stored.chain.look(ctx)
+	if errors.Is(err, errFellBack) {
+		s.log.Warn("what was settled is handled again", "err", err)
+	}
+	if err == nil {
+		s.linked = time.Now()
+	}
+	return s.noteFallBack(err)
 }
 
 // isOver reports whether everything up to the bound was read.
@@ -223,10 +249,43 @@ func (s *source) Settle(ctx context.Context, b *commit.Batch) error {
 	if len(b.Ended) == 0 {
 		return nil
 	}
-	if err := s.save(ctx, b.Ended[len(b.Ended)-1].ID); err != nil {
-		return fmt.Errorf("saving the offset %q: %w", s.stored.label, err)
+	settle := func() error { return s.save(ctx, b.Ended[len(b.Ended)-1].ID) }
+	if s.stored.chain != nil {
+		settle = func() error { return s.commit(ctx, b.Ended) }
+	}
+	if err := settle(); err != nil {
+		return fmt.Errorf("saving the offset %q: %w", s.stored.label, s.noteFallBack(err))
 	}
 	return nil
+}
+
+// commit settles entries together with their effects. After an error, the next try goes on where
+// this one has failed.
+func (s *source) commit(ctx context.Context, list []*window.Item) error {
+	c := s.stored.chain
+	for c.sent != nil || c.passed < len(list) {
+		if c.sent == nil {
+			c.next(list[c.passed:])
+		}
+		id := c.sent.id
+		before, err := c.send(ctx)
+		if err != nil {
+			s.stored.tried = append(s.stored.tried, id)
+			return err
+		}
+		s.noteSaved(before, id)
+	}
+	c.passed = 0
+	return nil
+}
+
+// noteFallBack has the run start over where the server is now, if a commit has found it at an
+// earlier state.
+func (s *source) noteFallBack(err error) error {
+	if errors.Is(err, errFellBack) {
+		s.host.StartOver()
+	}
+	return err
 }
 
 // Stop saves the last offset.
@@ -307,6 +366,12 @@ func (s *source) save(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	s.noteSaved(before, id)
+	return nil
+}
+
+// noteSaved takes note of an offset that was saved.
+func (s *source) noteSaved(before, id string) {
 	if before != "" {
 		s.lookAt(before)
 		if resp.CompareIDs(before, id) > 0 {
@@ -315,7 +380,6 @@ func (s *source) save(ctx context.Context, id string) error {
 	}
 	s.stored.is(id)
 	s.stored.saved = true
-	return nil
 }
 
 // rivalLasts is how long another writer of the offset is told of: on a stream with few
@@ -342,7 +406,7 @@ func (s *source) setBack(ctx context.Context, id string) error {
 	case err == errNoReset: //nolint:errorlint // our own, never wrapped
 		s.log.Warn("the offset store cannot set an offset back; until new entries pass it, a restart finds the loss again", "offset", id)
 	case err != nil:
-		return fmt.Errorf("setting the offset %q back: %w", s.stored.label, err)
+		return fmt.Errorf("setting the offset %q back: %w", s.stored.label, s.noteFallBack(err))
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 type stored struct {
 	store offset.Store
 	label string
+	chain *chain // moves the offset in place of the store, for a consumer with effects; nil without
 	// storing is held while a store is at work that may not look at its context.
 	storing task.Lock
 
@@ -35,6 +36,9 @@ func (s *stored) isOurs(found string) bool {
 }
 
 func (s *stored) load(ctx context.Context) (id string, found bool, err error) {
+	if s.chain != nil {
+		return s.chain.begin(ctx) // first, or the consumer before could commit behind what is loaded
+	}
 	type loaded struct {
 		id    string
 		found bool
@@ -55,6 +59,13 @@ func (s *stored) load(ctx context.Context) (id string, found bool, err error) {
 // save saves an offset. It returns the one that was stored before, empty if the store does not
 // tell.
 func (s *stored) save(ctx context.Context, id string) (before string, err error) {
+	if s.chain != nil {
+		before, err = s.chain.save(ctx, id, false)
+		if err != nil {
+			s.tried = append(s.tried, id)
+		}
+		return before, err
+	}
 	var found atomic.Pointer[string] // the store may have a goroutine that comes too late
 	if err := s.inTime(ctx, func() error {
 		return s.store.Save(offset.WithFound(ctx, func(before string) { found.Store(&before) }), s.label, id)

@@ -3,6 +3,7 @@ package loss
 import (
 	"context"
 	"slices"
+	"sort"
 	"sync"
 
 	"millrace/stream/internal/conn"
@@ -22,6 +23,8 @@ type LogFinder struct {
 	from  resp.Place // behind the last entry that was read
 	known history
 	count count
+	// recent is nil, unless KeepRecent was called.
+	recent recent
 	// missing is a loss that was noticed, vanished that the entry at the place was not
 	// there when it was looked for.
 	missing  Finding
@@ -34,6 +37,10 @@ type LogFinder struct {
 func NewLogFinder(s Stream) *LogFinder {
 	return &LogFinder{stream: s, count: uncounted("")}
 }
+
+// KeepRecent has LastKnown tell the last entry itself, as far as it is one of the last that were
+// read, and not only the end of the batch before. It is called before the first read.
+func (f *LogFinder) KeepRecent() { f.recent = make(recent, 0, 2*recentFor) }
 
 // Place returns where to read on.
 func (f *LogFinder) Place() resp.Place {
@@ -57,6 +64,9 @@ func (f *LogFinder) Read(entries []resp.Entry) (sound bool) {
 	defer f.mu.Unlock()
 	f.from = resp.PlaceAfter(entries)
 	f.known.add(f.from)
+	if f.recent != nil {
+		f.recent.add(entries)
+	}
 	f.noteLocked(f.count.read(entries))
 	return f.missing.Cause == None
 }
@@ -116,6 +126,7 @@ func (f *LogFinder) noteLocked(found Finding) {
 	if found.Cause == Recreated {
 		// Entries that were read of the other stream may be behind some that were not.
 		f.known.cut(found.From)
+		f.recent = f.recent[:len(f.recent)-len(f.recent.behind(found.From))]
 	}
 	f.missing = found
 }
@@ -181,7 +192,7 @@ func (f *LogFinder) IsUncounted() bool {
 // LastKnown is behind the newest entry that was read and that the stream still has.
 func (f *LogFinder) LastKnown(ctx context.Context) (resp.Place, error) {
 	f.mu.Lock()
-	known := slices.Clone(f.known.places)
+	known, recent := slices.Clone(f.known.places), slices.Clone(f.recent)
 	f.mu.Unlock()
 	for _, one := range slices.Backward(known) {
 		there, err := conn.HasEntry(ctx, f.stream.Client, f.stream.Name, one.Place, f.stream.MaxEntry)
@@ -189,8 +200,31 @@ func (f *LogFinder) LastKnown(ctx context.Context) (resp.Place, error) {
 			return resp.Place{}, err
 		}
 		if there {
-			return one.Place, nil
+			return f.lastOf(ctx, recent.behind(one.ID), one.Place)
 		}
 	}
 	return resp.Place{ID: resp.Beginning}, nil
+}
+
+// lastOf returns the place behind the last of entries that the stream still has, or the given one if
+// it has none of them. A stream that falls back loses its end: all before an entry that is there
+// are there too, but for those that were trimmed or deleted.
+func (f *LogFinder) lastOf(ctx context.Context, ids recent, p resp.Place) (resp.Place, error) {
+	var failure error
+	n := sort.Search(len(ids), func(i int) bool {
+		if failure != nil {
+			return true
+		}
+		one := resp.Place{ID: ids[i].String(), Seen: true}
+		there, err := conn.HasEntry(ctx, f.stream.Client, f.stream.Name, one, f.stream.MaxEntry)
+		failure = err
+		return !there
+	})
+	if failure != nil {
+		return resp.Place{}, failure
+	}
+	if n > 0 {
+		p = resp.Place{ID: ids[n-1].String(), Seen: true}
+	}
+	return p, nil
 }

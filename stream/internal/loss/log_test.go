@@ -92,3 +92,20 @@ func TestLastKnownPlace(t *testing.T) {
 		t.Errorf("the last known place is %v, %v", at, err)
 	}
 }
+
+// With the last IDs, the last entry of a batch of which the stream has lost the end is known too.
+func TestLastKnownPlaceInABatch(t *testing.T) {
+	t.Parallel()
+	client := streamtest.StartRedis(t).Client()
+	for has := 1; has <= 6; has++ {
+		add(t, client, fmt.Sprint(has, "-0"))
+		f := loss.NewLogFinder(loss.Stream{Client: client, Name: "s"})
+		f.KeepRecent()
+		f.Read(entriesOf("1-0"))
+		f.Read(entriesOf("2-0", "3-0", "4-0", "5-0", "6-0"))
+		f.Read(entriesOf("7-0"))
+		if at, err := f.LastKnown(t.Context()); err != nil || at.ID != fmt.Sprint(has, "-0") {
+			t.Errorf("the last known place is %v, %v, want %d-0", at, err, has)
+		}
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"millrace/stream/internal/commit"
 	"millrace/stream/internal/effect"
 	"millrace/stream/internal/feed"
+	"millrace/stream/internal/later"
 	"millrace/stream/internal/loss"
 	"millrace/stream/internal/resp"
 	"millrace/stream/internal/task"
@@ -23,6 +24,12 @@ type Mode struct {
 	// Seek sets the place that is stored: of the label or the group. It returns the place before
 	// and the new one. It comes while nothing is read or settled: before Start, or after Stop.
 	Seek func(ctx context.Context, to Start) (from, at string, err error)
+	// Postpone has an entry, which a worker has, wait outside of the window and of the stream's
+	// pending entries, to be delivered again after a time, and tries until that is known. Without an
+	// error the worker is to forget the entry. commit.ErrClaimed says that it is another consumer's;
+	// after any other error the entry is as it was, unless ctx is done. It is nil in log mode, which
+	// has no place for such an entry.
+	Postpone func(ctx context.Context, it *window.Item, after time.Duration) error
 	// Tasks are the work that comes up beside reading. They run while handlers may be at work.
 	Tasks []*task.Task
 }
@@ -64,7 +71,7 @@ type Host interface {
 	Telling
 }
 
-// Reading is for the goroutine that reads.
+// Reading is for the goroutine that reads, but for ReadsFail.
 type Reading interface {
 	// AwaitRoom waits until a batch fits into the window; it reports false if ctx is done
 	// before.
@@ -75,6 +82,8 @@ type Reading interface {
 	// NoteAnswer notes that the server has answered where a fetch goes on. Fetch itself need
 	// not tell that it has worked.
 	NoteAnswer()
+	// ReadsFail reports whether reading fails now. Any goroutine may ask, with no lock held.
+	ReadsFail() bool
 }
 
 // Settling is for workers before a delivery, and for the stop.
@@ -86,6 +95,9 @@ type Settling interface {
 	// try.
 	Settle(ctx context.Context) error
 	SettleLast(ctx context.Context) error
+	// StartOver has the run begin again with Source.Start, in another Mode: nothing more is begun,
+	// handlers at work return, and what is not settled is given up, to be read again. It does not wait.
+	StartOver()
 }
 
 // Telling is for the events of a mode. No lock may be held: observers are called. The lines
@@ -111,6 +123,8 @@ type Settings struct {
 	// Feed has the stream, and the clients. Group, Consumer and Guard are the mode's to set.
 	Feed    feed.Settings
 	Letters *commit.LetterWriter
+	// Watch looks for entries that wait for their time.
+	Watch *later.Watch
 	// Effects are the targets that items in the window may have effects for (window.Item.Effects);
 	// nil is a consumer without effects.
 	Effects *effect.Targets

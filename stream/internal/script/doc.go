@@ -28,6 +28,7 @@
 //   - perform(lists): writes the effects. It returns nil, or why it could not; once something was
 //     written, that error begins with MILLRACE. attempt(command, ...) does the same for a command that
 //     follows. Errors are texts, for redis.error_reply.
+//   - place(text): a stored offset in the form of an entry ID, or nil if it is none; needs prelude_above.
 //   - above(a, b): an ID comes after another. The parts stay strings: a Lua number is a double,
 //     in which two sequence numbers above 2^53 can be equal. Decimal numbers without leading
 //     zeros are ordered by length, then by their digits.

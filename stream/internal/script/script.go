@@ -108,6 +108,21 @@ var MoveAndAck = conn.NewOnceScript(source("move_and_ack"))
 // that nothing was written. The ack comes last, because a script that fails is not undone.
 var EffectsGroup = conn.NewOnceScript(source("prelude_effects", "effects_group"))
 
+// EffectsLog commits entries in log mode. KEYS are the hash of links, the targets, whose kinds are in
+// ARGV[6], and the hash of offsets. If the label (ARGV[1]) has the link in ARGV[2], the effects in
+// ARGV[7] and on are written, the offset becomes ARGV[4], and the link ARGV[3]. With 'forward' in
+// ARGV[5] the offset is never moved back. The script returns 'ok' and the offset that was stored
+// before, empty if none was. It has written nothing if it returns 'done', because the label has the
+// new link already, 'fenced' and the link that the label has, or 'corrupt' for a stored offset that is none.
+// An error that does not begin with MILLRACE says that nothing was written.
+var EffectsLog = conn.NewOnceScript(source("prelude_above", "prelude_offset", "prelude_effects", "effects_log"))
+
+// BeginChain begins a new chain for a label (ARGV[1]), with a random text (ARGV[2]) behind a number
+// that is one higher than that of the chain before. KEYS are the hashes of links and of offsets. It
+// returns the link of the label, and the offset that is stored, or nothing. If the chain was begun
+// already, by a try whose reply was lost, nothing changes.
+var BeginChain = conn.NewOnceScript(source("begin_chain"))
+
 // Claim takes up to ARGV[5] entries that have been idle for ARGV[4] milliseconds.
 // It looks at no more than 500 pending entries, from the ID in ARGV[3] on, so that it is
 // short however many there are. It returns the last ID that it has looked at, empty at
@@ -173,6 +188,28 @@ var Info = redis.NewScript(source("prelude_named", "info"))
 // other consumers. A count that is not known is -1.
 var Unread = redis.NewScript(source("prelude_named", "prelude_above", "unread"))
 
+// TakeOutbox makes an owner (ARGV[1]) that of the gates of an outbox in KEYS[1], unless another one
+// has used them within the last ARGV[2] milliseconds; ARGV[3] is an owner that counts as the same
+// one. It returns how many milliseconds to wait, 0 for none, and with that the gates: token, row, and
+// so on.
+var TakeOutbox = conn.NewOnceScript(source("prelude_clock", "prelude_denied", "take_outbox"))
+
+// PublishOutbox adds rows of an outbox to the stream in KEYS[1], those that have no gate in KEYS[2],
+// and makes a gate for each. ARGV[1] is the owner of the gates, ARGV[2] the number of gates that are
+// removed, with their tokens behind it; then for each row its token, number, count of texts, and
+// texts. It returns how many rows are in the stream now, and why the next one is not, or empty; or
+// -1 for one who is not the owner.
+var PublishOutbox = conn.NewOnceScript(source("prelude_clock", "prelude_denied", "publish_outbox"))
+
+// LeaveOutbox ends the ownership of ARGV[1] of the gates in KEYS[1], and removes the gates behind it.
+var LeaveOutbox = conn.NewOnceScript(source("leave_outbox"))
+
+// LowMark returns the last entry that was delivered to the group in ARGV[1], the lowest that is
+// pending in it or put off (KEYS[2]), empty if none is, and the last that was ever added to the
+// stream. Where more than ARGV[2] are put off, the lowest is not looked for: it is 0-1 then. LowMark
+// returns false without a group.
+var LowMark = redis.NewScript(source("prelude_named", "prelude_above", "low_mark"))
+
 // Seek sets a group to the place in ARGV[2], '+' for the end; a place behind the end is the end. It
 // returns the place of the group before and now. With an ARGV[4], a group that is at another place
 // than that is left alone.
@@ -224,6 +261,23 @@ var CancelLater = conn.NewOnceScript(source("prelude_denied", "cancel_later"))
 // tickets that the topic cannot take, which are due again ARGV[3] milliseconds later, with the
 // reason of the last.
 var MoveDue = conn.NewOnceScript(source("prelude_denied", "prelude_clock", "move_due"))
+
+// Postpone takes an entry (ARGV[3]) of the group that is pending on the consumer, with the delivery
+// count in ARGV[4], or any if that is 0, out of the pending ones, and has it wait: its time, in
+// ARGV[5] milliseconds, is put into the sorted set in KEYS[2], and its content, with the count, into
+// the hash in KEYS[3]. It returns 'waits', also if that was done before and the entry is not pending;
+// 'lost' if it is another consumer's, or has another count; 'dropped' if it is no consumer's,
+// unless ARGV[6] is 1: then it waits nevertheless, with the count in ARGV[7]; and 'gone' if the
+// stream does not have it. The ack comes last, because a script that fails is not undone.
+var Postpone = conn.NewOnceScript(source("prelude_denied", "prelude_clock", "postpone"))
+
+// BringBack makes up to ARGV[3] entries that Postpone has had wait, and that are due, pending again,
+// as many as have ARGV[4] bytes, at least one: on the name in ARGV[2], with the count that they had,
+// and as if they had been idle for long. An entry that the stream does not have any more, or has
+// another one in place of, is added to it again, with the headers that say for which group it is and
+// how often it was delivered. One that is pending already is left so: the group was set back. It
+// returns what MoveDue returns, and how many were added again.
+var BringBack = conn.NewOnceScript(source("prelude_denied", "prelude_clock", "bring_back"))
 
 // FindDue returns for each sorted set of KEYS in how many milliseconds its first entry is due,
 // -1 for one that has none, and 0 for one that cannot be read.

@@ -126,6 +126,7 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		t.Fatal(err)
 	}
 	run(makeConsumers, waiting[:1], 90)
+	run(`for i = 1, 1000 do redis.call('ZADD', KEYS[1], i, '1-' .. i) end`, []string{"put off"})
 
 	pendingOn := func(owner string, n int64, each ...any) (args []any) {
 		for _, one := range client.XPendingExt(ctx, &redis.XPendingExtArgs{Stream: "s", Group: "g", Consumer: owner, Start: "-", End: "+", Count: n}).Val() {
@@ -189,6 +190,21 @@ redis.call('XREADGROUP', 'GROUP', 'g', ARGV[1], 'COUNT', 5000, 'STREAMS', KEYS[1
 		{name: "unread", do: func(int) error { return script.Unread.Run(ctx, client, key, "g", "", "", -1, 0, "me").Err() }},
 		{name: "unread, with many fields", do: func(int) error { return script.Unread.Run(ctx, client, wide[:1], "g", "", "", -1, 0, "me").Err() }},
 		{name: "unread, with many consumers", do: func(int) error { return script.Unread.Run(ctx, client, waiting[:1], "g", "", "", -1, 0, "me").Err() }},
+		{name: "outbox, as many rows", do: func(run int) error {
+			if err := script.TakeOutbox.Run(ctx, client, []string{"{s}:outbox"}, "me", 0, "").Err(); err != nil {
+				return err
+			}
+			args := []any{"me", 100}
+			for i := range 100 {
+				args = append(args, fmt.Sprint(run-1, "token", i))
+			}
+			for i := range 100 {
+				args = append(args, fmt.Sprint(run, "token", i), i, 6, "a", "1", "b", "2", "c", "3")
+			}
+			return script.PublishOutbox.Run(ctx, client, []string{"{s}:to", "{s}:outbox"}, args...).Err()
+		}},
+		{name: "low mark", do: func(int) error { return script.LowMark.Run(ctx, client, []string{key[0], "put off"}, "g", 1000).Err() }},
+		{name: "low mark, with many fields", do: func(int) error { return script.LowMark.Run(ctx, client, []string{wide[0], "put off"}, "g", 1000).Err() }},
 		{name: "probe for a namesake", do: func(int) error {
 			return script.Probe.Run(ctx, client, key, "g", "millrace:probe:me", "never").Err()
 		}},

@@ -20,6 +20,7 @@ type Task struct {
 	running   bool
 	over      bool        // no run begins any more
 	timer     *time.Timer // nil is none
+	due       time.Time   // when the timer of In goes off; zero is that it has, or of Every
 	goroutine sync.WaitGroup
 }
 
@@ -60,6 +61,28 @@ func (t *Task) Every(interval time.Duration) {
 			t.timer.Reset(interval)
 			t.requestLocked()
 		}
+	})
+}
+
+// In requests a run after the given time, or before, where that was asked for. It is not for a task
+// with Every.
+func (t *Task) In(d time.Duration) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	due := time.Now().Add(d)
+	if t.over || !t.due.IsZero() && !due.Before(t.due) {
+		return
+	}
+	t.due = due
+	if t.timer != nil {
+		t.timer.Reset(d)
+		return
+	}
+	t.timer = time.AfterFunc(d, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.due = time.Time{}
+		t.requestLocked()
 	})
 }
 

@@ -59,7 +59,7 @@ type Item struct {
 	// Uncounted is set where Redis has counted a delivery that never was: beginning
 	// the entry does not count as another attempt.
 	Uncounted bool
-	// moving is set while it is moved to its dead-letter stream, and acked with that,
+	// moving is set while it is moved to its dead-letter stream, or put off, and acked with that,
 	// or may have been.
 	moving bool
 	// cancel ends the context of the handler that is at work on it.

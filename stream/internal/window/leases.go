@@ -107,6 +107,13 @@ func (l *Leases) WatchLeaving() (over func()) {
 	}
 }
 
+// IsLeavingWatched reports whether the window keeps the IDs of entries that leave it.
+func (l *Leases) IsLeavingWatched() bool {
+	l.w.mu.Lock()
+	defer l.w.mu.Unlock()
+	return l.leaveWatchers > 0
+}
+
 // AddClaimed adds entries that became ours at the given time, and returns how many are new:
 // those that are in the window are left out, and those that have left it since
 // WatchLeaving. uncounted says that their last delivery never was one.
@@ -271,7 +278,7 @@ func (l *Leases) IsDoubtful(it *Item) bool {
 	return it.isDoubtful()
 }
 
-// SetMoving notes that an entry is being moved to its dead-letter stream, or not.
+// SetMoving notes that an entry is being moved to its dead-letter stream, or put off, or not.
 func (l *Leases) SetMoving(it *Item, moving bool) {
 	l.w.mu.Lock()
 	defer l.w.mu.Unlock()

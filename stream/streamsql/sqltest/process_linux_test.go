@@ -17,6 +17,9 @@ func dieWithParent(cmd *exec.Cmd) {
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 }
 
+// quit has Postgres end all of its processes without a checkpoint.
+func quit(p *os.Process) error { return p.Signal(syscall.SIGQUIT) }
+
 // asAnother has a command run as the user nobody, and gives the folder to that user, if this
 // process is root's: Postgres refuses to run as root.
 func asAnother(t testing.TB, cmd *exec.Cmd, folder string) {

@@ -76,8 +76,8 @@ func freePort(t testing.TB) int {
 	return listener.Addr().(*net.TCPAddr).Port
 }
 
-// newPostgres makes a server of Postgres that has not been started.
-func newPostgres(t testing.TB) *server {
+// newPostgres makes a server of Postgres that has not been started, with further arguments.
+func newPostgres(t testing.TB, args ...string) *server {
 	t.Helper()
 	initdb, postgres := binary(t, "initdb", postgresFolder), binary(t, "postgres", postgresFolder)
 	s := &server{dialect: sqlstore.Postgres, folder: tempFolder(t), port: freePort(t)}
@@ -88,8 +88,10 @@ func newPostgres(t testing.TB) *server {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
 	s.command = func() *exec.Cmd {
-		cmd := exec.Command(postgres, "-D", data, "-p", fmt.Sprint(s.port), "-h", "127.0.0.1", "-k", s.folder,
-			"-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "deadlock_timeout=200ms")
+		cmd := exec.Command(postgres, append([]string{
+			"-D", data, "-p", fmt.Sprint(s.port), "-h", "127.0.0.1", "-k", s.folder,
+			"-c", "fsync=off", "-c", "shared_buffers=16MB", "-c", "max_connections=200", "-c", "deadlock_timeout=200ms",
+		}, args...)...)
 		asAnother(t, cmd, s.folder)
 		return cmd
 	}
@@ -155,12 +157,22 @@ func (s *server) start(t testing.TB) {
 	}
 }
 
-// kill ends the server as kill -9 does.
+// kill ends the server as kill -9 does. Postgres has many processes: it is told to end all of them at
+// once, and recovers at the next start as after a crash.
 func (s *server) kill() {
-	if s.process != nil {
-		_ = s.process.Process.Kill()
-		<-s.gone
+	if s.process == nil {
+		return
 	}
+	if s.dialect == sqlstore.Postgres {
+		_ = quit(s.process.Process)
+		select {
+		case <-s.gone:
+			return
+		case <-time.After(10 * time.Second): // it cannot hear, or is no such system
+		}
+	}
+	_ = s.process.Process.Kill()
+	<-s.gone
 }
 
 func (s *server) dsn(database string) (driver, dsn string) {

@@ -225,11 +225,11 @@ func TestCompactionBetweenTheSteps(t *testing.T) {
 		}
 		commit(t, owner)
 		compaction := begin(t, db, sql.LevelDefault)
-		if _, err := db.store.Pass(t.Context(), compaction, "label", "5-0"); err != nil {
-			t.Fatal(err)
-		}
 		if _, err := compaction.Exec("DELETE FROM millrace_inbox"); err != nil {
 			t.Fatal(err)
+		}
+		if moved, err := db.store.Pass(t.Context(), compaction, "label", "5-0"); err != nil || !moved {
+			t.Fatal(moved, err)
 		}
 		zombie := begin(t, db, level)
 		result := make(chan string, 1)
@@ -322,4 +322,40 @@ func TestStoreRefusesLabels(t *testing.T) {
 			t.Errorf("Load took the label %.20q", label)
 		}
 	}
+}
+
+// A label that was used with Enter has rows above its position. Pass finds them, also the first of a
+// label without a position, and a Save of a process that has written none deletes them.
+func TestPassFindsRowsOfTheInbox(t *testing.T) {
+	t.Parallel()
+	onEach(t, func(t *testing.T, db *database) {
+		tx := begin(t, db, sql.LevelDefault)
+		if got := enter(t, db, tx, "2-0", "5-0"); got != "[true true]" {
+			t.Fatal(got)
+		}
+		commit(t, tx)
+		another := databaseAt(t, db.store.Dialect(), db.driver, db.dsn).store
+		for _, step := range []struct {
+			id    string
+			moved bool
+		}{{"2-0", false}, {"3-0", true}, {"5-0", false}, {"6-0", true}} {
+			tx := begin(t, db, sql.LevelDefault)
+			moved, err := another.Pass(t.Context(), tx, "label", step.id)
+			if err != nil || moved != step.moved {
+				t.Fatalf("Pass(%s) = %t, %v; want %t", step.id, moved, err, step.moved)
+			}
+			commit(t, tx)
+		}
+		for _, step := range []struct {
+			mark string
+			left int
+		}{{"3-0", 1}, {"6-0", 0}} {
+			if err := another.Save(t.Context(), "label", step.mark); err != nil {
+				t.Fatal(err)
+			}
+			if n := db.number(t, "SELECT count(*) FROM millrace_inbox"); n != step.left {
+				t.Fatalf("%d rows are left in the inbox after a Save of %s; want %d", n, step.mark, step.left)
+			}
+		}
+	})
 }

@@ -84,8 +84,9 @@ func (f *filter) parse() error {
 	return nil
 }
 
-// matches reports whether fields have all that is wanted.
+// matches reports whether fields, unpacked, have all that is wanted.
 func (f *filter) matches(fields codec.Fields) bool {
+	fields = display.Unpacked(fields)
 	for _, part := range f.parts {
 		if !part.matches(fields) {
 			return false

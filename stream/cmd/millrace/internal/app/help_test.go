@@ -20,7 +20,7 @@ func commands(w *world) (all []string) {
 			all = append(all, strings.Fields(line)[0])
 		}
 	}
-	return append(all, "dead causes", "dead list", "dead show")
+	return append(all, "dead causes", "dead list", "dead show", "schema check", "schema show")
 }
 
 // TestHelps compares the help of each command, and sees that no part of it is missing.

@@ -78,7 +78,7 @@ func (c *cli) chapters() []chapter {
 		{"Change (print a plan; --apply does it)", []*cobra.Command{c.redrive(), c.drop(), c.seek(), c.trim(), c.claim(), c.ack(), c.forget()}},
 		{"Change at once", []*cobra.Command{c.pause(), c.resume()}},
 		{"Entries", []*cobra.Command{c.publish(), c.export(), c.importing()}},
-		{"Else", []*cobra.Command{c.completionCommand(), c.versionCommand()}},
+		{"Else", []*cobra.Command{c.schema(), c.completionCommand(), c.versionCommand()}},
 	}
 }
 

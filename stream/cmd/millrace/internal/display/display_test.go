@@ -38,6 +38,24 @@ func TestPairsAsJSON(t *testing.T) {
 	}
 }
 
+// TestPackedFields are shown one by one, and those that are not whole as they are.
+func TestPackedFields(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"\x01\x0342\x00\x04ab": `[{"packed:id,gone,note":"\u0001\u000342\u0000\u0004ab"},{"traceparent":"00"}]`,
+		"\x01\x0342\x00\x03ab": `[{"id":"42","note":"ab"},{"traceparent":"00"}]`,
+	} {
+		fields, headers := display.Split(codec.FieldsOf("packed:id,gone,note", text, "traceparent", "00"))
+		if got, err := json.Marshal([]display.Pairs{fields, headers}); err != nil || string(got) != want {
+			t.Errorf("it is %s, %v, want %s", got, err, want)
+		}
+	}
+	packed := codec.FieldsOf("packed:id,gone,note", "\x01\x0342\x00\x03ab", "traceparent", "00")
+	if got, want := display.FieldLines(packed), "  id           42\n  note         ab\n  traceparent  00\n"; got != want {
+		t.Errorf("it is\n%s, want\n%s", got, want)
+	}
+}
+
 // TestTable on each width: no line is longer than the terminal, and no word is lost.
 func TestTable(t *testing.T) {
 	t.Parallel()

@@ -17,10 +17,20 @@ type pair struct{ name, value string }
 // Pairs are fields in their order, for JSON. [Split] makes them.
 type Pairs []pair
 
-// Split parts the fields of an event from its headers, see [codec.IsHeader].
+// Unpacked returns the fields with those of a packed field in its place, see [codec.Packed]. A
+// field that only looks like one stays as it is.
+func Unpacked(f codec.Fields) codec.Fields {
+	unpacked, err := codec.Unpack(f)
+	if err != nil {
+		return f
+	}
+	return unpacked
+}
+
+// Split parts the fields of an event, unpacked, from its headers, see [codec.IsHeader].
 func Split(f codec.Fields) (fields, headers Pairs) {
 	fields = Pairs{}
-	for name, value := range f.All() {
+	for name, value := range Unpacked(f).All() {
 		if codec.IsHeader(name) {
 			headers = append(headers, pair{name, value})
 		} else {
@@ -79,8 +89,9 @@ func jsonValue(text string) any {
 	return map[string]string{"base64": base64.StdEncoding.EncodeToString([]byte(text))}
 }
 
-// FieldLines are the fields for people, a line for each.
+// FieldLines are the fields for people, unpacked, a line for each.
 func FieldLines(f codec.Fields) string {
+	f = Unpacked(f)
 	width := 0
 	for name := range f.All() {
 		width = max(width, utf8.RuneCountInString(Clean(name)))
