@@ -39,29 +39,40 @@ func textAt(wire string, at int) (from, to int) {
 
 const lineBreak = "\r\n"
 
-// wirePairs calls do for each name and value in wire, until it returns false.
-func (f *Fields) wirePairs(do func(name, value string) bool) {
-	at := 0
-	for range f.count {
-		from, to := textAt(f.wire, at)
-		start, end := textAt(f.wire, to+len(lineBreak))
-		if !do(f.wire[from:to], f.wire[start:end]) {
-			return
-		}
-		at = end + len(lineBreak)
-	}
+// cursor goes through the pairs of fields.
+type cursor struct {
+	fields      Fields
+	at          int // of the next pair, in pairs or wire
+	n           int // how many pairs of wire came before
+	name, value string
 }
 
-// inPairs returns the fields with a list of pairs.
-func (f Fields) inPairs() Fields {
-	if f.count == 0 {
-		return f
+func (f Fields) cursor() cursor { return cursor{fields: f} }
+
+// next goes to the next pair, and reports whether there is one.
+func (c *cursor) next() bool {
+	if pairs := c.fields.pairs; c.at < len(pairs) && c.fields.count == 0 {
+		c.name, c.value = pairs[c.at], pairs[c.at+1]
+		c.at += 2
+		return true
 	}
-	pairs := make([]string, 0, 2*f.count)
-	for name, value := range f.All() {
-		pairs = append(pairs, name, value)
+	if c.n == c.fields.count {
+		return false
 	}
-	return Fields{pairs: pairs}
+	wire := c.fields.wire
+	from, to := textAt(wire, c.at)
+	start, end := textAt(wire, to+len(lineBreak))
+	c.name, c.value = wire[from:to], wire[start:end]
+	c.at, c.n = end+len(lineBreak), c.n+1
+	return true
+}
+
+// rest returns the fields behind the cursor.
+func (c *cursor) rest() Fields {
+	if c.fields.count == 0 {
+		return Fields{pairs: c.fields.pairs[c.at:]}
+	}
+	return Fields{wire: c.fields.wire[min(c.at, len(c.fields.wire)):], count: c.fields.count - c.n}
 }
 
 // FieldsOf returns the fields with the given names and values, such as those that a test
@@ -89,14 +100,13 @@ func (f Fields) Get(name string) (value string, found bool) {
 			return f.pairs[i+1], true
 		}
 	}
-	at := 0
-	for range f.count {
-		from, to := textAt(f.wire, at)
-		start, end := textAt(f.wire, to+len(lineBreak))
-		if to-from == len(name) && f.wire[from:to] == name {
-			value, found = f.wire[start:end], true
+	if f.count == 0 {
+		return "", false
+	}
+	for c := f.cursor(); c.next(); {
+		if c.name == name {
+			value, found = c.value, true
 		}
-		at = end + len(lineBreak)
 	}
 	return value, found
 }
@@ -104,12 +114,9 @@ func (f Fields) Get(name string) (value string, found bool) {
 // All returns the names and values in the order of the entry, repeated names included.
 func (f Fields) All() iter.Seq2[string, string] {
 	return func(yield func(name, value string) bool) {
-		for i := 0; i < len(f.pairs); i += 2 {
-			if !yield(f.pairs[i], f.pairs[i+1]) {
-				return
-			}
+		for c := f.cursor(); c.next() && yield(c.name, c.value); {
+			continue
 		}
-		f.wirePairs(yield)
 	}
 }
 

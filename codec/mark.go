@@ -18,15 +18,14 @@ type discriminator struct {
 // An entry that has it twice is refused, since the last value would decide over fields that
 // may belong to the first.
 func (d *discriminator) read(fields Fields) (text string, found bool, err error) {
-	name, pairs := d.field, fields.pairs
-	for at := 0; at < len(pairs)-1; at += 2 {
-		if pairs[at] != name {
+	for c := fields.cursor(); c.next(); {
+		if c.name != d.field {
 			continue
 		}
 		if found {
 			return "", true, d.fail("is there twice")
 		}
-		text, found = pairs[at+1], true
+		text, found = c.value, true
 	}
 	// A text that begins with a printable byte of ASCII is not blank.
 	if found && (text == "" || text[0] <= ' ' || text[0] > '~') && strings.TrimSpace(text) == "" {
@@ -99,10 +98,11 @@ func (m marks) told() bool {
 // among the names of the struct. Marks elsewhere are headers to the plan.
 func (m marks) cut(fields Fields) Fields {
 	for i := range m {
-		if len(fields.pairs) == 0 || fields.pairs[0] != m[i].name || m[i].declared {
+		c := fields.cursor()
+		if m[i].declared || !c.next() || c.name != m[i].name {
 			break
 		}
-		fields.pairs = fields.pairs[2:]
+		fields = c.rest()
 	}
 	return fields
 }

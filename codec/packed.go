@@ -120,13 +120,12 @@ func (k *packing) isOwn(fields Fields) (text string, ok bool) {
 	if !k.direct {
 		return "", false
 	}
-	for i := 0; i < len(fields.pairs); i += 2 {
-		name := fields.pairs[i]
-		if name == k.name && !ok {
-			text, ok = fields.pairs[i+1], true
+	for c := fields.cursor(); c.next(); {
+		if c.name == k.name && !ok {
+			text, ok = c.value, true
 			continue
 		}
-		if _, declared := k.byName[name]; declared || k.strict && !IsHeader(name) || strings.HasPrefix(name, packedPrefix) {
+		if _, declared := k.byName[c.name]; declared || k.strict && !IsHeader(c.name) || strings.HasPrefix(c.name, packedPrefix) {
 			return "", false
 		}
 	}

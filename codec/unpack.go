@@ -15,15 +15,15 @@ const (
 // field. Its error is a [FieldErrors], which names the packed field, or the field in
 // it, that is not as [Packed] says.
 func Unpack(fields Fields) (Fields, error) {
-	at, err := findPacked(fields)
-	if at < 0 || err != nil {
+	name, text, err := findPacked(fields)
+	if name == "" || err != nil {
 		return fields, err
 	}
-	r, err := newPackedReader(fields.pairs[at], fields.pairs[at+1])
+	r, err := newPackedReader(name, text)
 	if err != nil {
 		return fields, err
 	}
-	pairs := make([]string, 0, 2*(strings.Count(r.names, ",")+1)+len(fields.pairs)-2)
+	pairs := make([]string, 0, 2*(strings.Count(r.names, ",")+fields.Len()))
 	for r.next() {
 		for i := 0; i < len(pairs); i += 2 {
 			if pairs[i] == r.name {
@@ -35,9 +35,12 @@ func Unpack(fields Fields) (Fields, error) {
 	if r.err != nil {
 		return fields, r.err
 	}
-	pairs = append(pairs, fields.pairs[:at]...)
-	pairs = append(pairs, fields.pairs[at+2:]...)
-	return Fields{pairs}, nil
+	for c := fields.cursor(); c.next(); {
+		if c.name != name {
+			pairs = append(pairs, c.name, c.value)
+		}
+	}
+	return Fields{pairs: pairs}, nil
 }
 
 // Lookup is the Get of [Fields] that finds a field in a packed one too. It returns found =
@@ -46,11 +49,11 @@ func Lookup(fields Fields, name string) (value string, found bool) {
 	if value, found = fields.Get(name); found {
 		return value, true
 	}
-	at, err := findPacked(fields)
-	if at < 0 || err != nil {
+	packed, text, err := findPacked(fields)
+	if packed == "" || err != nil {
 		return "", false
 	}
-	r, err := newPackedReader(fields.pairs[at], fields.pairs[at+1])
+	r, err := newPackedReader(packed, text)
 	if err != nil {
 		return "", false
 	}
@@ -62,18 +65,18 @@ func Lookup(fields Fields, name string) (value string, found bool) {
 	return "", false
 }
 
-// findPacked returns where in the pairs the packed field is, or -1.
-func findPacked(fields Fields) (at int, err error) {
-	at = -1
-	for i := 0; i < len(fields.pairs); i += 2 {
-		if strings.HasPrefix(fields.pairs[i], packedPrefix) {
-			if at >= 0 {
-				return -1, packedError(fields.pairs[i], "is the second packed field of the entry, which can have one")
-			}
-			at = i
+// findPacked returns the packed field, or an empty name.
+func findPacked(fields Fields) (name, text string, err error) {
+	for c := fields.cursor(); c.next(); {
+		if !strings.HasPrefix(c.name, packedPrefix) {
+			continue
 		}
+		if name != "" {
+			return "", "", packedError(c.name, "is the second packed field of the entry, which can have one")
+		}
+		name, text = c.name, c.value
 	}
-	return at, nil
+	return name, text, nil
 }
 
 func packedError(name, reason string) error {
