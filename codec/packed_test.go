@@ -10,7 +10,7 @@ import (
 	"millrace/codec"
 )
 
-type parcel struct {
+type packedParcel struct {
 	ID     string        `mapstructure:"id" validate:"required,max=500"`
 	Weight *float32      `mapstructure:"weight" validate:"omitempty,gt=0"`
 	Count  uint16        `mapstructure:"count,omitempty"`
@@ -23,9 +23,9 @@ type parcel struct {
 
 const parcelName = "packed:id,weight,count,at,wait,raw,parts,note"
 
-func newParcel() parcel {
+func newParcel() packedParcel {
 	weight := float32(1.5)
-	return parcel{
+	return packedParcel{
 		ID: strings.Repeat("i", 200), Weight: &weight, Count: 7, At: time.UnixMilli(1700000000000).UTC(), Wait: time.Minute,
 		Raw: []byte("\x00\xff,"), Parts: []int{1, 2}, Note: "",
 	}
@@ -35,18 +35,18 @@ func TestPackedLayout(t *testing.T) {
 	t.Parallel()
 	full := newParcel()
 	for _, r := range []struct {
-		value parcel
+		value packedParcel
 		text  string
 	}{
 		{full, "\x01\xc9\x01" + full.ID + "\x041.5" + "\x027" + "\x0e1700000000000" + "\x051m0s" + "\x04\x00\xff," + "\x06[1,2]" + "\x01"},
-		{parcel{ID: "1", At: time.UnixMilli(0)}, "\x01\x021\x00\x00\x020\x030s\x00\x00\x01"},
-		{parcel{ID: strings.Repeat("x", 126), At: time.UnixMilli(0)}, "\x01\x7f" + strings.Repeat("x", 126) + "\x00\x00\x020\x030s\x00\x00\x01"},
-		{parcel{ID: strings.Repeat("x", 127), At: time.UnixMilli(0)}, "\x01\x80\x01" + strings.Repeat("x", 127) + "\x00\x00\x020\x030s\x00\x00\x01"},
-		{parcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 126)}, "\x01\x021\x00\x00\x020\x030s\x7f" + strings.Repeat("\x00", 126) + "\x00\x01"},
-		{parcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 127)}, "\x01\x021\x00\x00\x020\x030s\x80\x01" + strings.Repeat("\x00", 127) + "\x00\x01"},
-		{parcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 20_000)}, "\x01\x021\x00\x00\x020\x030s\xa1\x9c\x01" + strings.Repeat("\x00", 20_000) + "\x00\x01"},
+		{packedParcel{ID: "1", At: time.UnixMilli(0)}, "\x01\x021\x00\x00\x020\x030s\x00\x00\x01"},
+		{packedParcel{ID: strings.Repeat("x", 126), At: time.UnixMilli(0)}, "\x01\x7f" + strings.Repeat("x", 126) + "\x00\x00\x020\x030s\x00\x00\x01"},
+		{packedParcel{ID: strings.Repeat("x", 127), At: time.UnixMilli(0)}, "\x01\x80\x01" + strings.Repeat("x", 127) + "\x00\x00\x020\x030s\x00\x00\x01"},
+		{packedParcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 126)}, "\x01\x021\x00\x00\x020\x030s\x7f" + strings.Repeat("\x00", 126) + "\x00\x01"},
+		{packedParcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 127)}, "\x01\x021\x00\x00\x020\x030s\x80\x01" + strings.Repeat("\x00", 127) + "\x00\x01"},
+		{packedParcel{ID: "1", At: time.UnixMilli(0), Raw: make([]byte, 20_000)}, "\x01\x021\x00\x00\x020\x030s\xa1\x9c\x01" + strings.Repeat("\x00", 20_000) + "\x00\x01"},
 	} {
-		pairs, err := codec.Packed[parcel]().Encode(r.value)
+		pairs, err := codec.Packed[packedParcel]().Encode(r.value)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,10 +54,10 @@ func TestPackedLayout(t *testing.T) {
 			t.Errorf("got %q, want %q", pairs, r.text)
 		}
 		fields := codec.FieldsOf(pairs...)
-		if !codec.IsPackedOwn(codec.Packed[parcel](), fields) {
+		if !codec.IsPackedOwn(codec.Packed[packedParcel](), fields) {
 			t.Errorf("%q is not known at once", pairs)
 		}
-		got := mustDecode(t, codec.Packed[parcel](), fields)
+		got := mustDecode(t, codec.Packed[packedParcel](), fields)
 		want := r.value
 		want.At = want.At.UTC()
 		if !reflect.DeepEqual(got, want) {
@@ -70,11 +70,11 @@ func TestPackedLayout(t *testing.T) {
 func TestPackedIsStruct(t *testing.T) {
 	t.Parallel()
 	value := newParcel()
-	packed, err := codec.Packed[parcel]().Encode(value)
+	packed, err := codec.Packed[packedParcel]().Encode(value)
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := codec.Struct[parcel]().Encode(value)
+	plain, err := codec.Struct[packedParcel]().Encode(value)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,15 +87,15 @@ func TestPackedIsStruct(t *testing.T) {
 	if err != nil || !reflect.DeepEqual(again, unpacked) {
 		t.Errorf("unpacked twice: %v, %v", again, err)
 	}
-	if got := mustDecode(t, codec.Packed[parcel](), codec.FieldsOf(plain...)); !reflect.DeepEqual(got, value) {
+	if got := mustDecode(t, codec.Packed[packedParcel](), codec.FieldsOf(plain...)); !reflect.DeepEqual(got, value) {
 		t.Errorf("plain fields are decoded as %+v", got)
 	}
 	bad := codec.FieldsOf("id", "", "count", "SECRET", "parts", "[", "weight", "-1")
-	_, want := codec.Struct[parcel]().Decode(bad)
-	_, err = codec.Packed[parcel]().Decode(packedOf(bad, "id", "weight", "count", "at", "wait", "raw", "parts", "note"))
+	_, want := codec.Struct[packedParcel]().Decode(bad)
+	_, err = codec.Packed[packedParcel]().Decode(packedOf(bad, "id", "weight", "count", "at", "wait", "raw", "parts", "note"))
 	wantLines(t, err, strings.Split(want.Error(), "; ")...)
-	_, want = codec.Struct[parcel]().Encode(parcel{})
-	_, err = codec.Packed[parcel]().Encode(parcel{})
+	_, want = codec.Struct[packedParcel]().Encode(packedParcel{})
+	_, err = codec.Packed[packedParcel]().Encode(packedParcel{})
 	wantLines(t, err, strings.Split(want.Error(), "; ")...)
 	type floats struct {
 		A float64 `mapstructure:"a"`
@@ -222,7 +222,7 @@ func TestPackedRefuses(t *testing.T) {
 
 func TestPackedCheck(t *testing.T) {
 	t.Parallel()
-	if err := check(t, codec.Packed[parcel]()); err != nil {
+	if err := check(t, codec.Packed[packedParcel]()); err != nil {
 		t.Error(err)
 	}
 	type remains struct {
@@ -252,7 +252,7 @@ type packedSquash struct {
 // FuzzPacked reads any field as a packed one. It must not panic, show no value, and
 // say the same as the slow way and as Struct of what is unpacked.
 func FuzzPacked(f *testing.F) {
-	pairs, err := codec.Packed[parcel]().Encode(newParcel())
+	pairs, err := codec.Packed[packedParcel]().Encode(newParcel())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -266,9 +266,9 @@ func FuzzPacked(f *testing.F) {
 			name = parcelName
 		}
 		fields := codec.FieldsOf([]string{name, text, "traceparent", "x", "wait", "1s"}[:2+at%3*2]...)
-		packedIsStruct[parcel](t, fields, func(v *parcel) { v.At = v.At.UTC() })
+		packedIsStruct[packedParcel](t, fields, func(v *packedParcel) { v.At = v.At.UTC() })
 		packedIsStruct[packedSquash](t, fields, func(*packedSquash) {})
-		wantNoCanary(t, codec.Packed[parcel](), name, text, int(at))
+		wantNoCanary(t, codec.Packed[packedParcel](), name, text, int(at))
 	})
 }
 
