@@ -25,11 +25,11 @@ func (p *plan) isDirect() bool {
 // their fields in the order of the plan, as Encode writes them: then the next name is the
 // expected one, and takes no look into a map.
 func (p *plan) fill(fields Fields, root reflect.Value) (found complaints, belongs bool) {
+	if fields.wire != "" {
+		return p.fillFromWire(fields, root)
+	}
 	if len(p.fields) <= 8 && fields.Len() >= 4*len(p.fields) && !p.strict {
 		return p.pick(fields, root)
-	}
-	if fields.count > 0 {
-		return p.fillFromWire(fields, root)
 	}
 	var few [64]bool
 	done := few[:]
@@ -77,15 +77,18 @@ func (p *plan) fillFromWire(fields Fields, root reflect.Value) (found complaints
 	}
 	unknown := false
 	next, at, wire := 0, 0, fields.wire
-	for range fields.count {
+	for at < len(wire) {
 		from, to := textAt(wire, at)
 		start, end := textAt(wire, to+len(lineBreak))
 		at = end + len(lineBreak)
 		i := next
 		if i == len(p.fields) || p.fields[i].name != wire[from:to] {
-			var declared bool
-			if i, declared = p.byName[wire[from:to]]; !declared {
-				unknown = unknown || p.strict && !IsHeader(wire[from:to])
+			declared := p.lengths&(1<<min(to-from, 63)) != 0 // which spares most looks into the map
+			if declared {
+				i, declared = p.byName[wire[from:to]]
+			}
+			if !declared {
+				unknown = unknown || p.strict && !p.isHeader(wire[from:to])
 				continue
 			}
 		}

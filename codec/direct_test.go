@@ -96,12 +96,14 @@ func TestWhichStructsAreDirect(t *testing.T) {
 func sameDecoding[T any](t *testing.T, fields codec.Fields) {
 	t.Helper()
 	for _, opts := range [][]codec.StructOption{nil, {codec.DisallowUnknownFields()}} {
-		got, gotErr := codec.Struct[T](opts...).Decode(fields)
 		want, wantErr := codec.Slow[T](opts...).Decode(fields)
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%v: decoded directly\n%+v\nthrough mapstructure\n%+v", fields, got, want)
+		for _, form := range []codec.Fields{fields, wireOf(pairsIn(fields)...)} {
+			got, gotErr := codec.Struct[T](opts...).Decode(form)
+			if !reflect.DeepEqual(got, want) {
+				t.Errorf("%q: decoded directly\n%+v\nthrough mapstructure\n%+v", form, got, want)
+			}
+			sameErrors(t, form, gotErr, wantErr)
 		}
-		sameErrors(t, fields, gotErr, wantErr)
 	}
 }
 

@@ -14,17 +14,16 @@ import "iter"
 type Fields struct {
 	// pairs are name, value, name, value, and so on, unless wire has them.
 	pairs []string
-	// wire is count names and as many values as the server has sent them: each is a dollar sign,
-	// the length, a line break (CR, LF), the text, and a line break.
-	wire  string
-	count int
+	// wire is names and values as the server has sent them: each is a dollar sign, the length, a
+	// line break (CR, LF), the text, and a line break.
+	wire string
 }
 
 // FieldsOfReply returns the fields that a reply of Redis has for an entry, for those who read
-// replies themselves. wire is the part behind the head of the entry's array: count names, each
-// with its value behind it, as RESP bulk strings with lengths in digits. It is not looked
-// through, and decoded where it is: names and values that are malformed come out cut or wrong.
-func FieldsOfReply(wire string, count int) Fields { return Fields{wire: wire, count: count} }
+// replies themselves. wire is the part behind the head of the entry's array: names, each with its
+// value behind it, as RESP bulk strings. It is kept as it is, and not looked through before its
+// fields are asked for: names and values that are malformed come out cut or wrong.
+func FieldsOfReply(wire string) Fields { return Fields{wire: wire} }
 
 // textAt returns where the text of the bulk string is that begins at a place in wire. The next
 // one begins behind that and a line break. A text that is cut ends where wire ends.
@@ -42,8 +41,7 @@ const lineBreak = "\r\n"
 // cursor goes through the pairs of fields.
 type cursor struct {
 	fields      Fields
-	at          int // of the next pair, in pairs or wire
-	n           int // how many pairs of wire came before
+	at          int // of the next pair
 	name, value string
 }
 
@@ -51,28 +49,32 @@ func (f Fields) cursor() cursor { return cursor{fields: f} }
 
 // next goes to the next pair, and reports whether there is one.
 func (c *cursor) next() bool {
-	if pairs := c.fields.pairs; c.at < len(pairs) && c.fields.count == 0 {
+	wire := c.fields.wire
+	if wire == "" {
+		pairs := c.fields.pairs
+		if c.at == len(pairs) {
+			return false
+		}
 		c.name, c.value = pairs[c.at], pairs[c.at+1]
 		c.at += 2
 		return true
 	}
-	if c.n == c.fields.count {
+	if c.at >= len(wire) {
 		return false
 	}
-	wire := c.fields.wire
 	from, to := textAt(wire, c.at)
 	start, end := textAt(wire, to+len(lineBreak))
 	c.name, c.value = wire[from:to], wire[start:end]
-	c.at, c.n = end+len(lineBreak), c.n+1
+	c.at = end + len(lineBreak)
 	return true
 }
 
 // rest returns the fields behind the cursor.
 func (c *cursor) rest() Fields {
-	if c.fields.count == 0 {
+	if c.fields.wire == "" {
 		return Fields{pairs: c.fields.pairs[c.at:]}
 	}
-	return Fields{wire: c.fields.wire[min(c.at, len(c.fields.wire)):], count: c.fields.count - c.n}
+	return Fields{wire: c.fields.wire[min(c.at, len(c.fields.wire)):]}
 }
 
 // FieldsOf returns the fields with the given names and values, such as those that a test
@@ -100,7 +102,7 @@ func (f Fields) Get(name string) (value string, found bool) {
 			return f.pairs[i+1], true
 		}
 	}
-	if f.count == 0 {
+	if f.wire == "" {
 		return "", false
 	}
 	for c := f.cursor(); c.next(); {
@@ -121,7 +123,15 @@ func (f Fields) All() iter.Seq2[string, string] {
 }
 
 // Len returns the number of pairs.
-func (f Fields) Len() int { return len(f.pairs)/2 + f.count }
+func (f Fields) Len() int {
+	n := len(f.pairs) / 2
+	for at := 0; at < len(f.wire); n++ {
+		_, to := textAt(f.wire, at)
+		_, to = textAt(f.wire, to+len(lineBreak))
+		at = to + len(lineBreak)
+	}
+	return n
+}
 
 // Map returns a new map of the values by their names. Where an entry repeats a name, it
 // has the last value.

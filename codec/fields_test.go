@@ -1,8 +1,10 @@
 package codec_test
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 
 	"millrace/codec"
@@ -121,4 +123,59 @@ func TestDecodeTakesTheLastOfARepeatedName(t *testing.T) {
 	if got := mustDecode(t, codec.JSON[int]{}, codec.FieldsOf("payload", "x", "payload", "2")); got != 2 {
 		t.Errorf("the document is %d", got)
 	}
+}
+
+// wireOf returns the fields with these pairs as a server sends them.
+func wireOf(pairs ...string) codec.Fields {
+	var wire strings.Builder
+	for _, text := range pairs {
+		fmt.Fprintf(&wire, "$%d\r\n%s\r\n", len(text), text)
+	}
+	return codec.FieldsOfReply(wire.String())
+}
+
+// Fields as the server has sent them are those with the same pairs.
+func TestFieldsOfReply(t *testing.T) {
+	t.Parallel()
+	for _, pairs := range [][]string{
+		nil, {"", ""}, {"a", "1"}, {"a", "1", "b", "", "a", "2"}, {"$3\r\n", "\r\n$1\r\n"}, {strings.Repeat("n", 100), strings.Repeat("v", 70_000)},
+	} {
+		got, want := wireOf(pairs...), codec.FieldsOf(pairs...)
+		if got.Len() != want.Len() || !maps.Equal(got.Map(), want.Map()) {
+			t.Errorf("%.100q: %d pairs, %d wanted", pairs, got.Len(), want.Len())
+		}
+		if all := pairsIn(got); !slices.Equal(all, pairs) {
+			t.Errorf("%.100q, want %.100q", all, pairs)
+		}
+		for name := range want.All() {
+			value, found := got.Get(name)
+			if other, _ := want.Get(name); !found || value != other {
+				t.Errorf("%.100q: %.100q, %t, want %.100q", name, value, found, other)
+			}
+		}
+		if _, found := got.Get("none"); found {
+			t.Error("a name is found that is not there")
+		}
+	}
+}
+
+// What is no reply has an end, and no panic.
+func FuzzFieldsOfReply(f *testing.F) {
+	for _, wire := range []string{"", "$", "$1\r\na\r\n", "$1\r\na\r\n$9\r\nb", "$99999999999999999999\r\na", "a\r\n\r\n", "$-1\r\n"} {
+		f.Add(wire)
+	}
+	f.Fuzz(func(t *testing.T, wire string) {
+		fields := codec.FieldsOfReply(wire)
+		size := 0
+		for name, value := range fields.All() {
+			size += len(name) + len(value)
+		}
+		if size > len(wire) {
+			t.Errorf("%q: %d bytes come out", wire, size)
+		}
+		fields.Len()
+		_, _ = codec.Struct[struct {
+			A string `mapstructure:"a"`
+		}]().Decode(fields)
+	})
 }

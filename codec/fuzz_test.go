@@ -98,16 +98,16 @@ func roundTrip[T any](t *testing.T, c codec.Codec[T], fields codec.Fields, norma
 	}
 	pairs, err := c.Encode(first)
 	if err != nil {
-		t.Fatalf("%v was decoded, but not encoded: %v", fields, err)
+		t.Fatalf("%q was decoded, but not encoded: %v", fields, err)
 	}
 	second, err := c.Decode(codec.FieldsOf(pairs...))
 	if err != nil {
-		t.Fatalf("%v was encoded as %q, but not decoded: %v", fields, pairs, err)
+		t.Fatalf("%q was encoded as %q, but not decoded: %v", fields, pairs, err)
 	}
 	normal(&first)
 	normal(&second)
 	if !reflect.DeepEqual(first, second) {
-		t.Fatalf("%v: %+v came back as %+v", fields, first, second)
+		t.Fatalf("%q: %+v came back as %+v", fields, first, second)
 	}
 }
 
@@ -125,13 +125,13 @@ func wantBounded(t *testing.T, fields codec.Fields, decode func()) {
 		decode()
 		took, room = time.Since(begun), allocated()-room
 		if limit := uint64(1<<20 + 64*size); room > limit { //nolint:gosec // a length is not negative
-			t.Fatalf("%.200v: %d bytes were allocated for %d, at most %d are right", fields, room, size, limit)
+			t.Fatalf("%.200q: %d bytes were allocated for %d, at most %d are right", fields, room, size, limit)
 		}
 		if took <= 100*time.Millisecond {
 			return
 		}
 	}
-	t.Fatalf("%.200v: it takes %v to decode %d bytes", fields, took, size)
+	t.Fatalf("%.200q: it takes %v to decode %d bytes", fields, took, size)
 }
 
 // allocated is how many bytes the process has allocated so far. It does not stop the

@@ -16,8 +16,10 @@ type plan struct {
 	typ    reflect.Type
 	fields []field // in the order of declaration, squashed structs in their place
 	byName map[string]int
-	byPath map[string]int // by Go path, as validator names fields
-	remain *remainder
+	// lengths has a bit for the length of each name in byName, the last for all longer ones.
+	lengths uint64
+	byPath  map[string]int // by Go path, as validator names fields
+	remain  *remainder
 	// hasIgnored is set when a field is tagged "-", which mapstructure v1 takes
 	// for a name.
 	hasIgnored bool
@@ -185,6 +187,7 @@ func (p *plan) addField(sf reflect.StructField, index []int, path string) {
 		}
 	}
 	p.byName[f.name] = len(p.fields)
+	p.lengths |= 1 << min(len(f.name), 63)
 	p.byPath[f.path] = len(p.fields)
 	p.fields = append(p.fields, f)
 }

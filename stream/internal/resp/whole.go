@@ -56,7 +56,7 @@ func (r *Parser) whole(most, fits int64) (one Entry, bytes int64, next int) {
 	}
 	text := string(b[first:at])
 	one.ID = text[:last-first]
-	one.Fields = codec.FieldsOfReply(text[pairs-first:], n)
+	one.Fields = codec.FieldsOfReply(text[pairs-first:])
 	return one, bytes + size, isTaken
 }
 
